@@ -1,9 +1,107 @@
-"""Frozen settings. A run's identity is made of these; resources (workers, device, cluster) never are."""
+"""Frozen settings. A run's identity is made of these; resources (workers, device, cluster) never are.
 
-from pydantic import BaseModel, ConfigDict
+`PROFILES` at the foot is the only place with the numbers of `smoke`, `demo` and `paper`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
     """Base of every setting: immutable, and a name that does not exist is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SplitConfig(Config):
+    """Subject-wise split, stratified by AHI group (paper V-A: 80/20, and 20 % of the training subjects validate)."""
+
+    seed: int = 0
+    test: Share = 0.2
+    validation: Share = 0.2
+
+
+class FitConfig(Config):
+    """How `sacd.train.fit` optimises. Defaults are the paper's (V-B); epochs and milestones after A24."""
+
+    epochs: Count = 80
+    batch: Count = 16
+    order: Literal["block", "shuffled"] = "block"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["multistep", "onecycle"] = "multistep"
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    select: Literal["best", "last"] = "best"
+    """Weights kept: those with the best validation kappa, or the last."""
+
+
+class BackboneConfig(Config):
+    """A video student of `sacd.models.registry`."""
+
+    name: str = "r2plus1d_18"
+    width: Positive = 1.0
+    input: Literal["frames", "motion"] = "frames"
+    """Grey frames (one channel), or `sacd.data.inputs.motion` (two)."""
+    frozen: Annotated[int, Field(ge=0, le=4)] = 0
+    """Stages kept as pretrained and cached: 0 none, 1 the stem, 2 stem and layer 1, 3 ... and layer 2."""
+    freeze_norm: bool = False
+    """Keep batch-norm statistics as pretrained: they and block batches fight."""
+    options: dict[str, int | bool | str | tuple[int, ...]] = {}
+    """Of `sacd.models.video.VideoResNet`: `stem_kernel`, `max_pool`, `strides_t`, ...; ours only."""
+
+
+class MotionConfig(Config):
+    """The student's input `sacd.data.inputs.motion` of every clip, computed once. Nothing to set."""
+
+
+class PretextConfig(Config):
+    """Label-free pretraining on the pixels of the training subjects; stands in for Kinetics-700 + Moments in Time."""
+
+    backbone: BackboneConfig
+    fit: FitConfig
+    split: SplitConfig
+    seed: int = 0
+
+
+class TeacherConfig(Config):
+    """An EEG teacher of `sacd.models.eeg`, trained in stage one, then frozen (A1)."""
+
+    name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"] = "attnsleep"
+    fit: FitConfig
+    split: SplitConfig
+    seed: int = 0
+    class_weights: bool = True
+
+
+class MethodConfig(Config):
+    """A distillation method of `sacd.losses` and the options that differ from its defaults."""
+
+    name: str = "ce"
+    options: dict[str, float | int | str | bool] = {}
+
+
+class StudentConfig(Config):
+    """One training of a video student and its evaluation."""
+
+    backbone: BackboneConfig
+    method: MethodConfig = MethodConfig()
+    fit: FitConfig
+    split: SplitConfig
+    seed: int = 0
+    class_weight_power: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Cross-entropy weights: inverse stage frequency to this power (0: none, the paper's eq. 1)."""
+
+
+class BoundConfig(Config):
+    """A classifier that frames the results: what no model can miss, and what the simulator's truth gives."""
+
+    name: Literal["majority", "stratified random", "band-power forest", "true signals"]
+    split: SplitConfig
+    seed: int = 0

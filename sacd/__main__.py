@@ -1,0 +1,99 @@
+"""Command line: `python -m sacd COMMAND`; `make` calls it."""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sacd", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("simulate", "write the profile's simulated cohort"),
+        ("check", "report the problems of a cohort"),
+        ("reproduce", "compute what is missing, execute the notebooks"),
+    ):
+        sub = commands.add_parser(name, help=text)
+        sub.add_argument("--profile", default="demo", choices=("smoke", "demo", "paper"))
+        sub.add_argument("--data", type=Path, help="a cohort that exists")
+        sub.add_argument("--nights", type=Path, help="folder of the UCDDB tables; drives the simulated cohort")
+        sub.add_argument("--workers", type=int, help="parallel runs; default: one per core")
+        sub.add_argument("--cluster", help="tcp://host:port of a Dask scheduler")
+        sub.add_argument("--seeds", type=int, help="seeds a row, instead of the profile's")
+        sub.add_argument("--root", type=Path, help="folder of data, runs and results; default: the checkout")
+        if name == "reproduce":
+            sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
+    runs = commands.add_parser("runs", help="list, show or prune runs")
+    runs.add_argument("rest", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _print(frame, title: str) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in frame.columns:
+        table.add_column(str(column), overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code. An expected error is one line, without a traceback."""
+    args = _parser().parse_args(argv)
+    try:
+        return _run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "runs":
+        from sacd.runs import cli
+
+        return cli(args.rest)
+    from sacd.experiments import Workspace
+
+    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds)
+    if args.command == "check":
+        from sacd.data.cohort import check
+
+        if not space.cohort.is_dir():
+            raise ValueError(f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first")
+        problems = check(space.cohort)
+        _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
+        return int((problems["level"] == "error").any())
+    if args.command == "simulate":
+        from sacd.data.simulate import simulate
+
+        print(simulate(space.cohort, space.profile.simulate, nights=space.nights, workers=args.workers or 1))
+        return 0
+    return _reproduce(space, args)
+
+
+def _reproduce(space, args: argparse.Namespace) -> int:
+    from sacd.experiments import NOTEBOOKS
+
+    names = args.only or list(NOTEBOOKS)
+    if unknown := set(names) - set(NOTEBOOKS):
+        raise ValueError(f"no notebook {', '.join(sorted(unknown))}; known: {', '.join(NOTEBOOKS)}")
+    marks = [("start", time.perf_counter())]
+    space.prepare(args.workers)
+    marks.append(("simulate and ingest", time.perf_counter()))
+    runs = [run for name in names for run in NOTEBOOKS[name](space)]
+    report = space.execute(runs, workers=args.workers, cluster=args.cluster)
+    marks.append(("train", time.perf_counter()))
+    failed = space.notebooks(names)
+    marks.append(("notebooks", time.perf_counter()))
+    spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in zip(marks, marks[1:], strict=False))
+    print(f"{space.data_name}: {spent}; results in {space.results}")
+    return int(bool(report.failed or failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Label-free pretraining of a video student, standing in for Kinetics-700 + Moments in Time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sacd.config import BackboneConfig, MotionConfig, PretextConfig
+from sacd.data.inputs import motion_level, pixel_facts, with_change
+from sacd.data.store import ClipStore
+from sacd.files import save_tensors
+from sacd.models.registry import build_student
+from sacd.tasks.common import Inputs, Resources, open_clips, rows_of
+from sacd.train import Progress, fit
+
+
+def motion(config: MotionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Write `level.npy` `(n, T, H, W)` float16: the first channel of `sacd.data.inputs.motion` of every clip."""
+    store = ClipStore(Path(resources["store"]))
+    n = len(store.clips)
+    out: np.ndarray | None = None
+    for start in range(0, n, 64):
+        frames, _ = store.gather(store.clips.iloc[start : start + 64])
+        level = motion_level(torch.from_numpy(frames)).half().numpy()
+        if out is None:
+            out = np.lib.format.open_memmap(folder / "level.npy", "w+", np.float16, (n, *level.shape[1:]))
+        out[start : start + len(level)] = level
+        progress((start + len(level)) / n, "motion of clips")
+    if out is not None:
+        out.flush()
+
+
+def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Callable[[np.ndarray, int], Tensor]:
+    """A function that reads the student's input of some rows of the store in one of four flips.
+
+    It is `early.npy` of the pretext run where early stages are frozen, the cached motion, or the grey frames, scaled to
+    about unit variance.
+    """
+    if backbone.frozen:
+        early = np.load(inputs["pretext"] / "early.npy", mmap_mode="r")
+        return lambda rows, flip: torch.from_numpy(early[flip, rows]).float()
+    if backbone.input == "motion":
+        level = np.load(inputs["motion"] / "level.npy", mmap_mode="r")
+        return lambda rows, flip: _flip(with_change(torch.from_numpy(level[rows])), flip)
+    store = ClipStore(Path(resources["store"]))
+    return lambda rows, flip: _flip((torch.from_numpy(store.gather(store.clips.iloc[rows])[0]).float() - 100)[:, None] / 60, flip)
+
+
+def _flip(x: Tensor, flip: int) -> Tensor:
+    """Flip 0..3: none, vertical, horizontal, both."""
+    return x.flip([d for d in (3, 4) if flip & (d - 2)])
+
+
+def make_student(config: BackboneConfig) -> nn.Module:
+    """The student that a config describes."""
+    return build_student(
+        config.name,
+        in_channels=2 if config.input == "motion" else 1,
+        width=config.width,
+        freeze_norm_statistics=config.freeze_norm,
+        **config.options,
+    )
+
+
+class _Regressor(nn.Module):
+    """Regress standardised pixel facts from the embedding."""
+
+    def __init__(self, student: nn.Module, facts: int) -> None:
+        super().__init__()
+        self.student = student
+        self.head = nn.Linear(512, facts)
+
+
+class _Objective:
+    def __init__(self, model: _Regressor, read: Callable[[np.ndarray, int], Tensor], rows: np.ndarray, facts: Tensor):
+        self.model, self.read, self.rows, self.facts = model, read, rows, facts
+
+    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        x = self.read(self.rows[rows], int(torch.randint(4, (), generator=generator)))
+        return {"facts": nn.functional.smooth_l1_loss(self.model.head(self.model.student(x).embedding), self.facts[rows])}
+
+    def update(self) -> dict[str, float]:
+        return {}
+
+
+def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Pretrain a student on pixel facts of the training subjects, then cache the frozen early stages of every clip.
+
+    Reads the run `motion`. Writes `weights.safetensors`, `metrics.csv` and, if `config.backbone.frozen`, `early.npy`
+    `(4 flips, n, ...)` float16. No label and no simulator truth is read.
+    """
+    _, clips = open_clips(resources, config.split)
+    rows = rows_of(clips, "train")
+    read = reader(config.backbone.model_copy(update={"frozen": 0}), inputs, resources)
+    torch.manual_seed(config.seed)
+    facts = torch.cat([pixel_facts(read(r, 0)) for r in np.array_split(rows, len(rows) // 64 + 1)])
+    facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
+    model = _Regressor(make_student(config.backbone.model_copy(update={"freeze_norm": False})), facts.shape[1])
+    history = fit(
+        model,
+        _Objective(model, read, rows, facts),
+        clips["block"].to_numpy()[rows],
+        config.fit,
+        seed=config.seed,
+        checkpoint=folder / "checkpoint.safetensors",
+        progress=progress,
+    )
+    history.to_csv(folder / "metrics.csv", index=False)
+    save_tensors(folder / "weights.safetensors", model.student.state_dict())
+    if config.backbone.frozen:
+        _cache_early(model.student, config.backbone.frozen, read, len(clips), folder / "early.npy")
+
+
+@torch.inference_mode()
+def _cache_early(student: nn.Module, stages: int, read, n: int, path: Path, batch: int = 64) -> None:
+    student.eval()
+    out: np.ndarray | None = None
+    for start in range(0, n, batch):
+        rows = np.arange(start, min(start + batch, n))
+        for flip in range(4):
+            h = student.early(read(rows, flip), stages).half().numpy()
+            if out is None:
+                out = np.lib.format.open_memmap(path, "w+", np.float16, (4, n, *h.shape[1:]))
+            out[flip, rows] = h
+    if out is not None:
+        out.flush()

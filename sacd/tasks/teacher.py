@@ -1,0 +1,74 @@
+"""Stage one: an EEG teacher is trained, frozen, and its outputs are written once for every distillation run."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sacd.config import TeacherConfig
+from sacd.files import save_tensors, write_parquet
+from sacd.models import Output
+from sacd.models.eeg import build_teacher, class_weights
+from sacd.tasks.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
+from sacd.train import Progress, fit
+
+
+class _TeacherObjective:
+    def __init__(self, model: nn.Module, eeg: Tensor, labels: Tensor, domains: Tensor, weights: Tensor | None) -> None:
+        self.model, self.eeg, self.labels, self.domains, self.weights = model, eeg, labels, domains, weights
+
+    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        x, labels = self.eeg[rows], self.labels[rows]
+        scale = torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator))
+        x = x.roll(int(torch.randint(x.shape[2], (), generator=generator)), dims=2) * scale
+        output = self.model(x)
+        ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
+        return {"ce": ce, **self.model.auxiliary_loss(x, output, labels, self.domains[rows])}
+
+    def update(self) -> dict[str, float]:
+        return {}
+
+
+def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Train an EEG teacher, freeze it, and write what every distillation run reads: its outputs for all clips.
+
+    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors` (embedding `(n, 512)`,
+    logits `(n, 5)`, feature0.. of all n clips in the order of the store).
+    """
+    store, clips = open_clips(resources, config.split)
+    rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
+    torch.manual_seed(config.seed)
+    eeg = torch.from_numpy(store.gather(clips)[1])[:, None]
+    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64))
+    subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
+    model = build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=int(subjects.max()) + 1)
+    weights = class_weights(labels[rows]) if config.class_weights else None
+    objective = _TeacherObjective(model, eeg[rows], labels[rows], torch.from_numpy(subjects), weights)
+    history = fit(
+        model,
+        objective,
+        clips["block"].to_numpy()[rows],
+        config.fit,
+        seed=config.seed,
+        checkpoint=folder / "checkpoint.safetensors",
+        validate=lambda: scores_of(clips, validation, outputs_of(model, lambda r: eeg[r], validation).logits),
+        progress=progress,
+    )
+    history.to_csv(folder / "metrics.csv", index=False)
+    outputs = outputs_of(model, lambda r: eeg[r], np.arange(len(clips)))
+    save_tensors(folder / "weights.safetensors", model.state_dict())
+    features = {f"feature{k}": f for k, f in enumerate(outputs.features)}
+    save_tensors(
+        folder / "outputs.safetensors", {"embedding": outputs.embedding, "logits": outputs.logits, **features}
+    )
+    write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
+
+
+def load_outputs(folder: Path) -> Output:
+    """What `teacher` wrote, rows in the order of the store."""
+    tensors = load_file(folder / "outputs.safetensors")
+    features = [tensors[f"feature{k}"] for k in range(len(tensors) - 2)]
+    return Output(tensors["embedding"], tensors["logits"], tuple(features))

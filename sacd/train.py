@@ -1,0 +1,137 @@
+"""One training loop for teacher, student, pretext and fusion. It resumes from its last epoch to the same bytes."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from sacd.config import FitConfig
+from sacd.data.batches import batches
+from sacd.files import load_checkpoint, save_checkpoint
+
+Progress = Callable[[float, str], None]
+
+
+class Objective(Protocol):
+    """What is minimised: named terms of one batch, and what to do after the step."""
+
+    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Weighted scalar terms whose sum is the loss of the clips `rows`."""
+
+    def update(self) -> Mapping[str, float]:
+        """After the optimizer's step, without gradient; returns figures worth a curve."""
+
+
+def _optimizer(parameters: list[nn.Parameter], config: FitConfig, steps: int) -> tuple[Any, Any]:
+    if config.optimizer == "sgd":
+        optimizer = torch.optim.SGD(
+            parameters, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay, foreach=True
+        )
+    else:
+        optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, foreach=True)
+    if config.schedule == "onecycle":
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.2)
+    else:
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 2, steps * 3 // 4])
+    return optimizer, schedule
+
+
+def count_steps(blocks: np.ndarray, config: FitConfig) -> int:
+    """Optimizer steps of a whole training."""
+    return config.epochs * sum(1 for _ in batches(blocks, config.batch, config.order, torch.Generator().manual_seed(0)))
+
+
+def fit(
+    trained: nn.Module,
+    objective: Objective,
+    blocks: np.ndarray,
+    config: FitConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    validate: Callable[[], Mapping[str, float]] | None = None,
+    progress: Progress = lambda share, text: None,
+) -> pd.DataFrame:
+    """Train `trained` in place and return one row an epoch: mean of every term, monitored figure, validation metric.
+
+    Args:
+        trained: holds every parameter that is trained (student and method, say) and every buffer that must survive.
+        objective: gives the loss terms of a batch of rows.
+        blocks: `(n,)` block ids of the training rows, see `sacd.data.batches`.
+        seed: of batch order, augmentation and dropout.
+        checkpoint: file written after every epoch and read at the start if it is there.
+        validate: metrics after an epoch; `kappa` among them selects the weights when `config.select == "best"`.
+        progress: told the share done and a line of text after every epoch.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the message names epoch, term and value.
+    """
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+    optimizer, schedule = _optimizer(parameters, config, count_steps(blocks, config))
+    generator = torch.Generator().manual_seed(seed)
+    history: list[dict[str, float]] = []
+    best: dict[str, Tensor] = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if checkpoint is not None and checkpoint.exists():
+            state = load_checkpoint(checkpoint)
+            trained.load_state_dict(state["trained"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            generator.set_state(state["generator"])
+            torch.set_rng_state(state["torch"])
+            history, best = state["history"], state["best"]
+        for epoch in range(len(history), config.epochs):
+            trained.train()
+            sums: dict[str, float] = {}
+            count = 0
+            for rows in batches(blocks, config.batch, config.order, generator):
+                terms = objective.terms(rows, epoch, generator)
+                loss = torch.stack(list(terms.values())).sum()
+                if not torch.isfinite(loss):
+                    values = ", ".join(f"{name}={float(value.detach()):.4g}" for name, value in terms.items())
+                    raise FloatingPointError(f"loss is not finite in epoch {epoch + 1}: {values}; lower the rate")
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if config.clip_norm:
+                    nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+                optimizer.step()
+                schedule.step()
+                with torch.no_grad():
+                    figures = objective.update()
+                for name, value in [*((f"loss_{k}", float(v.detach())) for k, v in terms.items()), *figures.items()]:
+                    sums[name] = sums.get(name, 0.0) + value
+                count += 1
+            row = {"epoch": epoch + 1, **{name: value / count for name, value in sums.items()}}
+            if validate is not None:
+                trained.eval()
+                with torch.inference_mode():
+                    row |= {f"validation_{name}": float(value) for name, value in validate().items()}
+                kappas = [r["validation_kappa"] for r in history]
+                if config.select == "best" and (not kappas or row["validation_kappa"] > max(kappas)):
+                    best = deepcopy(trained.state_dict())
+            history.append(row)
+            if checkpoint is not None:
+                save_checkpoint(
+                    checkpoint,
+                    {
+                        "trained": trained.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "generator": generator.get_state(),
+                        "torch": torch.get_rng_state(),
+                        "history": history,
+                        "best": best,
+                    },
+                )
+            share = (epoch + 1) / config.epochs
+            progress(share, f"epoch {epoch + 1}/{config.epochs} " + f"loss {sum(sums.values()) / count:.3f}")
+    if best:
+        trained.load_state_dict(best)
+    trained.eval()
+    return pd.DataFrame(history)

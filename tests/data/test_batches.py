@@ -1,0 +1,48 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sacd.data.batches import batches
+
+
+def draw(blocks, size, order, seed=0):
+    return [b.numpy() for b in batches(np.asarray(blocks), size, order, torch.Generator().manual_seed(seed))]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(1, 16), st.integers(0, 9))
+def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twice(lengths, size, seed):
+    blocks = np.repeat(np.arange(len(lengths)), lengths)
+    seen = []
+    for rows in draw(blocks, size, "block", seed):
+        assert 1 <= len(rows) <= size
+        assert (np.diff(rows) == 1).all()
+        assert len(set(blocks[rows])) == 1
+        seen.extend(rows)
+    assert len(seen) == len(set(seen))
+    # Only single clips that a cut left over are missing: at most two a block.
+    missing = np.bincount(blocks, minlength=len(lengths)) - np.bincount(blocks[seen], minlength=len(lengths))
+    assert (missing <= 2).all()
+
+
+def test_blocks_of_16_are_whole_batches_in_an_order_that_the_seed_decides():
+    blocks = np.repeat(np.arange(30), 16)
+    a, b = draw(blocks, 16, "block", 0), draw(blocks, 16, "block", 1)
+    assert {len(x) for x in a} == {16}
+    assert [x[0] for x in a] != [x[0] for x in b]
+    assert sorted(x[0] for x in a) == sorted(x[0] for x in b) == list(range(0, 480, 16))
+
+
+def test_a_long_night_is_cut_at_another_phase_every_epoch():
+    blocks = np.zeros(100, int)
+    starts = {min(x[0] for x in draw(blocks, 16, "block", s) if len(x) == 16) for s in range(20)}
+    assert len(starts) > 2
+
+
+def test_shuffled_batches_mix_blocks_and_cover_all_but_a_rest():
+    blocks = np.repeat(np.arange(10), 10)
+    rows = draw(blocks, 16, "shuffled")
+    assert [len(r) for r in rows] == [16] * 6
+    assert len(np.unique(np.concatenate(rows))) == 96
+    assert all(len(set(blocks[r])) > 1 for r in rows)

@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from sacd.config import FitConfig
+from sacd.train import count_steps, fit
+
+
+class Toy:
+    """Least squares with dropout, so that the global random state matters; can die in a given epoch."""
+
+    def __init__(self, die_in=None, poison=False):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(96, 4, generator=generator)
+        self.y = self.x @ torch.tensor([1.0, -2.0, 0.5, 3.0])
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        for p in self.net.parameters():
+            nn.init.normal_(p, std=0.3, generator=generator)
+        self.die_in, self.poison = die_in, poison
+        self.steps = 0
+
+    def terms(self, rows, epoch, generator):
+        if epoch == self.die_in:
+            raise KeyboardInterrupt
+        noise = 0.1 * torch.randn(len(rows), 4, generator=generator)
+        error = (self.net(self.x[rows] + noise)[:, 0] - self.y[rows]).square().mean()
+        return {"mse": error * (float("nan") if self.poison else 1.0)}
+
+    def update(self):
+        self.steps += 1
+        return {"steps": 1.0}
+
+    def validate(self):
+        return {"kappa": -float((self.net(self.x)[:, 0] - self.y).square().mean())}
+
+
+BLOCKS = np.repeat(np.arange(6), 16)
+CONFIG = FitConfig(epochs=5, lr=0.05, schedule="onecycle")
+
+
+def run(toy, path, config=CONFIG):
+    return fit(toy.net, toy, BLOCKS, config, seed=3, checkpoint=path, validate=toy.validate)
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONFIG.model_copy(update={"optimizer": "adamw", "schedule": "multistep"})])
+def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config):
+    whole = Toy()
+    history = run(whole, tmp_path / "whole.safetensors", config)
+    for die_in in range(1, 5):
+        path = tmp_path / f"{die_in}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            run(Toy(die_in), path, config)
+        again = Toy()
+        resumed = run(again, path, config)
+        assert again.steps == 6 * (5 - die_in)
+        pd.testing.assert_frame_equal(history, resumed, check_exact=True)
+        for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_the_weights_of_the_best_validation_epoch_are_kept(tmp_path):
+    toy = Toy()
+    scripted = iter([0.1, 0.5, 0.3, 0.2, 0.4])
+    kept = []
+
+    def validate():
+        kept.append({k: v.clone() for k, v in toy.net.state_dict().items()})
+        return {"kappa": next(scripted)}
+
+    fit(toy.net, toy, BLOCKS, CONFIG, seed=0, validate=validate)
+    assert all(torch.equal(toy.net.state_dict()[k], v) for k, v in kept[1].items())
+
+
+def test_select_last_keeps_the_last_weights():
+    toy = Toy()
+    fit(toy.net, toy, BLOCKS, CONFIG.model_copy(update={"select": "last"}), seed=0, validate=lambda: {"kappa": 0.0})
+    again = Toy()
+    fit(again.net, again, BLOCKS, CONFIG, seed=0)
+    assert all(torch.equal(a, b) for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True))
+
+
+def test_training_learns_and_reports_every_term_and_figure():
+    toy = Toy()
+    history = fit(toy.net, toy, BLOCKS, FitConfig(epochs=40, lr=0.05), seed=0)
+    assert list(history) == ["epoch", "loss_mse", "steps"]
+    assert history["loss_mse"].iloc[-1] < 0.5 * history["loss_mse"].iloc[0]
+    assert count_steps(BLOCKS, FitConfig(epochs=40)) == 240 == toy.steps
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line():
+    toy = Toy(poison=True)
+    with pytest.raises(FloatingPointError, match=r"epoch 1: mse=nan"):
+        fit(toy.net, toy, BLOCKS, CONFIG, seed=0)
+
+
+def test_the_callers_random_state_is_left_alone():
+    toy = Toy()
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    fit(toy.net, toy, BLOCKS, CONFIG, seed=0)
+    assert torch.equal(torch.rand(1), expected)
