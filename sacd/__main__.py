@@ -1,9 +1,10 @@
 """Command line: `python -m sacd COMMAND`; `make` calls it."""
 
 import argparse
-import subprocess
+import logging
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from rich.console import Console
@@ -45,6 +46,8 @@ def _print(frame, title: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code. An expected error is one line, without a traceback."""
     args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("sacd").setLevel(logging.INFO)
     try:
         return _run(args)
     except (ValueError, OSError) as error:
@@ -61,11 +64,11 @@ def _run(args: argparse.Namespace) -> int:
 
     space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds)
     if args.command == "check":
-        from sacd.data.cohort import check
+        from sacd.data.check import check
 
         if not space.cohort.is_dir():
             raise ValueError(f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first")
-        problems = check(space.cohort)
+        problems = check(space.cohort, space.profile.store.channel, space.profile.store.eeg_rate)
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
     if args.command == "simulate":
@@ -85,12 +88,13 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     marks = [("start", time.perf_counter())]
     space.prepare(args.workers)
     marks.append(("simulate and ingest", time.perf_counter()))
-    runs = [run for name in names for run in NOTEBOOKS[name](space)]
+    runs = [run for name in names for run in NOTEBOOKS[name].runs(space)]
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)
+    print(report)
     marks.append(("train", time.perf_counter()))
     failed = space.notebooks(names)
     marks.append(("notebooks", time.perf_counter()))
-    spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in zip(marks, marks[1:], strict=False))
+    spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
     print(f"{space.data_name}: {spent}; results in {space.results}")
     return int(bool(report.failed or failed))
 

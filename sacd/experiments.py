@@ -1,10 +1,13 @@
 """Which runs each table and figure needs, as data."""
 
+import json
 import os
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,7 +16,10 @@ from sacd.data.cohort import read_cohort
 from sacd.data.simulate import simulate
 from sacd.data.store import ClipStore, ingest
 from sacd.losses.base import METHODS
+from sacd.notebook_copies import to_html
+from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
 from sacd.profiles import PROFILES
+from sacd.provenance import git_state
 from sacd.runs import Report, Run, RunStore, execute
 
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
@@ -99,7 +105,12 @@ class Workspace:
         return self._run("teacher:teacher", config, label=f"teacher {name}", cost=200)
 
     def student(
-        self, student: str = "r2plus1d_18", method: str = "ce", teacher: str = "attnsleep", seed: int = 0, **options: Any
+        self,
+        student: str = "r2plus1d_18",
+        method: str = "ce",
+        teacher: str = "attnsleep",
+        seed: int = 0,
+        **options: Any,
     ) -> Run:
         """A student trained by a method; `options` go to the method."""
         p = self.profile
@@ -119,7 +130,12 @@ class Workspace:
         label = f"{student} {method}" + (f" {teacher}" if method != "ce" else "") + f" seed {seed}"
         module = METHODS[method].split(":")[0]
         return self._run(
-            "student:student", config, inputs=tuple(inputs), modules=(module,), label=label, cost=20 if method == "ce" else 50
+            "student:student",
+            config,
+            inputs=tuple(inputs),
+            modules=(module,),
+            label=label,
+            cost=20 if method == "ce" else 50,
         )
 
     def bound(self, name: str) -> Run:
@@ -139,7 +155,85 @@ class Workspace:
         rows["control/SACD without propagation layers"] = [self.student(method="sacd", seed=0, layers=0)]
         return rows
 
+    # --- results ---
+
     def read(self, run: Run, name: str) -> pd.DataFrame:
         """A table that a finished run wrote: `predictions.parquet`, `metrics.csv` or `held_out.csv`."""
         path = self.runs.folder(run) / name
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+    def predictions(self, run: Run, part: str = "test") -> pd.DataFrame:
+        """Predicted clips of one part of the split, one row a clip."""
+        table = self.read(run, "predictions.parquet")
+        return table[table["part"] == part].reset_index(drop=True)
+
+    @property
+    def frames_may_be_shown(self) -> bool:
+        """Whether the sleepers are simulated: no frame of a real one reaches a result unless the user asks for it."""
+        description = self.cohort / "dataset_description.json"
+        return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
+
+    def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
+        """Which run made each row: id, seed, commit, duration, and whether its tree was clean."""
+        lines = []
+        for row, runs in rows.items():
+            for run in runs:
+                facts = json.loads((self.runs.folder(run) / "provenance.json").read_text())
+                lines.append(
+                    {"row": row, "run": run.id, "seed": getattr(run.config, "seed", None)}
+                    | {k: facts.get(k) for k in ("commit", "dirty", "started", "duration_s", "peak_memory_mb")}
+                )
+        return pd.DataFrame(lines)
+
+    def notebooks(self, names: Iterable[str]) -> list[str]:
+        """Execute the notebooks that are not current, a process each; returns the names of those that failed."""
+        return [name for name in names if not self._notebook(name)]
+
+    def _notebook(self, name: str) -> bool:
+        source = Path(__file__).resolve().parents[1] / "notebooks" / f"{name}.ipynb"
+        output = self.results / "notebooks" / source.name
+        given = {
+            "profile": self.profile.name,
+            "data": "" if self.simulated else str(self.cohort.resolve()),
+            "nights": str(self.nights.resolve()) if self.nights else "",
+            "root": str(self.root.resolve()),
+            "seeds": self.seeds,
+            "results": str(self.results.parent.resolve()),
+        }
+        given = {key: value for key, value in given.items() if key in parameters_of(source)}
+        runs = {run.label: run.id for run in NOTEBOOKS[name].runs(self)}
+        expects = [self.results / path for path in NOTEBOOKS[name].files]
+        if is_current(output, key_of(source, check_parameters(source, given), runs), expects):
+            return True
+        command = [sys.executable, "-m", "sacd.notebooks", str(source), str(output)]
+        stamp = {"profile": self.profile.name, "data": self.data_name, "commit": git_state()["commit"] or "none"}
+        for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
+            command += [word for key, value in values.items() for word in (flag, key, str(value))]
+        command += [word for path in expects for word in ("-e", str(path))]
+        if subprocess.run(command).returncode:
+            return False
+        to_html(output)
+        return True
+
+
+class Notebook(NamedTuple):
+    """What a notebook shows and writes."""
+
+    runs: Callable[[Workspace], list[Run]]
+    files: tuple[str, ...]
+    """Under `results/<profile>/`."""
+
+
+NOTEBOOKS = {
+    "00_tour": Notebook(lambda w: [w.teacher(), w.student(), w.student(method="sacd")], ("figures/tour_night.png",)),
+    "10_cohort": Notebook(lambda w: [], ("tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")),
+    "20_comparison": Notebook(
+        lambda w: [run for runs in w.table2().values() for run in runs],
+        (
+            "tables/table2.csv",
+            *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
+        ),
+    ),
+    "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
+}
+"""Every notebook, the runs that it shows and the files that it has to write."""

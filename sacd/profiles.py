@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from sacd.config import BackboneConfig, Config, Count, FitConfig, SplitConfig
 from sacd.data.simulate import SimulateConfig
 from sacd.data.store import StoreConfig
@@ -20,21 +22,31 @@ class Profile(Config):
     teacher: FitConfig
     student: FitConfig
     class_weight_power: float = 0.0
-    methods: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a method that differ from its defaults."""
     seeds: Count = 3
 
 
-_NARROW = BackboneConfig(width=0.125, input="motion", frozen=3, freeze_norm=True, options={"stem_kernel": 3})
+_NARROW = BackboneConfig(
+    width=0.125,
+    input="motion",
+    frozen=2,
+    freeze_norm=True,
+    options={"stem_kernel": 3},
+)
 
 DEMO = Profile(
     name="demo",
     simulate=SimulateConfig(n_subjects=60, blocks=7),
     store=StoreConfig(height=24, width=32, frames=64),
     backbone=_NARROW,
-    pretext=FitConfig(epochs=6, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"),
-    teacher=FitConfig(epochs=12, batch=64, order="shuffled", optimizer="adamw", lr=2e-3, schedule="onecycle", select="best"),
-    student=FitConfig(epochs=10, batch=16, lr=2e-2, schedule="onecycle"),
+    pretext=FitConfig(
+        epochs=8, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
+    ),
+    teacher=FitConfig(
+        epochs=12, batch=64, order="shuffled", optimizer="adamw", lr=2e-3, schedule="onecycle", select="best"
+    ),
+    student=FitConfig(epochs=8, batch=64, optimizer="adamw", lr=3e-3, schedule="onecycle"),
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
 )

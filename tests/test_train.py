@@ -78,7 +78,9 @@ def test_select_last_keeps_the_last_weights():
     fit(toy.net, toy, BLOCKS, CONFIG.model_copy(update={"select": "last"}), seed=0, validate=lambda: {"kappa": 0.0})
     again = Toy()
     fit(again.net, again, BLOCKS, CONFIG, seed=0)
-    assert all(torch.equal(a, b) for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True)
+    )
 
 
 def test_training_learns_and_reports_every_term_and_figure():

@@ -32,7 +32,7 @@ def within_night(x: np.ndarray, subjects: np.ndarray) -> np.ndarray:
 
 
 def signal_facts(breathing: np.ndarray, activity: np.ndarray, rate: float) -> np.ndarray:
-    """What a clip's true breathing and movement say: spectrum, rate, regularity and depth; amount and timing of movement.
+    """What true breathing and movement say of a clip: spectrum, rate, regularity, depth; amount and timing of movement.
 
     Args:
         breathing, activity: `(n, T)` sampled at `rate` Hz over a clip.
@@ -82,7 +82,7 @@ def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resource
     rows = rows_of(clips, "train")
     subjects = clips["subject"].to_numpy()
     if config.name == "band-power forest":
-        x = within_night(band_powers(store.gather(clips)[1], store.config.eeg_rate), subjects)
+        x = within_night(band_powers(store.gather_eeg(clips), store.config.eeg_rate), subjects)
         model = RandomForestClassifier(300, min_samples_leaf=2, random_state=config.seed)
     elif config.name == "true signals":
         x = within_night(_true_signals(clips, Path(resources["cohort"])), subjects)

@@ -44,11 +44,12 @@ def predictions(clips: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
 
 @torch.inference_mode()
 def outputs_of(model: nn.Module, inputs: Callable[[np.ndarray], Tensor], rows: np.ndarray, batch: int = 128) -> Output:
-    """Outputs of a model in eval mode for `inputs(rows)`, batch by batch."""
+    """Embeddings, logits and features of a model in eval mode for `inputs(rows)`, batch by batch, on the CPU."""
     model.eval()
-    parts = [model(inputs(rows[k : k + batch])) for k in range(0, len(rows), batch)]
-    features = tuple(torch.cat(f) for f in zip(*(p.features for p in parts), strict=True))
-    return Output(torch.cat([p.embedding for p in parts]), torch.cat([p.logits for p in parts]), features)
+    device = next(model.parameters()).device
+    parts = [model(inputs(rows[k : k + batch]).to(device)) for k in range(0, len(rows), batch)]
+    features = tuple(torch.cat(f).cpu() for f in zip(*(p.features for p in parts), strict=True))
+    return Output(torch.cat([p.embedding for p in parts]).cpu(), torch.cat([p.logits for p in parts]).cpu(), features)
 
 
 def scores_of(clips: pd.DataFrame, rows: np.ndarray, logits: Tensor) -> dict[str, float]:

@@ -22,7 +22,7 @@ def motion(config: MotionConfig, inputs: Inputs, folder: Path, resources: Resour
     n = len(store.clips)
     out: np.ndarray | None = None
     for start in range(0, n, 64):
-        frames, _ = store.gather(store.clips.iloc[start : start + 64])
+        frames = store.gather_video(store.clips.iloc[start : start + 64])
         level = motion_level(torch.from_numpy(frames)).half().numpy()
         if out is None:
             out = np.lib.format.open_memmap(folder / "level.npy", "w+", np.float16, (n, *level.shape[1:]))
@@ -45,7 +45,12 @@ def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Ca
         level = np.load(inputs["motion"] / "level.npy", mmap_mode="r")
         return lambda rows, flip: _flip(with_change(torch.from_numpy(level[rows])), flip)
     store = ClipStore(Path(resources["store"]))
-    return lambda rows, flip: _flip((torch.from_numpy(store.gather(store.clips.iloc[rows])[0]).float() - 100)[:, None] / 60, flip)
+    return lambda rows, flip: _flip(_grey(store.gather_video(store.clips.iloc[rows])), flip)
+
+
+def _grey(frames: np.ndarray) -> Tensor:
+    """`(B, T, H, W)` uint8 to `(B, 1, T, H, W)`, the published weights' mean and spread of grey levels removed."""
+    return (torch.from_numpy(frames).float()[:, None] / 255 - 0.4) / 0.28
 
 
 def _flip(x: Tensor, flip: int) -> Tensor:
@@ -78,8 +83,9 @@ class _Objective:
         self.model, self.read, self.rows, self.facts = model, read, rows, facts
 
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = self.read(self.rows[rows], int(torch.randint(4, (), generator=generator)))
-        return {"facts": nn.functional.smooth_l1_loss(self.model.head(self.model.student(x).embedding), self.facts[rows])}
+        x = self.read(self.rows[rows], int(torch.randint(4, (), generator=generator))).to(self.facts.device)
+        guess = self.model.head(self.model.student(x).embedding)
+        return {"facts": nn.functional.smooth_l1_loss(guess, self.facts[rows])}
 
     def update(self) -> dict[str, float]:
         return {}
@@ -98,6 +104,8 @@ def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Reso
     facts = torch.cat([pixel_facts(read(r, 0)) for r in np.array_split(rows, len(rows) // 64 + 1)])
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
     model = _Regressor(make_student(config.backbone.model_copy(update={"freeze_norm": False})), facts.shape[1])
+    model.to(resources["device"])
+    facts = facts.to(resources["device"])
     history = fit(
         model,
         _Objective(model, read, rows, facts),
@@ -116,11 +124,12 @@ def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Reso
 @torch.inference_mode()
 def _cache_early(student: nn.Module, stages: int, read, n: int, path: Path, batch: int = 64) -> None:
     student.eval()
+    device = next(student.parameters()).device
     out: np.ndarray | None = None
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
         for flip in range(4):
-            h = student.early(read(rows, flip), stages).half().numpy()
+            h = student.early(read(rows, flip).to(device), stages).half().cpu().numpy()
             if out is None:
                 out = np.lib.format.open_memmap(path, "w+", np.float16, (4, n, *h.shape[1:]))
             out[flip, rows] = h

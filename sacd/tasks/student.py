@@ -15,6 +15,7 @@ from sacd.diagnostics import block_stack, graph_distances, matching_auc, retriev
 from sacd.files import save_tensors, write_parquet
 from sacd.losses import Batch, Context, Method, build
 from sacd.models import Output
+from sacd.models.video import Late
 from sacd.stages import STAGES
 from sacd.tasks.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
 from sacd.tasks.pretext import make_student, reader
@@ -23,17 +24,6 @@ from sacd.train import Progress, count_steps, fit
 
 GROUP = 16
 """Clips of a graph when held-out graphs are compared: the paper's batch."""
-
-
-class Late(nn.Module):
-    """The trained part of a student whose first `stages` stages are frozen and cached."""
-
-    def __init__(self, student: nn.Module, stages: int) -> None:
-        super().__init__()
-        self.student, self.stages = student, stages
-
-    def forward(self, x: Tensor) -> Output:
-        return self.student.late(x, self.stages)
 
 
 class _Objective:
@@ -53,7 +43,7 @@ class _Objective:
         self.batch: Batch | None = None
 
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        clips = self.inputs(rows.numpy(), generator)
+        clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
         labels, output = self.labels[rows], self.student(clips)
         self.batch = Batch(output, _take(self.teacher, rows), labels, rows, clips, epoch)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
@@ -78,6 +68,23 @@ def _weights(labels: Tensor, power: float) -> Tensor | None:
     return weights * counts.sum() / (weights * counts).sum()
 
 
+def distillation_figures(method: Method, video: Tensor, eeg: Tensor, blocks: np.ndarray) -> dict[str, float]:
+    """What the distillation terms achieve on nights that were not trained on; see `sacd.diagnostics`.
+
+    Args:
+        video, eeg: `(n, 512)` embeddings of the same clips.
+        blocks: `(n,)` block ids.
+    """
+    figures = {"retrieval_rank": retrieval_rank(video.numpy(), eeg.numpy())}
+    networks = getattr(method, "structure", None)
+    if networks is not None:
+        device = next(networks.parameters()).device
+        groups = [torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)).to(device) for x in (video, eeg)]
+        distance, spread_video, spread_eeg = graph_distances(networks.video, networks.eeg, *groups)
+        figures |= {"auc_graph": matching_auc(distance), "spread_video": spread_video, "spread_eeg": spread_eeg}
+    return figures
+
+
 def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """Train a student by cross-entropy and a method, select on validation subjects, predict every clip once.
 
@@ -97,29 +104,30 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     if "pretext" in inputs:
         fresh = {k: v for k, v in backbone.state_dict().items() if k.startswith("fc.")}
         backbone.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors") | fresh)
-    backbone.freeze(config.backbone.frozen)
-    model = Late(backbone, config.backbone.frozen)
+    device = torch.device(resources["device"])
+    model = (Late(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(device)
     read = reader(config.backbone, inputs, resources)
 
     fit_blocks = clips["block"].to_numpy()[train]
     with torch.inference_mode():
-        example = model.eval()(read(train[:2], 0))
+        example = model.eval()(read(train[:2], 0).to(device))
     context = Context(
         student=model,
         student_example=example,
         teacher_example=_take(teacher, train[:2]),
-        labels=labels[train],
+        labels=labels[train].to(device),
         steps=count_steps(fit_blocks, config.fit),
         generator=torch.Generator().manual_seed(config.seed),
     )
-    method = build(config.method.name, context, **config.method.options)
+    method = build(config.method.name, context, **config.method.options).to(device)
+    weights = _weights(labels[train], config.class_weight_power)
     objective = _Objective(
         model,
         method,
         lambda rows, generator: read(train[rows], int(torch.randint(4, (), generator=generator))),
-        labels[train],
-        _take(teacher, train),
-        _weights(labels[train], config.class_weight_power),
+        labels[train].to(device),
+        Output(*(x[train].to(device) for x in teacher[:2]), tuple(f[train].to(device) for f in teacher.features)),
+        None if weights is None else weights.to(device),
     )
 
     def held_out(part: str) -> tuple[Output, dict[str, float]]:
@@ -127,7 +135,9 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         output = outputs_of(model, lambda r: read(r, 0), rows)
         figures = scores_of(clips, rows, output.logits)
         if taught is not None:
-            figures |= structure_figures(method, output.embedding, teacher.embedding[rows], clips["block"].to_numpy()[rows])
+            figures |= distillation_figures(
+                method, output.embedding, teacher.embedding[rows], clips["block"].to_numpy()[rows]
+            )
         return output, figures
 
     history = fit(

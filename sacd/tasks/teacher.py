@@ -21,8 +21,8 @@ class _TeacherObjective:
         self.model, self.eeg, self.labels, self.domains, self.weights = model, eeg, labels, domains, weights
 
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x, labels = self.eeg[rows], self.labels[rows]
-        scale = torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator))
+        x, labels = self.eeg[rows].to(self.labels.device), self.labels[rows]
+        scale = torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator)).to(x)
         x = x.roll(int(torch.randint(x.shape[2], (), generator=generator)), dims=2) * scale
         output = self.model(x)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
@@ -41,29 +41,34 @@ def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Reso
     store, clips = open_clips(resources, config.split)
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
-    eeg = torch.from_numpy(store.gather(clips)[1])[:, None]
+    eeg = torch.from_numpy(store.gather_eeg(clips))[:, None]
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64))
     subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
     model = build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=int(subjects.max()) + 1)
-    weights = class_weights(labels[rows]) if config.class_weights else None
-    objective = _TeacherObjective(model, eeg[rows], labels[rows], torch.from_numpy(subjects), weights)
-    history = fit(
-        model,
-        objective,
-        clips["block"].to_numpy()[rows],
-        config.fit,
-        seed=config.seed,
-        checkpoint=folder / "checkpoint.safetensors",
-        validate=lambda: scores_of(clips, validation, outputs_of(model, lambda r: eeg[r], validation).logits),
-        progress=progress,
-    )
+    device = torch.device(resources["device"])
+    weights = class_weights(labels[rows]).to(device) if config.class_weights else None
+    domains = torch.from_numpy(subjects).to(device)
+    objective = _TeacherObjective(model.to(device), eeg[rows], labels[rows].to(device), domains, weights)
+    histories = []
+    for stage in model.stages:  # one for most; MC2SleepNet has three
+        model.set_stage(stage)
+        history = fit(
+            model,
+            objective,
+            clips["block"].to_numpy()[rows],
+            config.fit,
+            seed=config.seed,
+            checkpoint=folder / f"checkpoint_{stage}.safetensors",
+            validate=lambda: scores_of(clips, validation, outputs_of(model, lambda r: eeg[r], validation).logits),
+            progress=progress,
+        )
+        histories.append(history.assign(stage=stage))
+    history = pd.concat(histories)
     history.to_csv(folder / "metrics.csv", index=False)
     outputs = outputs_of(model, lambda r: eeg[r], np.arange(len(clips)))
     save_tensors(folder / "weights.safetensors", model.state_dict())
     features = {f"feature{k}": f for k, f in enumerate(outputs.features)}
-    save_tensors(
-        folder / "outputs.safetensors", {"embedding": outputs.embedding, "logits": outputs.logits, **features}
-    )
+    save_tensors(folder / "outputs.safetensors", {"embedding": outputs.embedding, "logits": outputs.logits, **features})
     write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
 
 

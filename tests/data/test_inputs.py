@@ -35,11 +35,18 @@ def test_breathing_survives_flicker_and_uneven_light():
     assert recovered(clip, wave) > 0.9
 
 
+def test_light_that_drifts_over_the_picture_does_not_hide_the_breath():
+    clip, wave = breathing_clip(depth=2.0)
+    bump = np.exp(-((np.arange(32) - np.linspace(4, 28, 64)[:, None]) ** 2) / 60)[:, None, :]
+    drifting = torch.from_numpy((clip.numpy() * (1 + 0.1 * bump)).clip(0, 255).astype(np.uint8))
+    assert recovered(drifting, wave) > 0.9
+
+
 def test_the_sleepers_appearance_is_gone():
     a, _ = breathing_clip(scene_seed=1)
     b, _ = breathing_clip(scene_seed=2)
-    still_a, still_b = (motion(x[None])[0, 0].median(dim=0).values for x in (a, b))
-    assert still_a.abs().max() < 0.5 and still_b.abs().max() < 0.5
+    still_a, still_b = (motion(x[None])[0, 0].mean(dim=0) for x in (a, b))
+    assert still_a.abs().max() < 0.2 and still_b.abs().max() < 0.2
     raw = np.corrcoef(a.float().mean(0).ravel(), b.float().mean(0).ravel())[0, 1]
     assert abs(raw) < 0.2  # two different scenes, of which the input keeps nothing but their motion
 
@@ -58,9 +65,10 @@ def test_a_constant_clip_is_zero_and_finite():
     assert torch.isfinite(pixel_facts(out)).all()
 
 
-def test_pixel_facts_see_rate_and_depth_of_breathing():
-    facts = {
-        name: pixel_facts(motion(breathing_clip(**options)[0][None]))[0]
-        for name, options in {"slow": {"hertz": 0.15}, "fast": {"hertz": 0.4}, "slow again": {"hertz": 0.15, "seed": 9}}.items()
-    }
-    assert (facts["slow"] - facts["slow again"]).norm() < 0.5 * (facts["slow"] - facts["fast"]).norm()
+def test_pixel_facts_see_the_rate_of_breathing_and_not_its_sign():
+    clips = {"slow": {"hertz": 0.15}, "fast": {"hertz": 0.4}, "slow again": {"hertz": 0.15, "seed": 9}}
+    facts = {name: pixel_facts(motion(breathing_clip(**o)[0][None]))[0].sign() for name, o in clips.items()}
+    spread = {name: (facts["slow"] != facts[name]).sum() for name in ("fast", "slow again")}
+    assert spread["slow again"] < spread["fast"]
+    x = motion(breathing_clip()[0][None])
+    torch.testing.assert_close(pixel_facts(-x), pixel_facts(x), atol=1e-3, rtol=1e-3)

@@ -1,0 +1,108 @@
+"""Compositional contrastive learning: teacher and student compose a third, multi-modal representation."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from sacd.losses.base import Batch, Context, Method
+from sacd.losses.common import linear, wide
+
+
+@wide
+def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float = 0.5) -> Tensor:
+    """Class-aware contrast within the batch.
+
+    With `p_ij = softmax_j(cos(anchor_i, key_j) / T)`: mean over keys j of i's class of `-ln p_ij`, plus mean over the
+    others of `-ln(1 - p_ij)`, mean over i. A clip without others has the first part only (the authors' code divides
+    by 0). Source: Chen et al., "Distilling audio-visual knowledge by compositional contrastive learning", CVPR 2021,
+    and its code (github.com/yanbeic/CCL).
+
+    Args:
+        anchor: `(B, D)`.
+        keys: `(B, D)`, row j of the same clip as anchor j.
+        labels: `(B,)` int64.
+        temperature: T > 0; the authors' 0.5 for audio, 0.1 for images.
+
+    Returns:
+        Scalar >= 0.
+
+    >>> float(class_nce(torch.ones(1, 3), torch.ones(1, 3), torch.tensor([0])))
+    0.0
+    """
+    logp = F.log_softmax(F.normalize(anchor, eps=1e-6) @ F.normalize(keys, eps=1e-6).T / temperature, 1)
+    same = labels[:, None] == labels
+    attract = -(logp * same).sum(1) / same.sum(1)
+    repel = -((1 - logp.exp()).clamp(min=1e-10).log() * ~same).sum(1) / (~same).sum(1).clamp(min=1)
+    return (attract + repel).mean()
+
+
+@wide
+def half_jeffreys(first: Tensor, second: Tensor) -> Tensor:
+    """`1/2 (KL(p || q) + KL(q || p))` of two sets of logits `(B, C)`, mean over the batch; the authors' "JSD".
+
+    >>> float(half_jeffreys(torch.eye(2), torch.eye(2)))
+    0.0
+    """
+    p, q = F.log_softmax(first, 1), F.log_softmax(second, 1)
+    return ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2
+
+
+class Composition(nn.Module):
+    """`f_av = f_a + W [f_a / |f_a|, f_v / |f_v|]` and its own classifier."""
+
+    def __init__(self, student: int, teacher: int, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.compose = linear(teacher + student, teacher, generator)
+        self.classify = linear(teacher, classes, generator)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings `(B, 512)` of both sides -> composed embedding `(B, 512)` and logits `(B, C)`."""
+        units = F.normalize(teacher, eps=1e-6), F.normalize(student, eps=1e-6)
+        composed = teacher + self.compose(torch.cat(units, 1))
+        return composed, self.classify(composed)
+
+
+class CCL(Method):
+    """Cross-entropy + contrast of (v, av) and (v, a), both ways, + half Jeffreys of the logits of v and av.
+
+    All weights are 1 as the authors'. They train the composition by a second optimizer, on its cross-entropy, the
+    contrast of (v, av) and (av, a), and the same half Jeffreys. Here the term `ccl_head` gives the head that gradient
+    and the student none; the other terms give the student its gradient and the head none.
+
+    Args:
+        context: shapes and generator.
+        temperature: of `class_nce`.
+
+    Raises:
+        ValueError: the embeddings of student and teacher differ in size.
+    """
+
+    teacher_needed = True
+
+    def __init__(self, context: Context, temperature: float = 0.5) -> None:
+        super().__init__(context)
+        self.temperature = temperature
+        classes = context.student_example.logits.shape[1]
+        sizes = context.student_example.embedding.shape[1], context.teacher_example.embedding.shape[1]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"ccl compares embeddings of one size; student has {sizes[0]}, teacher {sizes[1]}")
+        self.head = Composition(*sizes, classes, context.generator)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        def contrast(x: Tensor, y: Tensor) -> Tensor:
+            pairs = (x, y), (y, x)
+            return sum(class_nce(*pair, batch.labels, temperature=self.temperature) for pair in pairs)
+
+        compose = wide(lambda v, a, weights: functional_call(self.head, weights, (v, a)))
+        v, logits, a = batch.student.embedding, batch.student.logits, batch.teacher.embedding.detach()
+        weights = dict(self.head.named_parameters())
+        av, logits_av = compose(v, a, {name: w.detach() for name, w in weights.items()})
+        student = contrast(v, av) + contrast(v, a)
+        divergence = half_jeffreys(logits, logits_av)
+
+        v, logits = v.detach(), logits.detach()
+        av, logits_av = compose(v, a, weights)
+        head = F.cross_entropy(logits_av, batch.labels) + contrast(v, av) + contrast(av, a)
+        head = head + half_jeffreys(logits, logits_av)
+        return {"ccl_contrast": student, "ccl_divergence": divergence, "ccl_head": head}

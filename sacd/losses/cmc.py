@@ -1,0 +1,24 @@
+"""Contrastive multiview coding: the noise-contrastive loss of CRD without labels."""
+
+from typing import Any
+
+from sacd.losses.base import Context
+from sacd.losses.crd import CRD
+
+
+class CMC(CRD):
+    """Cross-entropy + `weight` x `sacd.losses.crd.nce` between the views video and EEG; any other clip is a negative.
+
+    Source: Tian, Krishnan, Isola 2020, arXiv:1906.05849; 16384 negatives, T 0.07, momentum 0.5 are its code's. It knows
+    no cross-entropy; the weight 0.8 is that of CRD, the same loss beside one. Deviation: the EEG view's encoder is
+    frozen, only its linear head trains; the anchor's own row is never drawn as a negative (there once in n draws).
+
+    Args:
+        context: shapes, size of the training set, generator.
+        **options: those of `CRD` but `negatives`.
+    """
+
+    term = "cmc"
+
+    def __init__(self, context: Context, **options: Any) -> None:
+        super().__init__(context, negatives="own", **options)

@@ -1,0 +1,47 @@
+"""FitNet: a linear regressor guesses the teacher's hint from the student's representation."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sacd.losses.base import Batch, Context, Method
+from sacd.losses.common import linear, wide
+
+
+@wide
+def hint(guess: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error between the regressed student representation and the hint, over clips and dimensions.
+
+    Source: Romero et al. 2015, arXiv:1412.6550 (there half the squared norm; the mean is RepDistiller's).
+
+    Args:
+        guess: `(B, D)` output of the regressor.
+        teacher: hint `(B, D)`; receives no gradient.
+
+    Returns:
+        Scalar >= 0.
+
+    >>> import torch
+    >>> float(hint(torch.ones(2, 4), torch.zeros(2, 4)))
+    1.0
+    """
+    return F.mse_loss(guess, teacher.detach())
+
+
+class FitNet(Method):
+    """Cross-entropy + `weight` x `hint` of a linear regressor; weight 100 is RepDistiller's.
+
+    Deviation: the hint is the 512-d embedding, not a middle layer, because a map over EEG time and one over video
+    frames share no grid for a convolutional regressor; both losses act together, as in RepDistiller, not in two steps.
+    """
+
+    teacher_needed = True
+
+    def __init__(self, context: Context, weight: float = 100.0) -> None:
+        super().__init__(context)
+        self.weight = weight
+        sizes = context.student_example.embedding.shape[1], context.teacher_example.embedding.shape[1]
+        self.regressor = linear(*sizes, generator=context.generator)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        guess = wide(self.regressor.forward)(batch.student.embedding)
+        return {"fitnet": self.weight * hint(guess, batch.teacher.embedding)}

@@ -1,0 +1,68 @@
+"""Information-flow distillation: neighbourhoods of every stage, the early ones mostly in the first epochs."""
+
+from torch import Tensor
+
+from sacd.losses.base import Batch, Context, Method
+from sacd.losses.common import wide
+from sacd.losses.pkt import EPS, neighbours
+
+
+def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Conditional probabilities `(B, B)` of the cosine and the Student-t kernel of the rows of x."""
+    mean = x.mean(0)
+    x = x - mean  # distances stay, and float32 keeps their digits when all rows lie far from the origin
+    gram, along = x @ x.T, x @ mean
+    square = gram.diagonal()
+    squared = (square[:, None] + square - 2 * gram).clamp(min=0)
+    near = 1 / (1 + (squared + 1e-6).sqrt())
+    return neighbours(gram + along[:, None] + along + mean @ mean), near / near.sum(1, keepdim=True)
+
+
+@wide
+def ifd(student: Tensor, teacher: Tensor) -> Tensor:
+    """Jeffreys divergence of the neighbourhoods in a pair of layers, sum over two kernels.
+
+    `1/B sum_i sum_j (p_ij - q_ij) (ln p_ij - ln q_ij)`, once for the cosine kernel `(1 + cos) / 2` and once for the
+    Student-t kernel `1 / (1 + distance)`, rows normalised to 1.
+    Source: Passalis, Tzelepi, Tefas 2020, arXiv:2005.00727. Deviation: 1e-7 is added inside the logarithms (a
+    probability of 0 would give NaN), and the mean is over B rows, not B^2 entries (see `sacd.losses.pkt`).
+
+    Args:
+        student: features `(B, ...)`, flattened.
+        teacher: features `(B, ...)`, flattened; receives no gradient.
+
+    Returns:
+        Scalar >= 0.
+
+    >>> import torch
+    >>> x = torch.eye(3)
+    >>> float(ifd(x, x))
+    0.0
+    """
+    pairs = zip(_kernels(student.flatten(1)), _kernels(teacher.detach().flatten(1)), strict=True)
+    divergences = [((p - q) * ((p + EPS) / (q + EPS)).log()).sum(1).mean() for q, p in pairs]
+    return divergences[0] + divergences[1]
+
+
+class IFD(Method):
+    """Cross-entropy + `ifd` of the embeddings (weight 1) and of up to three pairs of stages (100 x 0.7^epoch each).
+
+    The weights are the authors'; they train without cross-entropy on the mean over B^2 entries, so that only the ratios
+    were theirs to choose; on the mean over rows the early term is of the size of the cross-entropy.
+    Deviation: no auxiliary teacher of the student's kind stands between the two, because nothing between EEG and video
+    has the layers of either. Stages are paired from the deepest, last with last.
+    """
+
+    teacher_needed = True
+
+    def __init__(self, context: Context, weight: float = 1.0, weight_stages: float = 100.0, decay: float = 0.7) -> None:
+        super().__init__(context)
+        self.weight, self.weight_stages, self.decay = weight, weight_stages, decay
+        self.pairs = min(3, len(context.student_example.features), len(context.teacher_example.features))
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        terms = {"ifd_last": self.weight * ifd(batch.student.embedding, batch.teacher.embedding)}
+        if self.pairs:
+            pairs = zip(batch.student.features[-self.pairs :], batch.teacher.features[-self.pairs :], strict=True)
+            terms["ifd_stages"] = self.weight_stages * self.decay**batch.epoch * sum(ifd(s, t) for s, t in pairs)
+        return terms

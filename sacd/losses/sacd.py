@@ -1,0 +1,160 @@
+"""SACD, the paper's method: structure (L_D), hard contrast (L_C) and JSD beside cross-entropy (paper eq. 5)."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from sacd.losses.base import Batch, Context, Method
+from sacd.losses.contrastive import Directions, Selection, k_hard_contrastive
+from sacd.losses.divergence import divergence
+from sacd.losses.sp import similarity_preserving
+from sacd.losses.structure import StructureLoss
+from sacd.models.bank import MemoryBank
+
+
+class SACD(Method):
+    r"""Structure-aware contrastive distillation.
+
+    .. math:: L = L_{CE} + \lambda_1 L_D + \lambda_2 L_C + \lambda_3 JSD \qquad (5)
+
+    Video keys come from a momentum encoder, an EMA copy of the student in eval mode. Its decay grows with the step t
+    as 1 - t^(-2/3) up to 0.999: at 0.999 from the start, 74 % of the initial weights would be left after 300 steps.
+    Batch-norm statistics are copied. The frozen teacher is its own EMA. Keys enter the banks after the optimizer's
+    step, so L_C is 0 on the first one. A weight of 0 computes nothing and keeps nothing for its term.
+
+    Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit length) and
+    `k_hard_contrastive` (mean over pairs).
+
+    Args:
+        weight_structure, weight_contrastive, weight_jsd: lambda 1 to 3 (VI-B: 0.5, 1, 1), >= 0.
+        bank, k, margin: entries of each bank m, negatives K of an anchor, alpha in cosine.
+        layers, update, gamma: of the graph networks; margin of L_D.
+        structure: `ours`, `literal`, `matched_only`; `sp` puts similarity-preserving distillation in place of L_D,
+            times B: the mean squared distance of rows of unit length, the scale of d.
+        graph_size: clips of a graph at most; larger batches hold several graphs.
+        directions, selection: of L_C; Table V's v4 is one direction.
+        divergence: `jsd` or `half_jeffreys`.
+        decay: of the EMA.
+        projection: a linear layer on the student's embedding before L_C. The paper has none.
+
+    Raises:
+        ValueError: an option is out of range or unknown, or the embeddings' widths differ and no projection mends it.
+    """
+
+    teacher_needed = True
+
+    def __init__(
+        self,
+        context: Context,
+        weight_structure: float = 0.5,
+        weight_contrastive: float = 1.0,
+        weight_jsd: float = 1.0,
+        bank: int = 256,
+        k: int = 64,
+        margin: float = 0.2,
+        layers: int = 3,
+        update: Literal["residual", "gru"] = "residual",
+        gamma: float = 1.0,
+        structure: Literal["ours", "literal", "matched_only", "sp"] = "ours",
+        graph_size: int = 16,
+        directions: Directions = "both",
+        selection: Selection = "top_k",
+        divergence: Literal["jsd", "half_jeffreys"] = "jsd",
+        decay: float = 0.999,
+        projection: bool = False,
+    ) -> None:
+        super().__init__()
+        weights = {
+            "weight_structure": weight_structure,
+            "weight_contrastive": weight_contrastive,
+            "weight_jsd": weight_jsd,
+        }
+        for name, value in {**weights, "decay": 1 - decay}.items():
+            if not value >= 0:
+                raise ValueError(f"{name} {value} is not >= 0" if name != "decay" else f"decay {decay} is above 1")
+        self.weight_structure, self.weight_contrastive, self.weight_jsd = weights.values()
+        self.structure_kind, self.divergence_kind = structure, divergence
+        self.contrast = {"margin": margin, "k": k, "selection": selection, "directions": directions}
+        self._student = (context.student,)  # in a tuple: the student is not a part of the method
+        video_dim = context.student_example.embedding.shape[1]
+        eeg_dim = context.teacher_example.embedding.shape[1]
+
+        self.structure: StructureLoss | None = None
+        if weight_structure and structure != "sp":
+            self.structure = StructureLoss(video_dim, eeg_dim, layers, update, gamma, structure, size=graph_size)
+
+        self.ema: ModelEmaV3 | None = None
+        if weight_contrastive:
+            if video_dim != eeg_dim and not projection:
+                raise ValueError(f"embedding widths {video_dim} (student) and {eeg_dim} differ: set projection=True")
+            self.projection = nn.Linear(video_dim, eeg_dim) if projection else nn.Identity()
+            self.bank_s = MemoryBank(bank, eeg_dim)
+            self.register_buffer("step", torch.tensor(0))
+            seed = torch.randint(2**31, (), generator=context.generator)
+            self.register_buffer("seed", seed)
+            if directions != "video":  # video anchors meet EEG keys only, which need no momentum encoder
+                self.bank_v = MemoryBank(bank, eeg_dim)
+                self.ema = ModelEmaV3(context.student, decay=decay, use_warmup=True, exclude_buffers=True)
+                self.ema.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "SACD":
+        """Train or evaluate; the momentum encoder always stays in eval mode."""
+        super().train(mode)
+        if self.ema is not None:
+            self.ema.eval()
+        return self
+
+    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+        """`structure`, `contrastive` and `jsd`, weighted; those of weight 0 are absent."""
+        video, eeg = batch.student.embedding, batch.teacher.embedding.detach()
+        terms: dict[str, Tensor] = {}
+        self.monitor = {}
+        if self.structure is not None:
+            loss, figures = self.structure(video, eeg)
+            terms["structure"] = self.weight_structure * loss
+            self.monitor |= {"structure": float(loss.detach()), **figures}
+        elif self.weight_structure:
+            loss = len(video) * similarity_preserving(video, eeg)
+            terms["structure"] = self.weight_structure * loss
+            self.monitor["structure"] = float(loss.detach())
+        if self.weight_contrastive:
+            keys_s, labels = self.bank_s.get()
+            keys_v = keys_s[:0] if self.ema is None else self.bank_v.get()[0]
+            contrast = k_hard_contrastive(
+                self.projection(video),
+                eeg,
+                keys_s,
+                keys_v,
+                batch.labels,
+                labels,
+                generator=torch.Generator().manual_seed(int(self.seed) + int(self.step)),
+                **self.contrast,
+            )
+            terms["contrastive"] = self.weight_contrastive * contrast.loss
+            self.monitor |= {
+                "contrastive": float(contrast.loss.detach()),
+                "negatives": float(contrast.negatives.float().mean()),
+                "active": float(contrast.active),
+                "positive": float(contrast.positive),
+            }
+        if self.weight_jsd:
+            loss = divergence(batch.student.logits, batch.teacher.logits.detach(), self.divergence_kind)
+            terms["jsd"] = self.weight_jsd * loss
+            self.monitor["jsd"] = float(loss.detach())
+        return terms
+
+    @torch.no_grad()
+    def update(self, batch: Batch) -> None:
+        """Move the momentum encoder, then enqueue its keys, the teacher's keys and the graphs of this batch."""
+        video, eeg = batch.student.embedding.detach(), batch.teacher.embedding.detach()
+        if self.weight_contrastive:
+            self.step += 1
+            self.bank_s.enqueue(eeg, batch.labels)
+            if self.ema is not None:
+                self.ema.update(self._student[0], step=int(self.step))
+                self.bank_v.enqueue(self.projection(self.ema.module(batch.clips).embedding), batch.labels)
+        if self.structure is not None:
+            self.structure.push(video, eeg)

@@ -1,0 +1,56 @@
+"""Similarity-preserving distillation: clips that are alike for the teacher shall be alike for the student."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sacd.losses.base import Batch, Context, Method
+from sacd.models.graph import unit
+
+
+def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Squared difference of the two row-normalised B x B similarity matrices, over B squared.
+
+    .. math:: L_{SP} = \frac{1}{B^2} \| \tilde G_T - \tilde G_S \|_F^2, \quad \tilde G = rows of F F^T at unit L2 length
+
+    Source: Tung & Mori 2019, arXiv:1907.09682, eqs. 1-4.
+
+    Args:
+        student, teacher: `(B, ...)` activations of the same clips; their widths may differ.
+
+    Returns:
+        Scalar in 0..4/B.
+
+    >>> x = torch.eye(3)
+    >>> float(similarity_preserving(x, 5 * x))
+    0.0
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        # The scale of F cancels in the rows, and dividing by the largest entry keeps F F^T in range.
+        grams = []
+        for f in (student.flatten(1), teacher.flatten(1)):
+            f = f if f.dtype == torch.float64 else f.float()
+            f = f / f.detach().abs().amax().clamp_min(1e-4)
+            grams.append(unit(f @ f.T))
+        return (grams[0] - grams[1]).square().sum() / len(student) ** 2
+
+
+class SP(Method):
+    """Similarity-preserving distillation on the 512-d embeddings, beside cross-entropy.
+
+    Also the control of SACD's L_D: the relations within a batch, without a network that could collapse.
+
+    Source: arXiv:1907.09682. Weight 3000 is RepDistiller's, for a batch of 64; L_SP falls as 1/B, so the same
+    strength at a batch of 16 is about 750. Deviation: on the embedding in place of the last feature map.
+    """
+
+    teacher_needed = True
+
+    def __init__(self, context: Context, weight: float = 3000.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+        loss = similarity_preserving(batch.student.embedding, batch.teacher.embedding.detach())
+        return {"sp": self.weight * loss}

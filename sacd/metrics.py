@@ -1,0 +1,84 @@
+"""Accuracy, macro-F1, kappa and recall per stage of a table of predictions, in the paper's units.
+
+A table of predictions has one row a clip and at least the columns `subject`, `stage` (true, 0..4) and `prediction`
+(0..4). Accuracy, macro-F1 and recall are in %, kappa is a fraction, as the paper prints them.
+"""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import confusion_matrix
+
+from sacd.stages import STAGES
+
+METRICS: Final = ("accuracy", "macro_f1", "kappa", *STAGES)
+"""Columns of Table II; the stages' columns are recall (the paper's "per-class accuracy")."""
+
+PERCENT: Final = frozenset(METRICS) - {"kappa"}
+
+
+def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
+    """Clips `(5, 5)` by true stage (row) and predicted stage (column); every stage is there, met or not.
+
+    Raises:
+        ValueError: a label outside 0..4; unscored clips have to be dropped first.
+    """
+    stage, prediction = np.asarray(stage), np.asarray(prediction)
+    for name, labels in (("stage", stage), ("prediction", prediction)):
+        if not np.isin(labels, range(len(STAGES))).all():
+            bad = labels[~np.isin(labels, range(len(STAGES)))][0]
+            raise ValueError(
+                f"column {name!r} holds {bad}, not a stage 0..{len(STAGES) - 1}; drop unscored clips first"
+            )
+    if not stage.size:
+        return np.zeros((len(STAGES), len(STAGES)), np.int64)
+    return confusion_matrix(stage, prediction, labels=range(len(STAGES)))
+
+
+def confusions(predictions: pd.DataFrame) -> tuple[pd.Index, NDArray[np.int64]]:
+    """Subjects `(S,)` in sorted order, and the confusion matrix of each `(S, 5, 5)`."""
+    if missing := {"subject", "stage", "prediction"} - set(predictions):
+        raise ValueError(f"predictions lack the column(s) {', '.join(sorted(missing))}")
+    if predictions.empty:
+        raise ValueError("predictions hold no clip; at least one is needed")
+    groups = predictions.groupby("subject", sort=True)
+    return pd.Index(groups.groups, name="subject"), np.stack([confusion(g.stage, g.prediction) for _, g in groups])
+
+
+def scores(matrix: ArrayLike) -> NDArray[np.float64]:
+    """The eight `METRICS` `(..., 8)` of confusion matrices `(..., 5, 5)` (counts, any scale).
+
+    Eqs. 14 to 16 of the paper. Macro-F1 is the mean over all five stages; a stage that is neither present nor predicted
+    has F1 = 0. Recall of a stage that never occurs, and kappa when chance agreement is 1, are NaN.
+
+    >>> scores(np.eye(5))[:3]
+    array([100., 100.,   1.])
+    """
+    matrix = np.asarray(matrix, float)
+    true, predicted, hits = matrix.sum(-1), matrix.sum(-2), np.diagonal(matrix, axis1=-2, axis2=-1)
+    n = true.sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        accuracy = hits.sum(-1) / n
+        chance = (true * predicted).sum(-1) / n**2
+        kappa = np.where(chance < 1, (accuracy - chance) / (1 - chance), np.nan)
+        f1 = np.where(true + predicted > 0, 2 * hits / (true + predicted), 0.0).mean(-1)
+        recall = np.where(true > 0, hits / true, np.nan)
+    return np.concatenate([np.stack([100 * accuracy, 100 * f1, kappa], -1), 100 * recall], -1)
+
+
+def summary(predictions: pd.DataFrame) -> dict[str, float]:
+    """The eight `METRICS` of all clips pooled.
+
+    >>> table = pd.DataFrame({"subject": "a", "stage": [0, 1, 2, 3, 4], "prediction": [0, 2, 2, 3, 4]})
+    >>> summary(table)["accuracy"], round(summary(table)["kappa"], 2)
+    (80.0, 0.75)
+    """
+    return dict(zip(METRICS, scores(confusions(predictions)[1].sum(0)).tolist(), strict=True))
+
+
+def by_subject(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The eight `METRICS` and the number of clips, one row a subject."""
+    subjects, matrices = confusions(predictions)
+    return pd.DataFrame(scores(matrices), subjects, METRICS).assign(clips=matrices.sum((1, 2)))

@@ -1,0 +1,66 @@
+"""Late fusion of EEG and video (Table IV): heads A and B, encoders frozen (experiments A, B) or released (C, D)."""
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from sacd.models import Output
+
+
+class HeadA(nn.Sequential):
+    """Experiments A and C: one fully connected layer, 1024 -> 5 (section V-D)."""
+
+    def __init__(self, width: int = 1024, n_classes: int = 5) -> None:
+        super().__init__(nn.Linear(width, n_classes))
+
+
+class HeadB(nn.Sequential):
+    """Experiments B and D: three fully connected layers, 1024 -> 256 -> 64 -> 5 (section V-D).
+
+    The paper names no activation between them; ReLU, without which three layers would be one.
+    """
+
+    def __init__(self, width: int = 1024, n_classes: int = 5) -> None:
+        super().__init__(
+            nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, n_classes)
+        )  # fmt: skip
+
+
+class Fusion(nn.Module):
+    """Stages from EEG and video together: a head on the two embeddings side by side, [F_eeg, F_video] (section V-D).
+
+    Experiments A and B: `release=False`, the encoders are frozen (eval mode, no gradient, whatever `train` says), so
+    their embeddings may as well be computed once and given to the head alone. C and D: `release=True`, all is trained.
+
+    Args:
+        video: returns `Output` for a batch of clips, embedding `(B, 512)`; its `requires_grad` is set to `release`.
+        eeg: the same for a batch of EEG epochs.
+        head: `HeadA()` or `HeadB()`, or any module `(B, 1024)` -> `(B, 5)`.
+        release: whether the encoders are trained.
+
+    >>> from sacd.models.video import VideoResNet
+    >>> video, eeg = (VideoResNet(width=0.125, in_channels=1) for _ in range(2))
+    >>> fusion = Fusion(video, eeg, HeadA(), release=False)
+    >>> [name for name, p in fusion.named_parameters() if p.requires_grad]
+    ['head.0.weight', 'head.0.bias']
+    """
+
+    def __init__(self, video: nn.Module, eeg: nn.Module, head: nn.Module, release: bool) -> None:
+        super().__init__()
+        self.video, self.eeg, self.head, self.release = video, eeg, head, release
+        self.video.requires_grad_(release)
+        self.eeg.requires_grad_(release)
+        self.train()
+
+    def train(self, mode: bool = True) -> "Fusion":
+        super().train(mode)
+        self.video.train(mode and self.release)
+        self.eeg.train(mode and self.release)
+        return self
+
+    def forward(self, clips: Tensor, epochs: Tensor) -> Output:
+        """Clips and EEG epochs, row i of both the same 30 s -> `Output`; its embedding is the joint `(B, 1024)`."""
+        with nullcontext() if self.release else torch.no_grad():
+            joint = torch.cat([self.eeg(epochs).embedding, self.video(clips).embedding], 1)
+        return Output(joint, self.head(joint))

@@ -1,0 +1,238 @@
+"""MC2SleepNet: raw EEG and its spectrogram, contrasted, cross-masked and staged as sequences of 16 clips."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sacd.models import Output
+from sacd.models.eeg import Teacher, scaled
+from sacd.stages import STAGES
+
+FRAME_S: Final = 2
+"""Window of the spectrogram in s; windows overlap by half."""
+
+BANDS_HZ: Final = 50
+"""Upper limit of the spectrogram in Hz (less where the sampling rate does not reach it)."""
+
+
+class MC2SleepNet(Teacher):
+    """MC2SleepNet (Kim et al. 2025, arXiv:2502.17470): a fourth EEG teacher, the one that sees neighbouring clips.
+
+    A CNN reads the raw clip, a Transformer its log spectrogram, 128 values each. The sequence part has one stream per
+    modality: `layers` times self-attention, attention to the other stream, feed-forward 1024 (8 heads, GELU, post-norm,
+    dropout 0.1). Row i of a batch is followed in time by row i+1: the batch is cut into sequences of `sequence`
+    consecutive clips, the last one may be shorter; sequences do not see each other.
+
+    Three trainings, each one `fit` after `set_stage`:
+
+    - `contrast`: both encoders by `info_nce`; no gradient of the classification;
+    - `sequence`: everything, by classification (both streams joined; and one classifier, shared, on each stream) and
+      by cross-masking: `mask` of the clips of a sequence are hidden in one stream, others in the other stream, and
+      restored from the rest (L1);
+    - `finetune`: encoders frozen, classification alone.
+
+    Features: raw clip 128, spectrogram 128, both streams joined 256 (before the linear layer to 512).
+
+    Deviation: the sources at hand name the parts, not the encoders' layers: the CNN is TinySleepNet's, the spectrogram
+    encoder has `depth` post-norm layers on 1 s steps, InfoNCE has temperature 0.1. Clips are hidden, not shuffled. In
+    the published pretraining code each layer is given the original input, so that only the last one counts; here each
+    layer is given the output of the one before. The target of the reconstruction carries no gradient.
+
+    Args:
+        sfreq: sampling rate in Hz.
+        n_classes: number of stages.
+        width: factor of channels and feed-forward units; the 128-d clip feature stays.
+        stage: training to begin with.
+        sequence: clips in a sequence.
+        layers: layers of the sequence part.
+        depth: layers of the spectrogram's Transformer.
+        mask: share 0..0.5 of a sequence hidden in each stream.
+        temperature: of InfoNCE.
+    """
+
+    stages = ("contrast", "sequence", "finetune")
+
+    def __init__(
+        self,
+        sfreq: int = 100,
+        n_classes: int = len(STAGES),
+        width: float = 1.0,
+        stage: str = "sequence",
+        sequence: int = 16,
+        layers: int = 4,
+        depth: int = 4,
+        mask: float = 0.25,
+        temperature: float = 0.1,
+    ) -> None:
+        if not 0 <= mask <= 0.5:
+            raise ValueError(f"mask {mask} is not within 0..0.5: a clip is hidden in one of the two streams at most")
+        super().__init__(2 * 128, n_classes)
+        self.sequence, self.mask, self.temperature = sequence, mask, temperature
+        hidden = scaled(1024, width)
+        self.raw = _RawEncoder(sfreq, scaled(128, width))
+        self.spectrogram = _SpectrogramEncoder(sfreq, depth, hidden)
+        self.streams = nn.ModuleList(
+            nn.ModuleList(
+                nn.TransformerDecoderLayer(128, 8, hidden, 0.1, "gelu", batch_first=True) for _ in range(layers)
+            )
+            for _ in range(2)
+        )
+        self.hidden_clip = nn.Parameter(torch.randn(2, 128) * 0.02)
+        self.restore = nn.ModuleList(nn.Linear(128, 128) for _ in range(2))
+        self.classify_stream = nn.Linear(128, n_classes)
+        self.set_stage(stage)
+
+    def set_stage(self, stage: str) -> None:
+        super().set_stage(stage)
+        encoders = {id(p) for m in (self.raw, self.spectrogram) for p in m.parameters()}
+        for p in self.parameters():
+            p.requires_grad = stage == "sequence" or (id(p) in encoders) == (stage == "contrast")
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "MC2SleepNet":
+        super().train(mode)
+        frozen = (self.raw, self.spectrogram) if self.stage == "finetune" else ()
+        for encoder in frozen:  # frozen means its batch norm and dropout too
+            encoder.eval()
+        return self
+
+    def trunk(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        clips = [self.raw(x), self.spectrogram(x)]
+        # In the contrast stage the classification must not reach the encoders, whoever adds it to the loss.
+        given = [c.detach() for c in clips] if self.stage == "contrast" else clips
+        both = torch.cat(self.mix(*given), 1)
+        return both, [c.unsqueeze(2) for c in (*clips, both)]
+
+    def mix(self, raw: Tensor, spectrogram: Tensor, hide: Tensor | None = None) -> list[Tensor]:
+        """Sequence part.
+
+        Args:
+            raw: `(B, 128)` clip features in time order.
+            spectrogram: `(B, 128)` likewise.
+            hide: `(2, B)` bool, clips that are hidden in each stream.
+
+        Returns:
+            Both streams, `(B, 128)` each.
+        """
+        n, length = len(raw), min(self.sequence, len(raw))
+        missing = -n % length
+        streams = []
+        for i, clip in enumerate((raw, spectrogram)):
+            if hide is not None:
+                clip = torch.where(hide[i].unsqueeze(1), self.hidden_clip[i].to(clip), clip)
+            clip = F.pad(clip, (0, 0, 0, missing)).view(-1, length, 128)
+            streams.append(clip + _positions(length, 128).to(clip))
+        empty = None
+        if missing:
+            empty = torch.arange(n + missing, device=raw.device).view(-1, length) >= n
+        for layers in zip(*self.streams, strict=True):
+            streams = [
+                layer(own, other, tgt_key_padding_mask=empty, memory_key_padding_mask=empty)
+                for layer, own, other in zip(layers, streams, streams[::-1], strict=True)
+            ]
+        return [s.reshape(-1, 128)[:n] for s in streams]
+
+    def auxiliary_loss(
+        self, x: Tensor, output: Output, labels: Tensor, domains: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """`contrast`, or `raw` and `spectrogram` (cross-entropy of each stream), and `restore` in stage `sequence`.
+
+        Which clips are hidden is drawn from torch's generator of the CPU, the source of dropout there.
+        """
+        raw, spectrogram, both = (f.squeeze(2) for f in output.features)
+        if self.stage == "contrast":
+            return {"contrast": info_nce(raw, spectrogram, self.temperature)}
+        terms = {
+            name: F.cross_entropy(self.classify_stream(stream), labels)
+            for name, stream in zip(("raw", "spectrogram"), both.split(128, 1), strict=True)
+        }
+        if self.stage == "sequence":
+            hide = cross_mask(len(x), self.sequence, self.mask).to(x.device)
+            mixed = self.mix(raw, spectrogram, hide)
+            error = [
+                (head(stream) - clip.detach()).abs().mean(1)
+                for head, stream, clip in zip(self.restore, mixed, (raw, spectrogram), strict=True)
+            ]
+            terms["restore"] = (torch.stack(error) * hide).sum() / hide.sum().clamp_min(1)
+        return terms
+
+
+def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
+    """Symmetric InfoNCE between two views of the same clips (van den Oord et al. 2018, arXiv:1807.03748).
+
+    Mean over i and both directions of -ln(exp(s_ii / t) / sum_j exp(s_ij / t)), s the cosine of row i of one view and
+    row j of the other. 0 for a batch of 1.
+
+    Args:
+        a: `(B, D)` features of one modality.
+        b: `(B, D)` features of the other; row i is the same clip.
+        temperature: t > 0.
+
+    >>> info_nce(torch.eye(2), torch.eye(2), temperature=1.0)
+    tensor(0.3133)
+    """
+    s = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
+    own = torch.arange(len(s), device=s.device)
+    return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
+
+
+def cross_mask(n: int, sequence: int, ratio: float, generator: torch.Generator | None = None) -> Tensor:
+    """`(2, n)` bool: in each sequence `ratio` of the clips hidden in stream 0, others as many in stream 1.
+
+    What one stream lacks the other shows, so that it can be restored through the attention between them.
+    """
+    hide = torch.zeros(2, n, dtype=torch.bool)
+    for start in range(0, n, sequence):
+        length = min(sequence, n - start)
+        k = int(ratio * length)
+        order = torch.randperm(length, generator=generator) + start
+        hide[0, order[:k]] = True
+        hide[1, order[k : 2 * k]] = True
+    return hide
+
+
+class _RawEncoder(nn.Sequential):
+    """`(B, 1, T)` to `(B, 128)`: four convolutions, maximum pooling, linear."""
+
+    def __init__(self, sfreq: int, channels: int) -> None:
+        def block(n_in: int, kernel: int, stride: int) -> list[nn.Module]:
+            conv = nn.Conv1d(n_in, channels, kernel, stride, padding=kernel // 2, bias=False)
+            return [conv, nn.BatchNorm1d(channels), nn.ReLU()]
+
+        super().__init__(
+            *block(1, sfreq // 2, max(1, sfreq // 16)),
+            *(nn.MaxPool1d(8, ceil_mode=True), nn.Dropout(0.5)),
+            *(m for _ in range(3) for m in block(channels, 8, 1)),
+            *(nn.MaxPool1d(4, ceil_mode=True), nn.AdaptiveAvgPool1d(16), nn.Flatten(), nn.Dropout(0.5)),
+            nn.Linear(16 * channels, 128),
+        )
+
+
+class _SpectrogramEncoder(nn.Module):
+    """`(B, 1, T)` to `(B, 128)`: log power in windows of 2 s, Transformer over the windows, mean."""
+
+    def __init__(self, sfreq: int, depth: int, hidden: int) -> None:
+        super().__init__()
+        self.window = FRAME_S * sfreq
+        self.bands = min(FRAME_S * BANDS_HZ, self.window // 2)
+        self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
+        self.norm = nn.BatchNorm1d(self.bands)
+        self.embed = nn.Linear(self.bands, 128)
+        layer = nn.TransformerEncoderLayer(128, 8, hidden, 0.1, "gelu", batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = x.squeeze(1).unfold(1, self.window, self.window // 2) * self.taper
+        power = torch.fft.rfft(frames.float()).abs().square()[..., 1 : self.bands + 1] / self.window
+        steps = self.norm((power + 1e-4).log().transpose(1, 2)).transpose(1, 2)
+        steps = self.embed(steps)
+        return self.layers(steps + _positions(steps.shape[1], 128).to(steps)).mean(1)
+
+
+def _positions(length: int, size: int) -> Tensor:
+    """`(length, size)` sines and cosines of the position (Vaswani et al. 2017)."""
+    angle = torch.arange(length).unsqueeze(1) * 10_000 ** (-torch.arange(0, size, 2) / size)
+    return torch.stack((angle.sin(), angle.cos()), 2).flatten(1)

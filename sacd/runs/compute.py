@@ -1,0 +1,104 @@
+"""Computes one run in this process: the part of the engine that runs on a worker."""
+
+import errno
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import import_module
+
+from sacd.files import write_json
+from sacd.provenance import edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
+from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error, read_json
+
+Listener = Callable[[str, float, str], None]
+"""Told the id of a run, the share done and a line of text."""
+
+
+def compute(
+    root: str, run: Run, run_id: str, resources: Mapping[str, str], listener: Listener | None = None
+) -> tuple[str, str]:
+    """Compute one run in this process, or wait for whoever does; ("done" | "hit" | "failed", traceback)."""
+    store = RunStore(root)
+    try:
+        if run.id != run_id:
+            raise RunError(
+                f"{run_id}: this worker has other code than the client; give both the same commit, restart it"
+            )
+        if edited := edited_since_import(run.entry_modules):
+            raise RunError(f"{', '.join(edited)}: edited after this process imported it; restart the process")
+        with store.lock(run):
+            if store.state(run).name == "done":
+                return "hit", ""
+            _compute(store, run, resources, listener)
+        return "done", ""
+    except RunError as error:
+        return "failed", str(error)
+    except OSError as error:
+        if error.errno in DISK_FULL or (error.errno == errno.EACCES and str(error.filename).startswith(root)):
+            return "failed", explain_os_error(error, store.root)
+        return "failed", traceback.format_exc()
+    except (Exception, SystemExit):
+        return "failed", traceback.format_exc()
+
+
+def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: Listener | None) -> None:
+    work = store.begin(run)
+    inputs = {name: store.folder(other) for name, other in run.inputs}
+    for name, folder in inputs.items():
+        if not folder.is_dir():
+            raise RunError(f"{run.title}: its input {name} is not in {store.root}; is the store shared by all workers?")
+    earlier = read_json(work / PROGRESS)
+    start, written = time.monotonic(), 0.0
+    record = {"started": earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds")}
+    record["attempts"] = earlier.get("attempts", 0) + 1
+
+    def spent() -> float:
+        return round(earlier.get("duration_s", 0.0) + time.monotonic() - start, 2)
+
+    def progress(share: float, text: str = "") -> None:
+        nonlocal written
+        if not written or time.monotonic() - written >= 0.5:
+            written = time.monotonic()
+            write_json(
+                work / PROGRESS, record | {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()}
+            )
+        if listener:
+            listener(run.id, share, text)
+
+    progress(earlier.get("share", 0.0), earlier.get("text", ""))
+    module, _, name = run.task.partition(":")
+    task = getattr(import_module(module), name, None)
+    if not callable(task):
+        raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
+    reset_peak_memory()
+    with _threads(int(resources["threads"])):
+        task(run.config, inputs, work, dict(resources) | {"device": _device(resources["device"])}, progress)
+        record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "git": git_state(), "machine": machine()}
+    store.finish(run, record | {"id": run.id, "data": run.data, "resources": {"threads": resources["threads"]}})
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    torch = sys.modules.get("torch")
+    return "cuda" if torch and torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """As many threads for BLAS, OpenMP and torch in a notebook as in a worker: sums then have equal bits."""
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    with threadpool_limits(number):
+        if torch:
+            torch.set_num_threads(number)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)

@@ -1,0 +1,129 @@
+"""What is in a run store, why some of it is stale, and removing that: `python -m sacd runs`."""
+
+import json
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sacd.provenance import code_fingerprint, code_hashes
+from sacd.runs.store import PROGRESS, RunStore, check, read_json
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run found on disk."""
+
+    id: str
+    state: str
+    folder: Path
+    item: str = ""
+    label: str = ""
+    seed: int | None = None
+    duration_s: float | None = None
+    when: str = ""
+    why: str = ""
+    """Why `state` is "stale", "corrupt" or "partial"; empty if it is "done"."""
+
+
+def list_runs(store: RunStore, wanted: Collection[str] | None = None) -> list[Entry]:
+    """Every run on disk, the newest last; finished ones are checked.
+
+    Args:
+        wanted: ids that today's experiments ask for; others are then stale.
+    """
+    stale: dict[str, str] = {}
+    return sorted((_entry(store, f, wanted, stale) for f in store.folders()), key=lambda entry: (entry.when, entry.id))
+
+
+def _entry(store: RunStore, folder: Path, wanted: Collection[str] | None, stale: dict[str, str]) -> Entry:
+    record, provenance = read_json(folder / "config.json"), read_json(folder / "provenance.json")
+    identity, about = record.get("identity", {}), record.get("about", {})
+    if folder.parent == store.root:
+        state, why = check(folder)
+        why = "" if state == "done" else why
+    else:
+        state, why = "partial", f"interrupted at {read_json(folder / PROGRESS).get('share', 0):.0%}"
+    outdated = _why_stale(store, folder, stale)
+    if not outdated and wanted is not None and folder.name not in wanted:
+        outdated = "no experiment asks for it"
+    if outdated:
+        state, why = "stale", outdated
+    return Entry(
+        folder.name, state, folder, about.get("item", ""),
+        about.get("label") or identity.get("task", ""), identity.get("config", {}).get("seed"),
+        provenance.get("duration_s"), provenance.get("started", ""), why,
+    )  # fmt: skip
+
+
+def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
+    """Why a run would be computed in another way today; empty if it would not. `known` keeps the answers."""
+    if folder.name in known:
+        return known[folder.name]
+    record = read_json(folder / "config.json")
+    if not record:
+        return ""
+    identity, before = record["identity"], read_json(folder / "provenance.json").get("code", {})
+    entry_modules = (identity["task"].partition(":")[0], *record["about"]["modules"])
+    why = ""
+    try:
+        if code_fingerprint(entry_modules) != identity["code"]:
+            now = code_hashes(entry_modules)
+            changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+            why = f"code changed: {', '.join(changed)}"
+    except ValueError as error:
+        why = str(error)
+    for name, other in identity["inputs"].items():
+        if not why and (reason := _why_stale(store, store.folder(other), known)):
+            why = f"input {name} ({other}) is stale: {reason}"
+    known[folder.name] = why
+    return why
+
+
+def cli(
+    argv: Sequence[str],
+    root: str | Path = "runs",
+    wanted: Collection[str] | None = None,
+    ask: Callable[[str], str] = input,
+) -> int:
+    """`runs [list | show ID | prune] [--store FOLDER]`; returns the exit code."""
+    import argparse
+
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    parser = argparse.ArgumentParser(prog="sacd runs")
+    parser.add_argument("command", nargs="?", default="list", choices=("list", "show", "prune"))
+    parser.add_argument("id", nargs="?", default="", help="for show: the first digits of a run's id")
+    parser.add_argument("--store", default=root, type=Path, help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--yes", action="store_true", help="prune without asking")
+    args = parser.parse_args(argv)
+    store, console = RunStore(args.store), Console(highlight=False)
+    if args.command == "show":
+        folder = store.find(args.id)
+        shown = {name: read_json(folder / f"{name}.json") for name in ("config", "provenance")}
+        console.print_json(json.dumps({"folder": str(folder), **shown}))
+        return 0
+    entries = list_runs(store, wanted)
+    if args.command == "prune":
+        entries = [entry for entry in entries if entry.state in ("stale", "corrupt")]
+    table = Table(
+        Column("id", no_wrap=True),
+        "item",
+        "what",
+        "seed",
+        "state",
+        "duration",
+        "when",
+        "why stale",
+        title=f"{len(entries)} runs",
+    )
+    for e in entries:
+        duration = "" if e.duration_s is None else f"{e.duration_s:.0f} s"
+        seed = "" if e.seed is None else str(e.seed)
+        table.add_row(e.id, e.item, e.label, seed, e.state, duration, e.when[:16].replace("T", " "), e.why)
+    console.print(table)
+    if args.command == "prune" and entries and (args.yes or ask(f"remove these {len(entries)} runs? [y/N] ") == "y"):
+        for entry in entries:
+            shutil.rmtree(entry.folder)
+    return 0

@@ -1,0 +1,256 @@
+"""Runs and where they are kept: what makes two runs the same, and which results can be trusted.
+
+A task is a function `task(config, inputs, folder, resources, progress) -> None`. It writes its files into `folder`,
+which survives an interruption, so that it finds its own `checkpoint.safetensors` there; `inputs` maps names to the
+folders of finished runs; `resources` (store, device, threads, ...) never enter a run's identity; and
+`progress(share, text)` is told how far it is.
+"""
+
+import difflib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from filelock import FileLock
+
+from sacd.config import Config
+from sacd.files import sha256, sync, write_json
+from sacd.provenance import code_fingerprint, code_hashes
+
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+CHECKPOINT: Final = "checkpoint.safetensors"
+PROGRESS: Final = "progress.json"
+_OURS: Final = ("config.json", "provenance.json", "checksums.json", CHECKPOINT)
+
+
+class RunError(ValueError):
+    """A run cannot be computed or trusted; the message is for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One computation: a task, its settings, its data, and the runs that it reads.
+
+    >>> from sacd.config import SplitConfig
+    >>> a, b = (Run("sacd.stages:label", SplitConfig(seed=0), label=name) for name in "ab")
+    >>> a == b, a == Run("sacd.stages:label", SplitConfig(seed=1))
+    (True, False)
+    """
+
+    task: str
+    """"module:function"."""
+    config: Config
+    data: str = ""
+    """Fingerprint of the data; empty if the task reads none."""
+    inputs: tuple[tuple[str, "Run"], ...] = ()
+    """Runs whose folders the task reads, by name; they run first."""
+    modules: tuple[str, ...] = ()
+    """Modules that the task imports by a string: the one loss file that it uses."""
+    item: str = ""
+    """Paper item, for listings; like `label` and `cost` no part of the identity."""
+    label: str = ""
+    cost: float = 1.0
+    """Rough duration; the longest start first."""
+
+    @property
+    def entry_modules(self) -> tuple[str, ...]:
+        return (self.task.partition(":")[0], *self.modules)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the results depend on, as JSON values."""
+        return {
+            "task": self.task,
+            "class": type(self.config).__qualname__,
+            "config": self.config.model_dump(mode="json"),
+            "data": self.data,
+            "code": code_fingerprint(self.entry_modules),
+            "inputs": {name: run.id for name, run in self.inputs},
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits of `identity`."""
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def title(self) -> str:
+        return f"{self.id} {self.label or self.task}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the cached id: a worker of a cluster computes it from its own code, and so notices other code.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class State(NamedTuple):
+    """`name` is "done", "partial", "missing" or "corrupt"; `reason` says why."""
+
+    name: str
+    reason: str
+
+
+class RunStore:
+    """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, run: Run | str) -> Path:
+        """Folder of a finished run."""
+        return self.root / (run if isinstance(run, str) else run.id)
+
+    def work(self, run: Run | str) -> Path:
+        """Folder of an unfinished run."""
+        return self.root / ".work" / (run if isinstance(run, str) else run.id)
+
+    def failure(self, run: Run) -> Path:
+        """Traceback of the last failed attempt."""
+        return self.root / "failures" / f"{run.id}.txt"
+
+    def lock(self, run: Run) -> FileLock:
+        """Held while a run is computed; the system releases it when the process dies."""
+        (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / ".locks" / f"{run.id}.lock")
+
+    def open(self) -> None:
+        """Make the folders and see that they can be written.
+
+        Raises:
+            RunError: they cannot.
+        """
+        try:
+            for name in (".work", ".locks", "failures"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            write_json(self.root / ".locks" / "writable.json", {})
+        except OSError as error:
+            raise RunError(explain_os_error(error, self.root)) from error
+
+    def state(self, run: Run) -> State:
+        """Whether the results of a run are there and unaltered; every file is read and hashed.
+
+        Raises:
+            RunError: the folder of this id holds a run with another identity; the message shows the difference.
+        """
+        folder = self.folder(run)
+        if folder.exists():
+            _refuse_conflict(run, folder)
+            return check(folder)
+        if (work := self.work(run)).exists():
+            share = read_json(work / PROGRESS).get("share", 0)
+            return State("partial", f"interrupted at {share:.0%}")
+        return State("missing", "never computed")
+
+    def begin(self, run: Run) -> Path:
+        """Work folder of a run, as an interrupted attempt left it, or new."""
+        shutil.rmtree(self.folder(run), ignore_errors=True)  # not "done", or nobody would begin: corrupt
+        work = self.work(run)
+        work.mkdir(parents=True, exist_ok=True)
+        for half_written in work.rglob(".*.tmp*"):
+            half_written.unlink()
+        _refuse_conflict(run, work)
+        about = {"item": run.item, "label": run.label, "modules": list(run.modules)}
+        write_json(work / "config.json", {"identity": run.identity, "about": about})
+        return work
+
+    def finish(self, run: Run, provenance: Mapping[str, Any]) -> None:
+        """Turn a work folder into a finished run: provenance, checksums, one rename."""
+        work = self.work(run)
+        (work / PROGRESS).unlink(missing_ok=True)
+        if not any(
+            p.name not in ("config.json", "provenance.json", "checksums.json", CHECKPOINT) for p in work.iterdir()
+        ):
+            raise RunError(f"{run.title}: {run.task} ended without writing a file into its folder")
+        write_json(work / "provenance.json", {**provenance, "code": code_hashes(run.entry_modules)})
+        names = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
+        names = [name for name in names if name not in ("checksums.json", CHECKPOINT)]
+        for name in names:
+            sync(work / name)
+        write_json(work / "checksums.json", {name: sha256(work / name) for name in names})
+        (work / CHECKPOINT).unlink(missing_ok=True)
+        os.replace(work, self.folder(run))
+        sync(self.root)
+        self.failure(run).unlink(missing_ok=True)
+
+    def why_missing(self, run: Run, known: Sequence[Mapping[str, Any]]) -> str:
+        """What sets a run apart from the like of it among `known` identities (`identities()`)."""
+        for other in known:
+            if all(other.get(key) == run.identity[key] for key in ("task", "class", "config")):
+                changed = [key for key in ("data", "code", "inputs") if other.get(key) != run.identity[key]]
+                if changed:
+                    return f"{', '.join(changed)} changed since an earlier run"
+        return "never computed"
+
+    def identities(self) -> list[dict[str, Any]]:
+        """What the runs on disk depend on."""
+        return [read_json(folder / "config.json").get("identity", {}) for folder in self.folders()]
+
+    def find(self, prefix: str) -> Path:
+        """Folder of the one run whose id starts with `prefix`, finished or not.
+
+        Raises:
+            RunError: none does, or several do.
+        """
+        found = {folder.name: folder for folder in reversed(self.folders()) if folder.name.startswith(prefix)}
+        if len(found) != 1:
+            what = f"{len(found)} runs start" if found else "no run starts"
+            raise RunError(f"{what} with {prefix!r} in {self.root}; `runs list` shows the ids")
+        return found.popitem()[1]
+
+    def folders(self) -> list[Path]:
+        """Folders of all runs, the finished first."""
+        parents = [parent for parent in (self.root, self.root / ".work") if parent.is_dir()]
+        return [p for parent in parents for p in sorted(parent.iterdir()) if re.fullmatch("[0-9a-f]{16}", p.name)]
+
+
+def check(folder: Path) -> State:
+    """Compare the files of a finished run with its checksums."""
+    checksums = read_json(folder / "checksums.json")
+    if not checksums:
+        return State("corrupt", "checksums.json is missing or truncated")
+    for name, expected in checksums.items():
+        path = folder / name
+        if not path.is_file():
+            return State("corrupt", f"{name} is missing")
+        if sha256(path) != expected:
+            return State("corrupt", f"{name} was altered or truncated (checksum differs)")
+    return State("done", f"checksums of {len(checksums)} files agree")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if the file is missing, truncated or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def explain_os_error(error: OSError, folder: Path) -> str:
+    """One line: what is wrong with a folder, and what to do."""
+    if error.errno in DISK_FULL:
+        return f"{error.filename or folder}: the disk is full; free some space and repeat the command: it continues"
+    return f"{error.filename or folder}: cannot be written ({error.strerror}); choose another folder or its permissions"
+
+
+def _refuse_conflict(run: Run, folder: Path) -> None:
+    there = read_json(folder / "config.json").get("identity")
+    if there is None or there == run.identity:
+        return
+    before, now = (json.dumps(x, indent=1, sort_keys=True).splitlines() for x in (there, run.identity))
+    diff = "\n".join(difflib.unified_diff(before, now, "on disk", "asked for", lineterm="", n=0))
+    raise RunError(f"{folder}: holds another run than its id says; remove the folder to compute it again\n{diff}")

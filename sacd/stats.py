@@ -1,0 +1,188 @@
+"""Uncertainty and tests with the subject as the unit: clips of one night are not independent.
+
+Everything works on confusion matrices per subject: a pooled metric of resampled subjects is the metric of the sum of
+their matrices, so 2,000 resamples are one matrix product. (`scipy.stats.bootstrap` resamples single observations, not
+clusters of unequal size under a pooled metric.) Tests and corrections are scipy's and statsmodels'.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from sacd.metrics import METRICS, confusions, scores
+
+Predictions = pd.DataFrame | Sequence[pd.DataFrame]
+"""One table of predictions, or one per training seed over the same clips."""
+
+
+class Paired(NamedTuple):
+    """Result of `paired_difference`."""
+
+    difference: float
+    """Metric of a minus metric of b, in the metric's unit."""
+    ci_low: float
+    ci_high: float
+    p_value: float
+    """Two-sided, of the within-subject swap test."""
+    n_subjects: int
+
+
+def _matrices(predictions: Predictions) -> tuple[pd.Index, NDArray[np.float64]]:
+    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`."""
+    tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
+    if not tables:
+        raise ValueError("no table of predictions given; at least one seed is needed")
+    (subjects, first), *others = [confusions(table) for table in tables]
+    for seed, (index, matrix) in enumerate(others, start=1):
+        if not index.equals(subjects) or (matrix.sum(2) != first.sum(2)).any():
+            raise ValueError(f"seed {seed} was tested on other clips than seed 0; all seeds need one split")
+    return subjects, np.stack([first, *(matrix for _, matrix in others)], 1).astype(float)
+
+
+def _resampled(matrices: NDArray, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Metrics `(resamples, 8)`, mean over seeds, of subjects drawn with replacement."""
+    n, seeds = matrices.shape[:2]
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+    return scores((weights @ matrices.reshape(n, -1)).reshape(resamples, seeds, 5, 5)).mean(1)
+
+
+def _percentiles(draws: NDArray, level: float) -> NDArray[np.float64]:
+    """Bounds `(2, ...)`; draws without the stage (NaN) are left out, and all-NaN gives NaN."""
+    defined = np.isfinite(draws).any(0)
+    bounds = np.full((2, *draws.shape[1:]), np.nan)
+    bounds[:, defined] = np.nanquantile(draws[:, defined], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return bounds
+
+
+def intervals(predictions: Predictions, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """Each of the eight metrics with its interval over subjects and its spread over seeds.
+
+    Args:
+        predictions: one table, or one per seed; with several, value and interval are those of the mean over seeds.
+        resamples: of the subjects, with replacement; percentile interval (a little narrow below ~15 subjects).
+        level: of the interval, 0..1.
+        seed: of the resampling; two calls with equal seed and subjects draw the same subjects.
+
+    Returns:
+        One row a metric: column, value, ci_low, ci_high, sd (over seeds, n - 1; NaN for one seed), n_seeds, n_subjects.
+        With a single subject the interval is NaN.
+    """
+    subjects, matrices = _matrices(predictions)
+    per_seed = scores(matrices.sum(0))
+    low, high = np.full((2, len(METRICS)), np.nan)
+    if len(subjects) > 1:
+        low, high = _percentiles(_resampled(matrices, resamples, seed), level)
+    sd = per_seed.std(0, ddof=1) if len(per_seed) > 1 else np.nan
+    return pd.DataFrame(
+        {"column": METRICS, "value": per_seed.mean(0), "ci_low": low, "ci_high": high, "sd": sd}
+        | {"n_seeds": len(per_seed), "n_subjects": len(subjects)}
+    )
+
+
+def paired_difference(
+    a: Predictions, b: Predictions, metric: str = "kappa", *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> Paired:
+    """Difference of two methods on the same subjects, its bootstrap interval, and a paired permutation test.
+
+    The interval resamples subjects, both methods together, of the difference between means over seeds. The test swaps
+    the two methods within subjects (matrices averaged over seeds first): all 2^S swaps where that is at most
+    9,999 (S <= 13), else 9,999 random ones.
+
+    Args:
+        a, b: predictions of the same clips; the number of seeds may differ.
+        metric: one of `sacd.metrics.METRICS`.
+        resamples, level, seed: as in `intervals`.
+
+    Raises:
+        ValueError: unknown metric, or a and b were tested on different clips.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is unknown; known: {', '.join(METRICS)}")
+    column = METRICS.index(metric)
+    (subjects, first), (others, second) = _matrices(a), _matrices(b)
+    if not subjects.equals(others) or (first[:, 0].sum(2) != second[:, 0].sum(2)).any():
+        raise ValueError("the two methods were tested on different clips; a paired test needs one test set")
+    n = len(subjects)
+    difference = (scores(first.sum(0)).mean(0) - scores(second.sum(0)).mean(0))[column]
+    if n < 2:
+        return Paired(difference, np.nan, np.nan, np.nan, n)
+    draws = [_resampled(matrices, resamples, seed)[:, column] for matrices in (first, second)]
+    low, high = _percentiles(draws[0] - draws[1], level)
+    both = np.concatenate([first.mean(1), second.mean(1)])
+
+    def statistic(rows: NDArray, others: NDArray, axis: int) -> NDArray:
+        return np.subtract(*(scores(both[np.moveaxis(i, axis, -1)].sum(-3))[..., column] for i in (rows, others)))
+
+    test = stats.permutation_test(
+        (np.arange(n), np.arange(n, 2 * n)),
+        statistic,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9999,
+        batch=1000,
+        rng=np.random.default_rng(seed),
+    )
+    return Paired(difference, low, high, test.pvalue, n)
+
+
+def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> NDArray[np.float64]:
+    """p-values corrected for their number: Holm (default) or Benjamini-Hochberg; NaN stays NaN and does not count.
+
+    >>> correct([0.01, 0.04, np.nan]).tolist()
+    [0.02, 0.04, nan]
+    """
+    p_values = np.asarray(p_values, float)
+    corrected, known = p_values.copy(), np.isfinite(p_values)
+    if known.any():
+        corrected[known] = multipletests(p_values[known], method=method)[1]
+    return corrected
+
+
+def spearman(features: ArrayLike, values: ArrayLike, *, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Spearman correlation of many channels with one value a subject, corrected for their number (Fig. 7).
+
+    Args:
+        features: `(S, G, C)`: C channels of G groups (stages) for S subjects; NaN where a subject lacks the group.
+        values: `(S,)`, for example the AHI in events/h or 1 for the members of one AHI group and 0 for the others.
+        permutations: of `values` over subjects, for the null of the largest |rho| of all groups and channels.
+        seed: of the permutations.
+
+    Returns:
+        One row a channel: group, channel, n (subjects), rho, p (t approximation), q (Benjamini-Hochberg over all
+        G x C), p_max (chance that the largest of all |rho| is at least this one when values and subjects are
+        unrelated; never below 1 / (permutations + 1)). A constant channel has NaN.
+    """
+    features, values = np.asarray(features, float), np.asarray(values, float)
+    if features.ndim != 3 or values.shape != features.shape[:1]:
+        raise ValueError(f"features {features.shape} and values {values.shape} are not (S, G, C) and (S,)")
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permuted(np.broadcast_to(values, (permutations, len(values))), axis=1)
+    largest, tables = np.zeros(permutations), []
+    for group in range(features.shape[1]):
+        here = np.isfinite(features[:, group]).all(1)
+        n = int(here.sum())
+        x = _standard(stats.rankdata(features[here, group], axis=0).T)
+        rho = (x @ _standard(stats.rankdata(values[here]))) if n > 2 else np.full(len(x), np.nan)
+        null = (
+            np.abs(x @ _standard(stats.rankdata(shuffled[:, here], axis=1)).T) if n > 2 else np.zeros((1, permutations))
+        )
+        largest = np.maximum(largest, np.nan_to_num(null).max(0))
+        with np.errstate(divide="ignore"):
+            p = 2 * stats.t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - np.minimum(rho**2, 1))), n - 2)
+        tables.append(pd.DataFrame({"group": group, "channel": np.arange(len(rho)), "n": n, "rho": rho, "p": p}))
+    table = pd.concat(tables, ignore_index=True)
+    exceed = permutations - np.searchsorted(np.sort(largest), table.rho.abs() - 1e-12)
+    p_max = (exceed + 1) / (permutations + 1)
+    return table.assign(q=correct(table.p, "fdr_bh"), p_max=np.where(table.rho.notna(), p_max, np.nan))
+
+
+def _standard(rows: NDArray) -> NDArray[np.float64]:
+    """Rows centred and of unit length, so that a dot product is a correlation; a constant row becomes NaN."""
+    rows = rows - rows.mean(-1, keepdims=True)
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.divide(rows, length, out=np.full_like(rows, np.nan), where=length > 1e-9)

@@ -1,0 +1,127 @@
+"""Result tables: one tidy format, written as CSV, Markdown and LaTeX; wide, the printed value stands beside ours."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from sacd import paper
+from sacd.metrics import PERCENT
+
+COLUMNS: Final = [
+    *("item", "row", "column", "value", "ci_low", "ci_high", "sd", "n_seeds", "n_subjects", "paper_value", "data")
+]  # fmt: skip
+"""Of every tidy table; `value` and `paper_value` are in the paper's units (% or a fraction), see `sacd.paper`."""
+
+Cells = Collection[tuple[str, str]]
+"""Pairs (row, column)."""
+
+
+def rows(item: str, row: str, numbers: pd.DataFrame, data: str, paper_row: str | None = None) -> pd.DataFrame:
+    """Tidy rows of one row of a table, with the printed values where there are any.
+
+    Args:
+        item: `table2`, `fig7`, ...
+        row: for example `AttnSleep/SACD`; `paper_row` is its name in `sacd.paper` where that differs.
+        numbers: column, value and what is known of ci_low, ci_high, sd, n_seeds, n_subjects (`sacd.stats.intervals`).
+        data: what made the numbers, such as `simulated cohort, demo profile`.
+    """
+    printed = [paper.value(item, paper_row or row, column) for column in numbers["column"]]
+    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(columns=COLUMNS)
+
+
+def _number(value: float, column: str) -> str:
+    if pd.isna(value):
+        return ""
+    if column in PERCENT:
+        return f"{value:.1f}"
+    if column == "kappa":
+        return f"{value:.2f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def _cell(line: pd.Series) -> str:
+    text = _number(line["value"], line["column"])
+    if text and pd.notna(line["sd"]):
+        text += f" ± {_number(line['sd'], line['column'])}"
+    if text and pd.notna(line["ci_low"]):
+        text += f" [{_number(line['ci_low'], line['column'])}, {_number(line['ci_high'], line['column'])}]"
+    return text
+
+
+def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
+    """A tidy table as text, rows and columns in given order, each column as printed and ours.
+
+    Ours reads `value ± sd [95 % interval]`. Cells (row, column) in `supported` carry a trailing `*`: give only
+    those whose lead over the other rows the paired interval supports. A column that the paper does not print has no
+    `paper` half.
+    """
+    _check(table)
+    if twice := table.loc[table.duplicated(["row", "column"]), ["row", "column"]].values.tolist():
+        raise ValueError(f"row and column {twice[0]} occur twice; a wide table shows one item at a time")
+    cells = {}
+    for column in table["column"].unique():
+        lines = table[table["column"] == column].set_index("row", drop=False)
+        if lines["paper_value"].notna().any():
+            cells[column, "paper"] = lines["paper_value"].map(lambda value, column=column: _number(value, column))
+        if lines["value"].notna().any():
+            ours = lines.apply(_cell, axis=1)
+            cells[column, "ours"] = ours + [" *" if (row, column) in supported else "" for row in lines.index]
+    view = pd.DataFrame(cells, index=pd.Index(table["row"].unique(), name="row")).fillna("")
+    view.columns = pd.MultiIndex.from_tuples(view.columns, names=["column", ""])
+    return view
+
+
+def write(
+    table: pd.DataFrame, folder: Path, name: str, supported: Cells = (), view: pd.DataFrame | None = None
+) -> list[Path]:
+    """Write `<name>.csv` (tidy), `.md` and `.tex` (wide), each atomically; equal tables give equal bytes.
+
+    Args:
+        table: tidy; further columns follow those of `COLUMNS`. Rows stay as sorted, numbers keep six digits.
+        folder: made if missing.
+        name: of the files, without ending.
+        supported: as in `wide`.
+        view: what Markdown and LaTeX show in place of `wide(table)`.
+
+    Raises:
+        ValueError: the table lacks a column of `COLUMNS`.
+    """
+    _check(table)
+    view = wide(table, supported) if view is None else view
+    flat = view.reset_index() if view.index.name else view
+    heads = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
+    lines = [heads, ["---"] * len(heads), *flat.astype(str).values.tolist()]
+    markdown = "".join("| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |\n" for line in lines)
+    ordered = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
+    texts = {
+        "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "md": markdown,
+        "tex": flat.set_axis(heads, axis=1).to_latex(index=False, escape=True),
+    }
+    return [_replace(Path(folder) / f"{name}.{ending}", text) for ending, text in texts.items()]
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A tidy table from its CSV."""
+    table = pd.read_csv(path, dtype={"item": str, "row": str, "column": str, "data": str})
+    _check(table)
+    return table
+
+
+def _check(table: pd.DataFrame) -> None:
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise ValueError(f"table lacks the column(s) {', '.join(missing)}; a tidy table has {', '.join(COLUMNS)}")
+
+
+def _replace(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        half.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from cohort_files import REAL, write_edf
+
+from sacd.data.cohort import CohortError
+from sacd.data.eeg import open_channel, pick_channel, read_eeg
+
+
+@pytest.mark.parametrize(
+    ("asked", "names", "found"),
+    [
+        ("C3", ["C3-M2", "C3", "c3"], "C3"),
+        ("C3", ["EOG", "c3"], "c3"),
+        ("C3", ["EEG C3-M2", "EEG C4-M1", "EEG A2-C3"], "EEG C3-M2"),
+        ("C3", ["C3:A2", "C4:A1", "C30"], "C3:A2"),
+        ("C3", ["EEG_C3_A2"], "EEG_C3_A2"),
+        ("C3-M2", ["C3", "EEG C3:M2"], "EEG C3:M2"),
+        ("EEG Fpz-Cz", ["EEG Fpz-Cz", "EEG Pz-Oz"], "EEG Fpz-Cz"),
+    ],
+)
+def test_pick_channel(asked, names, found):
+    assert pick_channel(asked, names) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "names", "message"),
+    [
+        ("C3", ["C3-M2", "C3-A2"], "night.edf: channel 'C3' fits C3-M2, C3-A2; set `channel` to one of: C3-M2, C3-A2"),
+        ("C3", ["C4-M1", "M1-C3"], "night.edf: has no channel 'C3'; set `channel` to one of: C4-M1, M1-C3"),
+        ("", ["C4-M1"], "night.edf: has no channel ''; set `channel` to one of: C4-M1"),
+    ],
+)
+def test_pick_channel_refuses(asked, names, message):
+    with pytest.raises(CohortError) as caught:
+        pick_channel(asked, names, "night.edf")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("uV", 1.0), ("mV", 1e-3), ("V", 1e-6)])
+def test_units_become_microvolts(tmp_path, unit, scale):
+    x = np.random.default_rng(0).normal(0, 40, 3000)
+    write_edf(tmp_path / "a.edf", {"C3": (x * scale, 100)}, unit, 1000 * scale)
+    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+    assert y.dtype == np.float32 and np.abs(y - x).max() < 0.05
+
+
+@pytest.mark.parametrize("rate", [100, 128, 200, 250, 256, 500, 512])
+def test_resampling_keeps_time_and_shape(tmp_path, rate):
+    def wave(t):
+        return 50 * np.sin(2 * np.pi * 3 * t) + 20 * np.sin(2 * np.pi * 17 * t + 1) + 30
+
+    write_edf(tmp_path / "a.edf", {"C3": (wave(np.arange(40 * rate) / rate), rate), "ECG": (np.zeros(40 * 512), 512)})
+    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+    assert len(y) == 4000
+    assert np.abs(y - wave(np.arange(4000) / 100))[20:-20].max() < 0.5
+
+
+def test_what_is_above_half_the_rate_is_gone(tmp_path):
+    t = np.arange(20 * 512) / 512
+    write_edf(tmp_path / "a.edf", {"C3": (80 * np.sin(2 * np.pi * 95 * t), 512)})
+    assert np.abs(read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)[50:-50]).max() < 1
+
+
+def test_slow_channel_is_refused(tmp_path):
+    write_edf(tmp_path / "a.edf", {"C3": (np.ones(64 * 30), 64), "ECG": (np.ones(256 * 30), 256)})
+    with pytest.raises(CohortError, match=r"a\.edf: C3 is sampled at 64 Hz, at least 100 Hz are needed"):
+        read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+
+
+@pytest.mark.parametrize(("channel", "picked"), [("C3", "C3"), ("C3-M2", "C3-M2"), ("c4:m1", "C4-M1")])
+def test_real_recording(channel, picked):
+    """2 minutes of a Noxturnal polysomnography: ~90 channels at several rates, EEG in V."""
+    path = REAL / "rsleep_psg_2min" / "subject1.edf"
+    if not path.is_file():
+        pytest.skip("no real data here")
+    raw = open_channel(path, channel)
+    assert raw.ch_names == [picked] and raw.info["sfreq"] == 200
+    x = read_eeg(raw, path, 100)
+    assert x.shape == (12000,)
+    assert np.std(x.reshape(-1, 3000), axis=1).min() > 5 and np.abs(x).max() < 1000  # plausible in uV, not in V or mV

@@ -1,0 +1,191 @@
+"""What can go wrong with runs: each fault gives one clear line, and results stay right."""
+
+import json
+import multiprocessing
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the toy tasks
+from toy_tasks import Toy
+
+from sacd.runs import Run, RunError, RunStore, execute
+from sacd.runs.store import read_json
+
+
+def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):
+    return Run(f"toy_tasks:{task}", Toy(seed=seed, pause_s=pause_s, epochs=epochs), **more)
+
+
+def tree(folder):
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return {n: (folder / n).read_bytes() for n in names if n not in ("provenance.json", "checksums.json")}
+
+
+def provenance(store, r):
+    return json.loads((store.folder(r) / "provenance.json").read_text())
+
+
+def compute_here(root, runs, marks):
+    """In a process of its own."""
+    execute(runs, RunStore(root), workers=0, quiet=True, resources={"marks": marks})
+
+
+@pytest.fixture(scope="module")
+def spawn():
+    """Starts processes that have imported torch already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "pandas", "pytest", "sacd.runs"])
+
+    def start(*arguments):
+        process = context.Process(target=compute_here, args=arguments)
+        process.start()
+        return process
+
+    return start
+
+
+def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, spawn):
+    r = run(task="train", epochs=60, pause_s=0.02)
+    whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
+    execute([r], whole, workers=0, quiet=True)
+    rng = random.Random(0)
+    for attempt in range(1, 11):
+        process = spawn(str(broken.root), [r], str(tmp_path / "marks"))
+        while read_json(broken.work(r) / "progress.json").get("attempts") != attempt:
+            assert process.is_alive()
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.2))
+        assert process.is_alive(), "the run ended before it could be killed; give it more epochs"
+        process.kill()
+        process.join()
+    assert broken.state(r).name == "partial"
+    report = execute([r], broken, workers=0, quiet=True)
+    assert report.done == (r,)
+    assert tree(broken.folder(r)) == tree(whole.folder(r))
+    assert provenance(broken, r)["attempts"] == 11
+    assert not any(p.name.endswith(".tmp") or "checkpoint" in p.name for p in broken.folder(r).iterdir())
+
+
+def test_two_at_the_same_time_compute_everything_once(tmp_path, spawn):
+    runs = [run(seed, pause_s=0.1) for seed in range(3)]
+    marks = tmp_path / "marks"
+    processes = [spawn(str(tmp_path / "runs"), runs, str(marks)) for _ in range(2)]
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert sorted(p.name.split("-")[0] for p in marks.iterdir()) == ["0", "1", "2"]
+    assert all(RunStore(tmp_path / "runs").state(r).name == "done" for r in runs)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+def tamper(path):
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [truncate, tamper, Path.unlink])
+@pytest.mark.parametrize("name", ["predictions.parquet", "weights.safetensors", "metrics.csv", "checksums.json"])
+def test_a_damaged_file_is_named_and_the_run_computed_again(tmp_path, caplog, damage, name):
+    store, r = RunStore(tmp_path), run(task="train")
+    execute([r], store, workers=0, quiet=True)
+    before = tree(store.folder(r))
+    damage(store.folder(r) / name)
+    assert store.state(r).name == "corrupt"
+    report = execute([r], store, workers=0, quiet=True)
+    assert report.done == (r,)
+    [message] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert name in message and message.endswith("computing it again") and "\n" not in message
+    assert tree(store.folder(r)) == before and store.state(r).name == "done"
+
+
+def test_equal_id_with_another_config_is_an_error_with_a_diff(tmp_path):
+    store, r, reader = RunStore(tmp_path), run(7), run(8, inputs=(("a", run(7)),))
+    execute([r], store, workers=0, quiet=True)
+    path = store.folder(r) / "config.json"
+    path.write_text(path.read_text().replace('"seed": 7', '"seed": 70'))
+    with pytest.raises(RunError, match=r'(?s)holds another run.*-  "seed": 70.*\+  "seed": 7'):
+        store.state(r)
+    report = execute([r, reader, run(9)], store, workers=0, quiet=True)
+    assert [f.run for f in report.failed] == [r, reader] and report.done == (run(9),)
+    assert "holds another run" in str(report) and f"it needs {r.title}" in report.failed[1].reason
+    assert path.exists()  # nothing removed: nobody knows what this is
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    report = execute([run(task="fill_disk")], RunStore(tmp_path), workers=0, quiet=True)
+    [failure] = report.failed
+    assert "the disk is full; free some space" in failure.reason and "\n" not in failure.reason
+
+
+def test_a_store_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"file.*cannot be written \(Not a directory\)") as caught:
+        execute([run()], RunStore(tmp_path / "file" / "runs"), quiet=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_store_without_permission_is_one_line(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            execute([run()], RunStore(tmp_path / "runs"), quiet=True)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
+    store, r = RunStore(tmp_path), run(task="train")
+    store.open()
+    (store.begin(r) / "checkpoint.safetensors").write_bytes(b"short")
+    report = execute([r], store, workers=0, quiet=True)
+    assert "not a whole checkpoint" in report.failed[0].reason and "delete it" in report.failed[0].reason
+
+
+def test_a_failing_run_stops_only_its_readers(tmp_path):
+    store = RunStore(tmp_path)
+    bad = run(1, task="fail", label="bad one")
+    reader = run(2, inputs=(("bad", bad),))
+    after = run(3, inputs=(("reader", reader),))
+    good = run(4, inputs=(("good", run(5)),))
+    report = execute([after, good], store, workers=0, quiet=True)
+    assert set(report.done) == {good, run(5)}
+    assert [f.run for f in report.failed] == [bad, reader, after]
+    assert report.failed[0].reason.endswith("ArithmeticError: seed 1 does not converge")
+    assert "Traceback" in report.failed[0].log.read_text() and report.failed[0].log == store.failure(bad)
+    assert report.failed[1].reason == f"not run: it needs {bad.title}, which failed"
+    text = str(report)
+    assert "2 runs computed, 0 found on disk, 3 without results" in text and "FAILED" in text and "bad one" in text
+
+
+def test_without_keep_going_the_first_failure_ends_it(tmp_path):
+    bad, good = run(1, task="fail", cost=9), run(2)
+    report = execute([good, bad], RunStore(tmp_path), workers=0, quiet=True, keep_going=False)
+    assert not report.done and {f.run for f in report.failed} == {bad, good}
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [("leave", "SystemExit"), ("nothing", "without writing a file"), ("missing", "no such task; write it as")],
+)
+def test_tasks_that_do_not_do_what_a_task_does(tmp_path, task, reason):
+    report = execute([run(task=task)], RunStore(tmp_path), workers=0, quiet=True)
+    assert reason in report.failed[0].reason
+    assert RunStore(tmp_path).state(run(task=task)).name == "partial"
+
+
+def test_a_repaired_run_forgets_its_failure(tmp_path):
+    store, r = RunStore(tmp_path), run()
+    store.open()
+    store.failure(r).write_text("old")
+    execute([r], store, workers=0, quiet=True)
+    assert not store.failure(r).exists()

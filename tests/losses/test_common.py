@@ -1,0 +1,35 @@
+import pytest
+import torch
+from tiny import Student, World
+
+from sacd.losses import build
+from sacd.losses.common import linear, wide
+
+
+def test_half_precision_is_widened_and_the_gradient_comes_back_in_its_own():
+    square = wide(lambda x: (x * x).sum())
+    x = torch.full((4,), 300.0, dtype=torch.float16, requires_grad=True)  # 300^2 does not fit float16
+    loss = square(x)
+    loss.backward()
+    assert loss.dtype == torch.float32 and loss == 360000
+    assert x.grad.dtype == torch.float16 and (x.grad == 600).all()
+    assert square(x.detach().double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["kd", "fitnet", "pkt", "rkd", "crd", "cmc", "ifd", "ccl"])
+def test_autocast_does_not_reach_the_terms(name):
+    world, student = World(), Student()
+    batch = world.batch(student, torch.arange(12))
+    totals = []
+    for cast in (False, True):
+        method = build(name, world.context(student))
+        with torch.autocast("cpu", torch.bfloat16, enabled=cast):
+            totals.append(sum(method.terms(batch).values()))
+    assert torch.equal(*totals)
+
+
+def test_linear_starts_as_pytorchs_default_from_its_generator():
+    layers = [linear(100, 50, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(layers[0].weight, layers[1].weight) and not torch.equal(layers[0].weight, layers[2].weight)
+    for parameter in layers[0].parameters():
+        assert 0.08 < parameter.abs().max() <= 0.1

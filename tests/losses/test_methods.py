@@ -1,0 +1,142 @@
+"""What every method of `METHODS` must keep: finite terms, learning, and exact resumption."""
+
+import io
+
+import pytest
+import torch
+from tiny import SIZE, STAGES, Student, World, adam, step
+
+from sacd.losses import Batch, Method, build
+from sacd.losses.base import METHODS
+from sacd.models import Output
+
+ROWS = torch.arange(16)
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+def made(name, seed=0):
+    world, student = World(), Student(seed)
+    method = build(name, world.context(student, seed))
+    assert isinstance(method, Method)
+    return world, student, method
+
+
+def test_unknown_method_is_refused():
+    with pytest.raises(ValueError, match=r"'nothing' is unknown; known: ce, kd"):
+        build("nothing", World().context(Student()))
+
+
+def test_student_overfits_and_its_own_term_falls(name):
+    world, student, method = made(name)
+    optimizer = adam(student, method)
+    own = []
+
+    def learned():
+        accuracy = (student(world.clips[ROWS]).logits.argmax(1) == world.labels[ROWS]).float().mean()
+        # From the largest of the first 30 steps: a memory may be empty at the first.
+        return accuracy == 1.0 and (name == "ce" or sum(own[-10:]) / 10 < 0.8 * max(own[:30]))
+
+    for i in range(300):
+        own.append(step(student, method, optimizer, world.batch(student, ROWS))[1])
+        if i % 20 == 19 and learned():
+            break
+    assert learned(), own[::20]
+    assert (max(own) == 0) == (name == "ce")
+
+
+def edge(case: str) -> Batch:
+    """A batch that breaks careless arithmetic; the student's embedding and logits are leaves."""
+    g = torch.Generator().manual_seed(3)
+    size = 1 if case == "one clip" else 16
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(case, torch.float32)
+    factor = torch.finfo(dtype).max if case in ("fp16", "bf16") else {"zero": 0}.get(case, 1)
+
+    def x(*shape):
+        drawn = (2 * torch.rand(size, *shape, generator=g) - 1) * factor
+        return (drawn[:1].expand_as(drawn) if case == "identical" else drawn).to(dtype)
+
+    student = Output(x(SIZE), x(STAGES), (x(4, 2, 4, 4), x(8, 2, 4, 4), x(SIZE, 2, 4, 4)))
+    if case == "opposite":
+        teacher = Output(-student.embedding, -student.logits, tuple(-f.flatten(2) for f in student.features))
+    else:
+        teacher = Output(x(SIZE), x(STAGES), (x(SIZE, 6), x(SIZE, 3)))
+    student = student._replace(**{k: getattr(student, k).clone().requires_grad_() for k in ("embedding", "logits")})
+    labels = torch.full((size,), 2) if case in ("one stage", "one clip") else torch.arange(size) % STAGES
+    return Batch(student, teacher, labels, torch.arange(size), torch.randn(size, 1, 2, 4, 4, generator=g))
+
+
+CASES = ("usual", "one clip", "one stage", "identical", "zero", "opposite", "fp16", "bf16")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_terms_are_finite_scalars(name, case):
+    method = made(name)[2]
+    batch = edge(case)
+    for _ in range(3):  # the second and third step meet what the first left in a memory
+        terms = method.terms(batch)
+        assert all(term.shape == () and term.isfinite() for term in terms.values()), terms
+        total = sum(terms.values(), torch.zeros(()))
+        if total.requires_grad:
+            total.backward()
+        with torch.no_grad():
+            method.update(batch)
+    seen = [batch.student.embedding, batch.student.logits, *method.parameters()]
+    for x in seen:
+        if x.grad is not None:
+            # A gradient may be more than half precision holds; the loss scaler of the training loop skips such a step.
+            assert not x.grad.isnan().any() if x.dtype.itemsize == 2 else x.grad.isfinite().all()
+    assert all(x.isfinite().all() for key, x in method.named_buffers() if key != "log_z")
+
+
+def test_teacher_gets_no_gradient(name):
+    world, student, method = made(name)
+    live = world.batch(student, ROWS)
+    watched = Output(
+        *(x.clone().requires_grad_() for x in live.teacher[:2]),
+        tuple(x.clone().requires_grad_() for x in live.teacher.features),
+    )
+    optimizer = adam(student, method)
+    step(student, method, optimizer, live._replace(teacher=watched))
+    step(student, method, optimizer, world.batch(student, ROWS)._replace(teacher=watched))
+    assert all(x.grad is None for x in (watched.embedding, watched.logits, *watched.features))
+    assert not any(x.requires_grad for x in method.buffers())
+
+
+def test_resumed_run_continues_exactly(name):
+    def blocks(start):
+        return [torch.arange(s, s + 8) for s in range(start, start + 24, 8)]
+
+    world, student, method = made(name)
+    optimizer = adam(student, method)
+    for rows in blocks(0):
+        step(student, method, optimizer, world.batch(student, rows))
+    file = io.BytesIO()
+    torch.save([x.state_dict() for x in (student, method, optimizer)], file)
+    ahead = [step(student, method, optimizer, world.batch(student, rows)) for rows in blocks(16)]
+
+    _, student2, method2 = made(name, seed=9)
+    optimizer2 = adam(student2, method2)
+    file.seek(0)
+    for x, state in zip((student2, method2, optimizer2), torch.load(file, weights_only=True), strict=True):
+        x.load_state_dict(state)
+    assert ahead == [step(student2, method2, optimizer2, world.batch(student2, rows)) for rows in blocks(16)]
+    for a, b in zip(student.state_dict().values(), student2.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_same_seed_same_start(name):
+    states = [made(name, seed=4)[2].state_dict() for _ in range(2)]
+    for key, value in states[0].items():
+        torch.testing.assert_close(value, states[1][key], rtol=0, atol=0, equal_nan=True, msg=key)
+
+
+def test_building_leaves_the_global_generator_alone(name):
+    world, student = World(), Student()
+    context = world.context(student)
+    before = torch.get_rng_state()
+    build(name, context)
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,69 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchdistill.losses.mid_level import SPKDLoss
+
+from sacd.losses import Batch, Context, build
+from sacd.losses.sp import similarity_preserving
+from sacd.models import Output
+
+
+def pair(b: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(b, 7, generator=g, dtype=torch.float64), torch.randn(b, 9, generator=g, dtype=torch.float64)
+
+
+def naive(s: torch.Tensor, t: torch.Tensor) -> float:
+    b, grams = len(s), []
+    for f in (s, t):
+        rows = [[float(sum(x * y for x, y in zip(f[i], f[j], strict=True))) for j in range(b)] for i in range(b)]
+        grams.append([[v / sum(w * w for w in row) ** 0.5 for v in row] for row in rows])
+    return sum((grams[0][i][j] - grams[1][i][j]) ** 2 for i in range(b) for j in range(b)) / b**2
+
+
+def test_naive_reference_torchdistill_and_gradcheck():
+    s, t = pair()
+    ours = float(similarity_preserving(s, t))
+    assert ours == pytest.approx(naive(s, t), rel=1e-12)
+    theirs = SPKDLoss("s", "t", "batchmean")({"s": {"output": s}}, {"t": {"output": t}})
+    assert ours == pytest.approx(float(theirs), rel=1e-12)
+    assert torch.autograd.gradcheck(lambda x: similarity_preserving(x, t), s.requires_grad_())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 8), st.floats(0.01, 100))
+def test_scale_and_rotation_do_not_matter(seed, b, scale):
+    s, t = pair(b, seed)
+    value = float(similarity_preserving(s, t))
+    assert 0 <= value <= 4 / b
+    q, _ = torch.linalg.qr(torch.randn(7, 7, dtype=torch.float64))
+    assert float(similarity_preserving(scale * s @ q, t)) == pytest.approx(value, rel=1e-6, abs=1e-12)
+    assert float(similarity_preserving(s, s @ q)) == pytest.approx(0, abs=1e-12)
+
+
+def test_same_neighbours_beat_other_neighbours():
+    teacher = torch.eye(2).repeat_interleave(3, 0)
+    alike, unlike = torch.eye(2).repeat_interleave(3, 0) + 0.1, torch.eye(2).repeat(3, 1) + 0.1
+    assert similarity_preserving(alike, teacher) < similarity_preserving(unlike, teacher)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", ["max", "tiny", "zero"])
+def test_extremes_stay_finite(dtype, value):
+    x = torch.ones(3, 8, dtype=dtype) * {"max": torch.finfo(dtype).max, "tiny": torch.finfo(dtype).tiny, "zero": 0}[value]
+    x.requires_grad_()
+    loss = similarity_preserving(x, torch.eye(3, 8))
+    loss.backward()
+    assert loss.isfinite() and x.grad.isfinite().all()
+
+
+def test_method_weighs_it_and_leaves_the_teacher_alone():
+    s, t = (x.float().requires_grad_() for x in pair(4))
+    student, teacher = Output(s, torch.zeros(4, 5)), Output(t, torch.zeros(4, 5))
+    context = Context(torch.nn.Identity(), student, teacher, torch.zeros(4, dtype=torch.long), 1)
+    batch = Batch(student, teacher, torch.zeros(4, dtype=torch.long), torch.arange(4), torch.zeros(4, 1))
+    terms = build("sp", context, weight=750.0).terms(batch)
+    terms["sp"].backward()
+    assert float(terms["sp"]) == pytest.approx(750 * naive(s, t), rel=1e-4)
+    assert s.grad.abs().sum() > 0 and t.grad is None

@@ -1,0 +1,73 @@
+"""Fusion: sizes of the heads, what is frozen and what is released."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sacd.models import Output
+from sacd.models.fusion import Fusion, HeadA, HeadB
+
+
+class Encoder(nn.Module):
+    """A stand-in with what can go wrong: dropout, running statistics, a classifier nobody needs."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(n, 512), nn.BatchNorm1d(512), nn.Dropout(0.5))
+        self.fc = nn.Linear(512, 5)
+
+    def forward(self, x):
+        embedding = self.net(x)
+        return Output(embedding, self.fc(embedding))
+
+
+def build(head, release):
+    torch.manual_seed(0)
+    return Fusion(Encoder(7), Encoder(3), head(), release).train()
+
+
+CLIPS, EPOCHS = torch.randn(8, 7), torch.randn(8, 3)
+
+
+def test_heads_have_the_printed_sizes():
+    def sizes(head):
+        return [(m.in_features, m.out_features) for m in head.modules() if isinstance(m, nn.Linear)]
+
+    assert sizes(HeadA()) == [(1024, 5)]
+    assert sizes(HeadB()) == [(1024, 256), (256, 64), (64, 5)]
+    assert HeadB()(torch.randn(2, 1024)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("head", [HeadA, HeadB])
+@pytest.mark.parametrize("release", [False, True])
+def test_encoders_move_only_when_released(head, release):
+    fusion = build(head, release)
+    before = copy.deepcopy(fusion.state_dict())
+    optimizer = torch.optim.SGD([p for p in fusion.parameters() if p.requires_grad], lr=0.1)
+    output = fusion(CLIPS, EPOCHS)
+    assert output.embedding.shape == (8, 1024) and output.logits.shape == (8, 5)
+    F.cross_entropy(output.logits, torch.arange(8) % 5).backward()
+    optimizer.step()
+    moved = {name.split(".")[0] for name, t in fusion.state_dict().items() if not torch.equal(t, before[name])}
+    assert moved == ({"head", "video", "eeg"} if release else {"head"})
+    assert fusion.head.training and fusion.video.training == fusion.eeg.training == release
+
+
+def test_frozen_encoders_give_the_saved_embeddings():
+    fusion = build(HeadB, release=False)
+    saved = torch.cat([fusion.eeg(EPOCHS).embedding, fusion.video(CLIPS).embedding], 1)
+    output = fusion(CLIPS, EPOCHS)
+    assert torch.equal(output.embedding, saved) and torch.equal(output.logits, fusion.head(saved))
+    assert not output.embedding.requires_grad
+
+
+def test_releasing_what_was_frozen_trains_it_again():
+    video, eeg = Encoder(7), Encoder(3)
+    Fusion(video, eeg, HeadA(), release=False)
+    assert not any(p.requires_grad for p in (*video.parameters(), *eeg.parameters()))
+    fusion = Fusion(video, eeg, HeadA(), release=True)
+    fusion(CLIPS, EPOCHS).logits.sum().backward()
+    assert video.net[0].weight.grad is not None and eeg.net[0].weight.grad is not None

@@ -1,0 +1,222 @@
+"""Video students: against a plain reimplementation, published sizes, split, freezing, gradients."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sacd.models.video import Late, VideoResNet, max_pool, mid_channels
+
+CLIP = (2, 1, 16, 24, 32)
+"""Small, yet its grids are 12x16, 6x8, 3x4, 2x2 and 1x1: every way a convolution is computed occurs."""
+
+
+def tiny(conv="r2plus1d", **options):
+    torch.manual_seed(0)
+    return VideoResNet(conv, width=0.125, in_channels=1, **options)
+
+
+def clips(seed=1, dtype=torch.float32):
+    return torch.randn(CLIP, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def reference(model, x, training):
+    """The network from its state dict with plain 3-D operations only."""
+    state = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+
+    def norm(name, x):
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        if f"{name}.running_mean" not in state:
+            groups = next(g for g in range(max(1, len(weight) // 16), 0, -1) if len(weight) % g == 0)
+            return F.group_norm(x, groups, weight, bias)
+        mean, var = state[f"{name}.running_mean"].clone(), state[f"{name}.running_var"].clone()
+        return F.batch_norm(x, mean, var, weight, bias, training)
+
+    def conv(name, x, stride):
+        weight = state[f"{name}.weight"]
+        stride = tuple(s if k > 1 else 1 for s, k in zip(stride, weight.shape[2:], strict=True))
+        return F.conv3d(x, weight, None, stride, [k // 2 for k in weight.shape[2:]])
+
+    def unit(prefix, n, x, stride):
+        if f"{prefix}conv{n}.weight" in state:
+            return norm(f"{prefix}bn{n}", conv(f"{prefix}conv{n}", x, stride))
+        x = norm(f"{prefix}bn{n}_s", conv(f"{prefix}conv{n}_s", x, stride)).relu()
+        return norm(f"{prefix}bn{n}_t", conv(f"{prefix}conv{n}_t", x, stride))
+
+    x = F.max_pool3d(unit("", 1, x, (1, 2, 2)).relu(), 3, 2, 1)
+    features = []
+    for layer in range(1, 5):
+        for block in range(2):
+            prefix, stride = f"layer{layer}.{block}.", (2,) * 3 if layer > 1 and block == 0 else (1,) * 3
+            y = unit(prefix, 2, unit(prefix, 1, x, stride).relu(), (1, 1, 1))
+            if f"{prefix}downsample.0.weight" in state:
+                x = norm(f"{prefix}downsample.1", F.conv3d(x, state[f"{prefix}downsample.0.weight"], None, stride))
+            x = (y + x).relu()
+        features.append(x)
+    embedding = F.linear(x.mean((2, 3, 4)), state["project.weight"], state["project.bias"])
+    return embedding, F.linear(embedding, state["fc.weight"], state["fc.bias"]), tuple(features)
+
+
+@pytest.mark.parametrize(
+    ("conv", "norm", "training"),
+    [(conv, "batch", training) for conv in ("r2plus1d", "r3d") for training in (True, False)]
+    + [("r2plus1d", "group", True)],
+)
+def test_equals_plain_3d_operations_and_so_do_its_gradients(conv, norm, training):
+    model = tiny(conv, norm=norm).double()
+    model(clips(0, torch.float64))  # running statistics that are not their initial ones
+    model.train(training)
+    x = clips(dtype=torch.float64).requires_grad_()
+    expected = reference(model, x, training)
+    got = model(x)
+    for a, b in zip((*got[:2], *got.features), (*expected[:2], *expected[2]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    inputs = [x, *model.parameters()]
+    weight = torch.randn(2, 5, dtype=torch.float64)
+    grads = [torch.autograd.grad((o * weight).sum(), inputs) for o in (got.logits, expected[1])]
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_max_pool_is_the_3d_one():
+    x = torch.randn(2, 3, 7, 9, 10).contiguous(memory_format=torch.channels_last_3d)
+    for stride_t in (1, 2):
+        assert torch.equal(max_pool(x, stride_t), F.max_pool3d(x, 3, (stride_t, 2, 2), 1))
+
+
+@pytest.mark.parametrize(
+    ("conv", "n_classes", "millions"),
+    [("r3d", 5, 33.2), ("r3d", 1039, 33.7), ("r2plus1d", 5, 33.2), ("r2plus1d", 700, 33.6)],
+)
+def test_sizes_at_width_1_are_the_published_ones(conv, n_classes, millions):
+    with torch.device("meta"):
+        model = VideoResNet(conv, n_classes=n_classes)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+    stem = model.conv1 if conv == "r3d" else model.conv1_s
+    assert tuple(stem.weight.shape) == ((64, 3, 7, 7, 7) if conv == "r3d" else (110, 3, 1, 7, 7))
+    assert not list(model.project.parameters())
+
+
+def test_stage_shapes_of_r3d_at_112_pixels():
+    with torch.device("meta"):
+        output = VideoResNet("r3d").eval()(torch.empty(1, 3, 16, 112, 112))
+    assert [tuple(f.shape[1:]) for f in output.features] == [
+        (64, 8, 28, 28),
+        (128, 4, 14, 14),
+        (256, 2, 7, 7),
+        (512, 1, 4, 4),
+    ]
+    assert output.embedding.shape == (1, 512) and output.logits.shape == (1, 5)
+
+
+def test_mid_channels_keep_the_number_of_parameters():
+    for c_in, c_out in ((64, 64), (64, 128), (256, 512)):
+        mid = mid_channels(c_in, c_out)
+        assert 0 <= 27 * c_in * c_out - mid * (9 * c_in + 3 * c_out) < 9 * c_in + 3 * c_out
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_late_of_early_is_forward_exactly(training):
+    model, x = tiny().train(training), clips()
+    whole = model(x)
+    for k in range(5):
+        split = model.late(model.early(x, k), k)
+        assert torch.equal(split.logits, whole.logits) and torch.equal(split.embedding, whole.embedding)
+        assert len(split.features) == (4 if k < 2 else 5 - k)
+        assert all(torch.equal(a, b) for a, b in zip(split.features[::-1], whole.features[::-1], strict=False))
+
+
+def test_a_cached_feature_of_any_memory_layout_gives_the_same():
+    model, x = tiny().eval(), clips()
+    h = model.early(x, 3)
+    assert torch.equal(model.late(h.contiguous(), 3).logits, model.late(h, 3).logits)
+
+
+def test_freezing_stops_gradient_and_statistics_and_can_be_undone():
+    model = tiny().freeze(2).train()
+    before = copy.deepcopy(model.state_dict())
+    model(clips()).logits.sum().backward()
+    frozen = ("conv1", "bn1", "layer1")
+    for name, p in model.named_parameters():
+        assert (p.grad is None) == name.startswith(frozen), name
+    moved = {name for name, t in model.state_dict().items() if not torch.equal(t, before[name])}
+    assert moved and not any(name.startswith(frozen) for name in moved)
+    model.freeze(0)
+    assert all(p.requires_grad for p in model.parameters()) and model.bn1_s.training
+    with pytest.raises(ValueError, match=r"k 6 is outside 0\.\.5"):
+        model.freeze(6)
+
+
+def test_late_module_trains_only_what_follows_the_cache():
+    model, x = tiny(), clips()
+    late = Late(model, 3).train()
+    with torch.no_grad():
+        h = model.early(x, 3)
+    output = late(h)
+    assert torch.equal(output.logits, model(x).logits)
+    output.logits.sum().backward()
+    trained = {name.split(".")[1] for name, p in late.named_parameters() if p.grad is not None}
+    assert trained == {"layer3", "layer4", "project", "fc"}
+    assert not model.layer2[0].bn1_s.training and model.layer3[0].bn1_s.training
+
+
+def test_frozen_statistics_stay_and_make_clips_independent_of_their_batch():
+    model = tiny(freeze_norm_statistics=True)
+    before = copy.deepcopy(model.state_dict())
+    x, other = clips(), clips(2)
+    mixed = torch.stack([x[0], other[1]])
+    torch.testing.assert_close(model(mixed).logits[0], model(x).logits[0])
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert all(p.requires_grad for p in model.parameters())
+    assert not torch.allclose(tiny()(mixed).logits[0], tiny()(x).logits[0])
+
+
+def test_group_norm_is_independent_of_the_batch():
+    model, x = tiny(norm="group"), clips()
+    torch.testing.assert_close(model(x[:1]).logits, model(x).logits[:1])
+
+
+def test_gradient_reaches_every_parameter():
+    for conv in ("r2plus1d", "r3d"):
+        model = tiny(conv)
+        model(torch.randn(2, 1, 8, 16, 16)).logits.square().sum().backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_temporal_strides_and_stem_options():
+    x = torch.zeros(1, 2, 64, 24, 32)
+    options = dict(width=0.125, in_channels=2, norm="group")
+    shapes = [
+        [tuple(f.shape[1:]) for f in VideoResNet(**options, **more)(x).features]
+        for more in ({}, {"stem_stride_t": 2}, {"strides_t": (1, 1, 1, 2, 2)}, {"stem_kernel": 3, "max_pool": False})
+    ]
+    assert shapes[0] == [(8, 32, 6, 8), (16, 16, 3, 4), (32, 8, 2, 2), (64, 4, 1, 1)]
+    assert [s[1] for s in shapes[1]] == [16, 8, 4, 2]
+    assert [s[1] for s in shapes[2]] == [64, 64, 32, 16]
+    assert shapes[3] == [(8, 64, 12, 16), (16, 32, 6, 8), (32, 16, 3, 4), (64, 8, 2, 2)]
+
+
+def test_overfits_a_small_batch():
+    model, x, y = tiny(), clips()[:, :, :8, :16, :16], torch.tensor([3, 1])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    for _ in range(10):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x).logits, y).backward()
+        optimizer.step()
+    assert torch.equal(model(x).logits.argmax(1), y)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: tiny("c3d"), "conv 'c3d' is unknown; known: r2plus1d, r3d"),
+        (lambda: tiny(norm="layer"), "norm 'layer' is unknown; known: batch, group"),
+        (lambda: VideoResNet(width=0.01), "width 0.01 leaves the stem without a channel"),
+        (lambda: tiny()(torch.zeros(2, 3, 8, 32, 32)), r"\(2, 3, 8, 32, 32\): expected \(B, 1, T, H, W\)"),
+    ],
+)
+def test_faults_are_told_in_one_line(call, says):
+    with pytest.raises(ValueError, match=says) as error:
+        call()
+    assert "\n" not in str(error.value)

@@ -1,0 +1,128 @@
+"""EEG and video rows got mixed up once and no test noticed: a marker planted in one clip's EEG and video is followed
+from the files through ingest, motion, cached early features, teacher outputs, blocks and shuffling to a training batch.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sacd.config import BackboneConfig, FitConfig, MethodConfig, MotionConfig, PretextConfig, SplitConfig
+from sacd.config import StudentConfig, TeacherConfig
+from sacd.data.splits import split_subjects
+from sacd.data.store import ClipStore, StoreConfig, ingest
+from sacd.losses.base import METHODS, Method
+from sacd.tasks.pretext import motion, pretext
+from sacd.tasks.student import student
+from sacd.tasks.teacher import load_outputs, teacher
+
+sys.path.insert(0, str(Path(__file__).parent / "data"))
+from cohort_files import paths, write_about, write_edf, write_events, write_video
+
+CLIPS, FPS, RATE = 20, 2, 128
+SPLIT = SplitConfig()
+
+
+class Spy(Method):
+    """Notes, of every row of every batch: how much the video moves, how odd the teacher's vector is, label, index."""
+
+    seen: list[tuple[float, float, int, int]] = []  # noqa: RUF012
+
+    def terms(self, batch):
+        moves = batch.clips.flatten(1).square().mean(dim=1)
+        for row in zip(moves, batch.teacher.embedding, batch.labels, batch.index, strict=True):
+            Spy.seen.append((float(row[0]), row[1].numpy().copy(), int(row[2]), int(row[3])))
+        return {}
+
+
+def night(root, subject, marked, offset):
+    """Noise, but for a marker in EEG and video of clip `marked`, the only one of the cohort that is called REM."""
+    rng = np.random.default_rng(int(subject[-2:]))
+    eeg, events, video = paths(root, subject)
+    x = rng.normal(0, 10, CLIPS * 30 * RATE)
+    pictures = rng.integers(90, 110, ((CLIPS + 1) * 30 * FPS, 32, 32)).astype(np.uint8)
+    stages = ["N2", "W", "N1", "N3"] * (CLIPS // 4)
+    if marked is not None:
+        at = slice(marked * 30 * RATE, (marked + 1) * 30 * RATE)
+        x[at] += 300 * np.sign(np.sin(np.arange(30 * RATE) * 2 * np.pi * 7 / RATE))
+        first = marked * 30 - offset  # s of the marker in the video's own time
+        for k in range(round(first * FPS), round((first + 30) * FPS)):
+            pictures[k, 8:24, 8:24] = 30 + 200 * (k % 2)
+        stages[marked] = "REM"
+    write_edf(eeg, {"C3": (x, RATE)})
+    rows = [(30 * k, 30, stage) for k, stage in enumerate(["unscored", *stages[1:]])]
+    rows.insert(CLIPS // 2, (30 * (CLIPS // 2), 0, "boundary"))
+    write_events(events, rows)
+    write_video(video, pictures, FPS)
+    (video.parent / f"{subject}_task-sleep_video.json").write_text(json.dumps({"StartOffset": offset}))
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairing")
+    cohort, store = folder / "cohort", folder / "store"
+    ahi = {f"sub-{k:02d}": 20.0 for k in range(1, 8)}
+    write_about(cohort, ahi)
+    import pandas as pd
+
+    part = split_subjects(pd.DataFrame({"ahi": ahi}), SPLIT)
+    marked = sorted(part.index[part == "train"])[1]
+    for subject in ahi:
+        night(cohort, subject, 13 if subject == marked else None, offset=-4.5 if subject == marked else 0.0)
+    ingest(cohort, store, StoreConfig(height=16, width=16, frames=16))
+    resources = {"store": str(store), "cohort": str(cohort), "device": "cpu"}
+    quiet = lambda share, text: None  # noqa: E731
+    inputs = {name: folder / name for name in ("motion", "pretext", "teacher")}
+    for path in inputs.values():
+        path.mkdir()
+    backbone = BackboneConfig(width=0.0625, input="motion", frozen=2, freeze_norm=True, options={"stem_kernel": 3})
+    short = FitConfig(epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last")
+    motion(MotionConfig(), {}, inputs["motion"], resources, quiet)
+    pretext(PretextConfig(backbone=backbone, fit=short, split=SPLIT), inputs, inputs["pretext"], resources, quiet)
+    teacher(TeacherConfig(fit=short, split=SPLIT), {}, inputs["teacher"], resources, quiet)
+    return store, marked, inputs, resources, backbone, short, folder
+
+
+@pytest.mark.parametrize("order", ["block", "shuffled"])
+def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, order, monkeypatch):
+    store, marked, inputs, resources, backbone, short, folder = chain
+    monkeypatch.setitem(METHODS, "spy", f"{__name__}:Spy")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Spy.__module__])
+    Spy.seen.clear()
+    config = StudentConfig(
+        backbone=backbone,
+        method=MethodConfig(name="spy"),
+        fit=short.model_copy(update={"order": order, "epochs": 3, "batch": 8}),
+        split=SPLIT,
+    )
+    out = folder / f"student_{order}"
+    out.mkdir()
+    student(config, inputs, out, resources, lambda share, text: None)
+    moves = np.array([s[0] for s in Spy.seen])
+    vectors = np.stack([s[1] for s in Spy.seen])
+    labels = np.array([s[2] for s in Spy.seen])
+    odd = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
+    rem = labels == 4
+    assert rem.sum() == 3  # the marked clip comes once an epoch
+    # In the same row: the only REM label, the video that moves most, the teacher's oddest vector.
+    assert moves[rem].min() > 1.5 * moves[~rem].max()
+    assert odd[rem].min() > 1.5 * odd[~rem].max()
+    # The index leads back to the marked clip.
+    clips = ClipStore(store).clips
+    part = clips["subject"].map(split_subjects(ClipStore(store).participants, SPLIT))
+    train = clips[part == "train"].reset_index(drop=True)
+    for _, _, _, index in (s for s, yes in zip(Spy.seen, rem, strict=True) if yes):
+        assert (train.loc[index, "subject"], train.loc[index, "clip"]) == (marked, 13)
+
+
+def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
+    store, marked, inputs, *_ = chain
+    clips = ClipStore(store).clips
+    vectors = load_outputs(inputs["teacher"]).embedding
+    odd = int((vectors - vectors.median(dim=0).values).norm(dim=1).argmax())
+    assert (clips.loc[odd, "subject"], clips.loc[odd, "clip"]) == (marked, 13)
+    early = torch.from_numpy(np.load(inputs["pretext"] / "early.npy")[0].astype(np.float32))
+    assert int(early.flatten(1).square().mean(dim=1).argmax()) == odd

@@ -1,0 +1,130 @@
+"""Small tasks that the tests of the run engine compute; importable by worker processes."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sacd.config import Config
+from sacd.files import atomic, load_checkpoint, save_checkpoint, save_tensors, write_json, write_parquet
+
+Inputs = Mapping[str, Path]
+Resources = Mapping[str, str]
+Progress = Callable[[float, str], None]
+
+
+class Toy(Config):
+    """Settings of every toy task."""
+
+    seed: int = 0
+    epochs: int = 3
+    pause_s: float = 0.0
+
+
+def train(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Linear regression with momentum, dropout-like noise and a checkpoint every epoch."""
+    import pandas as pd
+    import torch
+
+    note_pid(resources, config)
+    model = torch.nn.Linear(8, 1)
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.no_grad():
+        model.weight.normal_(generator=generator)
+        model.bias.zero_()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=config.epochs)
+    history: list[dict[str, float]] = []
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists():
+        state = load_checkpoint(checkpoint)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        generator.set_state(state["generator"])
+        history = state["history"]
+    for epoch in range(len(history), config.epochs):
+        x = torch.randn(16, 8, generator=generator)
+        loss = (model(x) - x.sum(dim=1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        history.append({"epoch": epoch + 1, "loss": float(loss.detach())})
+        states = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        saved = {name: part.state_dict() for name, part in states.items()}
+        save_checkpoint(checkpoint, saved | {"generator": generator.get_state(), "history": history})
+        time.sleep(config.pause_s)
+        progress((epoch + 1) / config.epochs, f"epoch {epoch + 1}")
+    pd.DataFrame(history).to_csv(folder / "metrics.csv", index=False)
+    write_parquet(folder / "predictions.parquet", pd.DataFrame({"y": model(torch.eye(8))[:, 0].detach().numpy()}))
+    save_tensors(folder / "weights.safetensors", model.state_dict())
+
+
+def count(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Sum of the seeds of this run and of those that it reads."""
+    import json
+
+    note_pid(resources, config)
+    for epoch in range(config.epochs):
+        time.sleep(config.pause_s)
+        progress((epoch + 1) / config.epochs, f"step {epoch + 1}")
+    total = config.seed + sum(json.loads((path / "sum.json").read_text())["sum"] for path in inputs.values())
+    write_json(folder / "sum.json", {"sum": total})
+
+
+def walk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """A chaotic sequence with a checkpoint every step; cheap to import, so that workers start soon."""
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    note_pid(resources, config)
+    checkpoint = folder / "checkpoint.safetensors"
+    x = load_file(checkpoint)["x"] if checkpoint.exists() else np.array([0.3 + config.seed / 100])
+    for step in range(len(x), config.epochs + 1):
+        x = np.append(x, 3.9 * x[-1] * (1 - x[-1]))
+        with atomic(checkpoint) as temporary:
+            save_file({"x": x}, temporary)
+        time.sleep(config.pause_s)
+        progress(step / config.epochs, f"step {step}")
+    write_json(folder / "walk.json", x.tolist())
+
+
+def note_pid(resources: Resources, config: Toy) -> None:
+    """One file a computation, named after its seed, process and start."""
+    if marks := resources.get("marks"):
+        Path(marks).mkdir(parents=True, exist_ok=True)
+        Path(marks, f"{config.seed}-{os.getpid()}-{time.time_ns()}").touch()
+
+
+def fail(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """An error in the middle."""
+    progress(0.5, "half")
+    raise ArithmeticError(f"seed {config.seed} does not converge")
+
+
+def leave(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """A task that believes it is a script."""
+    raise SystemExit(0)
+
+
+def die(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """A crash that no `except` sees."""
+    os.kill(os.getpid(), 9)
+
+
+def nothing(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """No file."""
+
+
+def fill_disk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Writing to a device that is always full."""
+    with open("/dev/full", "wb") as file:
+        file.write(b"x" * 100_000)
+
+
+def threads(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """What the engine gave this task to compute with."""
+    import torch
+
+    write_json(folder / "threads.json", {"torch": torch.get_num_threads(), "device": resources["device"]})
