@@ -32,6 +32,8 @@ class FitConfig(Config):
     epochs: Count = 80
     batch: Count = 16
     order: Literal["block", "shuffled"] = "block"
+    joined: Count = 1
+    """Blocks of `batch` consecutive clips that make one step; 1 is the paper's (A20)."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -78,6 +80,11 @@ class TeacherConfig(Config):
     split: SplitConfig
     seed: int = 0
     class_weights: bool = True
+    """Cross-entropy weighted by AttnSleep's rule, from training labels only."""
+    whiten: bool = False
+    """Divide each night's EEG by its own median spectrum (`sacd.data.whiten`)."""
+    options: dict[str, float | int | str | bool] = {}
+    """Of the teacher's class in `sacd.models`."""
 
 
 class MethodConfig(Config):

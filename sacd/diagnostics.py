@@ -43,7 +43,7 @@ def graph_distances(
 
 
 def ridge_distances(video: np.ndarray, eeg: np.ndarray, new_video: np.ndarray, new_eeg: np.ndarray) -> np.ndarray:
-    """The yardstick without a graph: a ridge from mean video to mean EEG embedding of a group, fitted on training groups.
+    """The yardstick without a graph: a ridge from mean video to mean EEG embedding, fitted on training groups.
 
     Args:
         video, eeg: training groups `(G, n, d)`; new_video, new_eeg: held-out groups.

@@ -101,7 +101,9 @@ class Workspace:
 
     def teacher(self, name: str = "attnsleep", seed: int = 0) -> Run:
         """An EEG teacher, trained and frozen."""
-        config = TeacherConfig(name=name, fit=self.profile.teacher, split=self.profile.split, seed=seed)
+        p = self.profile
+        options = p.teacher_options.get(name, {})
+        config = TeacherConfig(name=name, fit=p.teacher, split=p.split, seed=seed, options=options, **p.teachers)
         return self._run("teacher:teacher", config, label=f"teacher {name}", cost=200)
 
     def student(

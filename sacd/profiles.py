@@ -20,6 +20,10 @@ class Profile(Config):
     pretext: FitConfig | None
     """None: no pretext; the student starts from published weights or at random."""
     teacher: FitConfig
+    teachers: dict[str, bool] = Field(default_factory=dict)
+    """Of `TeacherConfig`, for every teacher."""
+    teacher_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of a teacher that differ from its defaults."""
     student: FitConfig
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -44,9 +48,19 @@ DEMO = Profile(
         epochs=8, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
     ),
     teacher=FitConfig(
-        epochs=12, batch=64, order="shuffled", optimizer="adamw", lr=2e-3, schedule="onecycle", select="best"
+        epochs=4,
+        batch=32,
+        order="shuffled",
+        optimizer="adamw",
+        lr=2e-3,
+        weight_decay=1e-2,
+        schedule="onecycle",
+        clip_norm=5,
+        select="last",
     ),
-    student=FitConfig(epochs=8, batch=64, optimizer="adamw", lr=3e-3, schedule="onecycle"),
+    teachers={"whiten": True, "class_weights": False},
+    teacher_options={"attnsleep": {"drop": 0.1}},
+    student=FitConfig(epochs=12, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
 )

@@ -1,6 +1,6 @@
 """One training loop for teacher, student, pretext and fusion. It resumes from its last epoch to the same bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,9 +41,13 @@ def _optimizer(parameters: list[nn.Parameter], config: FitConfig, steps: int) ->
     return optimizer, schedule
 
 
+def _epoch(blocks: np.ndarray, config: FitConfig, generator: torch.Generator) -> Iterator[Tensor]:
+    return batches(blocks, config.batch, config.order, generator, config.joined)
+
+
 def count_steps(blocks: np.ndarray, config: FitConfig) -> int:
     """Optimizer steps of a whole training."""
-    return config.epochs * sum(1 for _ in batches(blocks, config.batch, config.order, torch.Generator().manual_seed(0)))
+    return config.epochs * sum(1 for _ in _epoch(blocks, config, torch.Generator().manual_seed(0)))
 
 
 def fit(
@@ -90,7 +94,7 @@ def fit(
             trained.train()
             sums: dict[str, float] = {}
             count = 0
-            for rows in batches(blocks, config.batch, config.order, generator):
+            for rows in _epoch(blocks, config, generator):
                 terms = objective.terms(rows, epoch, generator)
                 loss = torch.stack(list(terms.values())).sum()
                 if not torch.isfinite(loss):

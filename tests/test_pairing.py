@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from sacd.config import BackboneConfig, FitConfig, MethodConfig, MotionConfig, PretextConfig, SplitConfig
-from sacd.config import StudentConfig, TeacherConfig
+from sacd.config import (
+    BackboneConfig,
+    FitConfig,
+    MethodConfig,
+    MotionConfig,
+    PretextConfig,
+    SplitConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore, StoreConfig, ingest
 from sacd.losses.base import METHODS, Method

@@ -9,17 +9,19 @@ import torch
 
 
 def batches(
-    blocks: np.ndarray, size: int, order: Literal["block", "shuffled"], generator: torch.Generator
+    blocks: np.ndarray, size: int, order: Literal["block", "shuffled"], generator: torch.Generator, joined: int = 1
 ) -> Iterator[torch.Tensor]:
     """Rows of one epoch, batch by batch.
 
     `block` (A20): every block of consecutive clips is cut into batches of `size` at a random phase, so that each batch
     holds consecutive clips of one night; the batches come in random order. What a cut leaves over at either end is a
-    smaller batch of its own if it holds at least two clips. `shuffled`: all clips in random order, a rest is left out.
+    smaller batch of its own if it holds at least two clips. `joined` such batches, of different places, make one larger
+    batch. `shuffled`: all clips in random order, a rest is left out.
 
     Args:
         blocks: `(n,)` block id of every row; rows of a block are consecutive in time and adjacent.
         size: clips a batch, >= 1.
+        joined: with `block`, how many batches of consecutive clips are joined, >= 1.
 
     Yields:
         int64 tensors of rows.
@@ -36,5 +38,5 @@ def batches(
         first = start + (int(torch.randint(spare + 1, (), generator=generator)) if end - start > size else 0)
         cuts = [start, *range(first, end, size), end]
         pieces += [(a, b) for a, b in pairwise(cuts) if b - a >= min(2, size)]
-    for k in torch.randperm(len(pieces), generator=generator).tolist():
-        yield torch.arange(*pieces[k])
+    for chosen in torch.randperm(len(pieces), generator=generator).split(joined):
+        yield torch.cat([torch.arange(*pieces[k]) for k in chosen])

@@ -13,13 +13,13 @@ GREY = 16.0
 def motion(frames: Tensor) -> Tensor:
     """Two channels of motion of each clip: deviation from the recent picture, and its change from frame to frame.
 
-    1. Half resolution (camera noise averages out), then `x_t = log(frame_t + GREY)`, minus its mean over time: the still
-       image is gone, gains are offsets.
+    1. Half resolution (camera noise averages out), then `x_t = log(frame_t + GREY)`, minus its mean over time: the
+       still image is gone, gains are offsets.
     2. The light of each frame (flicker, uneven changes), a quadratic over the picture, is fitted to the pixels by least
        squares and subtracted; twice, the second time mostly to pixels that stay still (weights from the first
        residual). The result does not change by any such light.
-    3. Minus its running mean over a fifth of the clip (6 s of 30 s): light that drifts over the picture is slower than a
-       breath, and else outweighs it.
+    3. Minus its running mean over a fifth of the clip (6 s of 30 s): light that drifts over the picture is slower than
+       a breath, and else outweighs it.
     4. In units of the deviation of the pixels that move most (90 % quantile), compressed: `asinh(r / 3s)`. A breath
        stays in the linear range, a turn of the body does not dwarf it.
 

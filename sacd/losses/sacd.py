@@ -82,18 +82,20 @@ class SACD(Method):
         video_dim = context.student_example.embedding.shape[1]
         eeg_dim = context.teacher_example.embedding.shape[1]
 
+        seed = torch.randint(2**31, (), generator=context.generator)
         self.structure: StructureLoss | None = None
-        if weight_structure and structure != "sp":
-            self.structure = StructureLoss(video_dim, eeg_dim, layers, update, gamma, structure, size=graph_size)
+        with torch.random.fork_rng(devices=[]):  # layers start from the global generator: lend it a seed
+            torch.manual_seed(int(seed))
+            if weight_structure and structure != "sp":
+                self.structure = StructureLoss(video_dim, eeg_dim, layers, update, gamma, structure, size=graph_size)
+            self.projection = nn.Linear(video_dim, eeg_dim) if projection and weight_contrastive else nn.Identity()
 
         self.ema: ModelEmaV3 | None = None
         if weight_contrastive:
             if video_dim != eeg_dim and not projection:
                 raise ValueError(f"embedding widths {video_dim} (student) and {eeg_dim} differ: set projection=True")
-            self.projection = nn.Linear(video_dim, eeg_dim) if projection else nn.Identity()
             self.bank_s = MemoryBank(bank, eeg_dim)
             self.register_buffer("step", torch.tensor(0))
-            seed = torch.randint(2**31, (), generator=context.generator)
             self.register_buffer("seed", seed)
             if directions != "video":  # video anchors meet EEG keys only, which need no momentum encoder
                 self.bank_v = MemoryBank(bank, eeg_dim)

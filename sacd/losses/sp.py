@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
+from sacd.losses.common import wide
 from sacd.models.graph import unit
 
 
+@wide
 def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Squared difference of the two row-normalised B x B similarity matrices, over B squared.
 
@@ -22,18 +23,16 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         Scalar in 0..4/B.
 
+    >>> import torch
     >>> x = torch.eye(3)
     >>> float(similarity_preserving(x, 5 * x))
     0.0
     """
-    with torch.autocast(student.device.type, enabled=False):
-        # The scale of F cancels in the rows, and dividing by the largest entry keeps F F^T in range.
-        grams = []
-        for f in (student.flatten(1), teacher.flatten(1)):
-            f = f if f.dtype == torch.float64 else f.float()
-            f = f / f.detach().abs().amax().clamp_min(1e-4)
-            grams.append(unit(f @ f.T))
-        return (grams[0] - grams[1]).square().sum() / len(student) ** 2
+    grams = []
+    for f in (student.flatten(1), teacher.flatten(1)):
+        f = f / f.detach().abs().amax().clamp_min(1e-4)  # cancels in the rows, and keeps F F^T in range
+        grams.append(unit(f @ f.T))
+    return (grams[0] - grams[1]).square().sum() / len(student) ** 2
 
 
 class SP(Method):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from sacd.losses.common import widen
 from sacd.models.graph import GraphNetwork, unit
 
 Reading = Literal["ours", "matched_only", "literal"]
@@ -99,15 +100,16 @@ class StructureLoss(nn.Module):
 
     Matched and mismatched pairs have equal say, though there are more of the latter; until a second graph is there,
     L_D is the matched half alone at full weight. Past graphs train the graph networks only, the current one the student
-    too.
+    too. In the means the past graphs together weigh as much as the current one (pair i, j: w_i w_j with w = 1 now and
+    1/5 for each of 5 past ones): in a plain mean 5 of 6 matched pairs would pass the student by.
 
     Deviation: eq. 11 knows one matched pair a step. Both networks then agree on a constant (A13; `matched_only` shows
     it), so mismatched pairs with the past graphs are added, and d is taken at unit length (A3).
 
-    The networks' `centre`, subtracted from every node, is the mean over the current and the past clips, per modality
-    and without gradient. It exists from the first step, follows the student without lag, is rebuilt from the queue
-    after a resume, and keeps what sets one graph off from the others: a mean within the graph would erase that, a long
-    running mean would lag.
+    The centre subtracted from every node is the mean over the current and the past clips, per modality and without
+    gradient. It exists from the first step, follows the student without lag, is rebuilt from the queue after a resume,
+    and keeps what sets one graph off from the others: a mean within the graph would erase that, a running mean lags.
+    Held-out graphs take the networks' running mean instead: six batches are too few to place them well.
 
     Source: arXiv:2208.05814, IV-B.
 
@@ -166,20 +168,20 @@ class StructureLoss(nn.Module):
     @torch.no_grad()
     def push(self, video: Tensor, eeg: Tensor) -> None:
         """Remember the inputs of a step's graphs; call it after the loss."""
+        video, eeg = widen(video), widen(eeg)
+        self.video.follow(video)
+        self.eeg.follow(eeg)
         for v, e in zip(video.split(self.size), eeg.split(self.size), strict=True):
             self.queue.push(v, e)
 
     def _encode(self, network: GraphNetwork, current: Tensor, past: Tensor) -> Tensor:
         """Graph vectors `(G, 1024)` of the current graphs, then of the past ones, in one call."""
         fill = int(self.queue.fill)
-        current = current.to(past.dtype)
-        groups = current.split(self.size)
+        groups = widen(current).split(self.size)
         counts = torch.cat([torch.tensor([len(g) for g in groups], device=past.device), self.queue.count[:fill]])
         nodes = pad_sequence([*groups, *past[:fill]], batch_first=True)
         present = torch.arange(nodes.shape[1], device=nodes.device) < counts[:, None]
-        if self.training:
-            network.centre.copy_(nodes.detach()[present].mean(dim=0))
-        return network(nodes, present)
+        return network(nodes, present, centre=nodes.detach()[present].mean(dim=0))
 
 
 @torch.no_grad()

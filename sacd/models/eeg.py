@@ -106,8 +106,8 @@ class AttnSleep(Teacher):
     layer norm is the standard one (theirs: unbiased deviation, eps outside the root), convolutions keep PyTorch's
     initialisation. In both, the first of three cloned convolutions in each attention block is never used.
 
-    Deviation: the first filters begin as tones (`tones`), not at random: with some thousand clips to train on it then
-    beats a forest on band powers after 4 epochs, and otherwise does not. They train like every other weight.
+    Deviation: the first filters begin as tones (`tones`), not at random; they train like every other weight. In four
+    epochs of some 5,000 simulated clips that was worth about 0.015 of accuracy on held-out sleepers (one pair of runs).
 
     Args:
         sfreq: 100 or 125 Hz.

@@ -42,8 +42,9 @@ class GraphNetwork(nn.Module):
     alpha_ij = softmax_j LeakyReLU_{0.2}(a [h_i, h_j]) (graph attention, arXiv:1710.10903). The layers share parameters.
 
     Embeddings have a large common part, all the more after a ReLU: left in, all nodes and all graphs look alike. Their
-    length differs by modality and training step and says little about the clip. `centre` is the common part over
-    several batches: within one graph it would take the content along. `sacd.losses.structure` sets it.
+    length differs by modality and training step and says little about the clip. The centre is the common part over
+    several batches; taken within one graph it would take the content along. As in batch norm, training passes the mean
+    of recent batches, and the buffer `centre`, a running mean kept by `follow`, serves when none is passed.
 
     The arithmetic is exact but cheap: F_m's first layer is a sum of a target, a source and an edge part (the last is
     the same in every layer), and its last layer is applied to the attention-weighted sum, as the weights add up to 1.
@@ -57,6 +58,7 @@ class GraphNetwork(nn.Module):
     """
 
     centre: Tensor
+    steps: Tensor
 
     def __init__(self, dim: int = 512, layers: int = 3, update: Literal["residual", "gru"] = "residual") -> None:
         super().__init__()
@@ -73,24 +75,32 @@ class GraphNetwork(nn.Module):
         self.readout = nn.Linear(NODE, GRAPH)
         self.graph = nn.Sequential(nn.ReLU(), nn.Linear(GRAPH, GRAPH))
         self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("steps", torch.tensor(0))
 
-    def forward(self, embeddings: Tensor, present: Tensor | None = None) -> Tensor:
+    @torch.no_grad()
+    def follow(self, embeddings: Tensor) -> None:
+        """Move `centre` towards the mean of `(n, dim)`: the plain mean over the first 50 calls, then by 1/50 each."""
+        self.steps += 1
+        self.centre.lerp_(embeddings.to(self.centre.dtype).mean(dim=0), max(1 / int(self.steps), 1 / 50))
+
+    def forward(self, embeddings: Tensor, present: Tensor | None = None, centre: Tensor | None = None) -> Tensor:
         """Graph vectors.
 
         Args:
             embeddings: `(n, dim)` clips of one graph, or `(G, n, dim)`.
             present: `(G, n)` bool; False marks padding of graphs with fewer clips. Each graph has one clip or more.
+            centre: `(dim,)` in place of the buffer.
 
         Returns:
             `(1024,)` or `(G, 1024)`.
         """
         if embeddings.ndim == 2:
-            return self(embeddings[None], None if present is None else present[None])[0]
+            return self(embeddings[None], None if present is None else present[None], centre)[0]
         groups, n, dim = embeddings.shape
         if present is None:
             present = embeddings.new_ones(groups, n, dtype=torch.bool)
         neighbour = present[:, None, :] & ~torch.eye(n, dtype=torch.bool, device=embeddings.device)
-        x = self.project(unit(embeddings - self.centre) * math.sqrt(dim))
+        x = self.project(unit(embeddings - (self.centre if centre is None else centre)) * math.sqrt(dim))
         h = self.node(x)
         if self.layers:
             edge_part = self._edge_part(x)

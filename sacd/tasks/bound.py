@@ -77,7 +77,11 @@ def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
 
 
 def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
-    """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`."""
+    """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`.
+
+    The band-power forest knows the night's own level (as the teacher does, whose input is whitened by night); the
+    true signals are those of one clip.
+    """
     store, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
     subjects = clips["subject"].to_numpy()
@@ -85,7 +89,7 @@ def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resource
         x = within_night(band_powers(store.gather_eeg(clips), store.config.eeg_rate), subjects)
         model = RandomForestClassifier(300, min_samples_leaf=2, random_state=config.seed)
     elif config.name == "true signals":
-        x = within_night(_true_signals(clips, Path(resources["cohort"])), subjects)
+        x = _true_signals(clips, Path(resources["cohort"]))
         model = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, random_state=config.seed)
     else:
         x = np.zeros((len(clips), 1))

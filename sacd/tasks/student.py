@@ -95,7 +95,7 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     _, clips = open_clips(resources, config.split)
     parts = {part: rows_of(clips, part) for part in PARTS}
     train = parts["train"]
-    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64))
+    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
     teacher = taught or Output(torch.empty(len(clips), 0), torch.empty(len(clips), 0))
 

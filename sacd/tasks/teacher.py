@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sacd.config import TeacherConfig
+from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
 from sacd.models import Output
 from sacd.models.eeg import build_teacher, class_weights
@@ -22,8 +23,7 @@ class _TeacherObjective:
 
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         x, labels = self.eeg[rows].to(self.labels.device), self.labels[rows]
-        scale = torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator)).to(x)
-        x = x.roll(int(torch.randint(x.shape[2], (), generator=generator)), dims=2) * scale
+        x = x * torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator)).to(x)
         output = self.model(x)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.model.auxiliary_loss(x, output, labels, self.domains[rows])}
@@ -41,10 +41,13 @@ def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Reso
     store, clips = open_clips(resources, config.split)
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
-    eeg = torch.from_numpy(store.gather_eeg(clips))[:, None]
-    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64))
+    eeg = store.gather_eeg(clips)
+    if config.whiten:
+        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
+    eeg = torch.from_numpy(eeg)[:, None]
+    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
-    model = build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=int(subjects.max()) + 1)
+    model = build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=int(subjects.max()) + 1, **config.options)
     device = torch.device(resources["device"])
     weights = class_weights(labels[rows]).to(device) if config.class_weights else None
     domains = torch.from_numpy(subjects).to(device)

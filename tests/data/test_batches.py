@@ -40,6 +40,15 @@ def test_a_long_night_is_cut_at_another_phase_every_epoch():
     assert len(starts) > 2
 
 
+def test_joined_blocks_are_whole_and_of_different_places():
+    blocks = np.repeat(np.arange(10), 16)
+    rows = [b.numpy() for b in batches(blocks, 16, "block", torch.Generator().manual_seed(0), joined=4)]
+    assert [len(r) for r in rows] == [64, 64, 32]
+    for part in (r[k : k + 16] for r in rows for k in range(0, len(r), 16)):
+        assert (np.diff(part) == 1).all() and len(set(blocks[part])) == 1
+    assert len(np.unique(np.concatenate(rows))) == 160
+
+
 def test_shuffled_batches_mix_blocks_and_cover_all_but_a_rest():
     blocks = np.repeat(np.arange(10), 10)
     rows = draw(blocks, 16, "shuffled")

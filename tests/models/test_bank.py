@@ -61,7 +61,8 @@ def test_saved_and_loaded_it_makes_three_equal_steps():
     for i in range(3):
         for b in (bank, twin):
             b.enqueue(*keys(50 + i, 60 + i, 70 + i))
-        assert all(torch.equal(a, b) for a, b in zip(bank.state_dict().values(), twin.state_dict().values(), strict=True))
+        for a, b in zip(bank.state_dict().values(), twin.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
 
 
 def test_keys_carry_no_gradient_and_are_copies():

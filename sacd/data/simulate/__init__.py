@@ -1,4 +1,4 @@
-"""Simulated cohort: sleepers whose EEG and infrared video follow the same night, written in the data contract's form."""
+"""Simulated cohort: sleepers whose EEG and infrared video follow the same night, in the data contract's files."""
 
 import hashlib
 import json

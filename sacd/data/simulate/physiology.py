@@ -1,6 +1,7 @@
 """Breathing and movement of one night, shared by the EEG and the video."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def breathing(
 
 
 def _gains(night: Night, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Factors on chest and abdomen by the respiratory events: stopped, paradoxical or shallow, then recovery breaths."""
+    """Factors on chest and abdomen by respiratory events: stopped, paradoxical or shallow, then recovery breaths."""
     chest, abdomen = np.ones_like(grid), np.ones_like(grid)
     effort = p("breath.apnea_effort")
     ends = {"obstructive_apnea": (-effort, effort), "hypopnea": (p("breath.hypopnea"),) * 2}
@@ -145,4 +146,4 @@ def blocks(n_clips: int, count: int, rng: np.random.Generator, length: int = 16)
     if count * length > n_clips:
         raise ValueError(f"blocks={count} needs {count * length} clips of a night of {n_clips}: choose fewer blocks")
     edges = np.linspace(0, n_clips, count + 1).astype(int)
-    return [(int(rng.integers(a, b - length + 1)), length) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(rng.integers(a, b - length + 1)), length) for a, b in pairwise(edges)]

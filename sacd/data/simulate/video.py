@@ -19,7 +19,7 @@ SPREAD = np.array([0.04, 0.03, 0.05, 0.15, 0.25, 0.12, 0.12, 0.25, 0.04, 0.04, 1
 
 @dataclass(frozen=True)
 class Poses:
-    """Where the body lies before movement 0 and after every movement, (movements + 1, POSE), and how it moves between."""
+    """Where the body lies before and after every movement, (movements + 1, POSE), and how it moves between."""
 
     rest: np.ndarray
     swing: np.ndarray  # (movements, POSE) amplitude of the swinging during the movement
@@ -140,8 +140,11 @@ class Scene:
         chest, abdomen = np.array([0, 1, 2, 0, 0.0]), np.array([0, 0, 0, 1, 2.0])
         still, c1, c2, a1, a2 = self.render(np.repeat(pose[None], 5, 0), chest, abdomen).reshape(5, -1)
         return np.stack(
-            [still, 2 * c1 - 1.5 * still - 0.5 * c2, 0.5 * (still + c2) - c1]
-            + [2 * a1 - 1.5 * still - 0.5 * a2, 0.5 * (still + a2) - a1]
+            [
+                still,
+                *(2 * c1 - 1.5 * still - 0.5 * c2, 0.5 * (still + c2) - c1),
+                *(2 * a1 - 1.5 * still - 0.5 * a2, 0.5 * (still + a2) - a1),
+            ]
         )
 
 

@@ -1,0 +1,35 @@
+"""Notebooks as committed: no outputs, a parameters cell of typed scalars, known to the project and to the README."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from sacd.experiments import NOTEBOOKS
+from sacd.notebook_inputs import parameters_of
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_every_notebook_is_known_and_every_known_one_exists():
+    assert [f.stem for f in FILES] == sorted(NOTEBOOKS)
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"notebooks/{f.name}" in readme for f in FILES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_clean_and_parameterized(path):
+    cells = json.loads(path.read_text())["cells"]
+    first = "".join(cells[0]["source"])
+    assert cells[0]["cell_type"] == "markdown"
+    assert all(word in first for word in ("Time", "Memory", "GPU"))
+    code = [c for c in cells if c["cell_type"] == "code"]
+    assert all(not c["outputs"] and c["execution_count"] is None for c in code)
+    assert "parameters" in code[0]["metadata"]["tags"]
+    assert "profile" in parameters_of(path)
+    for cell in code:
+        tree = ast.parse("".join(cell["source"]))
+        assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
+        assert all(len(n.body) <= 3 for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sacd.diagnostics import block_stack, graph_distances, matching_auc, retrieval_rank, ridge_distances
+
+
+def test_matching_auc_counts_ordered_pairs():
+    rng = np.random.default_rng(0)
+    d = rng.normal(size=(7, 7))
+    matched, others = np.diag(d), d[~np.eye(7, dtype=bool)]
+    naive = np.mean([(m < o) + 0.5 * (m == o) for m in matched for o in others])
+    assert matching_auc(d) == pytest.approx(naive)
+    assert np.isnan(matching_auc(np.zeros((1, 1))))
+
+
+def test_block_stack_takes_whole_groups_of_one_block():
+    blocks = np.repeat([3, 4, 9], [16, 5, 20])
+    groups = block_stack(np.arange(41)[:, None], blocks, 16)
+    assert groups[..., 0].tolist() == [list(range(16)), list(range(21, 37))]
+
+
+def test_ridge_finds_a_linear_relation_and_nothing_in_noise():
+    rng = np.random.default_rng(1)
+    mix = rng.normal(size=(8, 8))
+    video, new = rng.normal(size=(60, 16, 8)), rng.normal(size=(30, 16, 8))
+    assert matching_auc(ridge_distances(video, video @ mix, new, new @ mix)) > 0.95
+    noise = matching_auc(ridge_distances(video, rng.normal(size=video.shape), new, rng.normal(size=new.shape)))
+    assert 0.3 < noise < 0.7
+
+
+def test_retrieval_rank_is_one_for_equal_half_for_unrelated():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(80, 6))
+    assert retrieval_rank(x, 3 * x) == 1.0
+    assert abs(retrieval_rank(x, rng.normal(size=x.shape)) - 0.5) < 0.15
+    assert retrieval_rank(np.ones((5, 3)), np.ones((5, 3))) == pytest.approx(0.5)
+
+
+def test_a_collapsed_graph_network_has_no_spread_and_no_auc():
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.mean(dim=1)
+
+    class Constant(nn.Module):
+        def forward(self, x):
+            return torch.ones(len(x), 4)
+
+    x = torch.randn(12, 16, 4, generator=torch.Generator().manual_seed(0))
+    d, a, b = graph_distances(Mean(), Mean(), x, x)
+    assert matching_auc(d) == 1.0 and a > 0.5 and b > 0.5
+    d, a, b = graph_distances(Constant(), Constant(), x, x)
+    assert matching_auc(d) == 0.5 and a == pytest.approx(0, abs=1e-6) == b

@@ -1,0 +1,77 @@
+"""pyproject.toml, requirements.lock, environment.yml, the Makefile and CI say the same."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+def locked() -> dict[str, list[str]]:
+    versions: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", LOCK, re.M):
+        versions.setdefault(name.lower(), []).append(version)
+    return versions
+
+
+def test_every_requirement_is_locked_at_an_allowed_version_with_hashes():
+    wanted = [Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+    versions = locked()
+    for requirement in wanted:
+        found = versions.get(requirement.name.lower())
+        assert found, f"{requirement} is not in requirements.lock: make lock"
+        assert any(requirement.specifier.contains(v) for v in found), f"{requirement} against {found}: make lock"
+    entries = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.M)[1:]
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_lock_names_no_host():
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links", LOCK)
+
+
+def test_environment_yml_is_a_door_to_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert (python, pip) == ("python=3.11", "pip")
+    assert packages == {"pip": ["--require-hashes -r requirements.lock"]}
+    assert PROJECT["requires-python"] == ">=3.11,<3.12"
+
+
+def make(*words: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(["make", "-s", *words], cwd=ROOT, capture_output=True, text=True, **more)
+
+
+def test_help_documents_every_target_and_variable():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)", text, re.M).group(1).split()
+    shown = make("help").stdout
+    assert [t for t in phony if not re.search(rf"^  {t}\s", shown, re.M)] == []
+    assert [v for v in re.findall(r"^([A-Z]+) \?=", text, re.M) if not re.search(rf"^  {v}\s", shown, re.M)] == []
+    for name in ("PROFILE", "DATA", "NIGHTS", "CLUSTER", "WORKERS", "SEEDS"):
+        assert name in shown
+
+
+def test_a_missing_python_is_one_line(tmp_path):
+    done = make("setup", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}")
+    errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error:")]
+    assert done.returncode and len(errors) == 1 and "not found" in errors[0]
+
+
+def test_a_wrong_python_is_one_line(tmp_path):
+    fake = tmp_path / "python3.8"
+    fake.write_text("#!/bin/sh\necho 'error: /x/python3.8 is Python 3.8; this project needs 3.11' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    done = make("setup", f"PYTHON={fake}", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode
+    assert sum(line.startswith("error:") for line in done.stderr.splitlines()) == 1
+
+
+def test_ci_calls_the_readmes_test_command():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in (ROOT / "README.md").read_text()
