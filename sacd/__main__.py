@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sacd").setLevel(logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
         return _run(args)
     except (ValueError, OSError) as error:

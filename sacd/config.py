@@ -109,6 +109,6 @@ class StudentConfig(Config):
 class BoundConfig(Config):
     """A classifier that frames the results: what no model can miss, and what the simulator's truth gives."""
 
-    name: Literal["majority", "stratified random", "band-power forest", "true signals"]
+    name: Literal["majority", "stratified random", "band-power forest", "band-power forest by night", "true signals"]
     split: SplitConfig
     seed: int = 0

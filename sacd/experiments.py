@@ -24,7 +24,7 @@ from sacd.runs import Report, Run, RunStore, execute
 
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
-BOUNDS = ("majority", "stratified random", "band-power forest", "true signals")
+BOUNDS = ("majority", "stratified random", "band-power forest", "band-power forest by night", "true signals")
 
 
 class Workspace:

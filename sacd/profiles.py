@@ -35,7 +35,6 @@ _NARROW = BackboneConfig(
     width=0.125,
     input="motion",
     frozen=2,
-    freeze_norm=True,
     options={"stem_kernel": 3},
 )
 

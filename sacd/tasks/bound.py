@@ -79,14 +79,15 @@ def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
 def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`.
 
-    The band-power forest knows the night's own level (as the teacher does, whose input is whitened by night); the
-    true signals are those of one clip.
+    True signals and band powers are those of one clip; "by night" also knows the night's own level, as the teacher does,
+    whose input is whitened by night.
     """
     store, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
     subjects = clips["subject"].to_numpy()
-    if config.name == "band-power forest":
-        x = within_night(band_powers(store.gather_eeg(clips), store.config.eeg_rate), subjects)
+    if config.name.startswith("band-power forest"):
+        x = band_powers(store.gather_eeg(clips), store.config.eeg_rate)
+        x = within_night(x, subjects) if config.name.endswith("by night") else x
         model = RandomForestClassifier(300, min_samples_leaf=2, random_state=config.seed)
     elif config.name == "true signals":
         x = _true_signals(clips, Path(resources["cohort"]))

@@ -137,7 +137,7 @@ def test_entries_of_the_same_stage_never_count(selection):
     w["queue_s"][:5], w["queue_v"][:5] = w["anchor_v"][0], w["anchor_s"][0]  # as hard as can be, but of the same stage
     assert loss() == before > 0
     w["queue_labels"][:] = 1
-    assert loss() != before
+    assert (loss() != before) == (selection != "semi_hard_random")  # for which they are too hard
 
 
 @pytest.mark.parametrize("selection", ["top_k", "semi_hard_random", "per_class"])
