@@ -25,7 +25,8 @@ def block_stack(values: np.ndarray, blocks: np.ndarray, size: int) -> np.ndarray
     """`(G, size, d)`: the first `size` clips of every block that has as many; rows of a block must be adjacent."""
     starts = np.flatnonzero(np.r_[True, blocks[1:] != blocks[:-1]])
     lengths = np.diff(np.r_[starts, len(blocks)])
-    return np.stack([values[s : s + size] for s in starts[lengths >= size]])
+    groups = [values[s : s + size] for s in starts[lengths >= size]]
+    return np.stack(groups) if groups else np.empty((0, size, *values.shape[1:]), values.dtype)
 
 
 @torch.inference_mode()
@@ -49,8 +50,10 @@ def ridge_distances(video: np.ndarray, eeg: np.ndarray, new_video: np.ndarray, n
         video, eeg: training groups `(G, n, d)`; new_video, new_eeg: held-out groups.
 
     Returns:
-        Cosine distances `(G', G')` between predicted and true (centred) EEG means.
+        Cosine distances `(G', G')` between predicted and true (centred) EEG means; empty without training groups.
     """
+    if not len(video) or not len(new_video):
+        return np.empty((0, 0))
     x, y = video.mean(axis=1), eeg.mean(axis=1)
     scale = x.std(axis=0) + 1e-6
     model = RidgeCV(alphas=np.logspace(-1, 5, 13)).fit((x - x.mean(axis=0)) / scale, y - y.mean(axis=0))

@@ -35,7 +35,9 @@ def _optimizer(parameters: list[nn.Parameter], config: FitConfig, steps: int) ->
     else:
         optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, foreach=True)
     if config.schedule == "onecycle":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.2)
+        total = max(steps, 3)
+        rise = max(0.2, 2 / total)  # the schedule divides by zero if it rises for a single step
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=total, pct_start=rise)
     else:
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 2, steps * 3 // 4])
     return optimizer, schedule

@@ -21,6 +21,12 @@ def test_block_stack_takes_whole_groups_of_one_block():
     assert groups[..., 0].tolist() == [list(range(16)), list(range(21, 37))]
 
 
+def test_nights_without_a_whole_group_give_no_number():
+    none = block_stack(np.zeros((5, 3)), np.zeros(5), 16)
+    assert none.shape == (0, 16, 3)
+    assert np.isnan(matching_auc(ridge_distances(none, none, none, none)))
+
+
 def test_ridge_finds_a_linear_relation_and_nothing_in_noise():
     rng = np.random.default_rng(1)
     mix = rng.normal(size=(8, 8))

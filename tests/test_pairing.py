@@ -35,23 +35,28 @@ SPLIT = SplitConfig()
 
 
 class Spy(Method):
-    """Notes, of every row of every batch: how much the video moves, how odd the teacher's vector is, label, index."""
+    """Notes, of every row of every batch: the video's features, the teacher's vector, label, index."""
 
-    seen: list[tuple[float, float, int, int]] = []  # noqa: RUF012
+    seen: list[tuple[np.ndarray, np.ndarray, int, int]] = []  # noqa: RUF012
 
     def terms(self, batch):
-        moves = batch.clips.flatten(1).square().mean(dim=1)
-        for row in zip(moves, batch.teacher.embedding, batch.labels, batch.index, strict=True):
-            Spy.seen.append((float(row[0]), row[1].numpy().copy(), int(row[2]), int(row[3])))
+        # Mean and spread over time; sorted, so that flips do not matter.
+        video = torch.cat([batch.clips.mean(dim=2), batch.clips.std(dim=2)], dim=1).flatten(2).sort(dim=2).values
+        for row in zip(video.flatten(1), batch.teacher.embedding, batch.labels, batch.index, strict=True):
+            Spy.seen.append((row[0].numpy().copy(), row[1].numpy().copy(), int(row[2]), int(row[3])))
         return {}
 
 
+def oddness(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
+
+
 def night(root, subject, marked, offset):
-    """Noise, but for a marker in EEG and video of clip `marked`, the only one of the cohort that is called REM."""
+    """Noise and a still picture, but for a marker in both of clip `marked`, the only one that is called REM."""
     rng = np.random.default_rng(int(subject[-2:]))
     eeg, events, video = paths(root, subject)
     x = rng.normal(0, 10, CLIPS * 30 * RATE)
-    pictures = rng.integers(90, 110, ((CLIPS + 1) * 30 * FPS, 32, 32)).astype(np.uint8)
+    pictures = np.repeat(rng.integers(90, 110, (1, 32, 32)).astype(np.uint8), (CLIPS + 1) * 30 * FPS, axis=0)
     stages = ["N2", "W", "N1", "N3"] * (CLIPS // 4)
     if marked is not None:
         at = slice(marked * 30 * RATE, (marked + 1) * 30 * RATE)
@@ -109,15 +114,13 @@ def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, orde
     out = folder / f"student_{order}"
     out.mkdir()
     student(config, inputs, out, resources, lambda share, text: None)
-    moves = np.array([s[0] for s in Spy.seen])
-    vectors = np.stack([s[1] for s in Spy.seen])
+    video, eeg = oddness(np.stack([s[0] for s in Spy.seen])), oddness(np.stack([s[1] for s in Spy.seen]))
     labels = np.array([s[2] for s in Spy.seen])
-    odd = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1)
     rem = labels == 4
     assert rem.sum() == 3  # the marked clip comes once an epoch
-    # In the same row: the only REM label, the video that moves most, the teacher's oddest vector.
-    assert moves[rem].min() > 1.5 * moves[~rem].max()
-    assert odd[rem].min() > 1.5 * odd[~rem].max()
+    # In the same row: the only REM label, the oddest video and the oddest EEG.
+    assert video[rem].min() > 1.5 * video[~rem].max()
+    assert eeg[rem].min() > 1.5 * eeg[~rem].max()
     # The index leads back to the marked clip.
     clips = ClipStore(store).clips
     part = clips["subject"].map(split_subjects(ClipStore(store).participants, SPLIT))
@@ -129,8 +132,7 @@ def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, orde
 def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
     store, marked, inputs, *_ = chain
     clips = ClipStore(store).clips
-    vectors = load_outputs(inputs["teacher"]).embedding
-    odd = int((vectors - vectors.median(dim=0).values).norm(dim=1).argmax())
+    odd = int(oddness(load_outputs(inputs["teacher"]).embedding.numpy()).argmax())
     assert (clips.loc[odd, "subject"], clips.loc[odd, "clip"]) == (marked, 13)
-    early = torch.from_numpy(np.load(inputs["pretext"] / "early.npy")[0].astype(np.float32))
-    assert int(early.flatten(1).square().mean(dim=1).argmax()) == odd
+    early = np.load(inputs["pretext"] / "early.npy").astype(np.float32)
+    assert [int(oddness(flip.std(axis=2).reshape(len(flip), -1)).argmax()) for flip in early] == [odd] * 4

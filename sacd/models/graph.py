@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 NODE_INPUT, NODE, EDGE, MESSAGE, GRAPH = 64, 128, 64, 512, 1024
-"""Widths printed in the paper: h before its MLP, h, e, m, O_G. Hidden layers (not printed) are as wide as h."""
+"""Widths printed in the paper: h before its MLP, h, e, m, O_G. Hidden layers (not printed): 64 for e, else 128."""
 
 
 def unit(x: Tensor) -> Tensor:
@@ -25,7 +25,8 @@ def unit(x: Tensor) -> Tensor:
 
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, NODE), nn.ReLU(), nn.Linear(NODE, outputs))
+    hidden = min(NODE, outputs)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 class GraphNetwork(nn.Module):

@@ -79,7 +79,7 @@ def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
 def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`.
 
-    True signals and band powers are those of one clip; "by night" also knows the night's own level, as the teacher does,
+    True signals and band powers are those of one clip; "by night" also knows the night's level, as the teacher does,
     whose input is whitened by night.
     """
     store, clips = open_clips(resources, config.split)

@@ -80,8 +80,9 @@ def distillation_figures(method: Method, video: Tensor, eeg: Tensor, blocks: np.
     if networks is not None:
         device = next(networks.parameters()).device
         groups = [torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)).to(device) for x in (video, eeg)]
-        distance, spread_video, spread_eeg = graph_distances(networks.video, networks.eeg, *groups)
-        figures |= {"auc_graph": matching_auc(distance), "spread_video": spread_video, "spread_eeg": spread_eeg}
+        if len(groups[0]):
+            distance, spread_video, spread_eeg = graph_distances(networks.video, networks.eeg, *groups)
+            figures |= {"auc_graph": matching_auc(distance), "spread_video": spread_video, "spread_eeg": spread_eeg}
     return figures
 
 
