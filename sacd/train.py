@@ -136,7 +136,8 @@ def fit(
                     },
                 )
             share = (epoch + 1) / config.epochs
-            progress(share, f"epoch {epoch + 1}/{config.epochs} " + f"loss {sum(sums.values()) / count:.3f}")
+            loss = sum(value for name, value in row.items() if name.startswith("loss_"))
+            progress(share, f"epoch {epoch + 1}/{config.epochs} loss {loss:.3f}")
     if best:
         trained.load_state_dict(best)
     trained.eval()

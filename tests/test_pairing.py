@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sacd.config import (
     BackboneConfig,
@@ -20,10 +21,11 @@ from sacd.config import (
     StudentConfig,
     TeacherConfig,
 )
+from sacd.data.inputs import motion as motion_of
 from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore, StoreConfig, ingest
 from sacd.losses.base import METHODS, Method
-from sacd.tasks.pretext import motion, pretext
+from sacd.tasks.pretext import make_student, motion, pretext
 from sacd.tasks.student import student
 from sacd.tasks.teacher import load_outputs, teacher
 
@@ -40,9 +42,7 @@ class Spy(Method):
     seen: list[tuple[np.ndarray, np.ndarray, int, int]] = []  # noqa: RUF012
 
     def terms(self, batch):
-        # Mean and spread over time; sorted, so that flips do not matter.
-        video = torch.cat([batch.clips.mean(dim=2), batch.clips.std(dim=2)], dim=1).flatten(2).sort(dim=2).values
-        for row in zip(video.flatten(1), batch.teacher.embedding, batch.labels, batch.index, strict=True):
+        for row in zip(batch.clips, batch.teacher.embedding, batch.labels, batch.index, strict=True):
             Spy.seen.append((row[0].numpy().copy(), row[1].numpy().copy(), int(row[2]), int(row[3])))
         return {}
 
@@ -52,11 +52,11 @@ def oddness(vectors: np.ndarray) -> np.ndarray:
 
 
 def night(root, subject, marked, offset):
-    """Noise and a still picture, but for a marker in both of clip `marked`, the only one that is called REM."""
+    """Noise, but for a marker in EEG and video of clip `marked`, the only one of the cohort that is called REM."""
     rng = np.random.default_rng(int(subject[-2:]))
     eeg, events, video = paths(root, subject)
     x = rng.normal(0, 10, CLIPS * 30 * RATE)
-    pictures = np.repeat(rng.integers(90, 110, (1, 32, 32)).astype(np.uint8), (CLIPS + 1) * 30 * FPS, axis=0)
+    pictures = rng.integers(90, 110, ((CLIPS + 1) * 30 * FPS, 32, 32)).astype(np.uint8)
     stages = ["N2", "W", "N1", "N3"] * (CLIPS // 4)
     if marked is not None:
         at = slice(marked * 30 * RATE, (marked + 1) * 30 * RATE)
@@ -99,6 +99,20 @@ def chain(tmp_path_factory):
     return store, marked, inputs, resources, backbone, short, folder
 
 
+def marked_features(store, marked, inputs, backbone):
+    """Early features, in four flips, of the one clip of the store whose middle flashes."""
+    clips = ClipStore(store).clips
+    frames = ClipStore(store).gather_video(clips)
+    flashes = np.flatnonzero(frames[:, :, 6:10, 6:10].mean(axis=(2, 3)).std(axis=1) > 40)
+    assert clips.iloc[flashes][["subject", "clip"]].values.tolist() == [[marked, 13]]
+    network = make_student(backbone)
+    network.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors"))
+    x = motion_of(torch.from_numpy(frames[flashes]))
+    with torch.inference_mode():
+        flips = [x.flip(d) for d in ([], [3], [4], [3, 4])]
+        return [network.eval().early(f, backbone.frozen)[0].numpy() for f in flips]
+
+
 @pytest.mark.parametrize("order", ["block", "shuffled"])
 def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, order, monkeypatch):
     store, marked, inputs, resources, backbone, short, folder = chain
@@ -114,13 +128,15 @@ def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, orde
     out = folder / f"student_{order}"
     out.mkdir()
     student(config, inputs, out, resources, lambda share, text: None)
-    video, eeg = oddness(np.stack([s[0] for s in Spy.seen])), oddness(np.stack([s[1] for s in Spy.seen]))
+    eeg = oddness(np.stack([s[1] for s in Spy.seen]))
     labels = np.array([s[2] for s in Spy.seen])
     rem = labels == 4
     assert rem.sum() == 3  # the marked clip comes once an epoch
-    # In the same row: the only REM label, the oddest video and the oddest EEG.
-    assert video[rem].min() > 1.5 * video[~rem].max()
+    # In the same row: the only REM label, the oddest EEG, and the features of the marked frames in one of four flips.
     assert eeg[rem].min() > 1.5 * eeg[~rem].max()
+    expected = marked_features(store, marked, inputs, backbone)
+    near = np.array([min(np.abs(s[0] - flip).max() for flip in expected) for s in Spy.seen])
+    assert near[rem].max() < 0.02 < 0.1 < near[~rem].min()
     # The index leads back to the marked clip.
     clips = ClipStore(store).clips
     part = clips["subject"].map(split_subjects(ClipStore(store).participants, SPLIT))
@@ -135,4 +151,6 @@ def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
     odd = int(oddness(load_outputs(inputs["teacher"]).embedding.numpy()).argmax())
     assert (clips.loc[odd, "subject"], clips.loc[odd, "clip"]) == (marked, 13)
     early = np.load(inputs["pretext"] / "early.npy").astype(np.float32)
-    assert [int(oddness(flip.std(axis=2).reshape(len(flip), -1)).argmax()) for flip in early] == [odd] * 4
+    for cached, expected in zip(early, marked_features(store, marked, inputs, chain[4]), strict=True):
+        distance = np.abs(cached - expected).reshape(len(cached), -1).max(axis=1)
+        assert int(distance.argmin()) == odd and distance[odd] < 0.02
