@@ -22,6 +22,7 @@ from sacd.profiles import PROFILES
 from sacd.provenance import git_state
 from sacd.runs import Report, Run, RunStore, execute
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
 BOUNDS = ("majority", "stratified random", "band-power forest", "band-power forest by night", "true signals")
@@ -50,13 +51,13 @@ class Workspace:
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
         self.profile = PROFILES[profile]
         self.seeds = seeds or self.profile.seeds
-        self.root = Path(root) if root else Path(__file__).resolve().parents[1]
+        self.root = Path(root) if root else CHECKOUT
         self.nights = Path(nights) if nights else None
         slug = profile + (f"-{Path(data).resolve().name}" if data else "-nights" if nights else "")
         self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
         self.simulated = not data
         self.store_path = self.root / "data" / slug / "store"
-        self.results = self.root / "results" / slug
+        self.results = self.root.resolve() / "results" / slug
         self.runs = RunStore(self.root / "runs")
 
     def prepare(self, workers: int | None = None) -> None:
@@ -192,17 +193,19 @@ class Workspace:
         return [name for name in names if not self._notebook(name)]
 
     def _notebook(self, name: str) -> bool:
-        source = Path(__file__).resolve().parents[1] / "notebooks" / f"{name}.ipynb"
+        source = CHECKOUT / "notebooks" / f"{name}.ipynb"
         output = self.results / "notebooks" / source.name
         given = {
             "profile": self.profile.name,
             "data": "" if self.simulated else str(self.cohort.resolve()),
             "nights": str(self.nights.resolve()) if self.nights else "",
-            "root": str(self.root.resolve()),
+            "root": "" if self.root == CHECKOUT else str(self.root.resolve()),
             "seeds": self.seeds,
-            "results": str(self.results.parent.resolve()),
+            "results": "results",
         }
         given = {key: value for key, value in given.items() if key in parameters_of(source)}
+        if "results" in given:  # a notebook that needs no data only has to know its folder
+            given["profile"] = self.results.name
         runs = {run.label: run.id for run in NOTEBOOKS[name].runs(self)}
         expects = [self.results / path for path in NOTEBOOKS[name].files]
         if is_current(output, key_of(source, check_parameters(source, given), runs), expects):
@@ -212,7 +215,7 @@ class Workspace:
         for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
             command += [word for key, value in values.items() for word in (flag, key, str(value))]
         command += [word for path in expects for word in ("-e", str(path))]
-        if subprocess.run(command).returncode:
+        if subprocess.run(command, cwd=self.root).returncode:
             return False
         to_html(output)
         return True
