@@ -23,7 +23,8 @@ export PYTHONHASHSEED := 0
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
        $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
 
-.PHONY: help reproduce simulate check test lint lab lock clean setup runs table2 fig2 tour audit
+ITEMS := tour fig2 table2 table3 table4 table5 fig5 fig6 fig7 fig8 fig10 fig11 readings audit mc2sleepnet explore
+.PHONY: help reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
@@ -60,17 +61,34 @@ simulate: $(READY)  ## write the simulated cohort only (data/PROFILE/cohort)
 check: $(READY)  ## report the problems of the cohort DATA in one table
 	$(PY) -m sacd check $(ARGS)
 
-table2: $(READY)  ## Table II only: 20_comparison
-	$(PY) -m sacd reproduce $(ARGS) --only 20_comparison
+# One target an item of the paper: the notebook that makes it.
+tour: NB = 00_tour ## one night, from file to prediction
+fig2: NB = 10_cohort ## Fig. 2, Tables I and VI, splits
+table2: NB = 20_comparison ## Table II, the comparison
+table3: NB = 21_ucf51 ## Table III, audio to video on UCF51
+table4: NB = 22_fusion ## Table IV, fusion and reverse distillation
+table5: NB = 23_ablation ## Table V, the ablation of SACD
+fig5: NB = 30_hyperparameters ## Fig. 5, grids of the loss weights
+fig6: NB = 31_confusion ## Fig. 6, confusion matrices
+fig7: NB = 32_ahi_spearman ## Fig. 7, Spearman of embedding and AHI
+fig8: NB = 33_ahi_portrait ## Figs. 8 and 9, t-SNE of subjects and clips by AHI
+fig10: NB = 34_stage_tsne ## Fig. 10, t-SNE of clips by stage
+fig11: NB = 35_cases ## Figs. 11 to 13, cases and error types
+readings: NB = 40_readings ## the readings of open points
+audit: NB = 41_paper_audit ## the paper's printed numbers checked against each other
+mc2sleepnet: NB = 42_mc2sleepnet ## MC2SleepNet beside the EEG teachers
+explore: NB = 50_explore ## the interactive notebook, executed once
+$(ITEMS): $(READY)
+	$(PY) -m sacd reproduce $(ARGS) --only $(NB)
 
-fig2: $(READY)  ## Fig. 2, Tables I and VI, splits only: 10_cohort
-	$(PY) -m sacd reproduce $(ARGS) --only 10_cohort
+verify: $(READY)  ## check the manifest of results/PROFILE, compare every number with the paper
+	$(PY) -m sacd verify $(ARGS)
 
-tour: $(READY)  ## one night, from file to prediction: 00_tour
-	$(PY) -m sacd reproduce $(ARGS) --only 00_tour
+report: $(READY)  ## build results/PROFILE/report/index.html from what lies in results/PROFILE
+	$(PY) -m sacd report $(ARGS)
 
-audit: $(READY)  ## the paper's printed numbers checked against each other: 41_paper_audit
-	$(PY) -m sacd reproduce $(ARGS) --only 41_paper_audit
+bench: $(READY)  ## measure ingest, training step, execution: results/bench
+	$(PY) -m sacd bench
 
 runs: $(READY)  ## list every training: what, state, how long, why stale
 	$(PY) -m sacd runs

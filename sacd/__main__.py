@@ -62,7 +62,7 @@ def _run(args: argparse.Namespace) -> int:
         from sacd.runs import cli
 
         return cli(args.rest)
-    from sacd.experiments import Workspace
+    from sacd.workspace import Workspace
 
     space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds)
     if args.command == "check":
@@ -82,7 +82,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
-    from sacd.experiments import NOTEBOOKS
+    from sacd.experiments import NOTEBOOKS, execute_notebooks
 
     names = args.only or list(NOTEBOOKS)
     if unknown := set(names) - set(NOTEBOOKS):
@@ -94,7 +94,7 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)
     print(report)
     marks.append(("train", time.perf_counter()))
-    failed = space.notebooks(names)
+    failed = execute_notebooks(space, names)
     marks.append(("notebooks", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
     print(f"{space.data_name}: {spent}; results in {space.results}")

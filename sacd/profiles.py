@@ -29,6 +29,9 @@ class Profile(Config):
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a method that differ from its defaults."""
     seeds: Count = 3
+    """Of the rows that are compared most: the students alone, CCL and SACD."""
+    other_seeds: Count = 1
+    """Of every other row."""
 
 
 _NARROW = BackboneConfig(
@@ -83,7 +86,7 @@ PAPER = Profile(
     pretext=None,
     teacher=FitConfig(epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3),
     student=FitConfig(),
-    seeds=3,
+    other_seeds=3,
 )
 
 PROFILES = {p.name: p for p in (SMOKE, DEMO, PAPER)}

@@ -38,5 +38,5 @@ def batches(
         first = start + (int(torch.randint(spare + 1, (), generator=generator)) if end - start > size else 0)
         cuts = [start, *range(first, end, size), end]
         pieces += [(a, b) for a, b in pairwise(cuts) if b - a >= min(2, size)]
-    for chosen in torch.randperm(len(pieces), generator=generator).split(joined):
+    for chosen in torch.randperm(len(pieces), generator=generator).split(joined) if pieces else ():
         yield torch.cat([torch.arange(*pieces[k]) for k in chosen])

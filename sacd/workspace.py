@@ -1,0 +1,173 @@
+"""A profile on a cohort: where its files lie, and the runs that tables and figures are made of."""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sacd.config import BoundConfig, FitConfig, MethodConfig, MotionConfig, PretextConfig, StudentConfig, TeacherConfig
+from sacd.data.cohort import read_cohort
+from sacd.data.simulate import simulate
+from sacd.data.store import ClipStore, ingest
+from sacd.losses.base import METHODS
+from sacd.profiles import PROFILES, Profile
+from sacd.runs import Report, Run, RunStore, execute
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
+TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
+
+
+class Workspace:
+    """One profile on one cohort: where its files are, and the runs that its items are made of.
+
+    Args:
+        profile: "smoke", "demo" or "paper", or a profile of your own.
+        data: folder of a cohort that exists; without it the profile's simulated cohort is used.
+        nights: folder of the UCDDB tables; real stages and respiratory events then drive the simulated cohort.
+        root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this package lies in.
+        seeds: seeds a row, instead of the profile's.
+    """
+
+    def __init__(
+        self,
+        profile: str | Profile = "demo",
+        data: str | Path | None = None,
+        nights: str | Path | None = None,
+        root: str | Path | None = None,
+        seeds: int | None = None,
+    ) -> None:
+        if isinstance(profile, str) and profile not in PROFILES:
+            raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
+        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.seeds = seeds or self.profile.seeds
+        """Seeds of the rows that are compared most: the students alone, CCL and SACD."""
+        self.other_seeds = seeds or self.profile.other_seeds
+        """Seeds of every other row."""
+        self.root = Path(root) if root else CHECKOUT
+        self.nights = Path(nights) if nights else None
+        slug = self.profile.name + (f"-{Path(data).resolve().name}" if data else "-nights" if nights else "")
+        self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
+        self.simulated = not data
+        self.store_path = self.root / "data" / slug / "store"
+        self.results = self.root.resolve() / "results" / slug
+        self.runs = RunStore(self.root / "runs")
+
+    def prepare(self, workers: int | None = None) -> None:
+        """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
+        workers = workers or os.cpu_count() or 1
+        if self.simulated:
+            simulate(self.cohort, self.profile.simulate, nights=self.nights, workers=workers)
+        ingest(self.cohort, self.store_path, self.profile.store, workers=workers)
+
+    @cached_property
+    def store(self) -> ClipStore:
+        """The clip store; `prepare()` makes it."""
+        return ClipStore(self.store_path)
+
+    @cached_property
+    def data_name(self) -> str:
+        """What every output says of its data, e.g. "simulated cohort, demo profile"."""
+        return f"{read_cohort(self.cohort).name}, {self.profile.name} profile"
+
+    def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
+        """Compute what is missing of `runs`; see `sacd.runs.execute`."""
+        flat = [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
+        resources = {"store": str(self.store_path.resolve()), "cohort": str(self.cohort.resolve())}
+        return execute(flat, self.runs, resources=resources, **options)
+
+    # --- single runs ---
+
+    def _run(self, task: str, config: Any, **more: Any) -> Run:
+        return Run(task=f"sacd.tasks.{task}", config=config, data=self.store.fingerprint, **more)
+
+    def pretext(self, student: str = "r2plus1d_18") -> Run:
+        """Label-free pretraining shared by every run of a student."""
+        p = self.profile
+        backbone = p.backbone.model_copy(update={"name": student})
+        config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
+        inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
+        return self._run("pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=100)
+
+    def motion(self) -> Run:
+        """The student's input of every clip."""
+        return self._run("pretext:motion", MotionConfig(), label="motion", cost=30)
+
+    def teacher(self, name: str = "attnsleep", seed: int = 0) -> Run:
+        """An EEG teacher, trained and frozen."""
+        p = self.profile
+        options = p.teacher_options.get(name, {})
+        config = TeacherConfig(name=name, fit=p.teacher, split=p.split, seed=seed, options=options, **p.teachers)
+        return self._run("teacher:teacher", config, label=f"teacher {name}", cost=200)
+
+    def student(
+        self,
+        student: str = "r2plus1d_18",
+        method: str = "ce",
+        teacher: str = "attnsleep",
+        seed: int = 0,
+        fit: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Run:
+        """A student trained by a method; `fit` changes fields of the profile's `FitConfig`, `options` go to the method."""
+        p = self.profile
+        config = StudentConfig(
+            backbone=p.backbone.model_copy(update={"name": student}),
+            method=MethodConfig(name=method, options=p.methods.get(method, {}) | options),
+            fit=FitConfig(**p.student.model_dump() | dict(fit or {})),
+            split=p.split,
+            seed=seed,
+            class_weight_power=p.class_weight_power,
+        )
+        inputs = [("pretext", self.pretext(student))] if p.pretext else []
+        if p.backbone.input == "motion" and not p.backbone.frozen:
+            inputs.append(("motion", self.motion()))
+        if method != "ce":
+            inputs.append(("teacher", self.teacher(teacher)))
+        changed = "".join(f" {key}={value}" for key, value in sorted({**(fit or {}), **options}.items()))
+        return self._run(
+            "student:student",
+            config,
+            inputs=tuple(inputs),
+            modules=(METHODS[method].split(":")[0],),
+            label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
+            cost=20 if method == "ce" else 50,
+        )
+
+    def bound(self, name: str) -> Run:
+        """A classifier that frames the results."""
+        return self._run("bound:bound", BoundConfig(name=name, split=self.profile.split), label=f"bound {name}", cost=5)
+
+    # --- results ---
+
+    def read(self, run: Run, name: str) -> pd.DataFrame:
+        """A table that a finished run wrote: `predictions.parquet`, `metrics.csv` or `held_out.csv`."""
+        path = self.runs.folder(run) / name
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+    def predictions(self, run: Run, part: str = "test") -> pd.DataFrame:
+        """Predicted clips of one part of the split, one row a clip."""
+        table = self.read(run, "predictions.parquet")
+        return table[table["part"] == part].reset_index(drop=True)
+
+    @property
+    def frames_may_be_shown(self) -> bool:
+        """Whether the sleepers are simulated: no frame of a real one reaches a result unless the user asks for it."""
+        description = self.cohort / "dataset_description.json"
+        return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
+
+    def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
+        """Which run made each row: id, seed, commit, duration, and whether its tree was clean."""
+        lines = []
+        for row, runs in rows.items():
+            for run in runs:
+                facts = json.loads((self.runs.folder(run) / "provenance.json").read_text())
+                lines.append(
+                    {"row": row, "run": run.id, "seed": getattr(run.config, "seed", None)}
+                    | {k: facts.get(k) for k in ("commit", "dirty", "started", "duration_s", "peak_memory_mb")}
+                )
+        return pd.DataFrame(lines)
