@@ -113,7 +113,7 @@ class Workspace:
         fit: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Run:
-        """A student trained by a method; `fit` changes fields of the profile's `FitConfig`, `options` go to the method."""
+        """A student trained by a method; `fit` changes the profile's `FitConfig`, `options` go to the method."""
         p = self.profile
         config = StudentConfig(
             backbone=p.backbone.model_copy(update={"name": student}),
