@@ -16,12 +16,20 @@ Rows = dict[str, list[Run]]
 """Row of a table -> its runs, one a seed."""
 
 
+TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
+METHODS = {"FitNet": "fitnet", "PKT": "pkt", "CRD": "crd", "IFD": "ifd", "CMC": "cmc", "CCL": "ccl", "SACD": "sacd"}
+"""Of Table II, in its order."""
+
+
 def table2(w: Workspace) -> Rows:
-    """Rows of Table II: both students alone, SACD with AttnSleep, one run a seed; the teacher; the bounds."""
-    seeds = range(w.seeds)
-    rows = {f"-/{label}": [w.student(name, seed=s) for s in seeds] for label, name in STUDENTS.items()}
-    rows["AttnSleep/SACD"] = [w.student(method="sacd", seed=s) for s in seeds]
-    rows["teacher/AttnSleep"] = [w.teacher("attnsleep")]
+    """Rows of Table II: both students alone, three teachers x seven methods; the teachers; the bounds; a control."""
+    rows = {f"-/{label}": [w.student(name, seed=s) for s in range(w.seeds)] for label, name in STUDENTS.items()}
+    for teacher, key in TEACHERS.items():
+        for label, method in METHODS.items():
+            most = key == "attnsleep" and method in ("ccl", "sacd")
+            seeds = range(w.seeds if most else w.other_seeds)
+            rows[f"{teacher}/{label}"] = [w.student(method=method, teacher=key, seed=s) for s in seeds]
+    rows |= {f"teacher/{teacher}": [w.teacher(key)] for teacher, key in TEACHERS.items()}
     names = [b for b in BOUNDS if b != "true signals" or (w.cohort / "derivatives" / "simulator").exists()]
     rows |= {f"bound/{name}": [w.bound(name)] for name in names}
     rows["control/SACD without propagation layers"] = [w.student(method="sacd", seed=0, layers=0)]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import resources
+from itertools import cycle
 from pathlib import Path
 from textwrap import fill
 from typing import Final, ParamSpec
@@ -197,7 +198,7 @@ def curves(history: pd.DataFrame) -> Figure:
             mean = part.mean()
             (drawn,) = axes.plot(mean.index, mean, label=line, marker="." if len(mean) < 8 else "")
             axes.fill_between(mean.index, part.min(), part.max(), color=drawn.get_color(), alpha=0.2, lw=0)
-        axes.set_title(fill(term, 22))
+        axes.set_title(fill(term.replace("_", " "), 18))
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -288,8 +289,9 @@ def comparison(table: pd.DataFrame, column: str, bounds: Mapping[str, float] | N
     reach = np.abs(lines[["ci_low", "ci_high"]].to_numpy(float).T - value)
     axes.errorbar(value, at, xerr=np.nan_to_num(reach), fmt="o", ms=5, capsize=2.5, lw=1.2, label="ours, 95 % interval")
     axes.plot(lines["paper_value"], at, "D", mfc="none", mec="#D55E00", ms=6, mew=1.2, label="printed (S3VE)")
-    for number, (name, bound) in enumerate((bounds or {}).items()):
-        axes.axvline(bound, color=_INK, lw=1, ls=("--", ":", "-.", (0, (5, 1)))[number % 4], label=name, zorder=0)
+    dashes = ("--", ":", "-.", (0, (6, 1)), (0, (1, 4)), (0, (8, 3, 1, 1, 1, 3)))
+    for (name, bound), dash in zip((bounds or {}).items(), cycle(dashes), strict=False):
+        axes.axvline(bound, color=_INK, lw=1.1, ls=dash, label=name, zorder=0)
     axes.set_yticks(at, lines["row"])
     axes.set(xlabel=NAMES.get(column, column), ylim=(len(lines) - 0.4, -0.6))
     axes.grid(axis="y")

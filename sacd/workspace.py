@@ -19,7 +19,6 @@ from sacd.runs import Report, Run, RunStore, execute
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
-TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
 
 
 class Workspace:
