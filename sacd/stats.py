@@ -5,7 +5,7 @@ their matrices, so 2,000 resamples are one matrix product. (`scipy.stats.bootstr
 clusters of unequal size under a pooled metric.) Tests and corrections are scipy's and statsmodels'.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -128,6 +128,29 @@ def paired_difference(
         rng=np.random.default_rng(seed),
     )
     return Paired(difference, low, high, test.pvalue, n)
+
+
+def supported_leads(rows: Mapping[str, Predictions], *, resamples: int = 2000, seed: int = 0) -> set[tuple[str, str]]:
+    """Cells (row, metric) that lead their column with support: the 95 % interval of the difference to every other row,
+    paired over resampled subjects, lies above 0.
+
+    Args:
+        rows: predictions of the same clips, a method each (teachers and bounds are not for the same race).
+        resamples, seed: as in `intervals`.
+    """
+    matrices = {name: _matrices(predictions)[1] for name, predictions in rows.items()}
+    if len(matrices) < 2 or len(next(iter(matrices.values()))) < 2:
+        return set()
+    values = np.stack([scores(m.sum(0)).mean(0) for m in matrices.values()])
+    draws = np.stack([_resampled(m, resamples, seed) for m in matrices.values()])  # (rows, resamples, 8)
+    names, leads = list(matrices), set()
+    for k, metric in enumerate(METRICS):
+        if np.isfinite(values[:, k]).all():
+            best = int(values[:, k].argmax())
+            lows = [_percentiles(draws[best, :, k] - d[:, k], 0.95)[0] for j, d in enumerate(draws) if j != best]
+            if min(lows) > 0:
+                leads.add((names[best], metric))
+    return leads
 
 
 def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> NDArray[np.float64]:

@@ -170,3 +170,11 @@ def test_spearman_of_noise_has_a_uniform_family_wise_p():
 def test_spearman_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\(S, G, C\)"):
         stats.spearman(np.zeros((4, 3)), np.zeros(4))
+
+
+def test_a_lead_is_supported_only_by_an_interval_against_every_other_row():
+    rngs = [np.random.default_rng(k) for k in range(3)]
+    poor, good, twin = (predict(r, skill=skill) for r, skill in zip(rngs, (0.2, 0.8, 0.8), strict=True))
+    assert ("good", "kappa") in stats.supported_leads({"poor": poor, "good": good}, resamples=300)
+    assert ("good", "kappa") not in stats.supported_leads({"poor": poor, "good": good, "twin": twin}, resamples=300)
+    assert stats.supported_leads({"good": good}) == set()
