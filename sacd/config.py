@@ -112,3 +112,24 @@ class BoundConfig(Config):
     name: Literal["majority", "stratified random", "band-power forest", "band-power forest by night", "true signals"]
     split: SplitConfig
     seed: int = 0
+
+
+class Ucf51TeacherConfig(Config):
+    """The audio teacher CNN14: published weights and a linear head, or trained on UCF51's own sound; then frozen."""
+
+    width: Positive = 1.0
+    weights: str = ""
+    """SHA-256 of the published checkpoint, whose path is `resources["cnn14"]`; empty: trained here."""
+    fit: FitConfig
+    seed: int = 0
+
+
+class Ucf51StudentConfig(Config):
+    """A video student from scratch, on colour frames."""
+
+    backbone: BackboneConfig
+    method: MethodConfig = MethodConfig()
+    fit: FitConfig
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Share of the picture's area that a random crop keeps at least (CCL: 0.25)."""
+    seed: int = 0

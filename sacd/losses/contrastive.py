@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sacd.models.graph import unit
-from sacd.stages import STAGES
 
 Selection = Literal["top_k", "semi_hard_random", "per_class"]
 Directions = Literal["both", "video", "eeg"]
@@ -118,7 +117,9 @@ def _select(
         draw = torch.rand(len(similar), k, generator=generator, device=device).to(similar.device)
         order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
         return order.gather(1, (draw * count).long().clamp_max(entries - 1)), (count > 0).expand(-1, k)
-    groups = [other & (queue_labels == s) for s in range(len(STAGES))] if selection == "per_class" else [other]
+    groups = [other]
+    if selection == "per_class" and entries:
+        groups = [other & (queue_labels == s) for s in queue_labels.unique()]
     indices, valids = [], []
     for mask in groups:
         value, index = similar.masked_fill(~mask, -torch.inf).topk(min(k, entries), dim=1)

@@ -1,62 +1,29 @@
 """Stage two: a video student, trained alone or taught by a frozen teacher, and its evaluation."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from sacd.config import StudentConfig
 from sacd.data.splits import PARTS
 from sacd.diagnostics import block_stack, graph_distances, matching_auc, retrieval_rank, ridge_distances
 from sacd.files import save_tensors, write_parquet
-from sacd.losses import Batch, Context, Method, build
+from sacd.losses import Method
 from sacd.models import Output
 from sacd.models.video import Late
 from sacd.stages import STAGES
 from sacd.tasks.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
+from sacd.tasks.distil import distil, take
 from sacd.tasks.pretext import make_student, reader
 from sacd.tasks.teacher import load_outputs
-from sacd.train import Progress, count_steps, fit
+from sacd.train import Progress
 
 GROUP = 16
 """Clips of a graph when held-out graphs are compared: the paper's batch."""
-
-
-class _Objective:
-    """Cross-entropy (eq. 1, batch mean) plus the terms of a method (eq. 5)."""
-
-    def __init__(
-        self,
-        student: nn.Module,
-        method: Method,
-        inputs: Callable[[np.ndarray, torch.Generator], Tensor],
-        labels: Tensor,
-        teacher: Output,
-        weights: Tensor | None,
-    ) -> None:
-        self.student, self.method, self.inputs = student, method, inputs
-        self.labels, self.teacher, self.weights = labels, teacher, weights
-        self.batch: Batch | None = None
-
-    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
-        labels, output = self.labels[rows], self.student(clips)
-        self.batch = Batch(output, _take(self.teacher, rows), labels, rows, clips, epoch)
-        ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
-        return {"ce": ce, **self.method.terms(self.batch)}
-
-    def update(self) -> dict[str, float]:
-        assert self.batch is not None
-        self.method.update(self.batch)
-        return self.method.monitor
-
-
-def _take(output: Output, rows: Tensor | np.ndarray) -> Output:
-    return Output(output.embedding[rows], output.logits[rows], tuple(f[rows] for f in output.features))
 
 
 def _weights(labels: Tensor, power: float) -> Tensor | None:
@@ -98,7 +65,6 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     train = parts["train"]
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
-    teacher = taught or Output(torch.empty(len(clips), 0), torch.empty(len(clips), 0))
 
     torch.manual_seed(config.seed)
     backbone = make_student(config.backbone)
@@ -109,47 +75,28 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     model = (Late(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(device)
     read = reader(config.backbone, inputs, resources)
 
-    fit_blocks = clips["block"].to_numpy()[train]
-    with torch.inference_mode():
-        example = model.eval()(read(train[:2], 0).to(device))
-    context = Context(
-        student=model,
-        student_example=example,
-        teacher_example=_take(teacher, train[:2]),
-        labels=labels[train].to(device),
-        steps=count_steps(fit_blocks, config.fit),
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    method = build(config.method.name, context, **config.method.options).to(device)
-    weights = _weights(labels[train], config.class_weight_power)
-    objective = _Objective(
-        model,
-        method,
-        lambda rows, generator: read(train[rows], int(torch.randint(4, (), generator=generator))),
-        labels[train].to(device),
-        Output(*(x[train].to(device) for x in teacher[:2]), tuple(f[train].to(device) for f in teacher.features)),
-        None if weights is None else weights.to(device),
-    )
-
-    def held_out(part: str) -> tuple[Output, dict[str, float]]:
+    def held_out(part: str, method: Method) -> tuple[Output, dict[str, float]]:
         rows = parts[part]
         output = outputs_of(model, lambda r: read(r, 0), rows)
         figures = scores_of(clips, rows, output.logits)
         if taught is not None:
             figures |= distillation_figures(
-                method, output.embedding, teacher.embedding[rows], clips["block"].to_numpy()[rows]
+                method, output.embedding, taught.embedding[rows], clips["block"].to_numpy()[rows]
             )
         return output, figures
 
-    history = fit(
-        nn.ModuleDict({"student": model, "method": method}),
-        objective,
-        fit_blocks,
+    method, history = distil(
+        model,
+        config.method,
         config.fit,
+        lambda rows, generator: read(train[rows], int(torch.randint(4, (), generator=generator))),
+        labels[train],
+        None if taught is None else take(taught, train),
+        clips["block"].to_numpy()[train],
         seed=config.seed,
-        rates={f"method.{part}": factor for part, factor in method.rates.items()},
+        weights=_weights(labels[train], config.class_weight_power),
+        validate=lambda method: held_out("validation", method)[1],
         checkpoint=folder / "checkpoint.safetensors",
-        validate=lambda: held_out("validation")[1],
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
@@ -160,7 +107,7 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     if taught is not None:
         rows = []
         for part in ("validation", "test"):
-            figures = held_out(part)[1]
+            figures = held_out(part, method)[1]
             rows.append({"part": part, **figures, "auc_ridge": _ridge_auc(outputs, taught, clips, train, parts[part])})
         pd.DataFrame(rows).to_csv(folder / "held_out.csv", index=False)
 

@@ -1,0 +1,168 @@
+"""Simulated UCF51: small AVI files with sound, named and split like UCF101's, in which both carry the same action.
+
+A thing swings to and fro, and knocks at each turning point. Direction, rate and shape make the class. The sound tells
+them plainly: pitch, rhythm and timbre of the knocks. The video tells them poorly: directions lie 18 degrees apart while
+the camera tilts, shapes are a few pixels large, and a second thing swings its own way in silence.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import av
+import numpy as np
+from pydantic import Field
+
+from sacd.config import Config
+from sacd.data.ucf51 import ABOUT, CLASSES
+
+VERSION = 1
+"""Raised when the same config gives other files than before."""
+RATES_HZ = (0.9, 1.3, 1.9, 2.7)
+ANGLES = np.deg2rad((9, 27, 45, 63, 81))
+PITCHES_HZ = (380.0, 600.0, 950.0, 1500.0, 2400.0)
+GROUPS = range(1, 26)
+FPS, WIDTH, HEIGHT = 25, 64, 48
+SOUND_RATE = 16_000
+"""Hz; not the teacher's rate, so that reading has to resample as it does for real files."""
+
+
+class SimulatedUcf51(Config):
+    """Size and seed: classes 2..51 of the alphabet's first, clips of each of the 25 groups, seconds of each video."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    classes: Annotated[int, Field(ge=2, le=len(CLASSES))] = len(CLASSES)
+    clips: Annotated[int, Field(ge=1)] = 1
+    seconds: Annotated[float, Field(ge=0.5)] = 2.0
+
+
+def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path:
+    """Write the set into `root`, whole or not at all, or find it there; the bytes do not depend on `workers`.
+
+    The last clip of the first class has no sound track, as some videos of UCF101.
+
+    Raises:
+        ValueError: `root` holds something else.
+    """
+    root = Path(root)
+    about = {"Name": "simulated UCF51", "simulated": True, "Simulator": {"version": VERSION} | config.model_dump()}
+    if root.exists():
+        found = root / ABOUT
+        if found.is_file() and json.loads(found.read_text()) == about:
+            return root
+        raise ValueError(f"{root} exists and is not this simulated UCF51: delete it or choose another folder")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    try:
+        jobs = [(label, group) for label in range(config.classes) for group in GROUPS]
+        write = partial(_write_group, folder, config)
+        if workers <= 1:
+            list(map(write, jobs))
+        else:
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                list(pool.map(write, jobs, chunksize=8))
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        folder.chmod(0o755)
+        folder.rename(root)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return root
+
+
+def _write_group(root: Path, config: SimulatedUcf51, job: tuple[int, int]) -> None:
+    label, group = job
+    folder = root / "UCF-101" / CLASSES[label]
+    folder.mkdir(parents=True, exist_ok=True)
+    place = np.random.default_rng([config.seed, label, group])
+    scene = _Scene(place)
+    for clip in range(1, config.clips + 1):
+        rng = np.random.default_rng([config.seed, label, group, clip])
+        rate, phase = RATES_HZ[label // 5 % 4] * rng.uniform(0.94, 1.06), rng.uniform(0, 2 * np.pi)
+        pictures = scene.film(label, rate, phase, config.seconds, rng)
+        silent = (label, group, clip) == (0, GROUPS[-1], config.clips)
+        sound = None if silent else _knocks(label, rate, phase, config.seconds, place.uniform(0.2, 0.6), rng)
+        write_avi(folder / f"v_{CLASSES[label]}_g{group:02d}_c{clip:02d}.avi", pictures, FPS, sound, SOUND_RATE)
+
+
+class _Scene:
+    """What the clips of a group share: place, light, colours, camera."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.y, self.x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+        slope = rng.normal(0, 0.5, (2, 3))
+        ground = rng.uniform(60, 150, 3) + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
+        self.ground = ground.astype(np.float32)
+        self.colours = rng.uniform(0, 255, (2, 3))
+        self.centre = np.array([WIDTH, HEIGHT]) / 2 + rng.normal(0, 4, 2)
+        self.reach, self.size = rng.uniform(10, 15), rng.uniform(4, 5.5)
+        self.tilt, self.noise = rng.normal(0, np.deg2rad(6)), rng.uniform(4, 12)
+
+    def film(
+        self, label: int, rate: float, phase: float, seconds: float, rng: np.random.Generator
+    ) -> Iterator[np.ndarray]:
+        """Pictures `(HEIGHT, WIDTH, 3)` uint8. Left and right mean nothing: a swing leans either way by chance."""
+        t = np.arange(round(seconds * FPS)) / FPS
+        side, angle = rng.choice((-1, 1)), ANGLES[label % 5] + self.tilt
+        way = self.reach * np.sin(2 * np.pi * rate * t + phase)
+        at = self.centre + way[:, None] * (side * np.cos(angle), np.sin(angle))
+        other, turn = rng.choice(RATES_HZ), rng.uniform(0, np.pi)
+        bystander = (
+            self.centre
+            + rng.normal(0, 8, 2)
+            + 7 * np.sin(2 * np.pi * other * t + rng.uniform(0, 6))[:, None] * (np.cos(turn), np.sin(turn))
+        )
+        for here, there in zip(at, bystander, strict=True):
+            picture = self.ground.copy()
+            picture[self._inside(0, there, 3.0)] = self.colours[1]
+            picture[self._inside(label // 20, here, self.size)] = self.colours[0]
+            picture += self.noise * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
+            yield picture.clip(0, 255).astype(np.uint8)
+
+    def _inside(self, shape: int, centre: np.ndarray, size: float) -> np.ndarray:
+        """Disc, ring or cross."""
+        dx, dy = np.abs(self.x - centre[0]), np.abs(self.y - centre[1])
+        if shape == 2:
+            return (np.minimum(dx, dy) < size / 3) & (np.maximum(dx, dy) < 1.2 * size)
+        distance = np.hypot(dx, dy)
+        return (distance < size) & (distance >= (0.6 * size if shape else 0))
+
+
+def _knocks(
+    label: int, rate: float, phase: float, seconds: float, noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Sound `(n,)` int16: a knock at each turning point, its pitch by direction, its timbre by shape, and a hiss."""
+    n = round(seconds * SOUND_RATE)
+    t = np.arange(n) / SOUND_RATE
+    turns = ((np.arange(-2, 4 * seconds * rate + 4) + 0.5) * np.pi - phase) / (2 * np.pi * rate)
+    since = t - turns[np.searchsorted(turns, t, side="right") - 1]
+    pitch = PITCHES_HZ[label % 5] * rng.uniform(0.95, 1.05)
+    wave = 2 * np.pi * pitch * since
+    tone = (np.sin(wave), np.sign(np.sin(wave)) * 0.7, np.sin(wave) * rng.normal(0, 1.2, n))[label // 20]
+    signal = tone * np.exp(-since / 0.06) + noise * rng.normal(0, 0.3, n)
+    return (signal / 4 * 32767 * rng.uniform(0.4, 1)).clip(-32768, 32767).astype(np.int16)
+
+
+def write_avi(path: Path, pictures, fps: int, sound: np.ndarray | None = None, rate: int = SOUND_RATE) -> None:
+    """MPEG-4 with an MP3 track in AVI, as UCF101's files: pictures `(H, W, 3)` uint8, mono int16 sound."""
+    with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as file:
+        video = file.add_stream("mpeg4", rate=fps, options={"flags": "+bitexact", "qscale": "4", "threads": "1"})
+        video.pix_fmt = "yuv420p"
+        if sound is not None:
+            quick = {"compression_level": "9"}
+            audio = file.add_stream("libmp3lame", rate=rate, layout="mono", format="s16p", options=quick)
+        for k, picture in enumerate(pictures):
+            if k == 0:
+                video.height, video.width = picture.shape[:2]
+            file.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(video.encode())
+        if sound is not None:
+            frame = av.AudioFrame.from_ndarray(sound[None], format="s16p", layout="mono")
+            frame.sample_rate = rate
+            file.mux(audio.encode(frame))
+            file.mux(audio.encode())
