@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PROFILE ?= demo
 DATA ?=
 NIGHTS ?=
+UCF101 ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
@@ -21,6 +22,7 @@ export MKL_NUM_THREADS ?= 1
 export PYTHONHASHSEED := 0
 
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
+       $(if $(UCF101),--ucf101 "$(UCF101)") \
        $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
 
 ITEMS := tour fig2 table2 table3 table4 table5 fig5 fig6 fig7 fig8 fig10 fig11 readings audit mc2sleepnet explore
@@ -34,6 +36,7 @@ help:  ## this list
 	  PROFILE "smoke (minutes, for CI), demo (default) or paper (the paper's settings; needs DATA= and a GPU)" \
 	  DATA "a cohort folder that exists (BIDS-style, see README); without it a cohort is simulated" \
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
+	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
 	  WORKERS "parallel runs (default: one per core)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
@@ -100,7 +103,7 @@ test: $(READY)  ## lint, every test, and the smoke profile from simulation to re
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest
-	$(MAKE) reproduce PROFILE=smoke DATA= NIGHTS= CLUSTER= SEEDS=
+	$(MAKE) reproduce PROFILE=smoke DATA= NIGHTS= UCF101= CLUSTER= SEEDS=
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .

@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--cluster", help="tcp://host:port of a Dask scheduler")
         sub.add_argument("--seeds", type=int, help="seeds a row, instead of the profile's")
         sub.add_argument("--root", type=Path, help="folder of data, runs and results; default: the checkout")
+        sub.add_argument("--ucf101", type=Path, help="folder of UCF101's videos, for Table III")
         if name == "reproduce":
             sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
     runs = commands.add_parser("runs", help="list, show or prune runs")
@@ -64,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
         return cli(args.rest)
     from sacd.workspace import Workspace
 
-    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds)
+    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101)
     if args.command == "check":
         from sacd.data.check import check
 
@@ -88,7 +89,9 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     if unknown := set(names) - set(NOTEBOOKS):
         raise ValueError(f"no notebook {', '.join(sorted(unknown))}; known: {', '.join(NOTEBOOKS)}")
     marks = [("start", time.perf_counter())]
-    space.prepare(args.workers)
+    sources = list(dict.fromkeys(NOTEBOOKS[name].data(space) for name in names))
+    for source in sources:
+        source.prepare(args.workers)
     marks.append(("simulate and ingest", time.perf_counter()))
     runs = [run for name in names for run in NOTEBOOKS[name].runs(space)]
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)
@@ -97,7 +100,7 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     failed = execute_notebooks(space, names)
     marks.append(("notebooks", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
-    print(f"{space.data_name}: {spent}; results in {space.results}")
+    print(f"{', '.join(source.data_name for source in sources)}: {spent}; results in {space.results}")
     return int(bool(report.failed or failed))
 
 

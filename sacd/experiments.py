@@ -10,6 +10,7 @@ from sacd.notebook_inputs import check_parameters, is_current, key_of, parameter
 from sacd.provenance import git_state
 from sacd.runs import Run
 from sacd.workspace import CHECKOUT, STUDENTS, Workspace
+from sacd.workspace_ucf51 import Ucf51Workspace
 
 BOUNDS = ("majority", "stratified random", "band-power forest", "band-power forest by night", "true signals")
 Rows = dict[str, list[Run]]
@@ -36,12 +37,26 @@ def table2(w: Workspace) -> Rows:
     return rows
 
 
+def table3(w: Workspace) -> Rows:
+    """Rows of Table III: the video student alone, seven methods, one run a seed; the audio teacher."""
+    methods = {"R(2+1)D-18": "ce", "FitNet": "fitnet", "PKT": "pkt", "RKD": "rkd", "CRD": "crd", "CMC": "cmc"}
+    methods |= {"CCL": "ccl", "SACD": "sacd"}
+    most = ("ce", "ccl", "sacd")
+    rows = {
+        name: [w.ucf51.student(method, seed) for seed in range(w.seeds if method in most else w.other_seeds)]
+        for name, method in methods.items()
+    }
+    return rows | {"teacher/CNN14": [w.ucf51.teacher()]}
+
+
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
     runs: Callable[[Workspace], list[Run]]
     files: tuple[str, ...]
     """Under `results/<profile>/`."""
+    data: Callable[[Workspace], Workspace | Ucf51Workspace] = lambda w: w
+    """What has to be prepared, and names the data."""
 
 
 NOTEBOOKS = {
@@ -53,6 +68,11 @@ NOTEBOOKS = {
             "tables/table2.csv",
             *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
         ),
+    ),
+    "21_ucf51": Notebook(
+        lambda w: [run for runs in table3(w).values() for run in runs],
+        ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"),
+        lambda w: w.ucf51,
     ),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
 }
@@ -73,6 +93,7 @@ def _execute(w: Workspace, name: str) -> bool:
         "nights": str(w.nights.resolve()) if w.nights else "",
         "root": "" if w.root == CHECKOUT else str(w.root.resolve()),
         "seeds": w.seeds,
+        "ucf101": "" if w.ucf51.simulated else str(w.ucf51.videos.resolve()),
         "results": "results",
     }
     given = {key: value for key, value in given.items() if key in parameters_of(source)}
@@ -83,7 +104,8 @@ def _execute(w: Workspace, name: str) -> bool:
     if is_current(output, key_of(source, check_parameters(source, given), runs), expects):
         return True
     command = [sys.executable, "-m", "sacd.notebooks", str(source), str(output)]
-    stamp = {"profile": w.profile.name, "data": w.data_name, "commit": git_state()["commit"] or "none"}
+    data = NOTEBOOKS[name].data(w).data_name
+    stamp = {"profile": w.profile.name, "data": data, "commit": git_state()["commit"] or "none"}
     for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
         command += [word for key, value in values.items() for word in (flag, key, str(value))]
     command += [word for path in expects for word in ("-e", str(path))]

@@ -273,13 +273,16 @@ def spectra(eeg: ArrayLike, stages: ArrayLike, rate: float, highest: float = 30.
 
 
 @_styled
-def comparison(table: pd.DataFrame, column: str, bounds: Mapping[str, float] | None = None) -> Figure:
+def comparison(
+    table: pd.DataFrame, column: str, bounds: Mapping[str, float] | None = None, printed: str = "printed (S3VE)"
+) -> Figure:
     """One metric of a tidy table, a row a method: ours with its interval, the printed value hollow, bounds as lines.
 
     Args:
         table: as `sacd.tables`; rows are drawn in its order from the top.
         column: a metric.
         bounds: name and value of what frames the results, in the same unit.
+        printed: label of the printed values, with their data.
     """
     lines = table[table["column"] == column]
     at = np.arange(len(lines))
@@ -288,7 +291,7 @@ def comparison(table: pd.DataFrame, column: str, bounds: Mapping[str, float] | N
     value = lines["value"].to_numpy(float)
     reach = np.abs(lines[["ci_low", "ci_high"]].to_numpy(float).T - value)
     axes.errorbar(value, at, xerr=np.nan_to_num(reach), fmt="o", ms=5, capsize=2.5, lw=1.2, label="ours, 95 % interval")
-    axes.plot(lines["paper_value"], at, "D", mfc="none", mec="#D55E00", ms=6, mew=1.2, label="printed (S3VE)")
+    axes.plot(lines["paper_value"], at, "D", mfc="none", mec="#D55E00", ms=6, mew=1.2, label=printed)
     dashes = ("--", ":", "-.", (0, (6, 1)), (0, (1, 4)), (0, (8, 3, 1, 1, 1, 3)))
     for (name, bound), dash in zip((bounds or {}).items(), cycle(dashes), strict=False):
         axes.axvline(bound, color=_INK, lw=1.1, ls=dash, label=name, zorder=0)

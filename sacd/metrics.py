@@ -82,3 +82,17 @@ def by_subject(predictions: pd.DataFrame) -> pd.DataFrame:
     """The eight `METRICS` and the number of clips, one row a subject."""
     subjects, matrices = confusions(predictions)
     return pd.DataFrame(scores(matrices), subjects, METRICS).assign(clips=matrices.sum((1, 2)))
+
+
+def right_or_wrong(predictions: pd.DataFrame, unit: str = "group") -> pd.DataFrame:
+    """A table of predictions of any classes as one whose accuracy the functions of `sacd.stats` take.
+
+    Args:
+        predictions: columns label and prediction (classes), and `unit`: what is resampled in place of the subject.
+
+    >>> table = pd.DataFrame({"group": ["a", "a", "b"], "label": [7, 40, 3], "prediction": [7, 3, 3]})
+    >>> round(summary(right_or_wrong(table))["accuracy"], 1)
+    66.7
+    """
+    wrong = (predictions["label"] != predictions["prediction"]).astype(int)
+    return pd.DataFrame({"subject": predictions[unit], "stage": 0, "prediction": wrong})

@@ -63,7 +63,7 @@ _NARROW = BackboneConfig(
 )
 
 _SHUFFLED = FitConfig(
-    epochs=12, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, weight_decay=1e-2, schedule="onecycle",
+    epochs=10, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, weight_decay=1e-2, schedule="onecycle",
     clip_norm=1, select="last",
 )  # fmt: skip
 _NARROW_UCF51 = Ucf51Profile(

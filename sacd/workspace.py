@@ -16,6 +16,7 @@ from sacd.data.store import ClipStore, ingest
 from sacd.losses.base import METHODS
 from sacd.profiles import PROFILES, Profile
 from sacd.runs import Report, Run, RunStore, execute
+from sacd.workspace_ucf51 import Ucf51Workspace
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
@@ -30,6 +31,7 @@ class Workspace:
         nights: folder of the UCDDB tables; real stages and respiratory events then drive the simulated cohort.
         root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this package lies in.
         seeds: seeds a row, instead of the profile's.
+        ucf101: folder of UCF101's videos, for Table III; without it they are simulated too.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Workspace:
         nights: str | Path | None = None,
         root: str | Path | None = None,
         seeds: int | None = None,
+        ucf101: str | Path | None = None,
     ) -> None:
         if isinstance(profile, str) and profile not in PROFILES:
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
@@ -55,6 +58,9 @@ class Workspace:
         self.store_path = self.root / "data" / slug / "store"
         self.results = self.root.resolve() / "results" / slug
         self.runs = RunStore(self.root / "runs")
+        videos = self.root / "data" / self.profile.name
+        self.ucf51 = Ucf51Workspace(self.profile, videos, Path(ucf101) if ucf101 else None)
+        """Videos and runs of Table III."""
 
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
@@ -77,6 +83,7 @@ class Workspace:
         """Compute what is missing of `runs`; see `sacd.runs.execute`."""
         flat = [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
         resources = {"store": str(self.store_path.resolve()), "cohort": str(self.cohort.resolve())}
+        resources |= self.ucf51.resources
         return execute(flat, self.runs, resources=resources, **options)
 
     # --- single runs ---

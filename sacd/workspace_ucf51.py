@@ -1,5 +1,6 @@
 """Table III's side of a profile: its videos, real or simulated, and its runs."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ class Ucf51Workspace:
         self.videos = ucf101 or data / "ucf101"
         self.store_path = data / "ucf51" if self.simulated else data / f"ucf51-{self.videos.resolve().name}"
 
-    def prepare(self, workers: int = 1) -> None:
+    def prepare(self, workers: int | None = None) -> None:
         """Simulate the videos if no folder was given, and read them once; both only where something is missing."""
+        workers = workers or os.cpu_count() or 1
         if self.simulated:
             simulate_ucf51(self.videos, self.profile.ucf51.simulate, workers)
         ingest(self.videos, self.store_path, self.profile.ucf51.store, workers)

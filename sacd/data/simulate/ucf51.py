@@ -83,7 +83,7 @@ def _write_group(root: Path, config: SimulatedUcf51, job: tuple[int, int]) -> No
     scene = _Scene(place)
     for clip in range(1, config.clips + 1):
         rng = np.random.default_rng([config.seed, label, group, clip])
-        rate, phase = RATES_HZ[label // 5 % 4] * rng.uniform(0.94, 1.06), rng.uniform(0, 2 * np.pi)
+        rate, phase = RATES_HZ[label // 15] * rng.uniform(0.94, 1.06), rng.uniform(0, 2 * np.pi)
         pictures = scene.film(label, rate, phase, config.seconds, rng)
         silent = (label, group, clip) == (0, GROUPS[-1], config.clips)
         sound = None if silent else _knocks(label, rate, phase, config.seconds, place.uniform(0.2, 0.6), rng)
@@ -95,20 +95,20 @@ class _Scene:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.y, self.x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-        slope = rng.normal(0, 0.5, (2, 3))
-        ground = rng.uniform(60, 150, 3) + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
+        slope = rng.normal(0, 0.3, (2, 3))
+        ground = rng.uniform(50, 90, 3) + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
         self.ground = ground.astype(np.float32)
-        self.colours = rng.uniform(0, 255, (2, 3))
+        self.colours = rng.uniform((170, 110), (255, 160), (3, 2)).T
         self.centre = np.array([WIDTH, HEIGHT]) / 2 + rng.normal(0, 4, 2)
-        self.reach, self.size = rng.uniform(10, 15), rng.uniform(4, 5.5)
-        self.tilt, self.noise = rng.normal(0, np.deg2rad(6)), rng.uniform(4, 12)
+        self.reach, self.size = rng.uniform(10, 15), rng.uniform(5.5, 7.5)
+        self.tilt, self.noise = rng.normal(0, np.deg2rad(6)), rng.uniform(3, 8)
 
     def film(
         self, label: int, rate: float, phase: float, seconds: float, rng: np.random.Generator
     ) -> Iterator[np.ndarray]:
         """Pictures `(HEIGHT, WIDTH, 3)` uint8. Left and right mean nothing: a swing leans either way by chance."""
         t = np.arange(round(seconds * FPS)) / FPS
-        side, angle = rng.choice((-1, 1)), ANGLES[label % 5] + self.tilt
+        side, angle = rng.choice((-1, 1)), ANGLES[label // 3 % 5] + self.tilt
         way = self.reach * np.sin(2 * np.pi * rate * t + phase)
         at = self.centre + way[:, None] * (side * np.cos(angle), np.sin(angle))
         other, turn = rng.choice(RATES_HZ), rng.uniform(0, np.pi)
@@ -120,7 +120,7 @@ class _Scene:
         for here, there in zip(at, bystander, strict=True):
             picture = self.ground.copy()
             picture[self._inside(0, there, 3.0)] = self.colours[1]
-            picture[self._inside(label // 20, here, self.size)] = self.colours[0]
+            picture[self._inside(label % 3, here, self.size)] = self.colours[0]
             picture += self.noise * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
             yield picture.clip(0, 255).astype(np.uint8)
 
@@ -128,9 +128,9 @@ class _Scene:
         """Disc, ring or cross."""
         dx, dy = np.abs(self.x - centre[0]), np.abs(self.y - centre[1])
         if shape == 2:
-            return (np.minimum(dx, dy) < size / 3) & (np.maximum(dx, dy) < 1.2 * size)
+            return (np.minimum(dx, dy) < size / 4) & (np.maximum(dx, dy) < 1.2 * size)
         distance = np.hypot(dx, dy)
-        return (distance < size) & (distance >= (0.6 * size if shape else 0))
+        return (distance < size) & (distance >= (0.55 * size if shape else 0))
 
 
 def _knocks(
@@ -141,9 +141,9 @@ def _knocks(
     t = np.arange(n) / SOUND_RATE
     turns = ((np.arange(-2, 4 * seconds * rate + 4) + 0.5) * np.pi - phase) / (2 * np.pi * rate)
     since = t - turns[np.searchsorted(turns, t, side="right") - 1]
-    pitch = PITCHES_HZ[label % 5] * rng.uniform(0.95, 1.05)
+    pitch = PITCHES_HZ[label // 3 % 5] * rng.uniform(0.95, 1.05)
     wave = 2 * np.pi * pitch * since
-    tone = (np.sin(wave), np.sign(np.sin(wave)) * 0.7, np.sin(wave) * rng.normal(0, 1.2, n))[label // 20]
+    tone = (np.sin(wave), np.sign(np.sin(wave)) * 0.7, 0.7 * (np.sin(wave) + np.sin(1.5 * wave)))[label % 3]
     signal = tone * np.exp(-since / 0.06) + noise * rng.normal(0, 0.3, n)
     return (signal / 4 * 32767 * rng.uniform(0.4, 1)).clip(-32768, 32767).astype(np.int16)
 
