@@ -92,7 +92,7 @@ def _execute(w: Workspace, name: str) -> bool:
         "data": "" if w.simulated else str(w.cohort.resolve()),
         "nights": str(w.nights.resolve()) if w.nights else "",
         "root": "" if w.root == CHECKOUT else str(w.root.resolve()),
-        "seeds": w.seeds,
+        "seeds": w.given_seeds,
         "ucf101": "" if w.ucf51.simulated else str(w.ucf51.videos.resolve()),
         "results": "results",
     }

@@ -191,12 +191,12 @@ def curves(history: pd.DataFrame) -> Figure:
     for axes in panels[len(terms) :]:
         axes.remove()
     for number, (axes, term) in enumerate(zip(panels, terms, strict=False)):
-        for line in lines:
+        for k, line in enumerate(lines):  # not every line has every term
             part = history[(history["term"] == term) & (history["line"] == line)].groupby("epoch")["value"]
             if not len(part):
                 continue
             mean = part.mean()
-            (drawn,) = axes.plot(mean.index, mean, label=line, marker="." if len(mean) < 8 else "")
+            (drawn,) = axes.plot(mean.index, mean, label=line, marker="." if len(mean) < 8 else "", color=f"C{k}")
             axes.fill_between(mean.index, part.min(), part.max(), color=drawn.get_color(), alpha=0.2, lw=0)
         axes.set_title(fill(term.replace("_", " "), 18))
         axes.grid(axis="y")

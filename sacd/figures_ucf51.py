@@ -26,6 +26,7 @@ def examples(frames: ArrayLike, sound: ArrayLike, titles: Sequence[str], seconds
             for axes, image in zip(line, images, strict=False):
                 axes.imshow(image)
                 axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
             line[0].set_title(title, fontsize=8)
             line[-1].specgram(
                 wave / 32768 + 1e-6, NFFT=1024, Fs=SOUND_RATE / 1000, noverlap=704, cmap="magma", vmin=-110

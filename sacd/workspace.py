@@ -46,6 +46,8 @@ class Workspace:
         if isinstance(profile, str) and profile not in PROFILES:
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.given_seeds = seeds or 0
+        """What a notebook has to be told, so that it asks for the same runs."""
         self.seeds = seeds or self.profile.seeds
         """Seeds of the rows that are compared most: the students alone, CCL and SACD."""
         self.other_seeds = seeds or self.profile.other_seeds
