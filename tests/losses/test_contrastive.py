@@ -208,3 +208,14 @@ def test_extremes_of_half_precision_stay_finite(dtype, value, selection):
 def test_unknown_options_are_refused(option):
     with pytest.raises(ValueError, match="'other' is unknown; known: "):
         k_hard_contrastive(**world(), **{option: "other"})
+
+
+def test_per_class_takes_k_of_every_class_there_is():
+    """51 classes (UCF51), not the five stages: two of each of the bank's other classes."""
+    g = torch.Generator().manual_seed(0)
+    video, eeg = torch.randn(2, 8, generator=g), torch.randn(2, 8, generator=g)
+    bank, labels = torch.randn(30, 8, generator=g), torch.arange(30) % 10 + 40
+    out = k_hard_contrastive(video, eeg, bank, bank, torch.tensor([41, 3]), labels, k=2, selection="per_class")
+    assert out.negatives.tolist() == [18, 20]
+    empty = k_hard_contrastive(video, eeg, bank[:0], bank[:0], torch.tensor([41, 3]), labels[:0], selection="per_class")
+    assert float(empty.loss) == 0
