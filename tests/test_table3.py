@@ -69,10 +69,10 @@ def test_a_student_is_the_same_twice_and_another_with_another_seed(made, tmp_pat
 
 
 def test_published_weights_make_the_teacher_and_another_file_is_refused(made, tmp_path):
-    state = CNN14(527).state_dict()
+    state = CNN14(527, 1 / 32).state_dict()
     path = tmp_path / "Cnn14_emb512_mAP=0.420.pth"
     torch.save({"model": {k: v for k, v in state.items() if not k.startswith("fc.")}}, path)
-    config, resources = Ucf51TeacherConfig(weights=sha256(path), fit=FIT), made[1] | {"cnn14": str(path)}
+    config, resources = Ucf51TeacherConfig(width=1 / 32, weights=sha256(path), fit=FIT), made[1] | {"cnn14": str(path)}
     teacher(config, {}, tmp_path, resources, quiet)
     kept = load_file(tmp_path / "weights.safetensors")
     assert torch.equal(kept["conv_block3.conv1.weight"], state["conv_block3.conv1.weight"])  # frozen
@@ -121,3 +121,36 @@ def test_runs_of_table3(tmp_path):
     assert all(dict(run.inputs).get("teacher") == rows["teacher/CNN14"][0] for run in rows["SACD"])
     assert space.ucf51.data_name == "simulated UCF51, 4 of 51 classes, smoke profile"
     assert space.ucf51.resources.keys() == {"ucf51"}
+
+
+def test_a_method_s_own_rates_reach_the_optimizer(monkeypatch):
+    """The learning rate of SACD's graph networks is its own; both kinds of student train through `distil`."""
+    from sacd.losses.base import Method
+    from sacd.models import Output
+    from sacd.tasks import distil
+
+    class Slow(Method):
+        def __init__(self, context):
+            super().__init__(context)
+            self.head, self.rates = torch.nn.Linear(2, 2), {"head": 1e-9}
+
+        def terms(self, batch):
+            return {"slow": self.head(batch.student.embedding).square().mean()}
+
+    class Student(torch.nn.Linear):
+        def forward(self, x):
+            return Output(x, super().forward(x))
+
+    monkeypatch.setattr(distil, "build", lambda name, context: Slow(context))
+    net = Student(2, 2)
+    before = net.weight.detach().clone()
+    x = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+    fit = FIT.model_copy(update={"weight_decay": 0.0, "lr": 0.1})
+    torch.manual_seed(0)
+    start = torch.nn.Linear(2, 2).weight.detach().clone()
+    torch.manual_seed(0)
+    method, _ = distil.distil(
+        net, MethodConfig(), fit, lambda rows, g: x[rows], (x[:, 0] > 0).long(), None, np.arange(32), seed=0
+    )
+    assert torch.allclose(method.head.weight, start, atol=1e-6)
+    assert not torch.allclose(net.weight, before, atol=1e-3)
