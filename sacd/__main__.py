@@ -94,10 +94,12 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)
     print(report)
     marks.append(("train", time.perf_counter()))
-    failed = execute_notebooks(space, names)
+    failed = execute_notebooks(space, names, args.workers)
     marks.append(("notebooks", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
     print(f"{space.data_name}: {spent}; results in {space.results}")
+    if failed:
+        print(f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr)
     return int(bool(report.failed or failed))
 
 

@@ -43,6 +43,8 @@ class Workspace:
         if isinstance(profile, str) and profile not in PROFILES:
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.asked_seeds = seeds or 0
+        """Seeds asked for in place of the profile's; 0: none. What a notebook is told."""
         self.seeds = seeds or self.profile.seeds
         """Seeds of the rows that are compared most: the students alone, CCL and SACD."""
         self.other_seeds = seeds or self.profile.other_seeds
