@@ -59,9 +59,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "runs":
+        from sacd.experiments import wanted
         from sacd.runs import cli
+        from sacd.workspace import CHECKOUT
 
-        return cli(args.rest)
+        return cli(args.rest, CHECKOUT / "runs", wanted)
     from sacd.workspace import Workspace
 
     space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds)

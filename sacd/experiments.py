@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sacd.notebook_copies import to_html
 from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
+from sacd.profiles import PROFILES
 from sacd.provenance import git_state
 from sacd.runs import Run
 from sacd.workspace import CHECKOUT, STUDENTS, Workspace
@@ -60,6 +61,30 @@ NOTEBOOKS = {
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
+
+
+def wanted(root: Path | None = None) -> dict[str, str] | None:
+    """Notebooks by id of every run that they ask for, directly or as an input, on the data that lie under `root`.
+
+    Seeds are the profiles'. None where there is no data.
+    """
+    found: dict[str, list[str]] = {}
+    root = root or CHECKOUT
+    stores = sorted((root / "data").glob("*/store/manifest.json"))
+    for slug in (path.parts[-3] for path in stores):
+        profile, _, cohort = slug.partition("-")
+        if profile not in PROFILES:
+            continue
+        kind = "nights" if cohort == "nights" else "data"
+        space = Workspace(profile, root=root, **({kind: cohort} if cohort else {}))
+        for name, notebook in NOTEBOOKS.items():
+            waiting = list(notebook.runs(space))
+            while waiting:
+                run = waiting.pop()
+                if name not in found.setdefault(run.id, []):
+                    found[run.id].append(name)
+                    waiting += [other for _, other in run.inputs]
+    return {run: ", ".join(sorted(names)) for run, names in found.items()} if stores else None
 
 
 def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = None) -> list[str]:

@@ -7,6 +7,8 @@ import time
 import pytest
 
 from sacd import experiments
+from sacd.config import Config, SplitConfig
+from sacd.runs import Run
 
 
 @pytest.fixture
@@ -86,3 +88,24 @@ def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch)
         return command[command.index("seeds") + 1]
 
     assert (told(None), told(4)) == ("0", "4")
+
+
+def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
+    def runs(space):
+        return [
+            Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", Run("sacd.stages:x", Config())),))
+        ]
+
+    assert experiments.wanted(tmp_path) is None
+    for slug in ("smoke", "demo-nights", "demo-lab", "other"):
+        (tmp_path / "data" / slug / "store").mkdir(parents=True)
+        (tmp_path / "data" / slug / "store" / "manifest.json").touch()
+    seen = []
+    monkeypatch.setattr(
+        experiments,
+        "NOTEBOOKS",
+        {name: experiments.Notebook(lambda w: seen.append(w.store_path.parent.name) or runs(w), ()) for name in "ab"},
+    )
+    wanted = experiments.wanted(tmp_path)
+    assert sorted(set(seen)) == ["demo-lab", "demo-nights", "smoke"]
+    assert wanted[read.id] == "a, b" and len(wanted) == 3  # two numbers of seeds, and what both read
