@@ -91,10 +91,10 @@ def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch)
 
 
 def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
+    read = Run("sacd.stages:x", Config())
+
     def runs(space):
-        return [
-            Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", Run("sacd.stages:x", Config())),))
-        ]
+        return [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]
 
     assert experiments.wanted(tmp_path) is None
     for slug in ("smoke", "demo-nights", "demo-lab", "other"):

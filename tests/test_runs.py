@@ -1,5 +1,6 @@
 """Identity, store and listing of runs."""
 
+import io
 import json
 import os
 import pickle
@@ -165,11 +166,14 @@ def test_command_line(filled, capsys, monkeypatch):
     assert "fig5" in text and "no experiment asks for it" in text
 
 
-def test_prune_asks_and_keeps_what_is_good(filled):
+def test_prune_asks_and_keeps_what_is_good(filled, monkeypatch):
     store, *_ = filled
     questions = []
     cli(["prune"], store.root, ask=lambda question: questions.append(question) or "n")
     assert len(list_runs(store)) == 5 and questions == ["remove these 3 runs? [y/N] "]
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    cli(["prune"], store.root)  # nobody answers
+    assert len(list_runs(store)) == 5
     cli(["prune"], store.root, ask=lambda question: "y")
     assert {entry.label for entry in list_runs(store)} == {"good", "half"}
 

@@ -134,7 +134,7 @@ def cli(
         seed = "" if e.seed is None else str(e.seed)
         table.add_row(e.id, e.item, e.label, seed, e.state, duration, e.when[:16].replace("T", " "), e.why)
     console.print(table)
-    if args.command == "prune" and entries and (args.yes or ask(f"remove these {len(entries)} runs? [y/N] ") == "y"):
+    if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
         for entry in entries:
             try:
                 with store.lock(entry.id).acquire(blocking=False):
@@ -142,3 +142,10 @@ def cli(
             except Timeout:
                 console.print(f"{entry.id} is kept: it is being computed")
     return 0
+
+
+def _agreed(ask: Callable[[str], str], number: int) -> bool:
+    try:
+        return ask(f"remove these {number} runs? [y/N] ") == "y"
+    except EOFError:  # nobody is there to answer
+        return False
