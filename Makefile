@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PROFILE ?= demo
 DATA ?=
 NIGHTS ?=
+SLEEPEDF ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
@@ -22,6 +23,7 @@ export PYTHONHASHSEED := 0
 
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
        $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
+EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 ITEMS := tour fig2 table2 table3 table4 table5 fig5 fig6 fig7 fig8 fig10 fig11 readings audit mc2sleepnet explore
 .PHONY: help reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
@@ -34,6 +36,7 @@ help:  ## this list
 	  PROFILE "smoke (minutes, for CI), demo (default) or paper (the paper's settings; needs DATA= and a GPU)" \
 	  DATA "a cohort folder that exists (BIDS-style, see README); without it a cohort is simulated" \
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
+	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
 	  WORKERS "parallel runs (default: one per core)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
@@ -53,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 reproduce: $(READY)  ## simulate (or read DATA), train what is missing, execute the notebooks, write results/PROFILE
-	$(PY) -m sacd reproduce $(ARGS)
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA)
 
 simulate: $(READY)  ## write the simulated cohort only (data/PROFILE/cohort)
 	$(PY) -m sacd simulate $(ARGS)
@@ -79,7 +82,7 @@ audit: NB = 41_paper_audit ## the paper's printed numbers checked against each o
 mc2sleepnet: NB = 42_mc2sleepnet ## MC2SleepNet beside the EEG teachers
 explore: NB = 50_explore ## the interactive notebook, executed once
 $(ITEMS): $(READY)
-	$(PY) -m sacd reproduce $(ARGS) --only $(NB)
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $(NB)
 
 verify: $(READY)  ## check the manifest of results/PROFILE, compare every number with the paper
 	$(PY) -m sacd verify $(ARGS)

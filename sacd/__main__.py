@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--seeds", type=int, help="seeds a row, instead of the profile's")
         sub.add_argument("--root", type=Path, help="folder of data, runs and results; default: the checkout")
         if name == "reproduce":
+            sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
             sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
@@ -66,7 +67,8 @@ def _run(args: argparse.Namespace) -> int:
         return cli(args.rest, CHECKOUT / "runs", wanted)
     from sacd.workspace import Workspace
 
-    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds)
+    sleepedf = getattr(args, "sleepedf", None)
+    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, sleepedf)
     if args.command == "check":
         from sacd.data.check import check
 

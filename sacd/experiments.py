@@ -13,7 +13,7 @@ from sacd.notebook_inputs import check_parameters, is_current, key_of, parameter
 from sacd.profiles import PROFILES
 from sacd.provenance import git_state
 from sacd.runs import Run
-from sacd.workspace import CHECKOUT, STUDENTS, Workspace
+from sacd.workspace import CHECKOUT, STUDENTS, TEACHERS, Workspace
 
 BOUNDS = ("majority", "stratified random", "band-power forest", "band-power forest by night", "true signals")
 Rows = dict[str, list[Run]]
@@ -40,6 +40,14 @@ def table2(w: Workspace) -> Rows:
     return rows
 
 
+STAGERS = {"MC2SleepNet": "mc2sleepnet", **TEACHERS}
+
+
+def mc2sleepnet(w: Workspace) -> Rows:
+    """MC2SleepNet beside the three EEG teachers as stagers, one run a fold; rows without a run where data are few."""
+    return {label: w.stagers(name) for label, name in STAGERS.items()}
+
+
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
@@ -59,6 +67,10 @@ NOTEBOOKS = {
         ),
     ),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
+    "42_mc2sleepnet": Notebook(
+        lambda w: [run for runs in mc2sleepnet(w).values() for run in runs],
+        ("tables/mc2sleepnet.csv", "figures/mc2sleepnet.png"),
+    ),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
 
@@ -124,6 +136,7 @@ def _command(w: Workspace, name: str) -> list[str]:
         "data": "" if w.simulated else str(w.cohort.resolve()),
         "nights": str(w.nights.resolve()) if w.nights else "",
         "root": "" if w.root == CHECKOUT else str(w.root.resolve()),
+        "sleepedf": str(w.sleepedf.resolve()) if w.sleepedf else "",
         "seeds": w.asked_seeds,
         "results": "results",
     }

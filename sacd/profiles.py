@@ -9,6 +9,17 @@ from sacd.data.simulate import SimulateConfig
 from sacd.data.store import StoreConfig
 
 
+class Stagers(Config):
+    """The EEG stagers of `42_mc2sleepnet`: training, folds, and how much of the data; see `StagerConfig`."""
+
+    fit: FitConfig
+    folds: Count
+    subjects: int = 0
+    clips: int = 0
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Of a stager's class."""
+
+
 class Profile(Config):
     """All settings of one size of the project."""
 
@@ -24,6 +35,7 @@ class Profile(Config):
     """Of `TeacherConfig`, for every teacher."""
     teacher_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a teacher that differ from its defaults."""
+    stagers: Stagers
     student: FitConfig
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -41,6 +53,18 @@ _NARROW = BackboneConfig(
     options={"stem_kernel": 3},
 )
 
+_TEACHER = FitConfig(
+    epochs=4,
+    batch=32,
+    order="shuffled",
+    optimizer="adamw",
+    lr=2e-3,
+    weight_decay=1e-2,
+    schedule="onecycle",
+    clip_norm=5,
+    select="last",
+)
+
 DEMO = Profile(
     name="demo",
     simulate=SimulateConfig(n_subjects=60, blocks=7),
@@ -49,19 +73,21 @@ DEMO = Profile(
     pretext=FitConfig(
         epochs=8, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
     ),
-    teacher=FitConfig(
-        epochs=4,
-        batch=32,
-        order="shuffled",
-        optimizer="adamw",
-        lr=2e-3,
-        weight_decay=1e-2,
-        schedule="onecycle",
-        clip_norm=5,
-        select="last",
-    ),
+    teacher=_TEACHER,
     teachers={"whiten": True, "class_weights": False},
     teacher_options={"attnsleep": {"drop": 0.1}},
+    stagers=Stagers(
+        fit=_TEACHER.model_copy(update={"epochs": 5}),
+        folds=2,
+        subjects=24,
+        clips=112,
+        options={  # all about as large as AttnSleep, which has one size
+            "attnsleep": {"drop": 0.1},
+            "deepsleepnet": {"width": 0.25},
+            "modified_sen": {"width": 0.5},
+            "mc2sleepnet": {"width": 0.25, "layers": 2, "depth": 2},
+        },
+    ),
     student=FitConfig(epochs=12, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
@@ -73,10 +99,15 @@ SMOKE = DEMO.model_copy(
         "simulate": SimulateConfig(n_subjects=16, blocks=2),
         "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
         "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
+        "stagers": DEMO.stagers.model_copy(
+            update={"fit": _TEACHER.model_copy(update={"epochs": 1}), "subjects": 8, "clips": 32}
+        ),
         "student": DEMO.student.model_copy(update={"epochs": 2}),
         "seeds": 2,
     }
 )
+
+_PAPER_TEACHER = FitConfig(epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3)
 
 PAPER = Profile(
     name="paper",
@@ -84,7 +115,8 @@ PAPER = Profile(
     store=StoreConfig(height=112, width=112, frames=16, sampling="consecutive"),
     backbone=BackboneConfig(),
     pretext=None,
-    teacher=FitConfig(epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3),
+    teacher=_PAPER_TEACHER,
+    stagers=Stagers(fit=_PAPER_TEACHER, folds=10),
     student=FitConfig(),
     other_seeds=3,
 )
