@@ -108,7 +108,9 @@ def recordings(folder: Path | str) -> list[Recording]:
     return found
 
 
-def scored_clips(recording: Recording, samples: int, start: datetime | None = None) -> tuple[pd.DataFrame, dict[str, int]]:
+def scored_clips(
+    recording: Recording, samples: int, start: datetime | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """The clips of a night that are kept, and how many were dropped and why.
 
     R&K stages 3 and 4 are N3; movement time and unknown stages are dropped; wake is kept up to 30 min before the first
