@@ -8,6 +8,7 @@ PROFILE ?= demo
 DATA ?=
 NIGHTS ?=
 SLEEPEDF ?=
+ONLY ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
@@ -39,6 +40,7 @@ help:  ## this list
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
 	  WORKERS "parallel runs (default: one per core)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
+	  ONLY "parts for make bench: ingest memory loader step grid stages growth (default: all)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
 	  PYTHON "the Python 3.11 that builds the environment (default python3.11)" \
 	  VENV "folder of the environment (default .venv)"
@@ -91,7 +93,7 @@ report: $(READY)  ## build results/PROFILE/report/index.html from what lies in r
 	$(PY) -m sacd report $(ARGS)
 
 bench: $(READY)  ## measure ingest, training step, execution: results/bench
-	$(PY) -m sacd bench
+	$(PY) -m sacd bench $(foreach part,$(ONLY),--only $(part))
 
 runs: $(READY)  ## list every training: what, state, how long, why stale
 	$(PY) -m sacd runs

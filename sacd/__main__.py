@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "reproduce":
             sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
             sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
+    bench = commands.add_parser("bench", help="measure ingest, training step, execution")
+    bench.add_argument("--only", action="append", help="a part's name; may be repeated")
+    bench.add_argument("--output", type=Path, help="folder of bench.json and bench.md; default: results/bench")
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -65,6 +68,12 @@ def _run(args: argparse.Namespace) -> int:
         from sacd.workspace import CHECKOUT
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
+    if args.command == "bench":
+        from sacd import bench
+        from sacd.workspace import CHECKOUT
+
+        print(bench.markdown(bench.run(args.output or CHECKOUT / "results" / "bench", args.only)))
+        return 0
     from sacd.workspace import Workspace
 
     sleepedf = getattr(args, "sleepedf", None)

@@ -77,7 +77,7 @@ DEMO = Profile(
     teachers={"whiten": True, "class_weights": False},
     teacher_options={"attnsleep": {"drop": 0.1}},
     stagers=Stagers(
-        fit=_TEACHER.model_copy(update={"epochs": 5}),
+        fit=_TEACHER,
         folds=2,
         subjects=24,
         clips=112,
