@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -166,11 +167,8 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
         batch = 64 if backbone.frozen else 16
         chosen = np.random.default_rng(0).permutation(64)[:batch]
         ready = read(chosen, given)
-
-        def loaded(read=read, chosen=chosen, given=given, step=step) -> None:
-            step(read(chosen, given))
-
-        seconds = interleaved([loaded, lambda ready=ready, step=step: step(ready)], pairs)
+        with_loader = partial(lambda step, read, rows, flip: step(read(rows, flip)), step, read, chosen, given)
+        seconds = interleaved([with_loader, partial(step, ready)], pairs)
         rows.append(
             ratio(f"step with loader over step in memory, {name}", _over(*seconds), 1.05, False, f"batch {batch}")
         )
@@ -185,7 +183,7 @@ def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 1) -> list[Row]:
         backbone, plain = _step(name == "demo", frames, size, width=None if name == "demo" else 1.0)
         _, taught = _step(name == "demo", frames, size, "sacd", width=None if name == "demo" else 1.0)
         x = _example(backbone, batch, frames, size)
-        seconds = interleaved([lambda: taught(x), lambda: plain(x)], rounds)
+        seconds = interleaved([partial(taught, x), partial(plain, x)], rounds)
         detail = f"batch {batch}, {statistics.median(seconds[1]):.2f} core-s a plain step"
         shape = "stages 2 to 4 of the narrow student" if backbone.frozen else "R(2+1)D-18 at 16x112x112"
         rows.append(ratio(f"SACD's step over cross-entropy's, {name} ({shape})", _over(*seconds), 1.1, False, detail))
@@ -428,6 +426,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         a = part["about"]
         commit = (a["commit"] or "no commit")[:7] + (" with changes" if a["dirty"] else "")
         lines.append(
-            f"- {name}: {a['date']}, {a['cpu']}, {a['cores']} cores, {a['threads'] or 1} thread(s), {commit}, {a['took_s']:.0f} s"
+            f"- {name}: {a['date']}, {a['cpu']}, {a['cores']} cores, load {a['load']} at the start, "
+            f"{a['threads'] or 1} thread(s), {commit}, {a['took_s']:.0f} s"
         )
     return "\n".join(lines) + "\n"

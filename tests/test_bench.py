@@ -1,7 +1,7 @@
 """The bench: its arithmetic, its record, small editions of its parts; no timing is judged here."""
 
 import json
-from itertools import count
+from itertools import count, pairwise
 
 import av
 import pytest
@@ -51,7 +51,7 @@ def test_a_night_of_joined_pieces_is_a_whole_video(tmp_path):
     cohort = write_night(tmp_path / "cohort", 2, (48, 64), rate=10)
     with av.open(str(next(cohort.rglob("*.mp4")))) as container:
         times = [frame.time for frame in container.decode(video=0)]
-    assert len(times) == 600 and all(abs(b - a - 0.1) < 1e-6 for a, b in zip(times, times[1:], strict=False))
+    assert len(times) == 600 and all(abs(b - a - 0.1) < 1e-6 for a, b in pairwise(times))
     store = ingest(cohort, tmp_path / "store", StoreConfig(height=24, width=32, frames=30))
     assert len(store.clips) == 2 and store.gather_video(store.clips).std() > 5
 
