@@ -13,7 +13,7 @@ from sacd.notebook_inputs import check_parameters, is_current, key_of, parameter
 from sacd.profiles import PROFILES
 from sacd.provenance import git_state
 from sacd.runs import Run
-from sacd.workspace import CHECKOUT, STUDENTS, TEACHERS, Workspace
+from sacd.workspace import CHECKOUT, STUDENTS, Workspace
 
 BOUNDS = ("majority", "stratified random", "band-power forest", "band-power forest by night", "true signals")
 Rows = dict[str, list[Run]]

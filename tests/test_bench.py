@@ -8,27 +8,29 @@ import pytest
 
 from sacd import bench
 from sacd.__main__ import main
-from sacd.bench_data import write_night
+from sacd.bench import execution, training
+from sacd.bench.measure import Row, interleaved, ratio
+from sacd.bench.nights import write_night
 from sacd.data.store import StoreConfig, ingest
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count():
     done, clock = [], count()
-    seconds = bench.interleaved([lambda: done.append("a"), lambda: done.append("b")], 2, lambda: next(clock))
+    seconds = interleaved([lambda: done.append("a"), lambda: done.append("b")], 2, lambda: next(clock))
     assert done == ["a", "b"] * 3 and seconds == [[1, 1], [1, 1]]
 
 
 def test_an_aim_is_met_or_missed():
-    assert bench.ratio("x", [1.0, 1.2, 1.06], 1.05, least=False, detail="batch 4")[3:] == (
+    assert ratio("x", [1.0, 1.2, 1.06], 1.05, least=False, detail="batch 4")[3:] == (
         "<= 1.05", False, "3 pairs, 1.00 to 1.20; batch 4",
     )  # fmt: skip
-    assert bench.ratio("x", [29, 31, 40], 30, least=True, detail="").met
+    assert ratio("x", [29, 31, 40], 30, least=True, detail="").met
 
 
 def test_record_keeps_what_was_measured_before(tmp_path):
     parts = {
-        "grid": lambda folder: [bench.Row("busy", 0.951234, "ratio", ">= 0.9", True, "2 runs")],
-        "ingest": lambda folder: [bench.Row("fast", 0.5, "ratio", ">= 0.8", False), bench.Row("time", 3.21, "s")],
+        "grid": lambda folder: [Row("busy", 0.951234, "ratio", ">= 0.9", True, "2 runs")],
+        "ingest": lambda folder: [Row("fast", 0.5, "ratio", ">= 0.8", False), Row("time", 3.21, "s")],
     }
     bench.run(tmp_path, ["grid"], parts)
     record = bench.run(tmp_path, ["ingest"], parts)
@@ -58,12 +60,12 @@ def test_a_night_of_joined_pieces_is_a_whole_video(tmp_path):
 
 def test_a_step_of_sacd_trains_what_it_should(tmp_path):
     for method in ("ce", "sacd"):
-        backbone, step = bench._step(True, 64, (24, 32), method)
-        step(bench._example(backbone, 32, 64, (24, 32)))
-    backbone, step = bench._step(False, 16, (32, 32))
-    step(bench._example(backbone, 4, 16, (32, 32)))
+        backbone, step = training._step(True, 64, (24, 32), method)
+        step(training._example(backbone, 32, 64, (24, 32)))
+    backbone, step = training._step(False, 16, (32, 32))
+    step(training._example(backbone, 4, 16, (32, 32)))
 
 
 def test_equal_runs_are_timed_from_their_records(tmp_path):
-    (row,) = bench.grid(tmp_path, runs=2, rounds=3, workers=1)
+    (row,) = execution.grid(tmp_path, runs=2, rounds=3, workers=1)
     assert 0 < row.value <= 1 and row.detail.startswith("2 runs of")
