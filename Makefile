@@ -8,6 +8,8 @@ PROFILE ?= demo
 DATA ?=
 NIGHTS ?=
 UCF101 ?=
+SLEEPEDF ?=
+ONLY ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
@@ -24,6 +26,7 @@ export PYTHONHASHSEED := 0
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
        $(if $(UCF101),--ucf101 "$(UCF101)") \
        $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
+EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 ITEMS := tour fig2 table2 table3 table4 table5 fig5 fig6 fig7 fig8 fig10 fig11 readings audit mc2sleepnet explore
 .PHONY: help reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
@@ -37,8 +40,10 @@ help:  ## this list
 	  DATA "a cohort folder that exists (BIDS-style, see README); without it a cohort is simulated" \
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
 	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
+	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
 	  WORKERS "parallel runs (default: one per core)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
+	  ONLY "parts for make bench: ingest memory loader step grid stages growth (default: all)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
 	  PYTHON "the Python 3.11 that builds the environment (default python3.11)" \
 	  VENV "folder of the environment (default .venv)"
@@ -56,7 +61,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 reproduce: $(READY)  ## simulate (or read DATA), train what is missing, execute the notebooks, write results/PROFILE
-	$(PY) -m sacd reproduce $(ARGS)
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA)
 
 simulate: $(READY)  ## write the simulated cohort only (data/PROFILE/cohort)
 	$(PY) -m sacd simulate $(ARGS)
@@ -82,7 +87,7 @@ audit: NB = 41_paper_audit ## the paper's printed numbers checked against each o
 mc2sleepnet: NB = 42_mc2sleepnet ## MC2SleepNet beside the EEG teachers
 explore: NB = 50_explore ## the interactive notebook, executed once
 $(ITEMS): $(READY)
-	$(PY) -m sacd reproduce $(ARGS) --only $(NB)
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $(NB)
 
 verify: $(READY)  ## check the manifest of results/PROFILE, compare every number with the paper
 	$(PY) -m sacd verify $(ARGS)
@@ -91,7 +96,7 @@ report: $(READY)  ## build results/PROFILE/report/index.html from what lies in r
 	$(PY) -m sacd report $(ARGS)
 
 bench: $(READY)  ## measure ingest, training step, execution: results/bench
-	$(PY) -m sacd bench
+	$(PY) -m sacd bench $(foreach part,$(ONLY),--only $(part))
 
 runs: $(READY)  ## list every training: what, state, how long, why stale
 	$(PY) -m sacd runs

@@ -30,7 +30,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--root", type=Path, help="folder of data, runs and results; default: the checkout")
         sub.add_argument("--ucf101", type=Path, help="folder of UCF101's videos, for Table III")
         if name == "reproduce":
+            sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
             sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
+    bench = commands.add_parser("bench", help="measure ingest, training step, execution")
+    bench.add_argument("--only", action="append", help="a part's name; may be repeated")
+    bench.add_argument("--output", type=Path, help="folder of bench.json and bench.md; default: results/bench")
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -60,12 +64,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "runs":
+        from sacd.experiments import wanted
         from sacd.runs import cli
+        from sacd.workspace import CHECKOUT
 
-        return cli(args.rest)
+        return cli(args.rest, CHECKOUT / "runs", wanted)
+    if args.command == "bench":
+        from sacd import bench
+        from sacd.workspace import CHECKOUT
+
+        print(bench.markdown(bench.run(args.output or CHECKOUT / "results" / "bench", args.only)))
+        return 0
     from sacd.workspace import Workspace
 
-    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101)
+    sleepedf = getattr(args, "sleepedf", None)
+    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf)
     if args.command == "check":
         from sacd.data.check import check
 
@@ -97,10 +110,12 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)
     print(report)
     marks.append(("train", time.perf_counter()))
-    failed = execute_notebooks(space, names)
+    failed = execute_notebooks(space, names, args.workers)
     marks.append(("notebooks", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
     print(f"{', '.join(source.data_name for source in sources)}: {spent}; results in {space.results}")
+    if failed:
+        print(f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr)
     return int(bool(report.failed or failed))
 
 

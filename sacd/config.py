@@ -87,6 +87,25 @@ class TeacherConfig(Config):
     """Of the teacher's class in `sacd.models`."""
 
 
+class StagerConfig(Config):
+    """An EEG stager trained on all subject-wise folds but one, and tested on that."""
+
+    name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"]
+    source: Literal["cohort", "sleepedf"] = "cohort"
+    fit: FitConfig
+    folds: Annotated[int, Field(ge=2)]
+    fold: Annotated[int, Field(ge=0)]
+    subjects: Annotated[int, Field(ge=0)] = 0
+    """At most as many, of all AHI groups; 0: all."""
+    clips: Annotated[int, Field(ge=0)] = 0
+    """At most as many of a subject, in runs of 16 consecutive ones spread over the nights; 0: all."""
+    seed: int = 0
+    class_weights: bool = True
+    whiten: bool = False
+    options: dict[str, float | int | str | bool] = {}
+    """`class_weights`, `whiten` and `options` as in `TeacherConfig`."""
+
+
 class MethodConfig(Config):
     """A distillation method of `sacd.losses` and the options that differ from its defaults."""
 

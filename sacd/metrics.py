@@ -16,7 +16,10 @@ from sacd.stages import STAGES
 METRICS: Final = ("accuracy", "macro_f1", "kappa", *STAGES)
 """Columns of Table II; the stages' columns are recall (the paper's "per-class accuracy")."""
 
-PERCENT: Final = frozenset(METRICS) - {"kappa"}
+F1: Final = tuple(f"F1 {stage}" for stage in STAGES)
+"""Further columns: F1 of each stage."""
+
+PERCENT: Final = frozenset((*METRICS, *F1)) - {"kappa"}
 
 
 def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
@@ -66,6 +69,18 @@ def scores(matrix: ArrayLike) -> NDArray[np.float64]:
         f1 = np.where(true + predicted > 0, 2 * hits / (true + predicted), 0.0).mean(-1)
         recall = np.where(true > 0, hits / true, np.nan)
     return np.concatenate([np.stack([100 * accuracy, 100 * f1, kappa], -1), 100 * recall], -1)
+
+
+def stage_f1(matrix: ArrayLike) -> NDArray[np.float64]:
+    """F1 of each stage `(..., 5)` in % of confusion matrices `(..., 5, 5)`; NaN where a stage never occurs.
+
+    >>> stage_f1(np.eye(5)).tolist()
+    [100.0, 100.0, 100.0, 100.0, 100.0]
+    """
+    matrix = np.asarray(matrix, float)
+    true, predicted, hits = matrix.sum(-1), matrix.sum(-2), np.diagonal(matrix, axis1=-2, axis2=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(true > 0, 200 * hits / (true + predicted), np.nan)
 
 
 def summary(predictions: pd.DataFrame) -> dict[str, float]:

@@ -5,7 +5,7 @@ their matrices, so 2,000 resamples are one matrix product. (`scipy.stats.bootstr
 clusters of unequal size under a pooled metric.) Tests and corrections are scipy's and statsmodels'.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -44,11 +44,15 @@ def _matrices(predictions: Predictions) -> tuple[pd.Index, NDArray[np.float64]]:
     return subjects, np.stack([first, *(matrix for _, matrix in others)], 1).astype(float)
 
 
-def _resampled(matrices: NDArray, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Metrics `(resamples, 8)`, mean over seeds, of subjects drawn with replacement."""
+Score = Callable[[NDArray], NDArray[np.float64]]
+"""Metrics `(..., m)` of confusion matrices `(..., 5, 5)`, such as `sacd.metrics.scores`."""
+
+
+def _resampled(matrices: NDArray, resamples: int, seed: int, score: Score = scores) -> NDArray[np.float64]:
+    """Metrics `(resamples, m)`, mean over seeds, of subjects drawn with replacement."""
     n, seeds = matrices.shape[:2]
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
-    return scores((weights @ matrices.reshape(n, -1)).reshape(resamples, seeds, 5, 5)).mean(1)
+    return score((weights @ matrices.reshape(n, -1)).reshape(resamples, seeds, 5, 5)).mean(1)
 
 
 def _percentiles(draws: NDArray, level: float) -> NDArray[np.float64]:
@@ -59,27 +63,36 @@ def _percentiles(draws: NDArray, level: float) -> NDArray[np.float64]:
     return bounds
 
 
-def intervals(predictions: Predictions, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """Each of the eight metrics with its interval over subjects and its spread over seeds.
+def intervals(
+    predictions: Predictions,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    score: Score = scores,
+    names: Sequence[str] = METRICS,
+) -> pd.DataFrame:
+    """Each of the eight metrics (or others) with its interval over subjects and its spread over seeds.
 
     Args:
         predictions: one table, or one per seed; with several, value and interval are those of the mean over seeds.
         resamples: of the subjects, with replacement; percentile interval (a little narrow below ~15 subjects).
         level: of the interval, 0..1.
         seed: of the resampling; two calls with equal seed and subjects draw the same subjects.
+        score, names: other metrics, and what they are called.
 
     Returns:
         One row a metric: column, value, ci_low, ci_high, sd (over seeds, n - 1; NaN for one seed), n_seeds, n_subjects.
         With a single subject the interval is NaN.
     """
     subjects, matrices = _matrices(predictions)
-    per_seed = scores(matrices.sum(0))
-    low, high = np.full((2, len(METRICS)), np.nan)
+    per_seed = score(matrices.sum(0))
+    low, high = np.full((2, len(names)), np.nan)
     if len(subjects) > 1:
-        low, high = _percentiles(_resampled(matrices, resamples, seed), level)
+        low, high = _percentiles(_resampled(matrices, resamples, seed, score), level)
     sd = per_seed.std(0, ddof=1) if len(per_seed) > 1 else np.nan
     return pd.DataFrame(
-        {"column": METRICS, "value": per_seed.mean(0), "ci_low": low, "ci_high": high, "sd": sd}
+        {"column": names, "value": per_seed.mean(0), "ci_low": low, "ci_high": high, "sd": sd}
         | {"n_seeds": len(per_seed), "n_subjects": len(subjects)}
     )
 

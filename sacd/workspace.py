@@ -9,9 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from sacd.config import BoundConfig, FitConfig, MethodConfig, MotionConfig, PretextConfig, StudentConfig, TeacherConfig
+from sacd.config import (
+    BoundConfig,
+    FitConfig,
+    MethodConfig,
+    MotionConfig,
+    PretextConfig,
+    StagerConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from sacd.data.cohort import read_cohort
 from sacd.data.simulate import simulate
+from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore, ingest
 from sacd.losses.base import METHODS
 from sacd.profiles import PROFILES, Profile
@@ -32,6 +42,7 @@ class Workspace:
         root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this package lies in.
         seeds: seeds a row, instead of the profile's.
         ucf101: folder of UCF101's videos, for Table III; without it they are simulated too.
+        sleepedf: folder of Sleep-EDF's cassette recordings, for the EEG stagers; without it they use the cohort's EEG.
     """
 
     def __init__(
@@ -42,18 +53,21 @@ class Workspace:
         root: str | Path | None = None,
         seeds: int | None = None,
         ucf101: str | Path | None = None,
+        sleepedf: str | Path | None = None,
     ) -> None:
         if isinstance(profile, str) and profile not in PROFILES:
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
-        self.given_seeds = seeds or 0
-        """What a notebook has to be told, so that it asks for the same runs."""
+        self.asked_seeds = seeds or 0
+        """Seeds asked for in place of the profile's; 0: none. What a notebook is told."""
         self.seeds = seeds or self.profile.seeds
         """Seeds of the rows that are compared most: the students alone, CCL and SACD."""
         self.other_seeds = seeds or self.profile.other_seeds
         """Seeds of every other row."""
         self.root = Path(root) if root else CHECKOUT
         self.nights = Path(nights) if nights else None
+        self.sleepedf = Path(sleepedf) if sleepedf else None
+        self.sleepedf_path = self.root / "data" / "sleepedf"
         slug = self.profile.name + (f"-{Path(data).resolve().name}" if data else "-nights" if nights else "")
         self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
         self.simulated = not data
@@ -70,6 +84,8 @@ class Workspace:
         if self.simulated:
             simulate(self.cohort, self.profile.simulate, nights=self.nights, workers=workers)
         ingest(self.cohort, self.store_path, self.profile.store, workers=workers)
+        if self.sleepedf:
+            ingest_sleepedf(self.sleepedf, self.sleepedf_path)
 
     @cached_property
     def store(self) -> ClipStore:
@@ -84,8 +100,8 @@ class Workspace:
     def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
         """Compute what is missing of `runs`; see `sacd.runs.execute`."""
         flat = [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
-        resources = {"store": str(self.store_path.resolve()), "cohort": str(self.cohort.resolve())}
-        resources |= self.ucf51.resources
+        places = {"store": self.store_path, "cohort": self.cohort, "sleepedf": self.sleepedf_path}
+        resources = {name: str(path.resolve()) for name, path in places.items()} | self.ucf51.resources
         return execute(flat, self.runs, resources=resources, **options)
 
     # --- single runs ---
@@ -149,6 +165,38 @@ class Workspace:
     def bound(self, name: str) -> Run:
         """A classifier that frames the results."""
         return self._run("bound:bound", BoundConfig(name=name, split=self.profile.split), label=f"bound {name}", cost=5)
+
+    @cached_property
+    def eeg_store(self) -> ClipStore | SleepEdf:
+        """What the EEG stagers are trained on: Sleep-EDF where its folder is given, else the cohort."""
+        return SleepEdf(self.sleepedf_path) if self.sleepedf else self.store
+
+    def stagers(self, name: str) -> list[Run]:
+        """An EEG stager, cross-validated: one run a fold; none where the data hold fewer than 4 subjects."""
+        p, store = self.profile.stagers, self.eeg_store
+        subjects = min(len(store.participants), p.subjects or len(store.participants))
+        folds = min(p.folds, subjects)
+        order = {"order": "block", "batch": 16, "joined": max(1, p.fit.batch // 16)} if name == "mc2sleepnet" else {}
+        common = {
+            "name": name,
+            "source": "sleepedf" if self.sleepedf else "cohort",
+            "fit": p.fit.model_copy(update=order),
+            "folds": folds,
+            "subjects": p.subjects,
+            "clips": p.clips,
+            "options": p.options.get(name, {}),
+            **self.profile.teachers,
+        }
+        return [
+            Run(
+                task="sacd.tasks.stager:stager",
+                config=StagerConfig(fold=fold, **common),
+                data=store.fingerprint,
+                label=f"stager {name} fold {fold + 1} of {folds}",
+                cost=60,
+            )
+            for fold in range(folds if subjects >= 4 else 0)
+        ]
 
     # --- results ---
 

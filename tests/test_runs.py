@@ -1,5 +1,6 @@
 """Identity, store and listing of runs."""
 
+import io
 import json
 import os
 import pickle
@@ -142,8 +143,9 @@ def test_listing(filled):
     assert entries["older"].why == "code changed: listed_task"
     assert entries["reader"].why == f"input older ({old.id}) is stale: code changed: listed_task"
     assert entries["half"].why == "interrupted at 40%"
-    unwanted = {entry.label: entry for entry in list_runs(store, wanted={reader.id})}
+    unwanted = {entry.label: entry for entry in list_runs(store, wanted={reader.id: "20_comparison"})}
     assert unwanted["good"].why == "no experiment asks for it"
+    assert (unwanted["good"].item, unwanted["reader"].item) == ("table2", "20_comparison")
 
 
 def test_command_line(filled, capsys, monkeypatch):
@@ -157,15 +159,31 @@ def test_command_line(filled, capsys, monkeypatch):
     assert shown["config"]["identity"]["config"]["seed"] == 3 and shown["provenance"]["id"] == old.id
     with pytest.raises(RunError, match="no run starts with 'zz'"):
         cli(["show", "zz"], store.root)
+    with pytest.raises(RunError, match="show needs the first digits"):
+        cli(["show"], store.root)
+    assert cli([], store.root, wanted=lambda: {old.id: "fig5"}) == 0
+    text = capsys.readouterr().out
+    assert "fig5" in text and "no experiment asks for it" in text
 
 
-def test_prune_asks_and_keeps_what_is_good(filled):
+def test_prune_asks_and_keeps_what_is_good(filled, monkeypatch):
     store, *_ = filled
     questions = []
     cli(["prune"], store.root, ask=lambda question: questions.append(question) or "n")
     assert len(list_runs(store)) == 5 and questions == ["remove these 3 runs? [y/N] "]
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    cli(["prune"], store.root)  # nobody answers
+    assert len(list_runs(store)) == 5
     cli(["prune"], store.root, ask=lambda question: "y")
     assert {entry.label for entry in list_runs(store)} == {"good", "half"}
+
+
+def test_prune_keeps_what_is_being_computed(filled, capsys):
+    store, old, _ = filled
+    with store.lock(old):
+        cli(["prune", "--yes"], store.root)
+    assert f"{old.id} is kept" in capsys.readouterr().out
+    assert old.id in {entry.id for entry in list_runs(store)} and len(list_runs(store)) == 3
 
 
 def test_an_empty_store_lists_nothing(tmp_path, capsys):

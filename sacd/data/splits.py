@@ -39,3 +39,35 @@ def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series
     if empty:
         raise ValueError(f"no subject is left for {', '.join(empty)}: {len(part)} subjects are too few")
     return part
+
+
+def subject_folds(ahi: pd.Series, folds: int, seed: int = 0, at_most: int = 0) -> pd.Series:
+    """Fold 0..folds-1 of every subject, as a Series `subject -> fold`; AHI groups are spread evenly over the folds.
+
+    The draw depends on the seed and the subjects' names, not on their order.
+
+    Args:
+        ahi: by subject, in events/h; NaN where it is not known (a group of its own).
+        folds: at least 2.
+        at_most: as many subjects of all AHI groups are kept, the others have no fold; 0 keeps all.
+
+    Raises:
+        ValueError: fewer than 4 subjects, or fewer than folds.
+    """
+    groups = ahi.map(lambda a: -1 if pd.isna(a) else ahi_group(a)).sort_index()
+    order = np.random.default_rng(seed).permutation(groups.index.to_numpy(dtype=str))
+    order = order[np.argsort(groups[order].to_numpy(), kind="stable")]
+    if at_most and at_most < len(order):
+        order = order[np.linspace(0, len(order) - 1, at_most).round().astype(int)]
+    if len(order) < max(4, folds):
+        raise ValueError(f"{folds} folds need at least {max(4, folds)} subjects, there are {len(order)}")
+    return pd.Series(np.arange(len(order)) % folds, pd.Index(order, name="subject"), name="fold")
+
+
+def fold_parts(fold: pd.Series, tested: int, validation: int = 5) -> pd.Series:
+    """Part of every subject when one fold is tested: of the others, every `validation`-th subject validates."""
+    part = pd.Series("train", fold.index, name="part")
+    rest = fold.index[fold != tested]
+    part[rest[::validation]] = "validation"
+    part[fold == tested] = "test"
+    return part

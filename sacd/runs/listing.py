@@ -1,13 +1,20 @@
 """What is in a run store, why some of it is stale, and removing that: `python -m sacd runs`."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import Timeout
+
 from sacd.provenance import code_fingerprint, code_hashes
-from sacd.runs.store import PROGRESS, RunStore, check, read_json
+from sacd.runs.store import PROGRESS, RunError, RunStore, check, read_json
+
+Wanted = Mapping[str, str]
+"""Id of a run that today's experiments ask for -> the items that show it."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +33,17 @@ class Entry:
     """Why `state` is "stale", "corrupt" or "partial"; empty if it is "done"."""
 
 
-def list_runs(store: RunStore, wanted: Collection[str] | None = None) -> list[Entry]:
+def list_runs(store: RunStore, wanted: Wanted | None = None) -> list[Entry]:
     """Every run on disk, the newest last; finished ones are checked.
 
     Args:
-        wanted: ids that today's experiments ask for; others are then stale.
+        wanted: what today's experiments ask for; all else is then stale.
     """
     stale: dict[str, str] = {}
     return sorted((_entry(store, f, wanted, stale) for f in store.folders()), key=lambda entry: (entry.when, entry.id))
 
 
-def _entry(store: RunStore, folder: Path, wanted: Collection[str] | None, stale: dict[str, str]) -> Entry:
+def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str, str]) -> Entry:
     record, provenance = read_json(folder / "config.json"), read_json(folder / "provenance.json")
     identity, about = record.get("identity", {}), record.get("about", {})
     if folder.parent == store.root:
@@ -50,7 +57,7 @@ def _entry(store: RunStore, folder: Path, wanted: Collection[str] | None, stale:
     if outdated:
         state, why = "stale", outdated
     return Entry(
-        folder.name, state, folder, about.get("item", ""),
+        folder.name, state, folder, (wanted or {}).get(folder.name) or about.get("item", ""),
         about.get("label") or identity.get("task", ""), identity.get("config", {}).get("seed"),
         provenance.get("duration_s"), provenance.get("started", ""), why,
     )  # fmt: skip
@@ -70,7 +77,8 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
         if code_fingerprint(entry_modules) != identity["code"]:
             now = code_hashes(entry_modules)
             changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
-            why = f"code changed: {', '.join(changed)}"
+            more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+            why = f"code changed: {', '.join(changed[:4])}{more}"
     except ValueError as error:
         why = str(error)
     for name, other in identity["inputs"].items():
@@ -83,10 +91,10 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
 def cli(
     argv: Sequence[str],
     root: str | Path = "runs",
-    wanted: Collection[str] | None = None,
+    wanted: Callable[[], Wanted | None] = lambda: None,
     ask: Callable[[str], str] = input,
 ) -> int:
-    """`runs [list | show ID | prune] [--store FOLDER]`; returns the exit code."""
+    """`runs [list | show ID | prune] [--store FOLDER]`; returns the exit code. `wanted` is asked only for a list."""
     import argparse
 
     from rich.console import Console
@@ -98,13 +106,16 @@ def cli(
     parser.add_argument("--store", default=root, type=Path, help="folder of the runs (default: %(default)s)")
     parser.add_argument("--yes", action="store_true", help="prune without asking")
     args = parser.parse_args(argv)
-    store, console = RunStore(args.store), Console(highlight=False)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a file has no width
+    store, console = RunStore(args.store), Console(highlight=False, width=width)
     if args.command == "show":
+        if not args.id:
+            raise RunError("show needs the first digits of a run's id; `runs list` shows the ids")
         folder = store.find(args.id)
         shown = {name: read_json(folder / f"{name}.json") for name in ("config", "provenance")}
         console.print_json(json.dumps({"folder": str(folder), **shown}))
         return 0
-    entries = list_runs(store, wanted)
+    entries = list_runs(store, wanted())
     if args.command == "prune":
         entries = [entry for entry in entries if entry.state in ("stale", "corrupt")]
     table = Table(
@@ -123,7 +134,18 @@ def cli(
         seed = "" if e.seed is None else str(e.seed)
         table.add_row(e.id, e.item, e.label, seed, e.state, duration, e.when[:16].replace("T", " "), e.why)
     console.print(table)
-    if args.command == "prune" and entries and (args.yes or ask(f"remove these {len(entries)} runs? [y/N] ") == "y"):
+    if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
         for entry in entries:
-            shutil.rmtree(entry.folder)
+            try:
+                with store.lock(entry.id).acquire(blocking=False):
+                    shutil.rmtree(entry.folder)
+            except Timeout:
+                console.print(f"{entry.id} is kept: it is being computed")
     return 0
+
+
+def _agreed(ask: Callable[[str], str], number: int) -> bool:
+    try:
+        return ask(f"remove these {number} runs? [y/N] ") == "y"
+    except EOFError:  # nobody is there to answer
+        return False

@@ -122,10 +122,10 @@ class RunStore:
         """Traceback of the last failed attempt."""
         return self.root / "failures" / f"{run.id}.txt"
 
-    def lock(self, run: Run) -> FileLock:
+    def lock(self, run: Run | str) -> FileLock:
         """Held while a run is computed; the system releases it when the process dies."""
         (self.root / ".locks").mkdir(parents=True, exist_ok=True)
-        return FileLock(self.root / ".locks" / f"{run.id}.lock")
+        return FileLock(self.root / ".locks" / f"{run if isinstance(run, str) else run.id}.lock")
 
     def open(self) -> None:
         """Make the folders and see that they can be written.

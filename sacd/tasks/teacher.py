@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sacd.config import TeacherConfig
+from sacd.config import StagerConfig, TeacherConfig
 from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
 from sacd.models import Output
-from sacd.models.eeg import build_teacher, class_weights
+from sacd.models.eeg import Teacher, build_teacher, class_weights
 from sacd.tasks.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
 from sacd.train import Progress, fit
 
@@ -32,28 +32,38 @@ class _TeacherObjective:
         return {}
 
 
-def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
-    """Train an EEG teacher, freeze it, and write what every distillation run reads: its outputs for all clips.
+def train_teacher(
+    config: TeacherConfig | StagerConfig,
+    eeg: Tensor,
+    clips: pd.DataFrame,
+    rate: int,
+    folder: Path,
+    resources: Resources,
+    progress: Progress,
+) -> tuple[Teacher, pd.DataFrame]:
+    """Train an EEG teacher on the part "train" of `clips`; returns it with one row an epoch of each of its trainings.
 
-    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors` (embedding `(n, 512)`,
-    logits `(n, 5)`, feature0.. of all n clips in the order of the store).
+    Args:
+        eeg: `(n, 1, T)` in uV, a row a clip.
+        clips: subject, stage, block and part of each.
+        rate: of the EEG, in Hz.
+
+    Raises:
+        ValueError: the teacher sees neighbouring clips and the batches are shuffled.
     """
-    store, clips = open_clips(resources, config.split)
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
-    eeg = store.gather_eeg(clips)
-    if config.whiten:
-        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
-    eeg = torch.from_numpy(eeg)[:, None]
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
-    model = build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=int(subjects.max()) + 1, **config.options)
+    model = build_teacher(config.name, sfreq=rate, n_domains=int(subjects.max()) + 1, **config.options)
+    if hasattr(model, "sequence") and config.fit.order == "shuffled":
+        raise ValueError(f"{config.name} sees neighbouring clips, order 'shuffled' hides them: give order 'block'")
     device = torch.device(resources["device"])
     weights = class_weights(labels[rows]).to(device) if config.class_weights else None
     domains = torch.from_numpy(subjects).to(device)
     objective = _TeacherObjective(model.to(device), eeg[rows], labels[rows].to(device), domains, weights)
     histories = []
-    for stage in model.stages:  # one for most; MC2SleepNet has three
+    for k, stage in enumerate(model.stages):  # one for most; MC2SleepNet has three
         model.set_stage(stage)
         history = fit(
             model,
@@ -62,13 +72,37 @@ def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Reso
             config.fit,
             seed=config.seed,
             checkpoint=folder / f"checkpoint_{stage}.safetensors",
-            validate=lambda: scores_of(clips, validation, outputs_of(model, lambda r: eeg[r], validation).logits),
-            progress=progress,
+            validate=lambda: scores_of(clips, validation, teacher_outputs(model, eeg, clips, validation).logits),
+            progress=lambda share, text, k=k: progress((k + share) / len(model.stages), text),
         )
         histories.append(history.assign(stage=stage))
-    history = pd.concat(histories)
+    return model, pd.concat(histories)
+
+
+def teacher_outputs(model: Teacher, eeg: Tensor, clips: pd.DataFrame, rows: np.ndarray) -> Output:
+    """Outputs of some rows; a teacher that sees neighbouring clips gets each block alone."""
+    if not hasattr(model, "sequence"):
+        return outputs_of(model, lambda r: eeg[r], rows)
+    cuts = np.flatnonzero(np.diff(clips["block"].to_numpy()[rows])) + 1
+    parts = [outputs_of(model, lambda r: eeg[r], block) for block in np.split(rows, cuts)]
+    features = tuple(torch.cat(f) for f in zip(*(p.features for p in parts), strict=True))
+    return Output(torch.cat([p.embedding for p in parts]), torch.cat([p.logits for p in parts]), features)
+
+
+def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Train an EEG teacher, freeze it, and write what every distillation run reads: its outputs for all clips.
+
+    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors` (embedding `(n, 512)`,
+    logits `(n, 5)`, feature0.. of all n clips in the order of the store).
+    """
+    store, clips = open_clips(resources, config.split)
+    eeg = store.gather_eeg(clips)
+    if config.whiten:
+        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
+    eeg = torch.from_numpy(eeg)[:, None]
+    model, history = train_teacher(config, eeg, clips, store.config.eeg_rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)
-    outputs = outputs_of(model, lambda r: eeg[r], np.arange(len(clips)))
+    outputs = teacher_outputs(model, eeg, clips, np.arange(len(clips)))
     save_tensors(folder / "weights.safetensors", model.state_dict())
     features = {f"feature{k}": f for k, f in enumerate(outputs.features)}
     save_tensors(folder / "outputs.safetensors", {"embedding": outputs.embedding, "logits": outputs.logits, **features})

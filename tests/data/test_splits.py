@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sacd.config import SplitConfig
-from sacd.data.splits import PARTS, split_subjects
+from sacd.data.splits import PARTS, fold_parts, split_subjects, subject_folds
 from sacd.stages import ahi_group
 
 
@@ -47,3 +47,32 @@ def test_the_order_of_the_table_does_not_matter_and_the_seed_does():
 def test_too_few_subjects_are_refused():
     with pytest.raises(ValueError, match="at least 3 subjects"):
         split_subjects(participants([1, 2]), SplitConfig())
+
+
+@given(st.integers(4, 60), st.integers(2, 10), st.integers(0, 5), st.integers(0, 30))
+def test_folds_test_every_subject_once_and_keep_parts_apart(n, k, seed, at_most):
+    ahi = pd.Series(np.random.default_rng(n).uniform(0, 60, n), [f"sub-{i:02d}" for i in range(n)])
+    kept = min(n, at_most) if at_most else n
+    if kept < max(4, k):
+        with pytest.raises(ValueError, match=f"{k} folds need at least {max(4, k)} subjects, there are {kept}"):
+            subject_folds(ahi, k, seed, at_most)
+        return
+    fold = subject_folds(ahi, k, seed, at_most)
+    assert fold.index.is_unique and len(fold) == kept and fold.value_counts().max() - fold.value_counts().min() <= 1
+    assert fold.equals(subject_folds(ahi.sample(frac=1, random_state=1), k, seed, at_most))
+    tested = []
+    for number in range(k):
+        part = fold_parts(fold, number)
+        assert set(part) == {"train", "validation", "test"}
+        tested += list(part.index[part == "test"])
+    assert sorted(tested) == sorted(fold.index)
+
+
+def test_folds_spread_the_ahi_groups():
+    ahi = pd.Series([1.0] * 10 + [10.0] * 10 + [40.0] * 10, [f"sub-{i:02d}" for i in range(30)])
+    few = subject_folds(ahi, 5, seed=3)
+    for number in range(5):
+        assert ahi[few.index[few == number]].value_counts().tolist() == [2, 2, 2]
+    assert ahi[subject_folds(ahi, 3, at_most=9).index].value_counts().tolist() == [3, 3, 3]
+    unknown = pd.Series(np.nan, [f"SC{i}" for i in range(6)])
+    assert subject_folds(unknown, 2).value_counts().tolist() == [3, 3]

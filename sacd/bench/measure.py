@@ -1,0 +1,54 @@
+"""What a measurement is: rows, ratios, sides that take turns."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One measurement; `aim` is what it should reach, with its direction, or empty."""
+
+    measure: str
+    value: float
+    unit: str
+    aim: str = ""
+    met: bool | None = None
+    detail: str = ""
+
+
+def ratio(measure: str, values: Sequence[float], aim: float, least: bool, detail: str) -> Row:
+    """Median of ratios, against the least (or the largest) that it may be.
+
+    >>> row = ratio("a over b", [0.7, 0.9, 0.8], 0.75, least=True, detail="")
+    >>> row.value, row.aim, row.met, row.detail
+    (0.8, '>= 0.75', True, '3 pairs, 0.70 to 0.90')
+    """
+    value = statistics.median(values)
+    spread = f"{len(values)} pairs, {min(values):.2f} to {max(values):.2f}"
+    met = value >= aim if least else value <= aim
+    return Row(
+        measure, value, "ratio", f"{'>=' if least else '<='} {aim:g}", met, "; ".join(filter(None, (spread, detail)))
+    )
+
+
+def interleaved(
+    sides: Sequence[Callable[[], object]], pairs: int, clock: Callable[[], float] = time.process_time
+) -> list[list[float]]:
+    """Core-seconds of each side, in turns: side -> one value a round. One round before that does not count.
+
+    Core-seconds of this process, with all its threads: other jobs on the machine do not count.
+    """
+    seconds: list[list[float]] = [[] for _ in sides]
+    for turn in range(-1, pairs):
+        for side, times in zip(sides, seconds, strict=True):
+            start = clock()
+            side()
+            if turn >= 0:
+                times.append(clock() - start)
+    return seconds
+
+
+def over(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """Ratio of each pair."""
+    return [x / y for x, y in zip(a, b, strict=True)]

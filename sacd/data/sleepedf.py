@@ -1,0 +1,223 @@
+"""Sleep-EDF (cassette recordings), read with MNE: one EEG channel of both nights of each subject, cut into clips.
+
+<store>/SC4001.npy        (n, 30 * rate) float32 in uV, one file a recording
+<store>/clips.parquet     subject, recording, clip, onset_s, stage, block, row (in the recording's file)
+<store>/manifest.json     sources, checksums, what was dropped and why; written last
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import mne
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from sacd.data.cohort import CohortError
+from sacd.data.eeg import open_channel, read_eeg
+from sacd.files import atomic, sha256, write_json, write_parquet
+from sacd.stages import CLIP_S, STAGES, UNSCORED, label
+
+CHANNEL: Final = "Fpz-Cz"
+RATE: Final = 100
+"""Hz, that of the recordings."""
+
+MARGIN_S: Final = 30 * 60
+"""Wake kept before the first and after the last clip of sleep."""
+
+NAME: Final = "Sleep-EDF cassette"
+FORMAT: Final = 1
+"""Counted up when `ingest_sleepedf` changes what it writes."""
+
+_PSG: Final = re.compile(r"(SC4\d\d)(\d)\w\d-PSG\.edf", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One night: `name` is SC4ssN, subject ss (two digits) and night N."""
+
+    name: str
+    psg: Path
+    hypnogram: Path
+
+    @property
+    def subject(self) -> str:
+        return self.name[:5]
+
+
+class SleepEdf:
+    """What `ingest_sleepedf` wrote, read-only; of a `ClipStore` it has what the EEG stagers need.
+
+    Attributes:
+        clips: `subject`, `recording`, `clip` (position in the night; nights of a subject do not share one), `onset_s`,
+            `stage`, `block` (consecutive clips), `row`.
+        dropped: recording -> why -> number of clips.
+    """
+
+    name = NAME
+    rate = RATE
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+        manifest = _load(self.root)
+        if not manifest:
+            raise CohortError(self.root, "is no Sleep-EDF store, or its ingest did not finish", "run the ingest again")
+        self.fingerprint: str = manifest["fingerprint"]
+        self.dropped: dict[str, dict[str, int]] = {name: r["dropped"] for name, r in manifest["recordings"].items()}
+        self.clips = pd.read_parquet(self.root / "clips.parquet")
+
+    @cached_property
+    def participants(self) -> pd.DataFrame:
+        """Indexed by subject; the recordings tell no `ahi`, it is NaN."""
+        return pd.DataFrame({"ahi": np.nan}, pd.Index(self.clips["subject"].unique(), name="subject"))
+
+    def gather_eeg(self, rows: pd.DataFrame) -> np.ndarray:
+        """`(len(rows), 30 * rate)` float32 in uV of some rows of `clips`, in their order."""
+        out = np.empty((len(rows), CLIP_S * RATE), np.float32)
+        recordings, places = rows["recording"].to_numpy(), rows["row"].to_numpy()
+        for name in pd.unique(recordings):
+            at = np.flatnonzero(recordings == name)
+            out[at] = np.load(self.root / f"{name}.npy", mmap_mode="r", allow_pickle=False)[places[at]]
+        return out
+
+
+def recordings(folder: Path | str) -> list[Recording]:
+    """All SC4ssNE0-PSG.edf under a folder, each with its SC4ssNEx-Hypnogram.edf (x: who scored), sorted by name.
+
+    Raises:
+        CohortError: there is none, or one lacks its hypnogram.
+    """
+    folder = Path(folder)
+    found = []
+    for psg in sorted(folder.rglob("*")):
+        if match := _PSG.fullmatch(psg.name):
+            name = "".join(match.groups()).upper()
+            scored = sorted(psg.parent.glob(f"{psg.name[:6]}*-Hypnogram.edf"))
+            if not scored:
+                raise CohortError(psg, "has no hypnogram", f"put {name}E?-Hypnogram.edf beside it")
+            found.append(Recording(name, psg, scored[0]))
+    if not found:
+        raise CohortError(folder, "holds no SC4ssNE0-PSG.edf", "give the folder sleep-cassette of Sleep-EDF Expanded")
+    return found
+
+
+def scored_clips(
+    recording: Recording, samples: int, start: datetime | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The clips of a night that are kept, and how many were dropped and why.
+
+    R&K stages 3 and 4 are N3; movement time and unknown stages are dropped; wake is kept up to 30 min before the first
+    and after the last clip of sleep, as AttnSleep's authors do.
+
+    Args:
+        samples: of the EEG at `RATE`; clips beyond its end are dropped.
+        start: when the EEG begins, to which the annotations' times are then referred.
+
+    Returns:
+        `clip`, `onset_s`, `stage` 0..4, `block`; and counts of "movement", "unknown", "wake", "beyond the EEG".
+    """
+    path = recording.hypnogram
+    try:
+        notes = mne.read_annotations(path)
+        began = mne.io.read_raw_edf(path, verbose="error").info["meas_date"]
+    except Exception as error:  # MNE raises whatever its parser stumbles over
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CohortError(path, f"cannot be read as EDF+ ({reason})", "download it again") from None
+    shift = (began - start).total_seconds() if start and began else 0.0
+    rows = []
+    for onset, duration, text in zip(notes.onset, notes.duration, notes.description, strict=True):
+        stage = label(text)
+        if stage is None and text.lower().startswith("sleep stage"):
+            raise CohortError(path, f"has the stage {text!r}", "known are W, 1, 2, 3, 4, R and ?")
+        if stage is not None:
+            movement = text.lower().startswith("movement")
+            times = onset + shift + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
+            rows += [(time, stage, movement) for time in times]
+    table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"]).sort_values("onset_s", ignore_index=True)
+    table.insert(0, "clip", np.round(table["onset_s"] / CLIP_S).astype(int))
+    unscored = table["stage"] == UNSCORED
+    dropped = {"movement": int((unscored & table["movement"]).sum())}
+    dropped["unknown"] = int(unscored.sum()) - dropped["movement"]
+    table = table[~unscored]
+    asleep = table.loc[table["stage"] != STAGES.index("W"), "onset_s"]
+    if asleep.empty:
+        raise CohortError(path, "holds no sleep", "leave this recording out")
+    near = table["onset_s"].between(asleep.iloc[0] - MARGIN_S, asleep.iloc[-1] + MARGIN_S)
+    first = (table["onset_s"] * RATE).round().astype(int)
+    inside = (first >= 0) & (first + CLIP_S * RATE <= samples)
+    dropped |= {"wake": int((~near).sum()), "beyond the EEG": int((near & ~inside).sum())}
+    table = table[near & inside].reset_index(drop=True)
+    new = np.abs(table["onset_s"].diff() - CLIP_S) > 0.5
+    return table[["clip", "onset_s", "stage"]].assign(block=new.cumsum()), dropped
+
+
+def ingest_sleepedf(folder: Path | str, store: Path | str) -> SleepEdf:
+    """Bring a store up to date with a folder of Sleep-EDF; recordings that did not change are not read again.
+
+    Raises:
+        CohortError: the first problem; nothing half-written is taken for whole.
+    """
+    store = Path(store)
+    found = recordings(folder)
+    store.mkdir(parents=True, exist_ok=True)
+    with FileLock(store / ".lock"):
+        before = _load(store)
+        old = pd.read_parquet(store / "clips.parquet") if before else pd.DataFrame()
+        entries, tables = {}, []
+        for night in found:
+            sources = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in (night.psg, night.hypnogram)}
+            entry = before.get("recordings", {}).get(night.name)
+            if entry and entry["sources"] == sources and (store / f"{night.name}.npy").is_file():
+                table = old[old["recording"] == night.name]
+            else:
+                (store / "manifest.json").unlink(missing_ok=True)
+                table, dropped = _write(night, store)
+                entry = {"sources": sources, "sha256": sha256(store / f"{night.name}.npy"), "dropped": dropped}
+            entries[night.name] = entry
+            tables.append(table)
+        if entries != before.get("recordings"):
+            _finish(store, entries, tables)
+    return SleepEdf(store)
+
+
+def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    raw = open_channel(night.psg, CHANNEL)
+    eeg = read_eeg(raw, night.psg, RATE)
+    table, dropped = scored_clips(night, len(eeg), raw.info["meas_date"])
+    first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
+    with atomic(store / f"{night.name}.npy") as temporary:
+        np.save(temporary, np.stack([eeg[k : k + CLIP_S * RATE] for k in first]), allow_pickle=False)
+    number = int(night.name[5])
+    table = table.assign(subject=night.subject, recording=night.name, row=np.arange(len(table)))
+    return table.assign(clip=table["clip"] + 10_000 * number), dropped
+
+
+def _finish(store: Path, entries: dict[str, Any], tables: list[pd.DataFrame]) -> None:
+    blocks = 0
+    for k, table in enumerate(tables):
+        block = table["block"] - table["block"].min() + blocks
+        tables[k] = table.assign(block=block)
+        blocks = int(block.max()) + 1
+    columns = ["subject", "recording", "clip", "onset_s", "stage", "block", "row"]
+    write_parquet(store / "clips.parquet", pd.concat(tables, ignore_index=True)[columns])
+    identity = [sha256(store / "clips.parquet"), {name: entry["sha256"] for name, entry in entries.items()}]
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    write_json(store / "manifest.json", {"format": FORMAT, "fingerprint": fingerprint, "recordings": entries})
+    for path in store.glob("SC4*.npy"):
+        if path.stem not in entries:
+            os.unlink(path)
+
+
+def _load(store: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((store / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if manifest.get("format") == FORMAT else {}
