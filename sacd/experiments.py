@@ -28,6 +28,23 @@ def table2(w: Workspace) -> Rows:
     return rows
 
 
+def students(w: Workspace) -> Rows:
+    """The student trained by SACD, alone, and by CCL, one run a seed (Figs. 6 to 13)."""
+    methods = {"SACD": "sacd", "baseline": "ce", "CCL": "ccl"}
+    return {name: [w.student(method=method, seed=s) for s in range(w.seeds)] for name, method in methods.items()}
+
+
+def _students(w: Workspace) -> list[Run]:
+    return [run for runs in students(w).values() for run in runs]
+
+
+def _explored(w: Workspace) -> list[Run]:
+    """None where `explore.parquet` came with the repository and its runs were never trained here: it is enough."""
+    runs = _students(w)
+    there = all(w.runs.folder(run).exists() for run in runs)
+    return runs if there or not (w.results / "tables" / "explore.parquet").exists() else []
+
+
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
@@ -46,7 +63,17 @@ NOTEBOOKS = {
             *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
         ),
     ),
+    "31_confusion": Notebook(_students, ("tables/fig6.csv", "figures/fig6.png")),
+    "32_ahi_spearman": Notebook(_students, ("tables/fig7.csv", "figures/fig7.png")),
+    "33_ahi_portrait": Notebook(
+        lambda w: students(w)["SACD"], ("tables/fig8.csv", "tables/fig9.csv", "figures/fig8.png", "figures/fig9.png")
+    ),
+    "34_stage_tsne": Notebook(_students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")),
+    "35_cases": Notebook(
+        _students, ("tables/fig12.csv", "tables/fig13.csv", *(f"figures/fig{n}.png" for n in (11, 12, 13)))
+    ),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
+    "50_explore": Notebook(_explored, ("figures/explore.png",)),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
 
