@@ -21,14 +21,18 @@ from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
 
 ABOVE: Final = 0.4
 """|rho| of the channels that Fig. 8 selects."""
+FEWEST: Final = 8
+"""Subjects from which a rank correlation is shown; of five, every 60th order of the AHI gives |rho| = 1."""
 DEEP: Final = ("N2", "N3")
 """Stages whose correlation the paper finds "significantly higher" than that of the others (VI-B3)."""
 
 
-def stage_means(embedding: ArrayLike, subject: ArrayLike, stage: ArrayLike) -> tuple[pd.Index, NDArray[np.float64]]:
+def stage_means(
+    embedding: ArrayLike, subject: ArrayLike, stage: ArrayLike, fewest: int = 1
+) -> tuple[pd.Index, NDArray[np.float64]]:
     """Subjects `(S,)`, sorted, and the mean embedding of each one's clips of each true stage `(S, 5, d)`.
 
-    NaN where a subject has no clip of the stage.
+    NaN where a subject has no clip of the stage, and for everyone in a stage that fewer than `fewest` subjects have.
 
     >>> subjects, means = stage_means([[1.0], [3.0], [5.0]], ["a", "a", "b"], [2, 2, 0])
     >>> subjects.tolist(), means[0, 2, 0]
@@ -38,7 +42,9 @@ def stage_means(embedding: ArrayLike, subject: ArrayLike, stage: ArrayLike) -> t
     frame = pd.DataFrame(embedding).groupby([np.asarray(subject), np.asarray(stage)]).mean()
     subjects = pd.Index(np.unique(subject), name="subject")
     every = pd.MultiIndex.from_product([subjects, range(len(STAGES))])
-    return subjects, frame.reindex(every).to_numpy().reshape(len(subjects), len(STAGES), embedding.shape[1])
+    means = frame.reindex(every).to_numpy(copy=True).reshape(len(subjects), len(STAGES), embedding.shape[1])
+    means[:, np.isfinite(means).all(2).sum(0) < fewest] = np.nan
+    return subjects, means
 
 
 def targets(ahi: ArrayLike) -> dict[str, NDArray[np.float64]]:

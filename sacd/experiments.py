@@ -70,7 +70,10 @@ NOTEBOOKS = {
     ),
     "34_stage_tsne": Notebook(_students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")),
     "35_cases": Notebook(
-        _students, ("tables/fig12.csv", "tables/fig13.csv", *(f"figures/fig{n}.png" for n in (11, 12, 13)))
+        _students,
+        tuple(
+            f"{kind}/fig{n}.{ending}" for n in (11, 12, 13) for kind, ending in (("tables", "csv"), ("figures", "png"))
+        ),
     ),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
     "50_explore": Notebook(_explored, ("figures/explore.png",)),

@@ -115,9 +115,9 @@ def scatter(clips: pd.DataFrame, title: str, colours: Mapping[str, str] = COLOUR
             for c in part.itertuples()
         ]
         wrong = part["prediction"] != label
-        figure.add_scattergl(
-            x=part["x"].round(2).tolist(), y=part["y"].round(2).tolist(), mode="markers", name=f"{name} ({len(part):,})",
-            text=hover, hoverinfo="text",
+        figure.add_scatter(
+            x=part["x"].round(2).tolist(), y=part["y"].round(2).tolist(), mode="markers",
+            name=f"{name} ({len(part):,})", text=hover, hoverinfo="text",
             marker={"color": colours[name], "size": 6, "symbol": np.where(wrong, "x-thin-open", "circle").tolist()},
         )  # fmt: skip
     figure.update_xaxes(title="t-SNE 1", showticklabels=False)

@@ -30,7 +30,7 @@ def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     axes = figure.subplot_mosaic([["a", "a", "b", "c"], ["a", "a", "d", "e"]], sharey=True)
     for panel, (target, title) in zip(axes.values(), titles.items(), strict=False):
         part = table[table["target"] == target].dropna(subset="rho")
-        panel.set_title(title)
+        panel.set_title(title, fontsize=9 if target == "AHI" else 8)
         panel.axhline(0, color=_INK, lw=0.7, zorder=0)
         panel.set(xlim=(-0.6, len(STAGES) - 0.4), ylim=(-1, 1.12), yticks=np.arange(-1, 1.01, 0.5))
         panel.set_xticks(range(len(STAGES)), STAGES)
@@ -51,21 +51,19 @@ def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             panel.text(at, 1.02, f"{(lines['q'] < 0.05).sum()}", ha="center", va="bottom", fontsize=7, color=_INK)
     for name in "abd":
         axes[name].set_ylabel("Spearman's rho")
-    axes["a"].text(
-        -0.55, 1.02, "q < 0.05:", fontsize=7, va="bottom", ha="left", color=_INK, transform=axes["a"].transData
-    )
+        axes[name].tick_params(labelleft=True)
     axes["a"].set_xlim(-1.35, len(STAGES) - 0.4)
-    axes["a"].texts[-1].set_x(-1.3)
+    axes["a"].text(-1.3, 1.02, "q < 0.05:", fontsize=7, va="bottom", color=_INK)
     return figure
 
 
 def _bare(axes: Axes, coordinates: ArrayLike) -> None:
-    """Axes of a t-SNE map: no ticks, for its units mean nothing; equal scales."""
+    """Square axes of a t-SNE map, without ticks: its units mean nothing."""
     coordinates = np.asarray(coordinates)
     low, high = coordinates.min(0), coordinates.max(0)
-    margin = 0.06 * (high - low).max()
-    axes.set(xticks=[], yticks=[], xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
-    axes.set_aspect("equal", adjustable="datalim")
+    middle, reach = (low + high) / 2, 0.56 * (high - low).max()
+    axes.set(xticks=[], yticks=[], xlim=middle[0] + reach * np.r_[-1, 1], ylim=middle[1] + reach * np.r_[-1, 1])
+    axes.set_aspect("equal")
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
 
@@ -100,7 +98,7 @@ def subject_maps(
             every = np.vstack([coordinates, at])
         axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
         _bare(axes, every)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return figure
 
 
@@ -141,7 +139,7 @@ def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | Non
     handles = {
         text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -154,7 +152,7 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
         stage: `(n,)` stages 0..4.
     """
     stage = np.asarray(stage)
-    figure = Figure((2.6 * len(panels), 3.4), layout="constrained")
+    figure = Figure((max(2.6 * len(panels), 3.6), 3.9), layout="constrained")
     size = float(np.clip(5000 / len(stage), 3, 18))
     order = np.random.default_rng(0).permutation(len(stage))  # no stage is painted over by the next one
     colours = np.array([COLOURS[name] for name in STAGES])[stage]
@@ -167,6 +165,6 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
         axes.set(xlabel="t-SNE 1", ylabel="t-SNE 2")
         _bare(axes, coordinates)
     for k, (name, colour) in enumerate(COLOURS.items()):
-        axes.scatter([], [], s=25, color=colour, label=f"{name} ({(stage == k).sum():,})")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, title="true stage (clips)")
+        axes.scatter([], [], s=25, color=colour, label=f"{name} ({(stage == k).sum():,} clips)")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, columnspacing=1)
     return figure

@@ -1,6 +1,7 @@
 """Figures of errors: confusion matrices and their differences (Fig. 6), where and how clips go wrong (Figs. 12, 13)."""
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import seaborn as sns
 from numpy.typing import ArrayLike
 
 from sacd.cases import PRINTED_ERRORS
-from sacd.figures import _INK, Figure, _styled
+from sacd.data.store import ClipStore
+from sacd.figures import _INK, Figure, _styled, montage
 from sacd.stages import COLOURS, STAGES
 
 _LINES = (("o", "-"), ("s", "--"), ("^", ":"))
@@ -24,7 +26,7 @@ def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mappin
         shares: method -> `sacd.cases.confusion_shares`.
         differences: title -> the same with `other`, and a column `p_holm`.
     """
-    figure = Figure((7.4, 5.7), layout="constrained")
+    figure = Figure((7.4, 5.0), layout="constrained")
     panels = figure.subplots(2, max(len(shares), len(differences)), squeeze=False)
     reach = np.nanmax([1.0, *(np.abs(d["value"]).max() for d in differences.values())])
     styles = ((shares, "Blues", (0, 100), "% of the true stage"), (differences, "PuOr", (-reach, reach), "points (%)"))
@@ -36,7 +38,10 @@ def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mappin
             stars = (table["p_holm"] < 0.05).to_numpy().reshape(5, 5) if signed else np.zeros((5, 5), bool)
             form = "{:+.0f}{}" if signed else "{:.0f}{}"
             text = [
-                ["" if np.isnan(v) else form.format(v + 0.0, "*" * s) for v, s in zip(*row, strict=True)]
+                [
+                    "" if np.isnan(v) else form.format(v, "*" * int(s)).replace("+0", "0").replace("-0", "0")
+                    for v, s in zip(*row, strict=True)
+                ]
                 for row in zip(value, stars, strict=True)
             ]
             mesh = sns.heatmap(
@@ -81,8 +86,8 @@ def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: s
     left.grid(axis="y")
     left.legend(loc="lower left", title="95 % interval over subjects")
     right.plot(subjects["movement"], subjects["error"], "o", ms=5, alpha=0.85)
-    right.set(xlabel="mean change between frames (grey levels)", ylabel="clips predicted wrongly (%)")
-    right.set_title(title)
+    right.set(xlabel="change between frames (grey levels)", ylabel="clips predicted wrongly (%)")
+    right.set_title(title, fontsize=8.5)
     right.grid()
     return figure
 
@@ -118,20 +123,32 @@ def error_types(shares: pd.DataFrame, method: str) -> Figure:
             printed, 1.06 * top, "D", mfc="white", mec="black", ms=5, label="most frequent in the paper (Fig. 13)"
         )
     panels[0].set_ylabel("% of the stage's clips")
-    figure.supxlabel(f"wrong stage predicted by {method}", fontsize=9)
+    panels[2].set_xlabel(f"wrong stage predicted by {method}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
     return figure
 
 
-@_styled
-def eeg_examples(eeg: ArrayLike, rate: float, titles: list[str]) -> Figure:
-    """EEG of some clips, one row a clip, for nights whose frames may not be shown.
+def correspondence(store: ClipStore, rows: pd.DataFrame, titles: list[str], frames: bool) -> Figure:
+    """EEG of some clips beside five frames of their video (Fig. 11), or alone where frames may not be shown.
 
     Args:
-        eeg: `(k, samples)` in uV.
-        rate: in Hz.
+        store: of the clips.
+        rows: of `store.clips`; none gives a figure that says so.
         titles: one a clip.
+        frames: whether frames may be shown.
     """
+    if rows.empty:
+        return message("No clip of this kind.")
+    eeg, rate = store.gather_eeg(rows), store.config.eeg_rate
+    if not frames:
+        return _eeg_alone(eeg, rate, titles)
+    video = store.gather_video(rows)
+    at = np.linspace(0, video.shape[1], 5, endpoint=False, dtype=int) + video.shape[1] // 10
+    return montage(list(eeg), rate, list(video[:, at]), titles)
+
+
+@_styled
+def _eeg_alone(eeg: ArrayLike, rate: float, titles: list[str]) -> Figure:
     eeg = np.asarray(eeg, float)
     figure = Figure((7.2, 0.5 + 1.05 * len(eeg)), layout="constrained")
     reach = float(np.quantile(np.abs(eeg), 0.999))
@@ -141,4 +158,12 @@ def eeg_examples(eeg: ArrayLike, rate: float, titles: list[str]) -> Figure:
         axes.set(ylim=(-reach, reach), xlim=(0, len(signal) / rate), ylabel="EEG (uV)")
         axes.set_title(title, fontsize=8.5)
     panels[-1].set_xlabel("time in the clip (s)")
+    return figure
+
+
+@_styled
+def message(text: str) -> Figure:
+    """A figure that says why there is none."""
+    figure = Figure((7.2, 1.2), layout="constrained")
+    figure.text(0.5, 0.6, fill(text, 95), ha="center", va="center", color=_INK)
     return figure

@@ -155,3 +155,25 @@ def clip_portrait(
     placed = place(fitted, embedding[~inside]) if not inside.all() else np.empty((0, 2))
     table = pd.DataFrame({"subject": subject[~inside], "x": placed[:, 0], "y": placed[:, 1]})
     return ClipPortrait(coordinates, names, zone, table.assign(in_zone=zone.contains(placed) if len(placed) else False))
+
+
+class Told(NamedTuple):
+    """Spearman's rho of the share of clips in the danger zone with the AHI, over n subjects that were placed."""
+
+    rho: float
+    p_value: float
+    n: int
+
+
+def told_by_zone(shares: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Told:
+    """Does a high AHI bring clips into the danger zone? Two-sided p from shuffling the AHI over subjects.
+
+    Args:
+        shares: columns ahi and in_zone, one row a subject (`ClipPortrait.zone_shares`); fewer than four, or one share
+            for all, give NaN.
+    """
+    n = len(shares)
+    if n < 4 or shares["in_zone"].nunique() < 2:
+        return Told(np.nan, np.nan, n)
+    table = stats.spearman(shares[["in_zone"]].to_numpy()[:, None], shares["ahi"], permutations=permutations, seed=seed)
+    return Told(float(table["rho"][0]), float(table["p_max"][0]), n)

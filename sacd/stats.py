@@ -6,7 +6,7 @@ clusters of unequal size under a pooled metric.) Tests and corrections are scipy
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -230,6 +230,31 @@ def ratios(
         | {"sd": per_seed.std(0, ddof=1) if seeds > 1 else np.nan, "n_seeds": seeds, "n_subjects": known}
         | {"p_value": p_values}
     )
+
+
+def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
+    """`ratios` of a value that each clip has: the mean over clips, one row.
+
+    Args:
+        values: `(n,)` a seed, over the same clips; NaN where a clip has none (in any seed).
+        subject: `(n,)`.
+    """
+    values = np.stack([np.asarray(v, float) for v in values], 1)
+    there = np.isfinite(values).all(1)
+    sums = pd.DataFrame(np.where(there[:, None], values, 0)).groupby(np.asarray(subject)).sum().to_numpy()
+    clips = pd.Series(there.astype(float)).groupby(np.asarray(subject)).sum().to_numpy()
+    return ratios(sums[:, :, None], clips[:, None], seed=seed)
+
+
+def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
+    """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing.
+
+    >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5}), "better", "worse")
+    '+2.0 [-1.0, +5.0]: inconclusive'
+    """
+    sure = line.ci_low > 0 or line.ci_high < 0
+    verdict = "inconclusive" if not sure else above if line.value > 0 else below
+    return f"{line.value:+.{digits}f} [{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]: {verdict}"
 
 
 def _sign_flip(values: NDArray, seed: int) -> float:
