@@ -28,8 +28,8 @@ def test_equal_seed_equal_map(three, fitted):
     assert maps.silhouette(np.asarray(fitted), three[1]).mean() > 0.5
 
 
-def test_new_points_go_to_their_own_cluster_and_leave_the_map(fitted):
-    before = np.asarray(fitted).copy()
+def test_new_points_go_to_their_own_cluster_and_leave_the_map(three, fitted):
+    label, before = three[1], np.asarray(fitted).copy()
     rng = np.random.default_rng(1)
     new = rng.standard_normal((12, 10))
     own = np.repeat([0, 1, 2], 4)
