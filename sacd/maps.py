@@ -43,7 +43,7 @@ def fit_map(features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = SEE
         raise ValueError(
             f"{np.isnan(features).any(1).sum()} of {len(features)} points have features that are not finite"
         )
-    return openTSNE.TSNE(
+    fitted = openTSNE.TSNE(
         perplexity=fitted_perplexity(len(features), perplexity),
         initialization="pca",
         negative_gradient_method="bh",
@@ -51,6 +51,9 @@ def fit_map(features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = SEE
         n_jobs=1,  # with more, the order of sums and with it the map would depend on the machine
         random_state=seed,
     ).fit(features)
+    # `transform` would do this at its first call, and so move the map away from what was made of it before.
+    fitted -= (fitted.max(0) + fitted.min(0)) / 2
+    return fitted
 
 
 def place(fitted: openTSNE.TSNEEmbedding, features: ArrayLike) -> NDArray[np.float64]:

@@ -61,7 +61,7 @@ def test_strength_counts_as_a_naive_loop_and_finds_a_planted_stage(rng):
     line = table.loc["N2"]
     assert (line["mean_abs"], line["median_rho"]) == pytest.approx((np.abs(rho).mean(), np.median(rho)))
     assert line["above"] == (np.abs(rho) > 0.4).sum() >= 6
-    assert line["p_mean_abs"] == line["p_above"] == pytest.approx(1 / 201)
+    assert line["p_mean_abs"] == pytest.approx(1 / 201) and line["p_above"] < 0.05
     assert table.loc["W", "p_mean_abs"] > 0.02 and np.isnan(table.loc["REM", "mean_abs"])
     assert table.loc["W", "null_mean_abs"] == pytest.approx(np.sqrt(2 / np.pi / 29), rel=0.1)
 

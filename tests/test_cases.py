@@ -24,15 +24,20 @@ def predictions(seed, subjects=6, right=0.6, stage_seed=0):
     return table.assign(prediction=p.argmax(1), **{f"p_{name}": p[:, k] for k, name in enumerate(STAGES)})
 
 
-def naive_distance(table, row, far):
+def naive_distances(table, far):
     """Look outwards clip by clip; unknown as soon as a neighbour is not there."""
     by_place = {(r.subject, r.block, r.clip): r.stage for r in table.itertuples()}
-    me = table.iloc[row]
+    return [
+        naive_distance(by_place, *place, far) for place in zip(table.subject, table.block, table["clip"], strict=True)
+    ]
+
+
+def naive_distance(by_place, subject, block, clip, far):
     for d in range(1, far):
         sides = []
         for sign in (-1, 1):
-            inner = by_place.get((me.subject, me.block, me.clip + sign * (d - 1)))
-            outer = by_place.get((me.subject, me.block, me.clip + sign * d))
+            inner = by_place.get((subject, block, clip + sign * (d - 1)))
+            outer = by_place.get((subject, block, clip + sign * d))
             sides.append(None if inner is None or outer is None else inner != outer)
         if any(sides):
             return d
@@ -45,7 +50,7 @@ def naive_distance(table, row, far):
 def test_distance_to_change_by_a_naive_loop(far):
     table = predictions(0).drop(index=[5, 40, 41, 100]).sample(frac=1, random_state=1)
     found = cases.distance_to_change(table, far)
-    expected = [naive_distance(table, k, far) for k in range(len(table))]
+    expected = naive_distances(table, far)
     # A change may be at distance `far` itself: the loop stops before and says `far` as well.
     np.testing.assert_array_equal(found, expected)
     assert np.isnan(found).any() and (found == far).any() and (found == 1).any()
@@ -58,8 +63,8 @@ def test_error_by_distance_by_a_naive_count():
         rates = []
         for table in tables:
             errors = clips = 0
-            for k in range(len(table)):
-                if naive_distance(table, k, 3) == d:
+            for k, distance in enumerate(naive_distances(table, 3)):
+                if distance == d:
                     clips += 1
                     errors += table["stage"].iloc[k] != table["prediction"].iloc[k]
             rates.append(100 * errors / clips)
@@ -152,12 +157,12 @@ def test_ratios_of_a_difference_and_of_no_difference():
 
 def test_interval_over_subjects_covers_at_its_level():
     inside = []
-    for trial in range(200):
+    for trial in range(100):
         rng = np.random.default_rng(trial)
         rate = np.clip(rng.normal(0.4, 0.1, 20), 0, 1)
         line = stats.ratios(rng.binomial(50, rate)[:, None, None], np.full((20, 1), 50), resamples=300, seed=trial)
         inside.append(line["ci_low"][0] <= 0.4 <= line["ci_high"][0])
-    assert 0.87 <= np.mean(inside) <= 0.98
+    assert 0.86 <= np.mean(inside) <= 0.99
 
 
 def test_of_clips_leaves_out_missing_values():
