@@ -61,6 +61,23 @@ def mc2sleepnet(w: Workspace) -> Rows:
     return {label: w.stagers(name) for label, name in STAGERS.items()}
 
 
+def students(w: Workspace) -> Rows:
+    """The student trained by SACD, alone, and by CCL, one run a seed (Figs. 6 to 13)."""
+    methods = {"SACD": "sacd", "baseline": "ce", "CCL": "ccl"}
+    return {name: [w.student(method=method, seed=s) for s in range(w.seeds)] for name, method in methods.items()}
+
+
+def _students(w: Workspace) -> list[Run]:
+    return [run for runs in students(w).values() for run in runs]
+
+
+def _explored(w: Workspace) -> list[Run]:
+    """None where `explore.parquet` came with the repository and its runs were never trained here: it is enough."""
+    runs = _students(w)
+    there = all(w.runs.folder(run).exists() for run in runs)
+    return runs if there or not (w.results / "tables" / "explore.parquet").exists() else []
+
+
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
@@ -86,11 +103,24 @@ NOTEBOOKS = {
         ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"),
         lambda w: w.ucf51,
     ),
+    "31_confusion": Notebook(_students, ("tables/fig6.csv", "figures/fig6.png")),
+    "32_ahi_spearman": Notebook(_students, ("tables/fig7.csv", "figures/fig7.png")),
+    "33_ahi_portrait": Notebook(
+        lambda w: students(w)["SACD"], ("tables/fig8.csv", "tables/fig9.csv", "figures/fig8.png", "figures/fig9.png")
+    ),
+    "34_stage_tsne": Notebook(_students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")),
+    "35_cases": Notebook(
+        _students,
+        tuple(
+            f"{kind}/fig{n}.{ending}" for n in (11, 12, 13) for kind, ending in (("tables", "csv"), ("figures", "png"))
+        ),
+    ),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
     "42_mc2sleepnet": Notebook(
         lambda w: [run for runs in mc2sleepnet(w).values() for run in runs],
         ("tables/mc2sleepnet.csv", "figures/mc2sleepnet.png"),
     ),
+    "50_explore": Notebook(_explored, ("figures/explore.png",)),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
 

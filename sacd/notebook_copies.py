@@ -51,7 +51,8 @@ def to_html(notebook: Path, output: Path | None = None) -> Path:
 
 
 def _if_local(script: re.Match[str]) -> str:
-    """A script, unless it is one of the template's that load MathJax, RequireJS or Mermaid from elsewhere."""
+    """A script, unless it is one of the template's that load MathJax, RequireJS, Mermaid or widgets from elsewhere."""
     opening = script[0][: script[0].index(">")]
-    remote = "//" in opening or "mathjax-config" in opening or "cdnjs.cloudflare.com" in script[0]
+    hosts = ("cdnjs.cloudflare.com", "unpkg.com")
+    remote = "//" in opening or "mathjax-config" in opening or any(host in script[0] for host in hosts)
     return "" if remote else script[0]

@@ -6,7 +6,7 @@ clusters of unequal size under a pooled metric.) Tests and corrections are scipy
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -194,27 +194,116 @@ def spearman(features: ArrayLike, values: ArrayLike, *, permutations: int = 1000
         unrelated; never below 1 / (permutations + 1)). A constant channel has NaN.
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
-    if features.ndim != 3 or values.shape != features.shape[:1]:
-        raise ValueError(f"features {features.shape} and values {values.shape} are not (S, G, C) and (S,)")
-    generator = np.random.default_rng(seed)
-    shuffled = generator.permuted(np.broadcast_to(values, (permutations, len(values))), axis=1)
+    rho = rank_correlation(features, values[None])[0]
+    shuffled = permuted(values, permutations, seed)
     largest, tables = np.zeros(permutations), []
     for group in range(features.shape[1]):
-        here = np.isfinite(features[:, group]).all(1)
-        n = int(here.sum())
-        x = _standard(stats.rankdata(features[here, group], axis=0).T)
-        rho = (x @ _standard(stats.rankdata(values[here]))) if n > 2 else np.full(len(x), np.nan)
-        null = (
-            np.abs(x @ _standard(stats.rankdata(shuffled[:, here], axis=1)).T) if n > 2 else np.zeros((1, permutations))
-        )
-        largest = np.maximum(largest, np.nan_to_num(null).max(0))
+        n = int(np.isfinite(features[:, group]).all(1).sum())
+        null = rank_correlation(features[:, group : group + 1], shuffled)[:, 0]
+        largest = np.maximum(largest, np.nan_to_num(np.abs(null)).max(1))
+        r = rho[group]
         with np.errstate(divide="ignore"):
-            p = 2 * stats.t.sf(np.abs(rho) * np.sqrt((n - 2) / (1 - np.minimum(rho**2, 1))), n - 2)
-        tables.append(pd.DataFrame({"group": group, "channel": np.arange(len(rho)), "n": n, "rho": rho, "p": p}))
+            p = 2 * stats.t.sf(np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1))), max(n - 2, 1))
+        tables.append(pd.DataFrame({"group": group, "channel": np.arange(len(r)), "n": n, "rho": r, "p": p}))
     table = pd.concat(tables, ignore_index=True)
     exceed = permutations - np.searchsorted(np.sort(largest), table.rho.abs() - 1e-12)
     p_max = (exceed + 1) / (permutations + 1)
     return table.assign(q=correct(table.p, "fdr_bh"), p_max=np.where(table.rho.notna(), p_max, np.nan))
+
+
+def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.float64]:
+    """`values` `(S,)` in random orders, `(permutations, S)`."""
+    values = np.asarray(values, float)
+    return np.random.default_rng(seed).permuted(np.broadcast_to(values, (permutations, len(values))), axis=1)
+
+
+def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
+    """Spearman's rho `(P, G, C)` of channels `(S, G, C)` with each of P vectors of values `(P, S)`.
+
+    Subjects whose group is NaN are left out of that group; fewer than three, or a constant channel, give NaN.
+    """
+    features, values = np.asarray(features, float), np.asarray(values, float)
+    if features.ndim != 3 or values.shape[1:] != features.shape[:1]:
+        raise ValueError(f"features {features.shape} and values {values.shape} are not (S, G, C) and (P, S)")
+    rho = np.full((len(values), *features.shape[1:]), np.nan)
+    for group in range(features.shape[1]):
+        here = np.isfinite(features[:, group]).all(1)
+        if here.sum() > 2:
+            x, y = (_standard(stats.rankdata(rows, axis=1)) for rows in (features[here, group].T, values[:, here]))
+            rho[:, group] = y @ x.T
+    return rho
+
+
+def ratios(
+    numerator: ArrayLike, denominator: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Pooled ratios (share of clips, mean over clips) with their interval over subjects and spread over seeds.
+
+    For the difference of two methods on the same clips give the difference of their numerators: the interval is then
+    paired, and `p_value` is that of swapping the two within subjects.
+
+    Args:
+        numerator: `(S, seeds, K)`, sums over the clips of each subject.
+        denominator: `(S, K)`, clips of each subject; a subject may have none.
+        resamples, level, seed: as in `intervals`.
+
+    Returns:
+        K rows: value, ci_low, ci_high, sd, n_seeds, n_subjects (with a clip), p_value (two-sided, by flipping signs
+        of subjects; means something for differences only). NaN where nobody has a clip; no interval for one subject.
+    """
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    n, seeds, k = numerator.shape
+    mean = numerator.mean(1)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        per_seed = numerator.sum(0) / denominator.sum(0)
+        draws = (weights @ mean) / (weights @ denominator)
+    known = (denominator > 0).sum(0)
+    low, high = np.where(known > 1, _percentiles(draws, level), np.nan)
+    p_values = [_sign_flip(mean[:, i], seed) if known[i] > 1 else np.nan for i in range(k)]
+    return pd.DataFrame(
+        {"value": per_seed.mean(0), "ci_low": low, "ci_high": high}
+        | {"sd": per_seed.std(0, ddof=1) if seeds > 1 else np.nan, "n_seeds": seeds, "n_subjects": known}
+        | {"p_value": p_values}
+    )
+
+
+def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
+    """`ratios` of a value that each clip has: the mean over clips, one row.
+
+    Args:
+        values: `(n,)` a seed, over the same clips; NaN where a clip has none (in any seed).
+        subject: `(n,)`.
+    """
+    values = np.stack([np.asarray(v, float) for v in values], 1)
+    there = np.isfinite(values).all(1)
+    sums = pd.DataFrame(np.where(there[:, None], values, 0)).groupby(np.asarray(subject)).sum().to_numpy()
+    clips = pd.Series(there.astype(float)).groupby(np.asarray(subject)).sum().to_numpy()
+    return ratios(sums[:, :, None], clips[:, None], seed=seed)
+
+
+def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
+    """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing.
+
+    >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5}), "better", "worse")
+    '+2.0 [-1.0, +5.0]: inconclusive'
+    """
+    sure = line.ci_low > 0 or line.ci_high < 0
+    verdict = "inconclusive" if not sure else above if line.value > 0 else below
+    return f"{line.value:+.{digits}f} [{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]: {verdict}"
+
+
+def _sign_flip(values: NDArray, seed: int) -> float:
+    """Two-sided p of a sum under random signs: all 2^S where that is at most 9,999, else 9,999 random ones."""
+    test = stats.permutation_test(
+        (values,),
+        lambda x, axis: x.sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9999,
+        rng=np.random.default_rng(seed),
+    )
+    return float(test.pvalue)
 
 
 def _standard(rows: NDArray) -> NDArray[np.float64]:

@@ -7,7 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from sacd.config import (
     BoundConfig,
@@ -209,6 +212,10 @@ class Workspace:
         """Predicted clips of one part of the split, one row a clip."""
         table = self.read(run, "predictions.parquet")
         return table[table["part"] == part].reset_index(drop=True)
+
+    def embeddings(self, run: Run) -> NDArray[np.float32]:
+        """Embeddings `(n, 512)` of all clips of the store, in its order."""
+        return load_file(self.runs.folder(run) / "embeddings.safetensors")["embedding"].astype(np.float32)
 
     @property
     def frames_may_be_shown(self) -> bool:
