@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from sacd.notebook_copies import to_html
 from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
 from sacd.provenance import git_state
 from sacd.runs import Run
@@ -34,6 +33,10 @@ def table2(w: Workspace) -> Rows:
     rows |= {f"bound/{name}": [w.bound(name)] for name in names}
     rows["control/SACD without propagation layers"] = [w.student(method="sacd", seed=0, layers=0)]
     return rows
+
+
+ITEMS: dict[str, Callable[[Workspace], Rows]] = {"table2": table2}
+"""Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
 
 
 class Notebook(NamedTuple):
@@ -87,7 +90,4 @@ def _execute(w: Workspace, name: str) -> bool:
     for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
         command += [word for key, value in values.items() for word in (flag, key, str(value))]
     command += [word for path in expects for word in ("-e", str(path))]
-    if subprocess.run(command, cwd=w.root).returncode:
-        return False
-    to_html(output)
-    return True
+    return not subprocess.run(command, cwd=w.root).returncode
