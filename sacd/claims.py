@@ -174,7 +174,8 @@ class _Subjects:
 
     def describe(self, rows: Iterable[str]) -> str:
         seeds = sorted({self._lines[row]["seed"].nunique() for row in rows})
-        return f"{len(self._names)} subjects, paired; {' to '.join(map(str, {seeds[0]: 0, seeds[-1]: 0}))} seed(s)"
+        number = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+        return f"{len(self._names)} subjects, paired; seeds a row: {number}"
 
     def _draws(self, row: str) -> NDArray[np.float64]:
         """All quantities, mean over seeds: of all subjects, then of each resample."""

@@ -83,7 +83,7 @@ def results(v: Verification) -> str:
 
 
 def deviations(package: Path = Path(__file__).parent) -> str:
-    """A list of all `Deviation:` markers of the docstrings, from the marker to the end of the paragraph."""
+    """List of the departures that docstrings mark, each from the marker to the end of its paragraph."""
     lines = []
     for path in sorted(package.rglob("*.py")):
         for name, docstring in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):

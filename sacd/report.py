@@ -19,7 +19,13 @@ from sacd.readme import MARKS, summary
 from sacd.runs.store import read_json
 from sacd.verify import Verification, items, sections
 
-_BACK: Final = '<p style="margin:1em 2em;font-family:sans-serif"><a href="index.html">All results</a></p>'
+_HEAD: Final = """
+<style>
+body.jp-Notebook { max-width: 1180px; margin: 0 auto; overflow-wrap: anywhere; }
+.jp-OutputArea-output, .highlight { overflow-x: auto; } table { overflow-wrap: normal; }
+.back { margin: 1rem; font: 16px sans-serif; } .back a { color: #0a5ea8; text-decoration: underline; }
+</style>
+<p class="back"><a href="index.html">All results</a></p>"""
 
 
 def build(v: Verification) -> Path:
@@ -46,7 +52,7 @@ def _pages(notebooks: Path, folder: Path) -> None:
         if known.get(name) == digest and page.is_file():
             continue
         html = to_html(notebooks / f"{name}.ipynb", page).read_text(encoding="utf-8")
-        html = re.sub(r"<body[^>]*>", rf"\g<0>\n{_BACK}", html, count=1)
+        html = re.sub(r"<body[^>]*>", rf"\g<0>{_HEAD}", html, count=1)
         write_text(page, re.sub(r'href="(?:\./)?(\w+)\.ipynb"', r'href="\1.html"', html))
     for page in folder.glob("*.html"):
         if page.stem not in made and page.name != "index.html":
@@ -89,7 +95,7 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
         facts=_facts(manifest, runs),
         downloads=["MANIFEST.json", "verify.md", "codecheck.yml"]
         + [n for n in manifest["files"] if n.endswith((".csv", ".tex"))],
-        runs=runs.fillna("").astype(str),
+        runs=runs.astype("string").fillna(""),
     )
 
 
@@ -102,9 +108,10 @@ def _kind(verdict: str) -> str:
 def _figures(manifest: dict[str, Any], titles: dict[str, str]) -> dict[str, list[str]]:
     """Names of the figures by the title of the notebook that made them."""
     found: dict[str, list[str]] = {}
-    for name, entry in manifest["files"].items():
+    makers = {name: entry["notebook"] or "" for name, entry in manifest["files"].items()}
+    for name in sorted(makers, key=lambda name: (makers[name], name)):
         if name.startswith("figures/") and name.endswith(".png"):
-            found.setdefault(titles.get(entry["notebook"], "other"), []).append(Path(name).stem)
+            found.setdefault(titles.get(makers[name], "other"), []).append(Path(name).stem)
     return found
 
 

@@ -167,7 +167,7 @@ def drift(results: Path) -> tuple[list[str], str]:
                 name = f"{line.item}, {line.row}, {line.column}"
                 drifted.append(f"{name}: {line.value_y:.4g}, committed {line.value_x:.4g}, tolerance {allowed:.2g}")
     if not count:
-        return [], "drift: no committed results of this folder to compare with"
+        return drifted, "drift: no committed results of this folder to compare with"
     limits = f"accuracy and macro-F1 {TOLERANCE['accuracy']:g} points, kappa {TOLERANCE['kappa']:g}, recall "
     limits += f"{TOLERANCE['W']:g} points (each x sqrt(3 / seeds)), any other {OTHERS:.0%}"
     return drifted, f"drift: {count} numbers compared with the committed ones, {equal} are equal; tolerance: {limits}"
