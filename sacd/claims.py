@@ -1,9 +1,9 @@
 """Ordering claims of the paper's text, from `claims.csv`, judged by paired statistics over subjects.
 
-A claim is one or several inequalities between sides such as `ours|N1,N2,N3 - v3|N1,N2,N3`: row, `|`, a quantity or the
-mean of several. A quantity is a column of the item's table or an error such as `REM as N1`, in % of the true stage's
-clips. `>` compares; `~` says that the sides differ by less than `MARGIN`. `each` fills the names in braces: every
-combination is one more inequality.
+A claim is one or several inequalities between sides such as `ours@N1,N2,N3 - v3@N1,N2,N3`: row, `@`, a quantity or the
+mean of several; or 0. A quantity is a column of the item's table or an error such as `REM as N1`, in % of the clips of
+the true stage. `>` compares; `~` says that the sides differ by less than `MARGIN`. `each` fills the names in braces:
+every combination is one more inequality.
 
 All inequalities of a claim have to hold, so each is tested at 5 % (intersection-union); that one of them is turned
 round is tested at 5 % divided by their number. Intervals resample subjects, all rows together, of means over seeds.
@@ -80,9 +80,9 @@ def load() -> tuple[Claim, ...]:
 def inequalities(claim: Claim) -> Iterator[tuple[str, Side, str, Side]]:
     """Text, left side, ">" or "~", right side of each inequality; one that compares a side with itself is left out.
 
-    >>> claim = Claim("table5", "table5", "VI-A", "each loss helps", "ours|kappa > {v}|kappa", "v=v1 v2")
+    >>> claim = Claim("table5", "table5", "VI-A", "each loss helps", "ours@kappa > {v}@kappa", "v=v1 v2")
     >>> [text for text, *_ in inequalities(claim)]
-    ['ours|kappa > v1|kappa', 'ours|kappa > v2|kappa']
+    ['ours@kappa > v1@kappa', 'ours@kappa > v2@kappa']
     """
     names = dict(pair.split("=") for pair in claim.each.split("; ")) if claim.each else {}
     choices = product(*(words.split() for words in names.values()))
@@ -94,7 +94,7 @@ def inequalities(claim: Claim) -> Iterator[tuple[str, Side, str, Side]]:
 
 
 def _side(text: str) -> Side:
-    terms = (term.split("|") for term in text.split(" - "))
+    terms = re.findall(r"(.+?)@(.+?)(?: - (?=.*@)|$)", text)
     return [(-1 if number else 1, row, names.split(",")) for number, (row, names) in enumerate(terms)]
 
 
@@ -126,8 +126,8 @@ def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]
     agree = [p for p in known if (abs(p.printed) <= MARGIN if " ~ " in p.text else p.printed > 0)]
     states = [part.state for part in parts]
     weakest = min(parts, key=lambda p: (p.state, p.low if np.isfinite(p.low) else -np.inf))
-    interval = f"[{weakest.low:+.2f}, {weakest.high:+.2f}]" if np.isfinite(weakest.low) else "[no interval]"
-    printed, ours = f"{weakest.printed:+.2f}", f"{weakest.value:+.2f} {interval}"
+    interval = f"[{weakest.low:+.3g}, {weakest.high:+.3g}]" if np.isfinite(weakest.low) else "[no interval]"
+    printed, ours = f"{weakest.printed:+.3g}", f"{weakest.value:+.3g} {interval}"
     if len(parts) > 1:
         printed = f"{len(agree)} of {len(known)} parts"
         ours = f"{sum(s > 0 for s in states)} of {len(parts)} parts; weakest: {weakest.text}: {ours}"
@@ -142,7 +142,13 @@ def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]
 def _printed(claim: Claim, left: Side, relation: str, right: Side) -> float:
     """Difference of the sides by the printed numbers, without the noise of binary fractions."""
     cells = _difference(left, right)
-    return round(sum(weight * paper.value(claim.data, row, name) for weight, row, name in cells), 6)
+    return round(sum(weight * _paper(claim.data, row, name) for weight, row, name in cells), 6)
+
+
+def _paper(item: str, row: str, name: str) -> float:
+    """A printed number; those of Fig. 5 stand under one of its panels, equal where under several."""
+    names = (row, f"a: {row}", f"b: {row}", f"c: {row}")
+    return next((x for x in (paper.value(item, n, name) for n in names) if np.isfinite(x)), np.nan)
 
 
 def _difference(left: Side, right: Side) -> list[tuple[float, str, str]]:
@@ -201,14 +207,15 @@ class _Subjects:
 
 
 class _Table:
-    """Values and intervals of a tidy table; the variances of the rows are added, since nothing is known of pairs."""
+    """Values and intervals of a tidy table: for rows that are differences already; of two rows the variances add up."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.rows = set(table["row"])
         self._table = table.drop_duplicates(["row", "column"]).set_index(["row", "column"])
+        self._subjects = int(np.nan_to_num(table["n_subjects"].max()))
 
     def describe(self, rows: Iterable[str]) -> str:
-        return "intervals of the table, unpaired"
+        return f"{self._subjects} subjects, intervals of the table"
 
     def part(self, left: Side, relation: str, right: Side, parts: int) -> tuple[float, float, float, int]:
         cells = [(weight, (row, name)) for weight, row, name in _difference(left, right)]
@@ -218,4 +225,5 @@ class _Table:
         widths = self._table["ci_high"] - self._table["ci_low"]
         half = float(np.sqrt(sum((weight * widths[cell] / 2) ** 2 for weight, cell in cells)))
         interval = np.array([value - half, value + half])
-        return value, *map(float, interval), _state(relation, interval, interval)
+        state = _state(relation, interval, interval) if self._subjects >= FEWEST else 0
+        return value, float(interval[0]), float(interval[1]), state

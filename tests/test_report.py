@@ -102,7 +102,7 @@ def test_names_are_escaped(tmp_path, monkeypatch):
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)")
 @pytest.mark.skipif(not (SMOKE / MANIFEST).is_file(), reason="no smoke results; make reproduce PROFILE=smoke first")
 def test_in_a_browser(tmp_path):
-    """Every page of the smoke results: links lead somewhere, figures are loaded, the console stays empty, no host is asked."""
+    """Smoke results: links lead somewhere, figures are loaded, the console stays empty, no host is asked."""
     site = build(SMOKE).parent
     assert broken(site) == []
     for page in sorted(site.glob("*.html")):
