@@ -63,9 +63,11 @@ def summary(v: Verification) -> pd.DataFrame:
 
 
 def write_readme(v: Verification) -> None:
-    """Fill in the generated parts of README.md."""
-    path = CHECKOUT / "README.md"
-    write_text(path, filled(path.read_text(encoding="utf-8"), results=results(v), deviations=deviations()))
+    """Fill in the generated parts of README.md; the results table shows the demo, whatever else was verified."""
+    path, parts = CHECKOUT / "README.md", {"deviations": deviations()}
+    if v.results.name == "demo":
+        parts["results"] = results(v)
+    write_text(path, filled(path.read_text(encoding="utf-8"), **parts))
 
 
 def results(v: Verification) -> str:
@@ -88,10 +90,9 @@ def deviations(package: Path = Path(__file__).parent) -> str:
     for path in sorted(package.rglob("*.py")):
         for name, docstring in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):
             for paragraph in re.split(r"\n\s*\n", docstring):
-                text = " ".join(paragraph.partition("Deviation:")[2].split())
-                if text:
-                    where = path.relative_to(package.parent).as_posix()
-                    lines.append(f"- [{where}]({where}){f' `{name}`' if name else ''}: {text}")
+                where = path.relative_to(package.parent).as_posix()
+                for text in paragraph.split("Deviation:")[1:]:
+                    lines.append(f"- [{where}]({where}){f' `{name}`' if name else ''}: {' '.join(text.split())}")
     return "\n".join(lines)
 
 
