@@ -18,7 +18,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("simulate", "write the profile's simulated cohort"),
         ("check", "report the problems of a cohort"),
-        ("reproduce", "compute what is missing, execute the notebooks"),
+        ("reproduce", "compute what is missing, execute the notebooks, write the report, verify"),
+        ("verify", "check the manifest of the results, compare every number with the paper"),
+        ("report", "build the site from what lies in the results"),
     ):
         sub = commands.add_parser(name, help=text)
         sub.add_argument("--profile", default="demo", choices=("smoke", "demo", "paper"))
@@ -32,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "reproduce":
             sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
             sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
+        if name == "report":
+            sub.add_argument("--readme", action="store_true", help="fill in the generated parts of README.md as well")
     bench = commands.add_parser("bench", help="measure ingest, training step, execution")
     bench.add_argument("--only", action="append", help="a part's name; may be repeated")
     bench.add_argument("--output", type=Path, help="folder of bench.json and bench.md; default: results/bench")
@@ -92,11 +96,14 @@ def _run(args: argparse.Namespace) -> int:
 
         print(simulate(space.cohort, space.profile.simulate, nights=space.nights, workers=args.workers or 1))
         return 0
-    return _reproduce(space, args)
+    if args.command == "reproduce":
+        return _reproduce(space, args)
+    return _conclude(space.results, site=args.command == "report", readme=getattr(args, "readme", False))
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
     from sacd.experiments import NOTEBOOKS, execute_notebooks
+    from sacd.manifest import write_manifest
 
     names = args.only or list(NOTEBOOKS)
     if unknown := set(names) - set(NOTEBOOKS):
@@ -112,11 +119,29 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     marks.append(("train", time.perf_counter()))
     failed = execute_notebooks(space, names, args.workers)
     marks.append(("notebooks", time.perf_counter()))
+    write_manifest(space)
+    wrong = _conclude(space.results, site=True)
+    marks.append(("report and verify", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
     print(f"{', '.join(source.data_name for source in sources)}: {spent}; results in {space.results}")
     if failed:
         print(f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr)
-    return int(bool(report.failed or failed))
+    return int(bool(report.failed or failed or wrong))
+
+
+def _conclude(results: Path, site: bool, readme: bool = False) -> int:
+    """Verify, build the site or else print everything; 1 if a file or a number is not what it should be."""
+    from sacd import report, verify
+    from sacd.readme import write_readme
+
+    found = verify.verify(results)
+    verify.write(found)
+    verify.show(found, full=not site)
+    if site:
+        print(f"report: {report.build(found)}")
+    if readme:
+        write_readme(found)
+    return int(bool(found.problems))
 
 
 if __name__ == "__main__":

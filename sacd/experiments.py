@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from sacd.notebook_copies import to_html
 from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
 from sacd.profiles import PROFILES
 from sacd.provenance import git_state
@@ -76,6 +75,10 @@ def _explored(w: Workspace) -> list[Run]:
     runs = _students(w)
     there = all(w.runs.folder(run).exists() for run in runs)
     return runs if there or not (w.results / "tables" / "explore.parquet").exists() else []
+
+
+ITEMS: dict[str, Callable[[Workspace], Rows]] = {"table2": table2}
+"""Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
 
 
 class Notebook(NamedTuple):
@@ -164,8 +167,6 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
             print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
             if code:
                 failed.add(running[job])
-            else:
-                to_html(_output(w, running[job]))
     return [name for name in names if name in failed]
 
 
@@ -174,13 +175,10 @@ def _run(command: list[str], folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def _output(w: Workspace, name: str) -> Path:
-    return w.results / "notebooks" / f"{name}.ipynb"
-
-
 def _command(w: Workspace, name: str) -> list[str]:
     """Command that executes a notebook; empty if its executed copy is current."""
-    source, output = CHECKOUT / "notebooks" / f"{name}.ipynb", _output(w, name)
+    source = CHECKOUT / "notebooks" / f"{name}.ipynb"
+    output = w.results / "notebooks" / source.name
     given = {
         "profile": w.profile.name,
         "data": "" if w.simulated else str(w.cohort.resolve()),

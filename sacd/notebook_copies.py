@@ -44,6 +44,7 @@ def to_html(notebook: Path, output: Path | None = None) -> Path:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.log.setLevel("ERROR")
     html, _ = exporter.from_filename(str(notebook))
     output = output or notebook.with_suffix(".html")
     write_text(output, re.sub(r"<script.*?</script>", _if_local, html, flags=re.DOTALL))

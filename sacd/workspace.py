@@ -229,6 +229,7 @@ class Workspace:
         for row, runs in rows.items():
             for run in runs:
                 facts = json.loads((self.runs.folder(run) / "provenance.json").read_text())
+                facts |= facts["git"]
                 lines.append(
                     {"row": row, "run": run.id, "seed": getattr(run.config, "seed", None)}
                     | {k: facts.get(k) for k in ("commit", "dirty", "started", "duration_s", "peak_memory_mb")}

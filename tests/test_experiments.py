@@ -12,15 +12,13 @@ from sacd.runs import Run
 
 
 @pytest.fixture
-def commands(tmp_path, monkeypatch):
-    """Stands in for the commands of the notebooks: a dict name -> Python text; the HTML copies are only counted."""
-    texts, copied = {}, []
+def commands(monkeypatch):
+    """Stands in for the commands of the notebooks: a dict name -> Python text."""
+    texts = {}
     monkeypatch.setattr(
         experiments, "_command", lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else []
     )
-    monkeypatch.setattr(experiments, "_output", lambda w, name: tmp_path / name)
-    monkeypatch.setattr(experiments, "to_html", lambda path: copied.append(path.name))
-    return texts, copied
+    return texts
 
 
 class _Space:
@@ -41,16 +39,15 @@ print("one line" if other.exists() else "nobody came")
 
 
 def test_notebooks_run_side_by_side_and_their_lines_stay_whole(tmp_path, commands, capfd):
-    texts, copied = commands
+    texts = commands
     for me, other in ("ab", "ba"):
         texts[me] = MEET.format(folder=str(tmp_path), me=me, other=other)
     assert experiments.execute_notebooks(_Space(), "ab", 2) == []
     assert sorted(capfd.readouterr().out.splitlines()) == ["a says one line", "b says one line"]
-    assert sorted(copied) == ["a", "b"]
 
 
 def test_one_worker_runs_them_one_after_another(commands):
-    texts, _ = commands
+    texts = commands
     texts |= dict.fromkeys("ab", "import time; time.sleep(0.3)")
     start = time.monotonic()
     experiments.execute_notebooks(_Space(), "ab", 1)
@@ -58,11 +55,11 @@ def test_one_worker_runs_them_one_after_another(commands):
 
 
 def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
-    texts, copied = commands
+    texts = commands
     texts |= {"b": "raise SystemExit('b is wrong')", "a": "print('fine')", "c": "raise SystemExit(3)", "d": ""}
     assert experiments.execute_notebooks(_Space(), ["c", "b", "a", "d", "b"]) == ["c", "b"]
     said = capfd.readouterr()
-    assert copied == ["a"] and said.out == "fine\n" and said.err.count("b is wrong") == 1
+    assert said.out == "fine\n" and said.err.count("b is wrong") == 1
 
 
 def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):

@@ -1,0 +1,175 @@
+"""What lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv` and `MANIFEST.json`."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sacd.claims import ERRORS
+from sacd.experiments import ITEMS, NOTEBOOKS
+from sacd.files import sha256, write_json, write_text
+from sacd.notebook_inputs import read_notebook
+from sacd.provenance import machine
+from sacd.runs import Run
+from sacd.runs.store import read_json
+from sacd.stages import STAGES
+from sacd.workspace import Workspace
+
+MANIFEST: Final = "MANIFEST.json"
+RUNS: Final = "runs.csv"
+SUBJECTS: Final = "tables/subjects.csv"
+"""Confusion matrices of the test subjects by item, row and seed: every metric and paired test follows from them."""
+
+_REPRODUCE: Final = "reproduce"
+_DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")  # folders of what follows from the rest, or went wrong
+_UNLISTED: Final = (MANIFEST, "verify.md", "codecheck.yml")
+
+
+def write_manifest(w: Workspace) -> Path:
+    """Write what is out of date of the three files, each atomically; equal results leave `MANIFEST.json` untouched."""
+    known = read_manifest(w.results)
+    shown = [line for line in shown_runs(w) if (w.runs.folder(line[2]) / "provenance.json").is_file()]
+    facts = pd.DataFrame([_facts(w, *line) for line in shown]).convert_dtypes()
+    text = facts.to_csv(index=False, lineterminator="\n")
+    subjects, runs = w.results / SUBJECTS, w.results / RUNS
+    trusted = all(
+        path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
+        for name, path in ((SUBJECTS, subjects), (RUNS, runs))
+    )
+    if not trusted or runs.read_text(encoding="utf-8") != text:
+        write_text(subjects, _by_subject(w, shown).to_csv(index=False, lineterminator="\n"))
+        write_text(runs, text)
+    notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
+    makers = {_stem(path, whole): n for whole in (False, True) for n in NOTEBOOKS for path in NOTEBOOKS[n].files}
+    files = {
+        name: {"sha256": sha256(w.results / name), "bytes": (w.results / name).stat().st_size}
+        | {"notebook": _maker(name, makers)}
+        for name in listed_files(w.results)
+    }
+    content = {"profile": w.profile.name, "data": w.data_name, "notebooks": notebooks, "files": files}
+    if {key: known.get(key) for key in content} != content:
+        write_json(w.results / MANIFEST, content | {"machine": machine()})
+    return w.results / MANIFEST
+
+
+def read_manifest(results: Path) -> dict[str, Any]:
+    """Content of `MANIFEST.json`; empty if there is none."""
+    return read_json(results / MANIFEST)
+
+
+def listed_files(results: Path) -> list[str]:
+    """Files that belong into the manifest, relative to `results`: not itself, nor what follows from the rest."""
+    paths = [path.relative_to(results) for path in results.rglob("*") if path.is_file()]
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if path.as_posix() not in _UNLISTED
+        and not any(part.startswith(".") or part in _DERIVED for part in path.parts)
+        and not (path.parts[0] == "notebooks" and path.suffix == ".html")
+    )
+
+
+def altered(results: Path) -> list[str]:
+    """One line a file of the manifest that is missing or altered.
+
+    Raises:
+        ValueError: there is no manifest.
+    """
+    manifest = read_manifest(results)
+    if not manifest:
+        raise ValueError(f"{results / MANIFEST}: missing or truncated; `make reproduce` writes it")
+    problems = []
+    for name, entry in manifest["files"].items():
+        path, maker = results / name, f"made by {entry['notebook'] or 'no notebook that is known'}"
+        if not path.is_file():
+            problems.append(f"{name}: missing ({maker}); `make reproduce` makes it again")
+        elif sha256(path) != entry["sha256"]:
+            problems.append(f"{name}: altered, its SHA-256 is not that of the manifest ({maker})")
+    return problems
+
+
+def shown_runs(w: Workspace) -> Iterator[tuple[str, str, Run]]:
+    """Item, row and run of everything that is shown, then what these runs were made from; no run twice in an item."""
+    seen: dict[str, Run] = {}
+    for item, rows in ITEMS.items():
+        for row, runs in rows(w).items():
+            for run in runs:
+                seen[run.id] = run
+                yield item, row, run
+    for name, notebook in NOTEBOOKS.items():
+        for run in notebook.runs(w):
+            if run.id not in seen:
+                seen[run.id] = run
+                yield name, run.label, run
+    waiting = list(seen.values())
+    while waiting:
+        for name, run in waiting.pop().inputs:
+            if run.id not in seen:
+                seen[run.id] = run
+                waiting.append(run)
+                yield "shared", name, run
+
+
+def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
+    """One line of `runs.csv`."""
+    record = read_json(w.runs.folder(run) / "provenance.json")
+    method, memory = getattr(run.config, "method", None), record.get("peak_memory_mb", {})
+    return {
+        "item": item,
+        "row": row,
+        "method": method.name if method else run.task.partition(":")[2],
+        "seed": getattr(run.config, "seed", None),
+        "run": run.id,
+        "label": run.label,
+        **{key: record.get("git", {}).get(key) for key in ("commit", "dirty")},
+        **{key: record.get(key) for key in ("started", "duration_s")},
+        **{f"peak_{device}_mb": memory.get(device) for device in ("cpu", "gpu")},
+        "cores": record.get("machine", {}).get("cores"),
+        "threads": record.get("machine", {}).get("threads"),
+    }
+
+
+def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame:
+    """Confusion matrices of the test subjects, a line a row, seed and subject, of all runs that predict the stages."""
+    tables = []
+    for item, row, run in shown:
+        path = w.runs.folder(run) / "predictions.parquet"
+        if item not in ITEMS or not path.is_file():
+            continue
+        clips = w.predictions(run)
+        if not {"subject", "stage", "prediction"} <= set(clips) or clips[["stage", "prediction"]].max().max() > 4:
+            continue  # the 51 actions of Table III
+        cell = pd.Categorical(np.asarray(ERRORS)[clips["stage"] * len(STAGES) + clips["prediction"]], categories=ERRORS)
+        counts = pd.crosstab(clips["subject"], cell, dropna=False).reindex(columns=ERRORS, fill_value=0)
+        seed = getattr(run.config, "seed", 0)
+        tables.append(counts.reset_index().assign(item=item, row=row, seed=seed))
+    columns = ["item", "row", "seed", "subject", *ERRORS]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _executed(w: Workspace, name: str) -> Path:
+    return w.results / "notebooks" / f"{name}.ipynb"
+
+
+def _notebook(w: Workspace, name: str) -> dict[str, Any]:
+    """Commit and date of an execution, and the runs that it shows."""
+    stamp = read_notebook(_executed(w, name))["metadata"].get("sacd", {}).get("stamp", {})
+    runs = sorted({run.id for run in NOTEBOOKS[name].runs(w)})
+    return {"commit": stamp.get("commit"), "date": stamp.get("date"), "runs": runs}
+
+
+def _stem(path: str, whole: bool) -> str:
+    """Folder and name without ending, or without what follows the first "_" as well."""
+    stem = str(PurePosixPath(path).with_suffix(""))
+    return stem if whole else stem.partition("_")[0]
+
+
+def _maker(name: str, makers: dict[str, str]) -> str | None:
+    """What made a file: a notebook that declares it, with any ending, or that declares another of the same item."""
+    if name.startswith("notebooks/"):
+        return PurePosixPath(name).stem
+    if name in (RUNS, SUBJECTS):
+        return _REPRODUCE
+    return makers.get(_stem(name, True)) or makers.get(_stem(name, False))

@@ -1,0 +1,77 @@
+"""A results folder with made-up runs: what `reproduce` would have left, in a second."""
+
+import json
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from sacd import manifest, stats, tables
+from sacd.experiments import Notebook
+from sacd.files import write_parquet
+from sacd.notebook_copies import stamped
+
+DATA = "simulated cohort, demo profile"
+
+
+def predictions(correct: float, subjects: int, seed: int) -> pd.DataFrame:
+    """40 clips a subject, of which about a share is staged right; the stages are the same for every seed."""
+    stage = np.tile(np.arange(5), 8 * subjects)
+    wrong = np.random.default_rng(seed).random(len(stage)) > correct
+    names = np.repeat([f"sub-{n:02d}" for n in range(subjects)], 40)
+    return pd.DataFrame({"subject": names, "stage": stage, "prediction": (stage + wrong) % 5, "part": "test"})
+
+
+class Space:
+    """As much of a `Workspace` as a manifest needs."""
+
+    def __init__(self, root, rows: dict[str, float], subjects: int = 12, seeds: int = 2) -> None:
+        self.results, self.data_name, self.profile = root / "results" / "demo", DATA, SimpleNamespace(name="demo")
+        self.runs = SimpleNamespace(folder=lambda run: root / "runs" / run.id)
+        self.rows = {
+            row: [
+                SimpleNamespace(
+                    id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.tasks.student:student",
+                    config=SimpleNamespace(seed=seed, method=SimpleNamespace(name="sacd")), inputs=(),
+                )
+                for seed in range(seeds)
+            ]
+            for number, row in enumerate(rows)
+        }  # fmt: skip
+        for row, share in rows.items():
+            for run in self.rows[row]:
+                folder = self.runs.folder(run)
+                folder.mkdir(parents=True)
+                write_parquet(folder / "predictions.parquet", predictions(share, subjects, int(run.id, 16) % 1000))
+                facts = {"git": {"commit": "c" * 40, "dirty": False}, "started": "2026-01-01", "duration_s": 36.0}
+                facts |= {"peak_memory_mb": {"cpu": 1024.0}, "machine": {"cores": 2, "threads": 1}}
+                (folder / "provenance.json").write_text(json.dumps(facts))
+
+    def predictions(self, run):
+        return pd.read_parquet(self.runs.folder(run) / "predictions.parquet")
+
+
+def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
+    """The folder after `reproduce`: one executed notebook, its table and figure, and the manifest."""
+    space = Space(root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more)
+    space.data_name = data
+    shown = Notebook(
+        lambda w: [run for runs in w.rows.values() for run in runs], ("tables/table2.csv", "figures/a.png")
+    )
+    monkeypatch.setattr(manifest, "ITEMS", {"table2": lambda w: w.rows})
+    monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_comparison": shown})
+    lines = [
+        tables.rows("table2", row, stats.intervals([space.predictions(r) for r in runs], resamples=100), data)
+        for row, runs in space.rows.items()
+    ]
+    tables.write(pd.concat(lines), space.results / "tables", "table2")
+    (space.results / "figures").mkdir()
+    Image.new("RGB", (40, 20), "white").save(space.results / "figures" / "a.png")
+    cells = [nbformat.v4.new_markdown_cell("# Table II\n[the tour](00_tour.ipynb)"), nbformat.v4.new_code_cell("1")]
+    text = stamped(nbformat.v4.new_notebook(cells=cells), {}, {"commit": "c" * 40, "data": data})
+    (space.results / "notebooks").mkdir()
+    (space.results / "notebooks" / "20_comparison.ipynb").write_text(text)
+    manifest.write_manifest(space)
+    return space

@@ -1,0 +1,96 @@
+"""The manifest: what it lists, when it is written, what it notices."""
+
+import json
+
+import made_up_results
+import numpy as np
+import pandas as pd
+import pytest
+
+from sacd import manifest
+from sacd.claims import ERRORS
+from sacd.files import sha256
+from sacd.metrics import METRICS, scores, summary
+
+
+@pytest.fixture
+def space(tmp_path, monkeypatch):
+    return made_up_results.make(tmp_path, monkeypatch)
+
+
+def test_every_file_has_its_checksum_and_maker(space):
+    content = manifest.read_manifest(space.results)
+    assert content["data"] == made_up_results.DATA and content["profile"] == "demo"
+    makers = {name: entry["notebook"] for name, entry in content["files"].items()}
+    assert makers == {
+        "figures/a.png": "20_comparison",
+        "notebooks/20_comparison.ipynb": "20_comparison",
+        "runs.csv": "reproduce",
+        "tables/subjects.csv": "reproduce",
+        **{f"tables/table2.{ending}": "20_comparison" for ending in ("csv", "md", "tex")},
+    }
+    assert all(sha256(space.results / n) == e["sha256"] for n, e in content["files"].items())
+    notebook = content["notebooks"]["20_comparison"]
+    assert len(notebook["runs"]) == 6 and notebook["commit"] == "c" * 40 and notebook["date"].endswith("UTC")
+    assert content["machine"]["packages"]["numpy"]
+    assert str(space.results.parent) not in json.dumps(content)
+
+
+def test_subjects_hold_the_confusion_matrices(space):
+    table = pd.read_csv(space.results / manifest.SUBJECTS)
+    run = space.rows["AttnSleep/SACD"][1]
+    lines = table[(table["row"] == "AttnSleep/SACD") & (table["seed"] == 1)]
+    matrix = lines[list(ERRORS)].sum().to_numpy().reshape(5, 5)
+    assert len(lines) == 12
+    np.testing.assert_allclose(scores(matrix), [summary(space.predictions(run))[m] for m in METRICS])
+
+
+def test_runs_are_listed_with_their_cost(space):
+    runs = pd.read_csv(space.results / manifest.RUNS)
+    assert len(runs) == 6 and runs["run"].is_unique and set(runs["item"]) == {"table2"}
+    assert runs[["duration_s", "peak_cpu_mb", "seed"]].max().tolist() == [36.0, 1024.0, 1]
+
+
+def test_a_second_time_nothing_is_written(space, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in space.results.rglob("*")}
+    monkeypatch.setattr(manifest, "_by_subject", lambda *a: pytest.fail("computed again"))
+    manifest.write_manifest(space)
+    assert {path: path.stat().st_mtime_ns for path in space.results.rglob("*")} == before
+
+
+def test_runs_that_are_gone_are_not_listed(space):
+    (space.runs.folder(space.rows["AttnSleep/CCL"][0]) / "provenance.json").unlink()
+    manifest.write_manifest(space)
+    assert len(pd.read_csv(space.results / manifest.RUNS)) == 5
+    assert len(pd.read_csv(space.results / manifest.SUBJECTS)) == 5 * 12
+
+
+def test_an_altered_subjects_file_is_made_again(space):
+    path = space.results / manifest.SUBJECTS
+    before = path.read_bytes()
+    path.write_text("forged")
+    manifest.write_manifest(space)
+    assert path.read_bytes() == before
+
+
+def test_missing_and_altered_files_are_named(space):
+    assert manifest.altered(space.results) == []
+    (space.results / "figures" / "a.png").unlink()
+    with (space.results / "tables" / "table2.csv").open("a") as file:
+        file.write("\n")
+    missing, altered = manifest.altered(space.results)
+    assert missing.startswith("figures/a.png: missing") and "20_comparison" in missing
+    assert altered.startswith("tables/table2.csv: altered")
+
+
+def test_what_follows_from_the_rest_is_not_listed(space):
+    for name in ("report/index.html", "notebooks/a.html", "notebooks/failed/a.ipynb", ".x/y", "verify.md", "z.csv"):
+        (space.results / name).parent.mkdir(exist_ok=True)
+        (space.results / name).touch()
+    listed = set(manifest.listed_files(space.results))
+    assert listed - set(manifest.read_manifest(space.results)["files"]) == {"z.csv"}
+
+
+def test_no_manifest_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"MANIFEST\.json: missing or truncated; `make reproduce` writes it"):
+        manifest.altered(tmp_path)

@@ -1,0 +1,54 @@
+"""The generated parts of README.md are in step with docstrings and committed results."""
+
+from pathlib import Path
+
+import made_up_results
+import pytest
+
+from sacd import readme, verify
+from sacd.manifest import MANIFEST
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+HOW = "README.md is not what `python -m sacd report --readme` makes"
+
+
+def test_departures_are_those_of_the_docstrings():
+    assert readme.filled(README, deviations=readme.deviations()) == README, HOW
+    marked = sum(path.read_text().count("Deviation: ") for path in (ROOT / "sacd").rglob("*.py"))
+    assert len(readme.deviations().splitlines()) == marked > 10
+
+
+def test_results_are_those_of_the_demo():
+    if not (ROOT / "results" / "demo" / MANIFEST).is_file():
+        pytest.skip("results/demo has no manifest yet")
+    found = verify.verify(ROOT / "results" / "demo")
+    assert readme.filled(README, results=readme.results(found)) == README, HOW
+
+
+def test_departures_are_collected_from_the_marker_to_the_end_of_the_paragraph(tmp_path):
+    package = tmp_path / "sacd"
+    package.mkdir()
+    marker = "Deviation" + ":"
+    source = f'"""A module."""\ndef f():\n    """One line. {marker} two\n    lines.\n\n    Args: none.\n    """\n'
+    (package / "a.py").write_text(source)
+    assert readme.deviations(package) == "- [sacd/a.py](sacd/a.py) `f`: two lines."
+
+
+def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
+    rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
+    text = readme.results(verify.verify(made_up_results.make(tmp_path, monkeypatch, rows).results))
+    lines = {
+        line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| ") and line.count(" | ") > 3
+    }
+    better = lines["SACD is better than the video student alone (AttnSleep)"]
+    assert "`make table2`" in better and "✗ claim fails" in better and "| 3 of 3 parts | 0 of 3 parts |" in better
+    assert lines["AttnSleep/SACD: accuracy"].startswith("| Table II, the comparison |")
+    assert "64.4 | 6" in lines["AttnSleep/SACD: accuracy"] and "– needs S3VE" in lines["AttnSleep/SACD: accuracy"]
+    assert "– not computed yet" in lines["SACD: accuracy"] and "`make table3`" in lines["SACD: accuracy"]
+    assert "reproduced" not in text
+
+
+def test_a_missing_marker_is_one_line():
+    with pytest.raises(ValueError, match="markers '<!-- x: -->' and '<!-- end of x -->' occur 0 times"):
+        readme.filled("nothing", x="new")
