@@ -27,17 +27,28 @@ class Objective(Protocol):
         """After the optimizer's step, without gradient; returns figures worth a curve."""
 
 
-def _optimizer(parameters: list[nn.Parameter], config: FitConfig, steps: int) -> tuple[Any, Any]:
+def _groups(trained: nn.Module, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The optimizer's groups: one for each of `rates`, and one for all other parameters, which train at `lr`."""
+    free = {name: p for name, p in trained.named_parameters() if p.requires_grad}
+    groups = []
+    for part, factor in rates.items():
+        names = [name for name in free if name == part or name.startswith(f"{part}.")]
+        if not names or not factor > 0:
+            raise ValueError(f"rates {part!r}: {factor} needs a factor > 0 and trained parameters of that name")
+        groups.append({"params": [free.pop(name) for name in names], "lr": lr * factor})
+    return [{"params": list(free.values()), "lr": lr}, *groups]
+
+
+def _optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> tuple[Any, Any]:
     if config.optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            parameters, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay, foreach=True
-        )
+        optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay, foreach=True)
     else:
-        optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, foreach=True)
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, foreach=True)
     if config.schedule == "onecycle":
         total = max(steps, 3)
         rise = max(0.2, 2 / total)  # the schedule divides by zero if it rises for a single step
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=total, pct_start=rise)
+        highest = [group["lr"] for group in groups]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=total, pct_start=rise)
     else:
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 2, steps * 3 // 4])
     return optimizer, schedule
@@ -59,6 +70,7 @@ def fit(
     config: FitConfig,
     *,
     seed: int,
+    rates: Mapping[str, float] | None = None,
     checkpoint: Path | None = None,
     validate: Callable[[], Mapping[str, float]] | None = None,
     progress: Progress = lambda share, text: None,
@@ -70,15 +82,18 @@ def fit(
         objective: gives the loss terms of a batch of rows.
         blocks: `(n,)` block ids of the training rows, see `sacd.data.batches`.
         seed: of batch order, augmentation and dropout.
+        rates: part of `trained` (a dotted name) -> factor > 0 on `config.lr` for its parameters; others have 1.
         checkpoint: file written after every epoch and read at the start if it is there.
         validate: metrics after an epoch; `kappa` among them selects the weights when `config.select == "best"`.
         progress: told the share done and a line of text after every epoch.
 
     Raises:
+        ValueError: a part in `rates` has no trained parameters, or its factor is not > 0.
         FloatingPointError: the loss is not finite; the message names epoch, term and value.
     """
-    parameters = [p for p in trained.parameters() if p.requires_grad]
-    optimizer, schedule = _optimizer(parameters, config, count_steps(blocks, config))
+    groups = _groups(trained, config.lr, rates or {})
+    parameters = [p for group in groups for p in group["params"]]
+    optimizer, schedule = _optimizer(groups, config, count_steps(blocks, config))
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}

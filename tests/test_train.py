@@ -40,20 +40,21 @@ BLOCKS = np.repeat(np.arange(6), 16)
 CONFIG = FitConfig(epochs=5, lr=0.05, schedule="onecycle")
 
 
-def run(toy, path, config=CONFIG):
-    return fit(toy.net, toy, BLOCKS, config, seed=3, checkpoint=path, validate=toy.validate)
+def run(toy, path, config=CONFIG, rates=None):
+    return fit(toy.net, toy, BLOCKS, config, seed=3, rates=rates, checkpoint=path, validate=toy.validate)
 
 
+@pytest.mark.parametrize("rates", [None, {"0": 0.1, "3.bias": 2}])
 @pytest.mark.parametrize("config", [CONFIG, CONFIG.model_copy(update={"optimizer": "adamw", "schedule": "multistep"})])
-def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config):
+def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config, rates):
     whole = Toy()
-    history = run(whole, tmp_path / "whole.safetensors", config)
+    history = run(whole, tmp_path / "whole.safetensors", config, rates)
     for die_in in range(1, 5):
         path = tmp_path / f"{die_in}.safetensors"
         with pytest.raises(KeyboardInterrupt):
-            run(Toy(die_in), path, config)
+            run(Toy(die_in), path, config, rates)
         again = Toy()
-        resumed = run(again, path, config)
+        resumed = run(again, path, config, rates)
         assert again.steps == 6 * (5 - die_in)
         pd.testing.assert_frame_equal(history, resumed, check_exact=True)
         for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
@@ -104,3 +105,33 @@ def test_the_callers_random_state_is_left_alone():
     torch.manual_seed(5)
     fit(toy.net, toy, BLOCKS, CONFIG, seed=0)
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "multistep"])
+def test_a_part_learns_at_its_own_rate_through_the_whole_schedule(schedule):
+    config = FitConfig(epochs=4, lr=0.01, schedule=schedule, weight_decay=0)
+
+    class Slope:
+        """A loss with the same constant gradient on every weight: steps differ by their rates alone."""
+
+        net = nn.ModuleDict({name: nn.Linear(2, 1, bias=False) for name in ("plain", "slow", "slower")})
+
+        def terms(self, rows, epoch, generator):
+            return {"sum": sum(p.sum() for p in self.net.parameters())}
+
+        def update(self):
+            return {}
+
+    start = {name: p.detach().clone() for name, p in Slope.net.named_parameters()}
+    fit(Slope.net, Slope(), BLOCKS, config, seed=0, rates={"slow": 0.1, "slower.weight": 0.01})
+    moved = {name: (start[name] - p.detach()) for name, p in Slope.net.named_parameters()}
+    assert (moved["plain.weight"] > 0.1).all()
+    for name, factor in (("slow", 0.1), ("slower", 0.01)):
+        torch.testing.assert_close(moved[f"{name}.weight"], factor * moved["plain.weight"], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("rates", [{"nothing": 0.1}, {"0": 0.0}, {"0": -1.0}])
+def test_rates_of_nothing_and_factors_that_stop_are_refused(rates):
+    toy = Toy()
+    with pytest.raises(ValueError, match="needs a factor > 0 and trained parameters"):
+        fit(toy.net, toy, BLOCKS, CONFIG, seed=0, rates=rates)

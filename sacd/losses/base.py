@@ -75,6 +75,8 @@ class Method(nn.Module):
         super().__init__()
         self.monitor: dict[str, float] = {}
         """Figures of the last step worth a curve (spread of graph vectors, valid negatives, ...); plain floats."""
+        self.rates: dict[str, float] = {}
+        """Parts of the method that learn slower or faster than the student: name -> factor on its learning rate."""
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """Weighted scalar loss terms to add to the cross-entropy, by name; each finite for any batch of B >= 1."""

@@ -147,6 +147,7 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         fit_blocks,
         config.fit,
         seed=config.seed,
+        rates={f"method.{part}": factor for part, factor in method.rates.items()},
         checkpoint=folder / "checkpoint.safetensors",
         validate=lambda: held_out("validation")[1],
         progress=progress,

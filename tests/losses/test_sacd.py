@@ -9,6 +9,7 @@ from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
 from sacd.models import Output
 
+WEIGHTS = ("weight_structure", "weight_contrastive", "weight_jsd")
 BLOCKS = [torch.arange(s, s + 8) for s in (0, 8, 16, 24, 32)]
 
 
@@ -179,17 +180,51 @@ def test_projection_stands_between_student_and_banks_only():
     assert torch.equal(method.structure.queue.video[0, :8], batch.student.embedding.detach())
 
 
-def test_bad_options_are_refused():
-    for options, message in (
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"structure": "theirs"}, "structure 'theirs' is unknown; known: ours, literal, matched_only, sp"),
+        ({"update": "lstm"}, "update 'lstm' is unknown; known: residual, gru"),
+        ({"directions": "one"}, "directions 'one' is unknown; known: both, video, eeg"),
+        ({"selection": "easy"}, "selection 'easy' is unknown; known: top_k, semi_hard_random, per_class"),
+        ({"divergence": "kl"}, "divergence 'kl' is unknown; known: jsd, half_jeffreys"),
         ({"weight_jsd": -1.0}, "weight_jsd -1.0 is not >= 0"),
-        ({"decay": 1.5}, "decay 1.5 is above 1"),
-        ({"structure": "theirs"}, "known: ours"),
-        ({"bank": 0}, "below 1"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            made(**options)
+        ({"margin": math.nan}, "margin nan is not >= 0"),
+        ({"layers": -1}, "layers -1 is not >= 0"),
+        ({"bank": 0}, "bank 0 is not >= 1"),
+        ({"k": 0}, "k 0 is not >= 1"),
+        ({"graph_size": 0}, "graph_size 0 is not >= 1"),
+        ({"decay": 1.5}, "decay 1.5 is not in 0..1"),
+        ({"structure_rate": 0.0}, "structure_rate 0.0 is not > 0"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line_even_where_the_term_is_off(options, message):
+    weights = {} if "weight_jsd" in options else dict.fromkeys(WEIGHTS, 0.0)
+    for more in ({}, weights):
+        with pytest.raises(ValueError) as refused:
+            made(**options, **more)
+        assert str(refused.value) == message
+
+
+def test_widths_that_differ_need_a_projection():
     world, student = World(), Student()
     context = world.context(student)
     narrow = context.teacher_example._replace(embedding=torch.zeros(2, 7))
     with pytest.raises(ValueError, match="set projection=True"):
         build("sacd", type(context)(student, context.student_example, narrow, world.labels, 200))
+
+
+def test_without_decay_the_keys_are_those_of_the_student_of_the_last_step():
+    world, student, method = made(decay=0.0)
+    optimizer = adam(student, method)
+    for rows in BLOCKS[:3]:
+        step(student, method, optimizer, world.batch(student, rows))
+    for a, b in zip(method.ema.module.parameters(), student.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.allclose(method.bank_v.get()[0][-8:], student(world.clips[BLOCKS[2]]).embedding.detach())
+
+
+def test_the_graph_networks_have_a_rate_of_their_own():
+    assert made()[2].rates == {"structure": 0.1}
+    assert made(structure_rate=1.0)[2].rates == {"structure": 1.0}
+    assert made(weight_structure=0.0)[2].rates == {} == made(structure="sp")[2].rates
