@@ -3,7 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 from sacd.notebook_copies import to_html
 from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
@@ -28,6 +29,113 @@ def table2(w: Workspace) -> Rows:
     return rows
 
 
+def table4(w: Workspace) -> Rows:
+    """Rows of Table IV: both baselines, A to G; and the EEG network trained on alone, as long as C to G."""
+    seeds = range(w.other_seeds)
+    return {
+        "R3D-18 (video)": [w.student("r3d_18", seed=s) for s in range(w.seeds)],
+        "AttnSleep (EEG)": [w.teacher()],
+        "A": [w.fusion("A", False, s) for s in seeds],
+        "B": [w.fusion("B", False, s) for s in seeds],
+        "C": [w.fusion("A", True, s) for s in seeds],
+        "D": [w.fusion("B", True, s) for s in seeds],
+        "E": [w.reverse("sacd", False, s) for s in seeds],
+        "F": [w.reverse("sacd", True, s) for s in seeds],
+        "G": [w.reverse("ccl", True, s) for s in seeds],
+        "control/EEG trained on": [w.reverse("ce", False, s) for s in seeds],
+    }
+
+
+ABLATION: dict[str, dict[str, Any]] = {
+    "v1": {"weight_structure": 0.0},
+    "v2": {"weight_jsd": 0.0},
+    "v3": {"weight_contrastive": 0.0},
+    "v4": {"directions": "video"},
+    "v4, other direction": {"directions": "eeg"},
+}
+"""Row of Table V -> options of SACD. The paper does not say which direction v4 keeps; we take the first, eq. 12's."""
+
+
+def table5(w: Workspace) -> Rows:
+    """Rows of Table V: cross-entropy alone (v0), SACD less one term (v1 to v3) or one direction of L_C (v4), all."""
+    rows = {"v0": [w.student(seed=s) for s in range(w.seeds)]}
+    for row, options in ABLATION.items():
+        rows[row] = [w.student(method="sacd", seed=s, **options) for s in range(w.other_seeds)]
+    return rows | {"ours": [w.student(method="sacd", seed=s) for s in range(w.seeds)]}
+
+
+LAMBDAS = (0.1, 0.5, 1.0, 10.0)
+"""Fig. 5: values of each weight."""
+OURS = (0.5, 1.0, 1.0)
+"""The paper's lambda 1 to 3, `SACD`'s defaults: the point that all planes share."""
+PLANES = {"a": 0, "b": 1, "c": 2}
+"""Panel of Fig. 5 -> the weight that it fixes at its value in `OURS`."""
+
+
+def planes() -> dict[str, list[tuple[float, ...]]]:
+    """Panel of Fig. 5 -> its 16 points (lambda 1, lambda 2, lambda 3); 37 of the 48 differ."""
+    points = list(product(LAMBDAS, repeat=3))
+    return {panel: [p for p in points if p[k] == OURS[k]] for panel, k in PLANES.items()}
+
+
+def fig5(w: Workspace) -> Rows:
+    """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with one run a seed."""
+    rows = {}
+    for point in sorted({p for points in planes().values() for p in points}):
+        names = ("weight_structure", "weight_contrastive", "weight_jsd")
+        options = {name: x for name, x, default in zip(names, point, OURS, strict=True) if x != default}
+        seeds = range(w.other_seeds if options else w.seeds)
+        rows[point_name(point)] = [w.student(method="sacd", seed=s, fit=w.profile.grid, **options) for s in seeds]
+    return rows
+
+
+def point_name(point: tuple[float, ...]) -> str:
+    """Name of a point as in `paper.csv`.
+
+    >>> point_name((0.5, 1.0, 10.0))
+    '0.5/1/10'
+    """
+    return "/".join(f"{x:g}" for x in point)
+
+
+READINGS: dict[str, dict[str, Any]] = {
+    "L_D: eq. 11 as printed": {"structure": "literal"},
+    "L_D: no mismatched graphs": {"structure": "matched_only"},
+    "L_C: semi-hard at random": {"selection": "semi_hard_random"},
+    "L_C: K hardest of each stage": {"selection": "per_class"},
+    "JSD: half Jeffreys": {"divergence": "half_jeffreys"},
+    "graph: 1 propagation layer": {"layers": 1},
+    "graph: 3 propagation layers": {"layers": 3},
+    "graph: 5 propagation layers": {"layers": 5},
+    "video keys: no EMA": {"decay": 0.0},
+}
+"""Reading of an open point -> options of SACD."""
+FRAMES = {"frames: 16 consecutive": (16, "consecutive"), "frames: 16 over the 30 s": (16, "spread")}
+DEFAULT = "default"
+
+
+def readings(w: Workspace) -> Rows:
+    """Each alternative reading of an open point, changed alone; what the profile does anyway is left out.
+
+    Other frames need clip stores of their own, which are made here where they are missing.
+    """
+    seeds, fit = range(w.other_seeds), w.profile.student
+    default = [w.student(method="sacd", seed=s) for s in range(w.seeds)]
+    rows = {row: [w.student(method="sacd", seed=s, **options) for s in seeds] for row, options in READINGS.items()}
+    shuffled = {"order": "shuffled", "batch": fit.batch * fit.joined, "joined": 1}
+    rows["batches: shuffled clips"] = [w.student(method="sacd", seed=s, fit=shuffled) for s in seeds]
+    for row, (frames, sampling) in FRAMES.items():
+        other = w.with_clips(frames, sampling)
+        other.prepare()
+        rows[row] = [other.student(method="sacd", seed=s) for s in seeds]
+    return {DEFAULT: default} | {row: runs for row, runs in rows.items() if runs[0] != default[0]}
+
+
+def flat(rows: Rows) -> list[Run]:
+    """All runs of a table."""
+    return [run for runs in rows.values() for run in runs]
+
+
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
@@ -40,12 +148,18 @@ NOTEBOOKS = {
     "00_tour": Notebook(lambda w: [w.teacher(), w.student(), w.student(method="sacd")], ("figures/tour_night.png",)),
     "10_cohort": Notebook(lambda w: [], ("tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")),
     "20_comparison": Notebook(
-        lambda w: [run for runs in table2(w).values() for run in runs],
+        lambda w: flat(table2(w)),
         (
             "tables/table2.csv",
             *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
         ),
     ),
+    "22_fusion": Notebook(lambda w: flat(table4(w)), ("tables/table4.csv", "figures/table4.png")),
+    "23_ablation": Notebook(lambda w: flat(table5(w)), ("tables/table5.csv", "figures/table5.png")),
+    "30_hyperparameters": Notebook(
+        lambda w: flat(fig5(w)), ("tables/fig5.csv", *(f"figures/fig5{panel}.png" for panel in PLANES))
+    ),
+    "40_readings": Notebook(lambda w: flat(readings(w)), ("tables/readings.csv", "figures/readings.png")),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""

@@ -25,6 +25,12 @@ class Profile(Config):
     teacher_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a teacher that differ from its defaults."""
     student: FitConfig
+    fusion: FitConfig
+    """Heads on frozen embeddings (Table IV, A and B)."""
+    released: FitConfig
+    """Trained encoders that go on training (Table IV, C to G)."""
+    grid: dict[str, Any] = Field(default_factory=dict)
+    """What the grids of Fig. 5 change of `student`: so many runs may have to be shorter."""
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a method that differ from its defaults."""
@@ -63,6 +69,9 @@ DEMO = Profile(
     teachers={"whiten": True, "class_weights": False},
     teacher_options={"attnsleep": {"drop": 0.1}},
     student=FitConfig(epochs=12, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
+    released=FitConfig(epochs=4, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    grid={"epochs": 6},
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
 )
@@ -74,6 +83,9 @@ SMOKE = DEMO.model_copy(
         "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
         "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
         "student": DEMO.student.model_copy(update={"epochs": 2}),
+        "fusion": DEMO.fusion.model_copy(update={"epochs": 2}),
+        "released": DEMO.released.model_copy(update={"epochs": 1}),
+        "grid": {"epochs": 1},
         "seeds": 2,
     }
 )
@@ -86,6 +98,8 @@ PAPER = Profile(
     pretext=None,
     teacher=FitConfig(epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3),
     student=FitConfig(),
+    fusion=FitConfig(epochs=100, order="shuffled"),
+    released=FitConfig(),
     other_seeds=3,
 )
 

@@ -48,10 +48,13 @@ def code_hashes(modules: Iterable[str]) -> dict[str, str]:
     for name in modules:
         if source_file(name) is None:
             raise ValueError(f"module {name} has no source file; name an importable module as 'package.module'")
+    seen: set[str] = set()
     while waiting:
         name = waiting.pop()
-        path = source_file(name)
-        if name in hashes or path is None or name.partition(".")[0] not in ours:
+        if name in seen or name.partition(".")[0] not in ours:
+            continue
+        seen.add(name)
+        if (path := source_file(name)) is None:
             continue
         stat = path.stat()
         hashes[name], imports = _parse(name, path, stat.st_mtime_ns, stat.st_size)

@@ -3,13 +3,24 @@
 import json
 import os
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sacd.config import BoundConfig, FitConfig, MethodConfig, MotionConfig, PretextConfig, StudentConfig, TeacherConfig
+from sacd.config import (
+    BoundConfig,
+    FitConfig,
+    FusionConfig,
+    MethodConfig,
+    MotionConfig,
+    PretextConfig,
+    ReverseConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from sacd.data.cohort import read_cohort
 from sacd.data.simulate import simulate
 from sacd.data.store import ClipStore, ingest
@@ -56,6 +67,19 @@ class Workspace:
         self.store_path = self.root / "data" / slug / "store"
         self.results = self.root.resolve() / "results" / slug
         self.runs = RunStore(self.root / "runs")
+        self.clips = ""
+        """How the clips were taken from the video, where that is not the profile's way; part of every label."""
+
+    def with_clips(self, frames: int, sampling: str) -> "Workspace":
+        """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it."""
+        other = copy(self)
+        other.__dict__.pop("store", None)
+        store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
+        if store != self.profile.store:
+            other.profile = self.profile.model_copy(update={"store": store})
+            other.clips = f"{frames} {sampling} frames"
+            other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
+        return other
 
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
@@ -83,7 +107,9 @@ class Workspace:
     # --- single runs ---
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
-        return Run(task=f"sacd.tasks.{task}", config=config, data=self.store.fingerprint, **more)
+        more["label"] += f" ({self.clips})" if self.clips else ""
+        where = (("store", str(self.store_path.resolve())),)
+        return Run(task=f"sacd.tasks.{task}", config=config, data=self.store.fingerprint, resources=where, **more)
 
     def pretext(self, student: str = "r2plus1d_18") -> Run:
         """Label-free pretraining shared by every run of a student."""
@@ -137,6 +163,40 @@ class Workspace:
             label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
             cost=20 if method == "ce" else 50,
         )
+
+    def fusion(self, head: str, release: bool, seed: int = 0) -> Run:
+        """A head on both trained encoders (Table IV, A to D)."""
+        p = self.profile
+        fit = p.released if release else p.fusion
+        config = FusionConfig(head=head, release=release, fit=fit, split=p.split, seed=seed)
+        label = f"fusion {head} {'released' if release else 'frozen'} seed {seed}"
+        return self._run("fusion:fusion", config, inputs=self._trained(seed), label=label, cost=60 if release else 10)
+
+    def reverse(self, method: str, release: bool, seed: int = 0, **options: Any) -> Run:
+        """The EEG teacher taught by the video student (Table IV, E to G)."""
+        p = self.profile
+        config = ReverseConfig(
+            method=MethodConfig(name=method, options=p.methods.get(method, {}) | options),
+            release=release,
+            fit=p.released,
+            split=p.split,
+            seed=seed,
+        )
+        label = f"reverse {method} {'released' if release else 'frozen'} seed {seed}"
+        modules = (METHODS[method].split(":")[0],)
+        return self._run(
+            "fusion:reverse",
+            config,
+            inputs=self._trained(seed),
+            modules=modules,
+            label=label,
+            cost=80 if release else 60,
+        )
+
+    def _trained(self, seed: int) -> tuple[tuple[str, Run], ...]:
+        """Table IV's baselines (V-D: R3D-18 alone and AttnSleep) and what the former reads."""
+        student = self.student("r3d_18", seed=seed)
+        return (("student", student), ("teacher", self.teacher()), *student.inputs)
 
     def bound(self, name: str) -> Run:
         """A classifier that frames the results."""

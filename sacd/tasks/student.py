@@ -26,7 +26,7 @@ GROUP = 16
 """Clips of a graph when held-out graphs are compared: the paper's batch."""
 
 
-class _Objective:
+class Objective:
     """Cross-entropy (eq. 1, batch mean) plus the terms of a method (eq. 5)."""
 
     def __init__(
@@ -45,9 +45,13 @@ class _Objective:
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
         labels, output = self.labels[rows], self.student(clips)
-        self.batch = Batch(output, _take(self.teacher, rows), labels, rows, clips, epoch)
+        self.batch = Batch(output, self.taught(rows, generator), labels, rows, clips, epoch)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.method.terms(self.batch)}
+
+    def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
+        """What the teacher says of the clips `rows`."""
+        return take(self.teacher, rows)
 
     def update(self) -> dict[str, float]:
         assert self.batch is not None
@@ -55,7 +59,7 @@ class _Objective:
         return self.method.monitor
 
 
-def _take(output: Output, rows: Tensor | np.ndarray) -> Output:
+def take(output: Output, rows: Tensor | np.ndarray) -> Output:
     return Output(output.embedding[rows], output.logits[rows], tuple(f[rows] for f in output.features))
 
 
@@ -115,14 +119,14 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     context = Context(
         student=model,
         student_example=example,
-        teacher_example=_take(teacher, train[:2]),
+        teacher_example=take(teacher, train[:2]),
         labels=labels[train].to(device),
         steps=count_steps(fit_blocks, config.fit),
         generator=torch.Generator().manual_seed(config.seed),
     )
     method = build(config.method.name, context, **config.method.options).to(device)
     weights = _weights(labels[train], config.class_weight_power)
-    objective = _Objective(
+    objective = Objective(
         model,
         method,
         lambda rows, generator: read(train[rows], int(torch.randint(4, (), generator=generator))),

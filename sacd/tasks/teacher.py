@@ -9,12 +9,32 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sacd.config import TeacherConfig
+from sacd.data.store import ClipStore
 from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
 from sacd.models import Output
-from sacd.models.eeg import build_teacher, class_weights
+from sacd.models.eeg import Teacher, build_teacher, class_weights
 from sacd.tasks.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
 from sacd.train import Progress, fit
+
+
+def any_gain(x: Tensor, generator: torch.Generator) -> Tensor:
+    """EEG `(B, 1, T)` of clips, each times a random gain of about +-10 %: the teachers' only augmentation."""
+    return x * torch.exp(0.1 * torch.randn(len(x), 1, 1, generator=generator)).to(x)
+
+
+def eeg_of(config: TeacherConfig, store: ClipStore, clips: pd.DataFrame) -> Tensor:
+    """The teacher's input `(n, 1, T)` of some clips, in uV, or whitened."""
+    eeg = store.gather_eeg(clips)
+    if config.whiten:
+        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
+    return torch.from_numpy(eeg)[:, None]
+
+
+def make_teacher(config: TeacherConfig, store: ClipStore, clips: pd.DataFrame) -> Teacher:
+    """The teacher that a config describes; its domains are the training subjects."""
+    domains = clips.loc[clips["part"] == "train", "subject"].nunique()
+    return build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=domains, **config.options)
 
 
 class _TeacherObjective:
@@ -22,8 +42,7 @@ class _TeacherObjective:
         self.model, self.eeg, self.labels, self.domains, self.weights = model, eeg, labels, domains, weights
 
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x, labels = self.eeg[rows].to(self.labels.device), self.labels[rows]
-        x = x * torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator)).to(x)
+        x, labels = any_gain(self.eeg[rows], generator).to(self.labels.device), self.labels[rows]
         output = self.model(x)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.model.auxiliary_loss(x, output, labels, self.domains[rows])}
@@ -41,13 +60,10 @@ def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Reso
     store, clips = open_clips(resources, config.split)
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
-    eeg = store.gather_eeg(clips)
-    if config.whiten:
-        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
-    eeg = torch.from_numpy(eeg)[:, None]
+    eeg = eeg_of(config, store, clips)
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
-    model = build_teacher(config.name, sfreq=store.config.eeg_rate, n_domains=int(subjects.max()) + 1, **config.options)
+    model = make_teacher(config, store, clips)
     device = torch.device(resources["device"])
     weights = class_weights(labels[rows]).to(device) if config.class_weights else None
     domains = torch.from_numpy(subjects).to(device)
