@@ -82,9 +82,8 @@ def fig5(w: Workspace) -> Rows:
     """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with one run a seed."""
     rows = {}
     for point in sorted({p for points in planes().values() for p in points}):
-        names = ("weight_structure", "weight_contrastive", "weight_jsd")
-        options = {name: x for name, x, default in zip(names, point, OURS, strict=True) if x != default}
-        seeds = range(w.other_seeds if options else w.seeds)
+        options = dict(zip(("weight_structure", "weight_contrastive", "weight_jsd"), point, strict=True))
+        seeds = range(w.seeds if point == OURS else w.other_seeds)
         rows[point_name(point)] = [w.student(method="sacd", seed=s, fit=w.profile.grid, **options) for s in seeds]
     return rows
 

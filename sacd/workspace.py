@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +145,7 @@ class Workspace:
         p = self.profile
         config = StudentConfig(
             backbone=p.backbone.model_copy(update={"name": student}),
-            method=MethodConfig(name=method, options=p.methods.get(method, {}) | options),
+            method=self._method(method, options),
             fit=FitConfig(**p.student.model_dump() | dict(fit or {})),
             split=p.split,
             seed=seed,
@@ -164,6 +166,15 @@ class Workspace:
             cost=20 if method == "ce" else 50,
         )
 
+    def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
+        """The profile's options and these, without those that are the method's defaults: equal runs have equal ids."""
+        module, _, attribute = METHODS[name].partition(":")
+        known = signature(getattr(import_module(module), attribute)).parameters
+        given = self.profile.methods.get(name, {}) | options
+        return MethodConfig(
+            name=name, options={k: v for k, v in given.items() if k not in known or v != known[k].default}
+        )
+
     def fusion(self, head: str, release: bool, seed: int = 0) -> Run:
         """A head on both trained encoders (Table IV, A to D)."""
         p = self.profile
@@ -176,7 +187,7 @@ class Workspace:
         """The EEG teacher taught by the video student (Table IV, E to G)."""
         p = self.profile
         config = ReverseConfig(
-            method=MethodConfig(name=method, options=p.methods.get(method, {}) | options),
+            method=self._method(method, options),
             release=release,
             fit=p.released,
             split=p.split,
