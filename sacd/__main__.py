@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "runs":
-        from sacd.experiments import wanted
+        from sacd.reproduce import wanted
         from sacd.runs import cli
         from sacd.workspace import CHECKOUT
 
@@ -102,8 +102,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
-    from sacd.experiments import NOTEBOOKS, execute_notebooks
+    from sacd.experiments import NOTEBOOKS
     from sacd.manifest import write_manifest
+    from sacd.reproduce import execute_notebooks
 
     names = args.only or list(NOTEBOOKS)
     if unknown := set(names) - set(NOTEBOOKS):

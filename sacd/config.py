@@ -125,6 +125,34 @@ class StudentConfig(Config):
     """Cross-entropy weights: inverse stage frequency to this power (0: none, the paper's eq. 1)."""
 
 
+class FusionConfig(Config):
+    """Late fusion of a trained EEG teacher and a trained video student (Table IV, experiments A to D)."""
+
+    head: Literal["A", "B"]
+    """One or three fully connected layers."""
+    release: bool
+    """Train the encoders too (C is A released, D is B)."""
+    fit: FitConfig
+    encoder_rate: Positive = 0.1
+    """Learning rate of the released encoders, as a factor on the head's: they start trained, the head does not."""
+    split: SplitConfig
+    seed: int = 0
+
+
+class ReverseConfig(Config):
+    """Distillation from video to EEG (Table IV, experiments E to G); `ce` is the EEG network trained on alone."""
+
+    method: MethodConfig
+    release: bool
+    """Train the video network too."""
+    fit: FitConfig
+    encoder_rate: Positive = 0.1
+    """Learning rate of the encoders, as in `FusionConfig`; what the method adds starts at random and has the full one
+    or its own."""
+    split: SplitConfig
+    seed: int = 0
+
+
 class BoundConfig(Config):
     """A classifier that frames the results: what no model can miss, and what the simulator's truth gives."""
 

@@ -1,18 +1,11 @@
-"""Which runs each table and figure needs, as data, and the notebooks that show them."""
+"""Which runs each table and figure needs, and which notebook shows them, as data."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
 
-from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
-from sacd.profiles import PROFILES
-from sacd.provenance import git_state
 from sacd.runs import Run
-from sacd.workspace import CHECKOUT, STUDENTS, Workspace
+from sacd.workspace import STUDENTS, Workspace
 from sacd.workspace_ucf51 import Ucf51Workspace
 
 BOUNDS = ("majority", "stratified random", "band-power forest", "band-power forest by night", "true signals")
@@ -77,7 +70,119 @@ def _explored(w: Workspace) -> list[Run]:
     return runs if there or not (w.results / "tables" / "explore.parquet").exists() else []
 
 
-ITEMS: dict[str, Callable[[Workspace], Rows]] = {"table2": table2}
+def table4(w: Workspace) -> Rows:
+    """Rows of Table IV: both baselines, A to G; and the EEG network trained on alone, as long as C to G."""
+    seeds = range(w.other_seeds)
+    return {
+        "R3D-18 (video)": [w.student("r3d_18", seed=s) for s in range(w.seeds)],
+        "AttnSleep (EEG)": [w.teacher()],
+        "A": [w.fusion("A", False, s) for s in seeds],
+        "B": [w.fusion("B", False, s) for s in seeds],
+        "C": [w.fusion("A", True, s) for s in seeds],
+        "D": [w.fusion("B", True, s) for s in seeds],
+        "E": [w.reverse("sacd", False, s) for s in seeds],
+        "F": [w.reverse("sacd", True, s) for s in seeds],
+        "G": [w.reverse("ccl", True, s) for s in seeds],
+        "control/EEG trained on": [w.reverse("ce", False, s) for s in seeds],
+    }
+
+
+ABLATION: dict[str, dict[str, Any]] = {
+    "v1": {"weight_structure": 0.0},
+    "v2": {"weight_jsd": 0.0},
+    "v3": {"weight_contrastive": 0.0},
+    "v4": {"directions": "video"},
+    "v4, other direction": {"directions": "eeg"},
+}
+"""Row of Table V -> options of SACD. The paper does not say which direction v4 keeps; we take the first, eq. 12's."""
+
+
+def table5(w: Workspace) -> Rows:
+    """Rows of Table V: cross-entropy alone (v0), SACD less one term (v1 to v3) or one direction of L_C (v4), all."""
+    rows = {"v0": [w.student(seed=s) for s in range(w.seeds)]}
+    for row, options in ABLATION.items():
+        rows[row] = [w.student(method="sacd", seed=s, **options) for s in range(w.other_seeds)]
+    return rows | {"ours": [w.student(method="sacd", seed=s) for s in range(w.seeds)]}
+
+
+LAMBDAS = (0.1, 0.5, 1.0, 10.0)
+"""Fig. 5: values of each weight."""
+OURS = (0.5, 1.0, 1.0)
+"""The paper's lambda 1 to 3, `SACD`'s defaults: the point that all planes share."""
+PLANES = {"a": 0, "b": 1, "c": 2}
+"""Panel of Fig. 5 -> the weight that it fixes at its value in `OURS`."""
+
+
+def planes() -> dict[str, list[tuple[float, ...]]]:
+    """Panel of Fig. 5 -> its 16 points (lambda 1, lambda 2, lambda 3); 37 of the 48 differ."""
+    points = list(product(LAMBDAS, repeat=3))
+    return {panel: [p for p in points if p[k] == OURS[k]] for panel, k in PLANES.items()}
+
+
+def fig5(w: Workspace) -> Rows:
+    """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with one run a seed."""
+    rows = {}
+    for point in sorted({p for points in planes().values() for p in points}):
+        options = dict(zip(("weight_structure", "weight_contrastive", "weight_jsd"), point, strict=True))
+        seeds = range(w.seeds if point == OURS else w.other_seeds)
+        rows[point_name(point)] = [w.student(method="sacd", seed=s, fit=w.profile.grid, **options) for s in seeds]
+    return rows
+
+
+def point_name(point: tuple[float, ...]) -> str:
+    """Name of a point as in `paper.csv`.
+
+    >>> point_name((0.5, 1.0, 10.0))
+    '0.5/1/10'
+    """
+    return "/".join(f"{x:g}" for x in point)
+
+
+READINGS: dict[str, dict[str, Any]] = {
+    "L_D: eq. 11 as printed": {"structure": "literal"},
+    "L_D: no mismatched graphs": {"structure": "matched_only"},
+    "L_C: semi-hard at random": {"selection": "semi_hard_random"},
+    "L_C: K hardest of each stage": {"selection": "per_class"},
+    "JSD: half Jeffreys": {"divergence": "half_jeffreys"},
+    "graph: 1 propagation layer": {"layers": 1},
+    "graph: 3 propagation layers": {"layers": 3},
+    "graph: 5 propagation layers": {"layers": 5},
+    "video keys: no EMA": {"decay": 0.0},
+}
+"""Reading of an open point -> options of SACD."""
+FRAMES = {"frames: 16 consecutive": (16, "consecutive"), "frames: 16 over the 30 s": (16, "spread")}
+DEFAULT = "default"
+
+
+def readings(w: Workspace) -> Rows:
+    """Each alternative reading of an open point, changed alone; what the profile does anyway is left out.
+
+    Other frames need clip stores of their own, which are made here where they are missing.
+    """
+    seeds, fit = range(w.other_seeds), w.profile.student
+    default = [w.student(method="sacd", seed=s) for s in range(w.seeds)]
+    rows = {row: [w.student(method="sacd", seed=s, **options) for s in seeds] for row, options in READINGS.items()}
+    shuffled = {"order": "shuffled", "batch": fit.batch * fit.joined, "joined": 1}
+    rows["batches: shuffled clips"] = [w.student(method="sacd", seed=s, fit=shuffled) for s in seeds]
+    for row, (frames, sampling) in FRAMES.items():
+        other = w.with_clips(frames, sampling)
+        other.prepare()
+        rows[row] = [other.student(method="sacd", seed=s) for s in seeds]
+    return {DEFAULT: default} | {row: runs for row, runs in rows.items() if runs[0] != default[0]}
+
+
+def flat(rows: Rows) -> list[Run]:
+    """All runs of a table."""
+    return [run for runs in rows.values() for run in runs]
+
+
+ITEMS: dict[str, Callable[[Workspace], Rows]] = {
+    "table2": table2,
+    "table4": table4,
+    "table5": table5,
+    "fig5": fig5,
+    "readings": readings,
+}
 """Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
 
 
@@ -95,7 +200,7 @@ NOTEBOOKS = {
     "00_tour": Notebook(lambda w: [w.teacher(), w.student(), w.student(method="sacd")], ("figures/tour_night.png",)),
     "10_cohort": Notebook(lambda w: [], ("tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")),
     "20_comparison": Notebook(
-        lambda w: [run for runs in table2(w).values() for run in runs],
+        lambda w: flat(table2(w)),
         (
             "tables/table2.csv",
             *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
@@ -105,6 +210,11 @@ NOTEBOOKS = {
         lambda w: [run for runs in table3(w).values() for run in runs],
         ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"),
         lambda w: w.ucf51,
+    ),
+    "22_fusion": Notebook(lambda w: flat(table4(w)), ("tables/table4.csv", "figures/table4.png")),
+    "23_ablation": Notebook(lambda w: flat(table5(w)), ("tables/table5.csv", "figures/table5.png")),
+    "30_hyperparameters": Notebook(
+        lambda w: flat(fig5(w)), ("tables/fig5.csv", *(f"figures/fig5{panel}.png" for panel in PLANES))
     ),
     "31_confusion": Notebook(_students, ("tables/fig6.csv", "figures/fig6.png")),
     "32_ahi_spearman": Notebook(_students, ("tables/fig7.csv", "figures/fig7.png")),
@@ -118,6 +228,7 @@ NOTEBOOKS = {
             f"{kind}/fig{n}.{ending}" for n in (11, 12, 13) for kind, ending in (("tables", "csv"), ("figures", "png"))
         ),
     ),
+    "40_readings": Notebook(lambda w: flat(readings(w)), ("tables/readings.csv", "figures/readings.png")),
     "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
     "42_mc2sleepnet": Notebook(
         lambda w: [run for runs in mc2sleepnet(w).values() for run in runs],
@@ -126,79 +237,3 @@ NOTEBOOKS = {
     "50_explore": Notebook(_explored, ("figures/explore.png",)),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
-
-
-def wanted(root: Path | None = None) -> dict[str, str] | None:
-    """Notebooks by id of every run that they ask for, directly or as an input, on the data that lie under `root`.
-
-    Seeds are the profiles'. None where there is no data.
-    """
-    found: dict[str, list[str]] = {}
-    root = root or CHECKOUT
-    stores = sorted((root / "data").glob("*/store/manifest.json"))
-    for slug in (path.parts[-3] for path in stores):
-        profile, _, cohort = slug.partition("-")
-        if profile not in PROFILES:
-            continue
-        kind = "nights" if cohort == "nights" else "data"
-        space = Workspace(profile, root=root, **({kind: cohort} if cohort else {}))
-        for name, notebook in NOTEBOOKS.items():
-            waiting = list(notebook.runs(space))
-            while waiting:
-                run = waiting.pop()
-                if name not in found.setdefault(run.id, []):
-                    found[run.id].append(name)
-                    waiting += [other for _, other in run.inputs]
-    return {run: ", ".join(sorted(names)) for run, names in found.items()} if stores else None
-
-
-def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = None) -> list[str]:
-    """Execute the notebooks that are not current, a process each, `workers` at a time (default: the cores).
-
-    What a process says is printed whole when it ends; returns the names of those that failed, in the order given.
-    """
-    names = list(dict.fromkeys(names))
-    commands = {name: command for name in names if (command := _command(w, name))}
-    failed: set[str] = set()
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        running = {pool.submit(_run, command, w.root): name for name, command in commands.items()}
-        for job in as_completed(running):
-            code, said = job.result()
-            print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
-            if code:
-                failed.add(running[job])
-    return [name for name in names if name in failed]
-
-
-def _run(command: list[str], folder: Path) -> tuple[int, str]:
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return done.returncode, done.stdout
-
-
-def _command(w: Workspace, name: str) -> list[str]:
-    """Command that executes a notebook; empty if its executed copy is current."""
-    source = CHECKOUT / "notebooks" / f"{name}.ipynb"
-    output = w.results / "notebooks" / source.name
-    given = {
-        "profile": w.profile.name,
-        "data": "" if w.simulated else str(w.cohort.resolve()),
-        "nights": str(w.nights.resolve()) if w.nights else "",
-        "root": "" if w.root == CHECKOUT else str(w.root.resolve()),
-        "ucf101": "" if w.ucf51.simulated else str(w.ucf51.videos.resolve()),
-        "sleepedf": str(w.sleepedf.resolve()) if w.sleepedf else "",
-        "seeds": w.asked_seeds,
-        "results": "results",
-    }
-    given = {key: value for key, value in given.items() if key in parameters_of(source)}
-    if "results" in given:  # a notebook that needs no data only has to know its folder
-        given["profile"] = w.results.name
-    runs = {run.label: run.id for run in NOTEBOOKS[name].runs(w)}
-    expects = [w.results / path for path in NOTEBOOKS[name].files]
-    if is_current(output, key_of(source, check_parameters(source, given), runs), expects):
-        return []
-    command = [sys.executable, "-m", "sacd.notebooks", str(source), str(output)]
-    data = NOTEBOOKS[name].data(w).data_name
-    stamp = {"profile": w.profile.name, "data": data, "commit": git_state()["commit"] or "none"}
-    for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
-        command += [word for key, value in values.items() for word in (flag, key, str(value))]
-    return command + [word for path in expects for word in ("-e", str(path))]

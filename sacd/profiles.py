@@ -57,6 +57,12 @@ class Profile(Config):
     """Options of a teacher that differ from its defaults."""
     stagers: Stagers
     student: FitConfig
+    fusion: FitConfig
+    """Heads on frozen embeddings (Table IV, A and B)."""
+    released: FitConfig
+    """Trained encoders that go on training (Table IV, C to G)."""
+    grid: dict[str, Any] = Field(default_factory=dict)
+    """What the grids of Fig. 5 change of `student`: so many runs may have to be shorter."""
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a method that differ from its defaults."""
@@ -125,6 +131,9 @@ DEMO = Profile(
         options=_SMALL,
     ),
     student=FitConfig(epochs=8, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
+    released=FitConfig(epochs=2, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    grid={"epochs": 4},
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
     ucf51=_NARROW_UCF51,
@@ -140,6 +149,9 @@ SMOKE = DEMO.model_copy(
             update={"fit": _TEACHER.model_copy(update={"epochs": 1}), "subjects": 8, "clips": 32}
         ),
         "student": DEMO.student.model_copy(update={"epochs": 2}),
+        "fusion": DEMO.fusion.model_copy(update={"epochs": 2}),
+        "released": DEMO.released.model_copy(update={"epochs": 1}),
+        "grid": {"epochs": 1},
         "seeds": 2,
         "ucf51": _NARROW_UCF51.model_copy(
             update={
@@ -162,6 +174,8 @@ PAPER = Profile(
     teacher=_PAPER_TEACHER,
     stagers=Stagers(fit=_PAPER_TEACHER, folds=10),
     student=FitConfig(),
+    fusion=FitConfig(epochs=100, order="shuffled"),
+    released=FitConfig(),
     other_seeds=3,
     ucf51=Ucf51Profile(
         simulate=SimulatedUcf51(clips=5, seconds=7),

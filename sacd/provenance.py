@@ -49,6 +49,7 @@ def code_hashes(modules: Iterable[str]) -> dict[str, str]:
     for name in modules:
         if source_file(name) is None:
             raise ValueError(f"module {name} has no source file; name an importable module as 'package.module'")
+    seen: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name in seen or name.partition(".")[0] not in ours:

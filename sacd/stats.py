@@ -166,6 +166,39 @@ def supported_leads(rows: Mapping[str, Predictions], *, resamples: int = 2000, s
     return leads
 
 
+def against(
+    tests: Mapping[str, Sequence[pd.DataFrame]], reference: str, metric: str = "kappa", *, seed: int = 0
+) -> pd.DataFrame:
+    """Every row of an experiment against one of them: `paired_difference`, Holm over the rows, and a verdict.
+
+    The interval is over subjects and knows nothing of training seeds. So `seed_noise` stands beside it: twice the
+    standard error of the difference by the reference's spread over its seeds (NaN for a single one). `better` and
+    `worse` need a corrected p below 0.05 and a difference above that noise, where it is known; else `inconclusive`.
+
+    Args:
+        tests: row -> predictions of the same clips, one table a seed.
+        reference: name of the row that the others are compared with.
+        metric: one of `sacd.metrics.METRICS`.
+
+    Returns:
+        Indexed by row: the fields of `Paired`, p_holm, n_seeds, seed_noise, verdict.
+    """
+    others = [row for row in tests if row != reference]
+    table = pd.DataFrame(
+        [paired_difference(tests[row], tests[reference], metric, seed=seed) for row in others],
+        index=pd.Index(others, name="row"),
+        columns=Paired._fields,
+    )
+    values = scores(_matrices(tests[reference])[1].sum(0))[:, METRICS.index(metric)]
+    sd = values.std(ddof=1) if len(values) > 1 else np.nan
+    table["p_holm"] = correct(table["p_value"])
+    table["n_seeds"] = [len(tests[row]) for row in others]
+    table["seed_noise"] = 2 * sd * np.sqrt(1 / table["n_seeds"] + 1 / len(values))
+    clear = (table["p_holm"] < 0.05) & ~(table["difference"].abs() <= table["seed_noise"])
+    sign = np.where(table["difference"] > 0, "better", "worse")
+    return table.assign(verdict=np.where(clear, sign, "inconclusive"))
+
+
 def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> NDArray[np.float64]:
     """p-values corrected for their number: Holm (default) or Benjamini-Hochberg; NaN stays NaN and does not count.
 

@@ -3,7 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,11 @@ from safetensors.numpy import load_file
 from sacd.config import (
     BoundConfig,
     FitConfig,
+    FusionConfig,
     MethodConfig,
     MotionConfig,
     PretextConfig,
+    ReverseConfig,
     StagerConfig,
     StudentConfig,
     TeacherConfig,
@@ -80,6 +85,19 @@ class Workspace:
         videos = self.root / "data" / self.profile.name
         self.ucf51 = Ucf51Workspace(self.profile, videos, Path(ucf101) if ucf101 else None)
         """Videos and runs of Table III."""
+        self.clips = ""
+        """How the clips were taken from the video, where that is not the profile's way; part of every label."""
+
+    def with_clips(self, frames: int, sampling: str) -> "Workspace":
+        """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it."""
+        other = copy(self)
+        other.__dict__.pop("store", None)
+        store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
+        if store != self.profile.store:
+            other.profile = self.profile.model_copy(update={"store": store})
+            other.clips = f"{frames} {sampling} frames"
+            other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
+        return other
 
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
@@ -110,7 +128,9 @@ class Workspace:
     # --- single runs ---
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
-        return Run(task=f"sacd.tasks.{task}", config=config, data=self.store.fingerprint, **more)
+        more["label"] += f" ({self.clips})" if self.clips else ""
+        where = (("store", str(self.store_path.resolve())),)
+        return Run(task=f"sacd.tasks.{task}", config=config, data=self.store.fingerprint, resources=where, **more)
 
     def pretext(self, student: str = "r2plus1d_18") -> Run:
         """Label-free pretraining shared by every run of a student."""
@@ -144,7 +164,7 @@ class Workspace:
         p = self.profile
         config = StudentConfig(
             backbone=p.backbone.model_copy(update={"name": student}),
-            method=MethodConfig(name=method, options=p.methods.get(method, {}) | options),
+            method=self._method(method, options),
             fit=FitConfig(**p.student.model_dump() | dict(fit or {})),
             split=p.split,
             seed=seed,
@@ -164,6 +184,49 @@ class Workspace:
             label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
             cost=20 if method == "ce" else 50,
         )
+
+    def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
+        """The profile's options and these, without those that are the method's defaults: equal runs have equal ids."""
+        module, _, attribute = METHODS[name].partition(":")
+        known = signature(getattr(import_module(module), attribute)).parameters
+        given = self.profile.methods.get(name, {}) | options
+        return MethodConfig(
+            name=name, options={k: v for k, v in given.items() if k not in known or v != known[k].default}
+        )
+
+    def fusion(self, head: str, release: bool, seed: int = 0) -> Run:
+        """A head on both trained encoders (Table IV, A to D)."""
+        p = self.profile
+        fit = p.released if release else p.fusion
+        config = FusionConfig(head=head, release=release, fit=fit, split=p.split, seed=seed)
+        label = f"fusion {head} {'released' if release else 'frozen'} seed {seed}"
+        return self._run("fusion:fusion", config, inputs=self._trained(seed), label=label, cost=60 if release else 10)
+
+    def reverse(self, method: str, release: bool, seed: int = 0, **options: Any) -> Run:
+        """The EEG teacher taught by the video student (Table IV, E to G)."""
+        p = self.profile
+        config = ReverseConfig(
+            method=self._method(method, options),
+            release=release,
+            fit=p.released,
+            split=p.split,
+            seed=seed,
+        )
+        label = f"reverse {method} {'released' if release else 'frozen'} seed {seed}"
+        modules = (METHODS[method].split(":")[0],)
+        return self._run(
+            "fusion:reverse",
+            config,
+            inputs=self._trained(seed),
+            modules=modules,
+            label=label,
+            cost=80 if release else 60,
+        )
+
+    def _trained(self, seed: int) -> tuple[tuple[str, Run], ...]:
+        """Table IV's baselines (V-D: R3D-18 alone and AttnSleep) and what the former reads."""
+        student = self.student("r3d_18", seed=seed)
+        return (("student", student), ("teacher", self.teacher()), *student.inputs)
 
     def bound(self, name: str) -> Run:
         """A classifier that frames the results."""

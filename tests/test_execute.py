@@ -183,6 +183,13 @@ def test_one_run_alone_is_computed_here_with_the_threads_of_a_worker(tmp_path):
         torch.set_num_threads(before)
 
 
+def test_a_run_may_have_resources_of_its_own(tmp_path):
+    store, own, common = RunStore(tmp_path), run(task="threads", resources=(("threads", "2"),)), run(1, "threads")
+    execute([own, common], store, workers=0, resources={"threads": "3"}, quiet=True)
+    found = [json.loads((store.folder(r) / "threads.json").read_text())["torch"] for r in (own, common)]
+    assert found == [2, 3]
+
+
 def test_progress_of_runs_in_this_process(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     execute([run(1, pause_s=0.15, epochs=4, label="toy one")], RunStore(tmp_path), workers=0)

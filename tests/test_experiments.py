@@ -1,108 +1,103 @@
-"""Execution of several notebooks side by side, and what the command line makes of failures."""
+"""Which runs the items ask for: counted on a workspace whose stores are never read."""
 
-import subprocess
-import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 
-from sacd import experiments
-from sacd.config import Config, SplitConfig
-from sacd.runs import Run
+from sacd import experiments, paper
+from sacd.experiments import LAMBDAS, OURS, PLANES, fig5, flat, planes, readings, table2, table4, table5
+from sacd.profiles import PROFILES
+from sacd.workspace import Workspace
 
 
-@pytest.fixture
-def commands(monkeypatch):
-    """Stands in for the commands of the notebooks: a dict name -> Python text."""
-    texts = {}
-    monkeypatch.setattr(
-        experiments, "_command", lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else []
-    )
-    return texts
+@pytest.fixture(params=["smoke", "paper"])
+def w(request, tmp_path, monkeypatch):
+    monkeypatch.setattr(Workspace, "store", property(lambda self: SimpleNamespace(fingerprint=self.store_path.name)))
+    monkeypatch.setattr(Workspace, "prepare", lambda self, workers=None: None)
+    return Workspace(request.param, root=tmp_path)
 
 
-class _Space:
-    root = "."
+def ids(runs):
+    return {run.id for run in runs}
 
 
-# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait in vain.
-MEET = """
-import pathlib, sys, time
-me, other = pathlib.Path({folder!r}, {me!r}), pathlib.Path({folder!r}, {other!r})
-me.touch()
-sys.stdout.write({me!r} + " says "); sys.stdout.flush()
-end = time.monotonic() + 30
-while not other.exists() and time.monotonic() < end:
-    time.sleep(0.01)
-print("one line" if other.exists() else "nobody came")
-"""
+@pytest.mark.parametrize("item", [table4, table5, fig5, readings])
+def test_labels_tell_the_runs_of_an_item_apart(w, item):
+    runs = flat(item(w))
+    assert len({run.label for run in runs}) == len(ids(runs)) == len(runs)
 
 
-def test_notebooks_run_side_by_side_and_their_lines_stay_whole(tmp_path, commands, capfd):
-    texts = commands
-    for me, other in ("ab", "ba"):
-        texts[me] = MEET.format(folder=str(tmp_path), me=me, other=other)
-    assert experiments.execute_notebooks(_Space(), "ab", 2) == []
-    assert sorted(capfd.readouterr().out.splitlines()) == ["a says one line", "b says one line"]
+def test_table4_starts_everything_from_the_two_baselines(w):
+    rows = table4(w)
+    assert set(paper.table("table4").index) | {"control/EEG trained on"} == set(rows)
+    video, eeg = rows["R3D-18 (video)"], rows["AttnSleep (EEG)"][0]
+    assert video == table2(w)["-/R3D-18"] and video[0].config.backbone.name == "r3d_18"
+    for row in (*"ABCDEFG", "control/EEG trained on"):
+        for seed, run in enumerate(rows[row]):
+            inputs = dict(run.inputs)
+            assert inputs["student"] == video[seed] and inputs["teacher"] == eeg
+            assert run.config.fit == (w.profile.fusion if row in "AB" else w.profile.released)
+    release = {row: runs[0].config.release for row, runs in rows.items() if hasattr(runs[0].config, "release")}
+    assert [row for row, released in release.items() if released] == ["C", "D", "F", "G"]
+    assert [rows[row][0].config.method.name for row in "EFG"] == ["sacd", "sacd", "ccl"]
 
 
-def test_one_worker_runs_them_one_after_another(commands):
-    texts = commands
-    texts |= dict.fromkeys("ab", "import time; time.sleep(0.3)")
-    start = time.monotonic()
-    experiments.execute_notebooks(_Space(), "ab", 1)
-    assert time.monotonic() - start >= 0.6
+def test_table5_drops_one_term_at_a_time_and_shares_its_ends_with_table2(w):
+    rows, others = table5(w), table2(w)
+    assert rows["v0"] == others["-/R(2+1)D-18"] and rows["ours"] == others["AttnSleep/SACD"]
+    assert set(paper.table("table5").index) | {"v4, other direction"} == set(rows)
+    base = rows["ours"][0].config.method.options
+    changed = {
+        r: dict(runs[0].config.method.options.items() - base.items()) for r, runs in rows.items() if r[1] in "1234"
+    }
+    assert changed == {
+        "v1": {"weight_structure": 0.0},
+        "v2": {"weight_jsd": 0.0},
+        "v3": {"weight_contrastive": 0.0},
+        "v4": {"directions": "video"},
+        "v4, other direction": {"directions": "eeg"},
+    }
 
 
-def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
-    texts = commands
-    texts |= {"b": "raise SystemExit('b is wrong')", "a": "print('fine')", "c": "raise SystemExit(3)", "d": ""}
-    assert experiments.execute_notebooks(_Space(), ["c", "b", "a", "d", "b"]) == ["c", "b"]
-    said = capfd.readouterr()
-    assert said.out == "fine\n" and said.err.count("b is wrong") == 1
+def test_fig5_has_three_planes_of_sixteen_points_and_trains_shared_points_once(w):
+    points = planes()
+    assert {panel: len(p) for panel, p in points.items()} == {"a": 16, "b": 16, "c": 16}
+    for panel, fixed in PLANES.items():
+        assert {p[fixed] for p in points[panel]} == {OURS[fixed]}
+        assert {x for p in points[panel] for x in p} == set(LAMBDAS)
+    rows = fig5(w)
+    assert len(rows) == 37 and len(rows["0.5/1/1"]) == w.seeds
+    assert len(ids(flat(rows))) == 36 * w.other_seeds + w.seeds
+    options = rows["0.1/1/10"][0].config.method.options
+    assert (options["weight_structure"], options["weight_jsd"]) == (0.1, 10.0) and "weight_contrastive" not in options
+    for run in flat(rows):
+        assert run.config.fit.model_dump() == w.profile.student.model_dump() | w.profile.grid
+    printed = {row.partition(": ")[2] for row in paper.table("fig5").index if " - " not in row}
+    assert printed <= set(rows), "every printed point is trained"
 
 
-def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
-    text = (
-        "import sys; from sacd import experiments, workspace; from sacd.__main__ import main\n"
-        "workspace.Workspace.prepare = lambda *a: None\n"
-        "workspace.Workspace.data_name = 'none'\n"
-        "workspace.Workspace.execute = lambda *a, **k: type('R', (), {'failed': ()})()\n"
-        "experiments.execute_notebooks = lambda w, names, workers: ['41_paper_audit']\n"
-        "sys.exit(main(['reproduce', '--profile', 'smoke', '--only', '41_paper_audit', '--root', sys.argv[1]]))"
-    )
-    done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
+def test_a_reading_is_left_out_where_the_profile_has_it_anyway(w):
+    rows = readings(w)
+    layers = w.profile.methods.get("sacd", {}).get("layers", 3)
+    assert {r for r in rows if r.startswith("graph")} == {
+        f"graph: {n} propagation layer{'s' * (n > 1)}" for n in (1, 3, 5) if n != layers
+    }
+    consecutive = w.profile.store.sampling == "consecutive"
+    assert ("frames: 16 consecutive" in rows) == (not consecutive)
+    assert rows["default"] == table2(w)["AttnSleep/SACD"]
 
 
-def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
-    """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
-    monkeypatch.setattr(experiments.Workspace, "data_name", "none")
-    monkeypatch.setitem(experiments.NOTEBOOKS, "20_comparison", experiments.Notebook(lambda w: [], ()))
-
-    def told(seeds):
-        command = experiments._command(experiments.Workspace("smoke", root=tmp_path, seeds=seeds), "20_comparison")
-        return command[command.index("seeds") + 1]
-
-    assert (told(None), told(4)) == ("0", "4")
+def test_other_frames_have_a_store_a_motion_and_a_pretext_of_their_own(w):
+    rows = readings(w)
+    run, default = rows["frames: 16 over the 30 s"][0], rows["default"][0]
+    assert dict(run.resources)["store"].endswith("store-16-spread")
+    assert dict(default.resources)["store"] == str(w.store_path.resolve())
+    assert run.config == default.config, "only the frames differ"
+    for name, other in run.inputs:
+        assert other != dict(default.inputs)[name] and other.resources == run.resources
 
 
-def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
-    read = Run("sacd.stages:x", Config())
-
-    def runs(space):
-        return [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]
-
-    assert experiments.wanted(tmp_path) is None
-    for slug in ("smoke", "demo-nights", "demo-lab", "other"):
-        (tmp_path / "data" / slug / "store").mkdir(parents=True)
-        (tmp_path / "data" / slug / "store" / "manifest.json").touch()
-    seen = []
-    monkeypatch.setattr(
-        experiments,
-        "NOTEBOOKS",
-        {name: experiments.Notebook(lambda w: seen.append(w.store_path.parent.name) or runs(w), ()) for name in "ab"},
-    )
-    wanted = experiments.wanted(tmp_path)
-    assert sorted(set(seen)) == ["demo-lab", "demo-nights", "smoke"]
-    assert wanted[read.id] == "a, b" and len(wanted) == 3  # two numbers of seeds, and what both read
+def test_grids_of_the_small_profiles_are_shorter_than_a_whole_training():
+    for name in ("smoke", "demo"):
+        assert PROFILES[name].grid["epochs"] < PROFILES[name].student.epochs
+    assert PROFILES["paper"].grid == {} and experiments.point_name((0.1, 10.0, 0.5)) == "0.1/10/0.5"

@@ -40,7 +40,7 @@ def test_what_enters_the_identity():
 
 
 def test_what_does_not_enter_the_identity():
-    assert run().id == run(item="table2", label="x", cost=9).id
+    assert run().id == run(item="table2", label="x", cost=9, resources=(("store", "elsewhere"),)).id
     assert Run("toy_tasks:count", Toy(epochs=3, seed=0)).id == Run("toy_tasks:count", Toy(seed=0, epochs=3)).id
     assert Run("toy_tasks:count", Toy()).id == run().id  # a default, said or not
 

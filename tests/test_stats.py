@@ -177,3 +177,24 @@ def test_a_lead_is_supported_only_by_an_interval_against_every_other_row():
     assert ("good", "kappa") in stats.supported_leads({"poor": poor, "good": good}, resamples=300)
     assert ("good", "kappa") not in stats.supported_leads({"poor": poor, "good": good, "twin": good}, resamples=300)
     assert stats.supported_leads({"good": good}) == set()
+
+
+def test_against_compares_every_row_with_one_and_demands_more_than_seed_noise():
+    rng = np.random.default_rng(0)
+    stage = rng.integers(0, 5, 2400)
+    subject = np.repeat(np.arange(12), 200)
+
+    def table(right):
+        guess = np.where(rng.random(len(stage)) < right, stage, (stage + 1) % 5)
+        return pd.DataFrame({"subject": subject, "stage": stage, "prediction": guess})
+
+    tests = {"ours": [table(0.7), table(0.7)], "same": [table(0.7)], "bad": [table(0.4)], "good": [table(0.9)]}
+    found = stats.against(tests, "ours", "accuracy")
+    assert found["verdict"].to_dict() == {"same": "inconclusive", "bad": "worse", "good": "better"}
+    assert (found["n_seeds"] == 1).all() and found["p_holm"].tolist() == stats.correct(found["p_value"]).tolist()
+    sd = np.std([100 * (t["stage"] == t["prediction"]).mean() for t in tests["ours"]], ddof=1)
+    assert found["seed_noise"].tolist() == pytest.approx([2 * sd * 1.5**0.5] * 3)
+    noisy = stats.against({**tests, "ours": [table(0.2), table(1.0)]}, "ours", "accuracy")
+    assert (noisy["verdict"] == "inconclusive").all(), "seeds alone differ by more"
+    single = stats.against({**tests, "ours": [table(0.7)]}, "ours", "accuracy")
+    assert single["seed_noise"].isna().all() and single.loc["bad", "verdict"] == "worse"

@@ -51,7 +51,8 @@ def grid(folder: Path, runs: int = 16, rounds: int = 600, workers: int = 2) -> l
 
 def stages(folder: Path, notebooks: Sequence[str] = ("00_tour", "10_cohort")) -> list[Row]:
     """Time of each stage of `make reproduce PROFILE=smoke` for some notebooks, cold, 1 against 2 workers; then warm."""
-    from sacd.experiments import NOTEBOOKS, execute_notebooks
+    from sacd.experiments import NOTEBOOKS
+    from sacd.reproduce import execute_notebooks
     from sacd.workspace import Workspace
 
     rows, totals = [], []

@@ -73,6 +73,7 @@ class CCL(Method):
     Args:
         context: shapes and generator.
         temperature: of `class_nce`.
+        train_teacher: the student's terms pull at the teacher as well; the head's never do.
 
     Raises:
         ValueError: the embeddings of student and teacher differ in size.
@@ -80,9 +81,9 @@ class CCL(Method):
 
     teacher_needed = True
 
-    def __init__(self, context: Context, temperature: float = 0.5) -> None:
+    def __init__(self, context: Context, temperature: float = 0.5, train_teacher: bool = False) -> None:
         super().__init__(context)
-        self.temperature = temperature
+        self.temperature, self.train_teacher = temperature, train_teacher
         classes = context.student_example.logits.shape[1]
         sizes = context.student_example.embedding.shape[1], context.teacher_example.embedding.shape[1]
         if sizes[0] != sizes[1]:
@@ -95,13 +96,14 @@ class CCL(Method):
             return sum(class_nce(*pair, batch.labels, temperature=self.temperature) for pair in pairs)
 
         compose = wide(lambda v, a, weights: functional_call(self.head, weights, (v, a)))
-        v, logits, a = batch.student.embedding, batch.student.logits, batch.teacher.embedding.detach()
+        v, logits, a = batch.student.embedding, batch.student.logits, batch.teacher.embedding
+        a = a if self.train_teacher else a.detach()
         weights = dict(self.head.named_parameters())
         av, logits_av = compose(v, a, {name: w.detach() for name, w in weights.items()})
         student = contrast(v, av) + contrast(v, a)
         divergence = half_jeffreys(logits, logits_av)
 
-        v, logits = v.detach(), logits.detach()
+        v, logits, a = v.detach(), logits.detach(), a.detach()
         av, logits_av = compose(v, a, weights)
         head = F.cross_entropy(logits_av, batch.labels) + contrast(v, av) + contrast(av, a)
         head = head + half_jeffreys(logits, logits_av)

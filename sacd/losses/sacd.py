@@ -12,6 +12,7 @@ from sacd.losses.contrastive import Directions, Selection, k_hard_contrastive
 from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
 from sacd.losses.structure import StructureLoss
+from sacd.models import Output
 from sacd.models.bank import MemoryBank
 
 Structure = Literal["ours", "literal", "matched_only", "sp"]
@@ -45,6 +46,8 @@ class SACD(Method):
         divergence: `jsd` or `half_jeffreys`.
         decay: of the EMA, 0..1; 0 takes the student of the last step for the momentum encoder (no EMA).
         projection: a linear layer on the student's embedding before L_C. The paper has none.
+        train_teacher: the terms pull at the teacher as well, as eqs. 2-5 are written (A1). It has no momentum encoder:
+            its keys in the bank are as old as they are.
 
     Raises:
         ValueError: an option is out of range or unknown, or the embeddings' widths differ and no projection mends it.
@@ -72,6 +75,7 @@ class SACD(Method):
         divergence: Divergence = "jsd",
         decay: float = 0.999,
         projection: bool = False,
+        train_teacher: bool = False,
     ) -> None:
         super().__init__()
         for name, value, kind in (
@@ -98,7 +102,7 @@ class SACD(Method):
         if not structure_rate > 0:
             raise ValueError(f"structure_rate {structure_rate} is not > 0")
         self.weight_structure, self.weight_contrastive, self.weight_jsd = weights.values()
-        self.structure_kind, self.divergence_kind = structure, divergence
+        self.divergence_kind, self.train_teacher = divergence, train_teacher
         self.contrast = {"margin": margin, "k": k, "selection": selection, "directions": directions}
         self._student = (context.student,)  # in a tuple: the student is not a part of the method
         video_dim = context.student_example.embedding.shape[1]
@@ -134,7 +138,10 @@ class SACD(Method):
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """`structure`, `contrastive` and `jsd`, weighted; those of weight 0 are absent."""
-        video, eeg = batch.student.embedding, batch.teacher.embedding.detach()
+        teacher = batch.teacher
+        if not self.train_teacher:
+            teacher = Output(teacher.embedding.detach(), teacher.logits.detach())
+        video, eeg = batch.student.embedding, teacher.embedding
         terms: dict[str, Tensor] = {}
         self.monitor = {}
         if self.structure is not None:
@@ -166,7 +173,7 @@ class SACD(Method):
                 "positive": float(contrast.positive),
             }
         if self.weight_jsd:
-            loss = divergence(batch.student.logits, batch.teacher.logits.detach(), self.divergence_kind)
+            loss = divergence(batch.student.logits, teacher.logits, self.divergence_kind)
             terms["jsd"] = self.weight_jsd * loss
             self.monitor["jsd"] = float(loss.detach())
         return terms

@@ -74,8 +74,9 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
     reset_peak_memory()
+    resources = {**resources, **dict(run.resources)}
     with _threads(int(resources["threads"])):
-        task(run.config, inputs, work, dict(resources) | {"device": _device(resources["device"])}, progress)
+        task(run.config, inputs, work, resources | {"device": _device(resources["device"])}, progress)
         record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "git": git_state(), "machine": machine()}
     store.finish(run, record | {"id": run.id, "data": run.data, "resources": {"threads": resources["threads"]}})
 

@@ -59,6 +59,8 @@ class Run:
     label: str = ""
     cost: float = 1.0
     """Rough duration; the longest start first."""
+    resources: tuple[tuple[str, str], ...] = ()
+    """Resources of this run alone, before those of `execute`: the store that its `data` names. No part of the id."""
 
     @property
     def entry_modules(self) -> tuple[str, ...]:

@@ -4,15 +4,17 @@ Signature of all: `task(config, inputs, folder, resources, progress)`; see `sacd
 clip store and `resources["cohort"]` the cohort that it was made from.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from sacd.config import SplitConfig
+from sacd.config import Config, SplitConfig
 from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore
 from sacd.metrics import summary
@@ -21,6 +23,12 @@ from sacd.stages import STAGES
 
 Inputs = Mapping[str, Path]
 Resources = Mapping[str, str]
+C = TypeVar("C", bound=Config)
+
+
+def config_of(folder: Path, kind: type[C]) -> C:
+    """Settings of the finished run in a folder."""
+    return kind.model_validate(json.loads((folder / "config.json").read_text(encoding="utf-8"))["identity"]["config"])
 
 
 def open_clips(resources: Resources, split: SplitConfig) -> tuple[ClipStore, pd.DataFrame]:
@@ -43,11 +51,14 @@ def predictions(clips: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
 
 
 @torch.inference_mode()
-def outputs_of(model: nn.Module, inputs: Callable[[np.ndarray], Tensor], rows: np.ndarray, batch: int = 128) -> Output:
+def outputs_of(
+    model: nn.Module, inputs: Callable[[np.ndarray], Tensor | tuple[Tensor, ...]], rows: np.ndarray, batch: int = 128
+) -> Output:
     """Embeddings, logits and features of a model in eval mode for `inputs(rows)`, batch by batch, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
-    parts = [model(inputs(rows[k : k + batch]).to(device)) for k in range(0, len(rows), batch)]
+    given = (inputs(rows[k : k + batch]) for k in range(0, len(rows), batch))
+    parts = [model(*(x.to(device) for x in (g if isinstance(g, tuple) else (g,)))) for g in given]
     features = tuple(torch.cat(f).cpu() for f in zip(*(p.features for p in parts), strict=True))
     return Output(torch.cat([p.embedding for p in parts]).cpu(), torch.cat([p.logits for p in parts]).cpu(), features)
 

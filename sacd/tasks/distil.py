@@ -33,9 +33,13 @@ class Objective:
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
         labels, output = self.labels[rows], self.student(clips)
-        self.batch = Batch(output, take(self.teacher, rows), labels, rows, clips, epoch)
+        self.batch = Batch(output, self.taught(rows, generator), labels, rows, clips, epoch)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.method.terms(self.batch)}
+
+    def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
+        """What the teacher says of the clips `rows`."""
+        return take(self.teacher, rows)
 
     def update(self) -> dict[str, float]:
         assert self.batch is not None

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sacd.config import StagerConfig, TeacherConfig
+from sacd.data.store import ClipStore
 from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
 from sacd.models import Output
@@ -17,13 +18,31 @@ from sacd.tasks.common import Inputs, Resources, open_clips, outputs_of, predict
 from sacd.train import Progress, fit
 
 
+def any_gain(x: Tensor, generator: torch.Generator) -> Tensor:
+    """EEG `(B, 1, T)` of clips, each times a random gain of about +-10 %: the teachers' only augmentation."""
+    return x * torch.exp(0.1 * torch.randn(len(x), 1, 1, generator=generator)).to(x)
+
+
+def eeg_of(config: TeacherConfig, store: ClipStore, clips: pd.DataFrame) -> Tensor:
+    """The teacher's input `(n, 1, T)` of some clips, in uV, or whitened."""
+    eeg = store.gather_eeg(clips)
+    if config.whiten:
+        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
+    return torch.from_numpy(eeg)[:, None]
+
+
+def make_teacher(config: TeacherConfig | StagerConfig, clips: pd.DataFrame, rate: int) -> Teacher:
+    """The teacher that a config describes; its domains are the training subjects."""
+    domains = clips.loc[clips["part"] == "train", "subject"].nunique()
+    return build_teacher(config.name, sfreq=rate, n_domains=domains, **config.options)
+
+
 class _TeacherObjective:
     def __init__(self, model: nn.Module, eeg: Tensor, labels: Tensor, domains: Tensor, weights: Tensor | None) -> None:
         self.model, self.eeg, self.labels, self.domains, self.weights = model, eeg, labels, domains, weights
 
     def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x, labels = self.eeg[rows].to(self.labels.device), self.labels[rows]
-        x = x * torch.exp(0.1 * torch.randn(len(rows), 1, 1, generator=generator)).to(x)
+        x, labels = any_gain(self.eeg[rows], generator).to(self.labels.device), self.labels[rows]
         output = self.model(x)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.model.auxiliary_loss(x, output, labels, self.domains[rows])}
@@ -55,7 +74,7 @@ def train_teacher(
     torch.manual_seed(config.seed)
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
-    model = build_teacher(config.name, sfreq=rate, n_domains=int(subjects.max()) + 1, **config.options)
+    model = make_teacher(config, clips, rate)
     if hasattr(model, "sequence") and config.fit.order == "shuffled":
         raise ValueError(f"{config.name} sees neighbouring clips, order 'shuffled' hides them: give order 'block'")
     device = torch.device(resources["device"])
@@ -96,10 +115,7 @@ def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Reso
     logits `(n, 5)`, feature0.. of all n clips in the order of the store).
     """
     store, clips = open_clips(resources, config.split)
-    eeg = store.gather_eeg(clips)
-    if config.whiten:
-        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
-    eeg = torch.from_numpy(eeg)[:, None]
+    eeg = eeg_of(config, store, clips)
     model, history = train_teacher(config, eeg, clips, store.config.eeg_rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)
     outputs = teacher_outputs(model, eeg, clips, np.arange(len(clips)))

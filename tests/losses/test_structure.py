@@ -241,6 +241,25 @@ def test_any_batch_gives_a_finite_loss_and_gradient(b, pushes, seed, scale):
     assert all(p.grad.isfinite().all() for p in loss.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("reading", ["ours", "matched_only", "literal"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_extremes_of_half_precision_stay_finite(reading, dtype, autocast):
+    torch.manual_seed(0)
+    loss = StructureLoss(6, 6, layers=1, past=2, size=4, reading=reading)
+    top, tiny = torch.finfo(dtype).max, torch.finfo(dtype).tiny
+    rows = torch.tensor([top, -top, tiny, 0.0])[:, None] * torch.ones(4, 6)
+    mixed = rows * torch.tensor([1.0, -1.0, 1.0, 0.0, -1.0, 1.0])
+    for video, eeg in ((rows, mixed), (torch.zeros(4, 6), rows), (mixed, mixed), (mixed[:1], rows[:1])):
+        v, e = (x.to(dtype).requires_grad_() for x in (video, eeg))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            result = loss(v, e)
+        result.loss.backward()
+        assert result.loss.isfinite() and v.grad.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in loss.parameters() if p.grad is not None)
+        loss.push(v, e)
+
+
 def test_large_batch_makes_several_graphs():
     loss, _, _ = filled(graphs=0)
     v, e = torch.randn(7, 6, dtype=torch.float64), torch.randn(7, 7, dtype=torch.float64)

@@ -1,0 +1,110 @@
+"""Execution of several notebooks side by side, and what the command line makes of failures."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sacd import experiments, reproduce
+from sacd.config import Config, SplitConfig
+from sacd.runs import Run
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Stands in for the commands of the notebooks: a dict name -> Python text."""
+    texts = {}
+    monkeypatch.setattr(
+        reproduce, "_command", lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else []
+    )
+    return texts
+
+
+class _Space:
+    root = "."
+
+
+# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait in vain.
+MEET = """
+import pathlib, sys, time
+me, other = pathlib.Path({folder!r}, {me!r}), pathlib.Path({folder!r}, {other!r})
+me.touch()
+sys.stdout.write({me!r} + " says "); sys.stdout.flush()
+end = time.monotonic() + 30
+while not other.exists() and time.monotonic() < end:
+    time.sleep(0.01)
+print("one line" if other.exists() else "nobody came")
+"""
+
+
+def test_notebooks_run_side_by_side_and_their_lines_stay_whole(tmp_path, commands, capfd):
+    texts = commands
+    for me, other in ("ab", "ba"):
+        texts[me] = MEET.format(folder=str(tmp_path), me=me, other=other)
+    assert reproduce.execute_notebooks(_Space(), "ab", 2) == []
+    assert sorted(capfd.readouterr().out.splitlines()) == ["a says one line", "b says one line"]
+
+
+def test_one_worker_runs_them_one_after_another(commands):
+    texts = commands
+    texts |= dict.fromkeys("ab", "import time; time.sleep(0.3)")
+    start = time.monotonic()
+    reproduce.execute_notebooks(_Space(), "ab", 1)
+    assert time.monotonic() - start >= 0.6
+
+
+def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
+    texts = commands
+    texts |= {"b": "raise SystemExit('b is wrong')", "a": "print('fine')", "c": "raise SystemExit(3)", "d": ""}
+    assert reproduce.execute_notebooks(_Space(), ["c", "b", "a", "d", "b"]) == ["c", "b"]
+    said = capfd.readouterr()
+    assert said.out == "fine\n" and said.err.count("b is wrong") == 1
+
+
+def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
+    text = (
+        "import sys; import sacd.__main__ as command; from sacd import manifest, reproduce, workspace\n"
+        "manifest.write_manifest = lambda w: None\n"
+        "command._conclude = lambda *a, **k: 0\n"
+        "workspace.Workspace.prepare = lambda *a: None\n"
+        "workspace.Workspace.data_name = 'none'\n"
+        "workspace.Workspace.execute = lambda *a, **k: type('R', (), {'failed': ()})()\n"
+        "reproduce.execute_notebooks = lambda w, names, workers: ['41_paper_audit']\n"
+        "sys.exit(command.main(['reproduce', '--profile', 'smoke', '--only', '41_paper_audit', '--root', sys.argv[1]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
+
+
+def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
+    """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
+    monkeypatch.setattr(reproduce.Workspace, "data_name", "none")
+    monkeypatch.setitem(experiments.NOTEBOOKS, "20_comparison", experiments.Notebook(lambda w: [], ()))
+
+    def told(seeds):
+        command = reproduce._command(reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), "20_comparison")
+        return command[command.index("seeds") + 1]
+
+    assert (told(None), told(4)) == ("0", "4")
+
+
+def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
+    read = Run("sacd.stages:x", Config())
+
+    def runs(space):
+        return [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]
+
+    assert reproduce.wanted(tmp_path) is None
+    for slug in ("smoke", "demo-nights", "demo-lab", "other"):
+        (tmp_path / "data" / slug / "store").mkdir(parents=True)
+        (tmp_path / "data" / slug / "store" / "manifest.json").touch()
+    seen = []
+    monkeypatch.setattr(
+        reproduce,
+        "NOTEBOOKS",
+        {name: experiments.Notebook(lambda w: seen.append(w.store_path.parent.name) or runs(w), ()) for name in "ab"},
+    )
+    wanted = reproduce.wanted(tmp_path)
+    assert sorted(set(seen)) == ["demo-lab", "demo-nights", "smoke"]
+    assert wanted[read.id] == "a, b" and len(wanted) == 3  # two numbers of seeds, and what both read
