@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sacd import experiments, paper, stats
 from sacd.config import BackboneConfig, FitConfig, MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
-from sacd.data.simulate.ucf51 import SimulatedUcf51, simulate_ucf51
+from sacd.data.simulate.ucf51 import SimulatedUcf51, simulate_ucf51, write_avi
 from sacd.data.ucf51 import Ucf51StoreConfig, ingest
 from sacd.files import sha256
 from sacd.metrics import right_or_wrong
@@ -154,3 +154,18 @@ def test_a_method_s_own_rates_reach_the_optimizer(monkeypatch):
     )
     assert torch.allclose(method.head.weight, start, atol=1e-6)
     assert not torch.allclose(net.weight, before, atol=1e-3)
+
+
+def test_a_folder_of_real_videos_with_published_weights(tmp_path):
+    videos = tmp_path / "UCF101"
+    for group in (1, 9):
+        path = videos / "Archery" / f"v_Archery_g{group:02d}_c01.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_avi(path, np.zeros((30, 48, 64, 3), np.uint8), 25, np.zeros(16_000, np.int16))
+    (videos / "Cnn14_emb512_mAP=0.420.pth").write_bytes(b"weights")
+    space = Workspace("smoke", root=tmp_path, ucf101=videos).ucf51
+    space.prepare(1)
+    assert not space.simulated and space.data_name == "UCF51, 1 of 51 classes, smoke profile"
+    assert space.teacher().config.weights == sha256(videos / "Cnn14_emb512_mAP=0.420.pth")
+    assert space.teacher().config.width == 1 and space.resources["cnn14"].endswith(".pth")
+    assert space.store_path != Workspace("smoke", root=tmp_path).ucf51.store_path
