@@ -118,7 +118,7 @@ DEMO = Profile(
     store=StoreConfig(height=24, width=32, frames=64),
     backbone=_NARROW,
     pretext=FitConfig(
-        epochs=6, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
+        epochs=5, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
     ),
     teacher=_TEACHER,
     teachers={"whiten": True, "class_weights": False},
@@ -126,14 +126,14 @@ DEMO = Profile(
     stagers=Stagers(
         fit=_TEACHER,
         folds=2,
-        subjects=24,
+        subjects=20,
         clips=112,
         options=_SMALL,
     ),
-    student=FitConfig(epochs=8, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    student=FitConfig(epochs=6, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
     fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
     released=FitConfig(epochs=2, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
-    grid={"epochs": 4},
+    grid={"epochs": 3},
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
     ucf51=_NARROW_UCF51,
