@@ -70,7 +70,8 @@ def markdown(record: Mapping[str, Any]) -> str:
             lines.append(f"| {name} | {row['measure']} | {value} | {row['aim']} | {met} | {row['detail']} |")
     lines += [
         "",
-        "Medians; both sides of a ratio in turns in one process. Seconds hold on the machine named, ratios travel.",
+        "Medians. Where pairs are told, both sides ran in turns in one process and core-seconds are counted, so that "
+        "other jobs weigh little; plain seconds are wall time on the machine named, with what else it did.",
         "",
     ]
     for name, part in record.items():
