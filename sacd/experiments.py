@@ -237,3 +237,6 @@ NOTEBOOKS = {
     "50_explore": Notebook(_explored, ("figures/explore.png",)),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
+
+AFTER = {"50_explore": "34_stage_tsne"}
+"""Notebooks that read what another one writes; where both are asked for, the other goes first."""

@@ -61,10 +61,12 @@ def label_data(figure: Figure, data: str, subjects: int | None = None, clips: in
     counts = ((subjects, "subject"), (clips, "clip"))
     size = [f"{n:,} {word}{'s' * (n != 1)}" for n, word in counts if n is not None]
     with mpl.style.context(STYLE):
-        text = data + (f"   n = {', '.join(size)}" if size else "")
-        foot = 0.22 / figure.get_figheight()
+        narrow = figure.get_figwidth() < 5.5  # else the name of the data would run off the edge
+        text = data + (("\n" if narrow else "   ") + f"n = {', '.join(size)}" if size else "")
+        inch = 1 / figure.get_figheight()
+        foot = (0.36 if narrow and size else 0.22) * inch
         figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
-        figure.text(0.995, 0.3 * foot, text, ha="right", va="bottom", fontsize=7.5, style="italic", color=_INK)
+        figure.text(0.995, 0.07 * inch, text, ha="right", va="bottom", fontsize=7.5, style="italic", color=_INK)
     return figure
 
 

@@ -166,5 +166,10 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
         _bare(axes, coordinates)
     for k, (name, colour) in enumerate(COLOURS.items()):
         axes.scatter([], [], s=25, color=colour, label=f"{name} ({(stage == k).sum():,} clips)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, columnspacing=1)
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=3 if len(panels) == 1 else 5,
+        columnspacing=1,
+    )
     return figure

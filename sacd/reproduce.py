@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from sacd.experiments import NOTEBOOKS
+from sacd.experiments import AFTER, NOTEBOOKS
 from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
 from sacd.profiles import PROFILES
 from sacd.provenance import git_state
@@ -44,15 +44,17 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
     What a process says is printed whole when it ends; returns the names of those that failed, in the order given.
     """
     names = list(dict.fromkeys(names))
-    commands = {name: command for name in names if (command := _command(w, name))}
     failed: set[str] = set()
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        running = {pool.submit(_run, command, w.root): name for name, command in commands.items()}
-        for job in as_completed(running):
-            code, said = job.result()
-            print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
-            if code:
-                failed.add(running[job])
+    for late in (False, True):
+        wave = [name for name in names if (AFTER.get(name) in names) == late]
+        commands = {name: command for name in wave if (command := _command(w, name))}
+        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            running = {pool.submit(_run, command, w.root): name for name, command in commands.items()}
+            for job in as_completed(running):
+                code, said = job.result()
+                print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
+                if code:
+                    failed.add(running[job])
     return [name for name in names if name in failed]
 
 

@@ -89,7 +89,10 @@ class Workspace:
         """How the clips were taken from the video, where that is not the profile's way; part of every label."""
 
     def with_clips(self, frames: int, sampling: str) -> "Workspace":
-        """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it."""
+        """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it.
+
+        The EEG of every clip is the same, and so are the teachers.
+        """
         other = copy(self)
         other.__dict__.pop("store", None)
         store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
@@ -97,6 +100,7 @@ class Workspace:
             other.profile = self.profile.model_copy(update={"store": store})
             other.clips = f"{frames} {sampling} frames"
             other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
+            other.teacher = self.teacher  # type: ignore[method-assign]
         return other
 
     def prepare(self, workers: int | None = None) -> None:

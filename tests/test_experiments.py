@@ -87,14 +87,17 @@ def test_a_reading_is_left_out_where_the_profile_has_it_anyway(w):
     assert rows["default"] == table2(w)["AttnSleep/SACD"]
 
 
-def test_other_frames_have_a_store_a_motion_and_a_pretext_of_their_own(w):
+def test_other_frames_have_a_store_a_motion_and_a_pretext_of_their_own_and_the_same_teacher(w):
     rows = readings(w)
     run, default = rows["frames: 16 over the 30 s"][0], rows["default"][0]
     assert dict(run.resources)["store"].endswith("store-16-spread")
     assert dict(default.resources)["store"] == str(w.store_path.resolve())
     assert run.config == default.config, "only the frames differ"
     for name, other in run.inputs:
-        assert other != dict(default.inputs)[name] and other.resources == run.resources
+        if name == "teacher":
+            assert other == dict(default.inputs)[name], "its EEG is the same"
+        else:
+            assert other != dict(default.inputs)[name] and other.resources == run.resources
 
 
 def test_grids_of_the_small_profiles_are_shorter_than_a_whole_training():

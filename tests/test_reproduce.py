@@ -54,6 +54,15 @@ def test_one_worker_runs_them_one_after_another(commands):
     assert time.monotonic() - start >= 0.6
 
 
+def test_a_notebook_waits_for_the_one_whose_file_it_reads(tmp_path, commands, monkeypatch):
+    monkeypatch.setattr(reproduce, "AFTER", {"a": "b"})
+    written = str(tmp_path / "written")
+    commands["a"] = f"open({written!r})"
+    commands["b"] = f"import time; time.sleep(0.5); open({written!r}, 'w')"
+    assert reproduce.execute_notebooks(_Space(), "ab", 2) == []
+    assert reproduce.execute_notebooks(_Space(), "a") == []  # the file is there: nobody to wait for
+
+
 def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
     texts = commands
     texts |= {"b": "raise SystemExit('b is wrong')", "a": "print('fine')", "c": "raise SystemExit(3)", "d": ""}

@@ -65,6 +65,8 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     train = parts["train"]
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
+    if taught is not None and len(taught.embedding) != len(clips):
+        raise ValueError(f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, the store has {len(clips)}")
 
     torch.manual_seed(config.seed)
     backbone = make_student(config.backbone)
