@@ -165,7 +165,7 @@ def test_a_folder_of_real_videos_with_published_weights(tmp_path):
     (videos / "Cnn14_emb512_mAP=0.420.pth").write_bytes(b"weights")
     space = Workspace("smoke", root=tmp_path, ucf101=videos).ucf51
     space.prepare(1)
-    assert not space.simulated and space.data_name == "UCF51, 1 of 51 classes, smoke profile"
+    assert not space.simulated and space.data_name == "part of UCF51, 1 of 51 classes, smoke profile"
     assert space.teacher().config.weights == sha256(videos / "Cnn14_emb512_mAP=0.420.pth")
     assert space.teacher().config.width == 1 and space.resources["cnn14"].endswith(".pth")
     assert space.store_path != Workspace("smoke", root=tmp_path).ucf51.store_path

@@ -297,9 +297,12 @@ def _read(config: Ucf51StoreConfig, path: Path) -> tuple[np.ndarray, np.ndarray 
 
 def _about(root: Path, videos: pd.DataFrame) -> dict[str, str]:
     """What every output calls the data."""
-    name = json.loads((root / ABOUT).read_text())["Name"] if (root / ABOUT).exists() else "UCF51"
-    n = videos["name"].nunique()
-    return {"name": name if n == len(CLASSES) else f"{name}, {n} of {len(CLASSES)} classes"}
+    n, simulated = videos["name"].nunique(), (root / ABOUT).exists()
+    name = json.loads((root / ABOUT).read_text())["Name"] if simulated else "UCF51 of UCF101"
+    if n == len(CLASSES):
+        return {"name": name}
+    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.verify` goes by that word.
+    return {"name": f"{name if simulated else 'part of UCF51'}, {n} of {len(CLASSES)} classes"}
 
 
 def _manifest(store: Path) -> dict[str, Any]:
