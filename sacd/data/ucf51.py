@@ -228,9 +228,9 @@ def ingest(root: Path | str, store: Path | str, config: Ucf51StoreConfig, worker
         if any(known.get(k) != v for k, v in wanted.items()) or known["files"] != _hashes(store):
             part = Path(tempfile.mkdtemp(prefix=f".{store.name}.", dir=store.parent))
             try:
-                write_json(
-                    part / "manifest.json", wanted | _write(videos, part, config, workers) | _about(root, videos)
-                )
+                written = _write(videos, part, config, workers)
+                about = _about(root, written["classes"])
+                write_json(part / "manifest.json", wanted | written | about)
                 shutil.rmtree(store, ignore_errors=True)
                 part.chmod(0o755)
                 part.rename(store)
@@ -295,9 +295,9 @@ def _read(config: Ucf51StoreConfig, path: Path) -> tuple[np.ndarray, np.ndarray 
     return read_frames(path, config), read_sound(path, config.sound_s)
 
 
-def _about(root: Path, videos: pd.DataFrame) -> dict[str, str]:
+def _about(root: Path, classes: list[str]) -> dict[str, str]:
     """What every output calls the data."""
-    n, simulated = videos["name"].nunique(), (root / ABOUT).exists()
+    n, simulated = len(classes), (root / ABOUT).exists()
     name = json.loads((root / ABOUT).read_text())["Name"] if simulated else "UCF51 of UCF101"
     if n == len(CLASSES):
         return {"name": name}
