@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, suppress, suppress
 from typing import Any
 
 from sacd.provenance import edited_since_import
@@ -96,8 +96,11 @@ def _local_cluster(workers: int | None, runs: int, resources: Mapping[str, str])
             workers={i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(environment)},
             silence_logs=logging.ERROR,
         )
-        with cluster:
+        try:
             yield cluster, number
+        finally:  # results are on disk; a busy machine may be slow to say good-bye
+            with suppress(TimeoutError):
+                cluster.close()
 
 
 def _gpus() -> list[str]:
