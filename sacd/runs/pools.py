@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sacd.provenance import edited_since_import
