@@ -98,7 +98,7 @@ def cluster(tmp_path):
 def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
     address, workers = cluster
     marks = tmp_path / "marks"
-    runs = [run(seed, task="walk", epochs=25, pause_s=0.1) for seed in range(4)]
+    runs = [run(seed, task="walk", epochs=60, pause_s=0.1) for seed in range(4)]
     store, alone = RunStore(tmp_path / "runs"), RunStore(tmp_path / "alone")
     killed = []
 
@@ -106,7 +106,7 @@ def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
         while len(killed) < 1:
             for path in store.root.glob(".work/*/progress.json"):
                 share = json.loads(path.read_text() or "{}").get("share", 0) if path.exists() else 0
-                if 0.2 < share < 0.8:
+                if 0.1 < share < 0.5:  # early enough that a busy machine kills it before it ends
                     r = next(r for r in runs if r.id == path.parent.name)
                     pid = next(p.name.split("-")[1] for p in marks.iterdir() if p.name.startswith(f"{r.config.seed}-"))
                     victim = next(w for w in workers if str(w.pid) == pid)
