@@ -63,7 +63,7 @@ def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys
     assert found and found <= {"127.0.0.1", "::1"}
     text = capsys.readouterr().err
     assert "0/7 runs" in text and "5/7 runs, 0 running, 2 failed" in text  # start and end; no line a step in a log
-    assert len(text.splitlines()) < 10
+    assert len(text.splitlines()) < 40  # redrawn now and then, more often on a busy machine
 
 
 @pytest.fixture

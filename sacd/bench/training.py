@@ -82,9 +82,9 @@ def _step(
     from sacd.models import Output
     from sacd.models.video import Late
     from sacd.profiles import DEMO, PAPER
+    from sacd.tasks.distil import Objective
     from sacd.tasks.pretext import make_student
-    from sacd.tasks.student import _Objective
-    from sacd.train import _optimizer
+    from sacd.train import _groups, _optimizer
 
     profile = DEMO if demo else PAPER
     backbone = profile.backbone.model_copy(update={} if demo else {"width": width or 0.25})
@@ -101,10 +101,11 @@ def _step(
     config = MethodConfig(name=method, options=profile.methods.get(method, {}))
     built = build(config.name, context, **config.options)
     both = torch.nn.ModuleDict({"student": model, "method": built}).train()
-    parameters = [p for p in both.parameters() if p.requires_grad]
-    optimizer, _ = _optimizer(parameters, FitConfig(optimizer=profile.student.optimizer), 1000)
+    fit = FitConfig(optimizer=profile.student.optimizer)
+    rates = {f"method.{part}": factor for part, factor in built.rates.items()}
+    optimizer, _ = _optimizer(_groups(both, fit.lr, rates), fit, 1000)
     given: list[Any] = []
-    objective = _Objective(model, built, lambda rows, generator: given[-1], labels, teacher, None)
+    objective = Objective(model, built, lambda rows, generator: given[-1], labels, teacher, None)
     generator = torch.Generator().manual_seed(0)
 
     def step(x: Any) -> None:
