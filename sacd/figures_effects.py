@@ -70,15 +70,15 @@ def plane(
         unit: name of the metric with its unit.
     """
     figure = Figure((7.2, 3.3), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
     sns.heatmap(
         values.astype(float), annot=True, fmt=".1f", annot_kws={"size": 8}, cmap="cividis", vmin=limits[0],
-        vmax=limits[1], square=True, linewidths=0.5, cbar_kws={"label": unit, "shrink": 0.75}, ax=left,
+        vmax=limits[1], square=True, linewidths=0.5, cbar=False, ax=left,
     )  # fmt: skip
     names = [[f"{x:g}" for x in axis] for axis in (values.columns, values.index)]
     left.set_xticks(np.arange(len(names[0])) + 0.5, names[0])
     left.set_yticks(np.arange(len(names[1])) + 0.5, names[1])
-    left.set(title=title, xlabel=values.columns.name, ylabel=values.index.name)
+    left.set(title=f"{title}: {unit}", xlabel=values.columns.name, ylabel=values.index.name)
     left.tick_params(length=0, rotation=0)
     left.invert_yaxis()
     corner = values.columns.get_loc(chosen[1]), values.index.get_loc(chosen[0])
