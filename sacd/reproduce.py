@@ -76,6 +76,7 @@ def _command(w: Workspace, name: str) -> list[str]:
         "sleepedf": str(w.sleepedf.resolve()) if w.sleepedf else "",
         "seeds": w.asked_seeds,
         "results": "results",
+        "menus": False,
     }
     given = {key: value for key, value in given.items() if key in parameters_of(source)}
     if "results" in given:  # a notebook that needs no data only has to know its folder
