@@ -78,7 +78,7 @@ def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: 
                 papermill.execute_notebook(
                     source, partial, values, kernel_name=name, language="python", progress_bar=False,
                     start_timeout=start_timeout, execution_timeout=timeout_s,
-                    extra_arguments=["--IPKernelApp.log_level=40"],  # no warning about its own loopback
+                    extra_arguments=["--IPKernelApp.log_level=50"],  # no warning about its own loopback
                 )  # fmt: skip
                 return ""
             except papermill.PapermillExecutionError as error:
