@@ -110,8 +110,8 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     if unknown := set(names) - set(NOTEBOOKS):
         raise ValueError(f"no notebook {', '.join(sorted(unknown))}; known: {', '.join(NOTEBOOKS)}")
     marks = [("start", time.perf_counter())]
-    sources = list(dict.fromkeys(NOTEBOOKS[name].data(space) for name in names))
-    for source in sources:
+    sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
+    for source in {source.store_path: source for source in sources}.values():
         source.prepare(args.workers)
     marks.append(("simulate and ingest", time.perf_counter()))
     runs = [run for name in names for run in NOTEBOOKS[name].runs(space)]
@@ -124,7 +124,7 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     wrong = _conclude(space.results, site=True)
     marks.append(("report and verify", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
-    print(f"{', '.join(source.data_name for source in sources)}: {spent}; results in {space.results}")
+    print(f"{', '.join(dict.fromkeys(s.data_name for s in sources)) or 'no data'}: {spent}; results in {space.results}")
     if failed:
         print(f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr)
     return int(bool(report.failed or failed or wrong))

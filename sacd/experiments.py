@@ -13,6 +13,11 @@ Rows = dict[str, list[Run]]
 """Row of a table -> its runs, one a seed."""
 
 
+def flat(rows: Rows) -> list[Run]:
+    """All runs of a table."""
+    return [run for runs in rows.values() for run in runs]
+
+
 TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
 METHODS = {"FitNet": "fitnet", "PKT": "pkt", "CRD": "crd", "IFD": "ifd", "CMC": "cmc", "CCL": "ccl", "SACD": "sacd"}
 """Of Table II, in its order."""
@@ -43,31 +48,6 @@ def table3(w: Workspace) -> Rows:
         for name, method in methods.items()
     }
     return rows | {"teacher/CNN14": [w.ucf51.teacher()]}
-
-
-STAGERS = {"MC2SleepNet": "mc2sleepnet", **TEACHERS}
-
-
-def mc2sleepnet(w: Workspace) -> Rows:
-    """MC2SleepNet beside the three EEG teachers as stagers, one run a fold; rows without a run where data are few."""
-    return {label: w.stagers(name) for label, name in STAGERS.items()}
-
-
-def students(w: Workspace) -> Rows:
-    """The student trained by SACD, alone, and by CCL, one run a seed (Figs. 6 to 13)."""
-    methods = {"SACD": "sacd", "baseline": "ce", "CCL": "ccl"}
-    return {name: [w.student(method=method, seed=s) for s in range(w.seeds)] for name, method in methods.items()}
-
-
-def _students(w: Workspace) -> list[Run]:
-    return [run for runs in students(w).values() for run in runs]
-
-
-def _explored(w: Workspace) -> list[Run]:
-    """None where `explore.parquet` came with the repository and its runs were never trained here: it is enough."""
-    runs = _students(w)
-    there = all(w.runs.folder(run).exists() for run in runs)
-    return runs if there or not (w.results / "tables" / "explore.parquet").exists() else []
 
 
 def table4(w: Workspace) -> Rows:
@@ -157,7 +137,7 @@ DEFAULT = "default"
 def readings(w: Workspace) -> Rows:
     """Each alternative reading of an open point, changed alone; what the profile does anyway is left out.
 
-    Other frames need clip stores of their own, which are made here where they are missing.
+    Other frames need clip stores of their own: `NOTEBOOKS["40_readings"].data` lists all that has to be prepared.
     """
     seeds, fit = range(w.other_seeds), w.profile.student
     default = [w.student(method="sacd", seed=s) for s in range(w.seeds)]
@@ -166,77 +146,105 @@ def readings(w: Workspace) -> Rows:
     rows["batches: shuffled clips"] = [w.student(method="sacd", seed=s, fit=shuffled) for s in seeds]
     for row, (frames, sampling) in FRAMES.items():
         other = w.with_clips(frames, sampling)
-        other.prepare()
         rows[row] = [other.student(method="sacd", seed=s) for s in seeds]
     return {DEFAULT: default} | {row: runs for row, runs in rows.items() if runs[0] != default[0]}
 
 
-def flat(rows: Rows) -> list[Run]:
-    """All runs of a table."""
-    return [run for runs in rows.values() for run in runs]
+STAGERS = {"MC2SleepNet": "mc2sleepnet", **TEACHERS}
 
 
-ITEMS: dict[str, Callable[[Workspace], Rows]] = {
-    "table2": table2,
-    "table4": table4,
-    "table5": table5,
-    "fig5": fig5,
-    "readings": readings,
-}
-"""Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
+def mc2sleepnet(w: Workspace) -> Rows:
+    """MC2SleepNet beside the three EEG teachers as stagers, one run a fold; rows without a run where data are few."""
+    return {label: w.stagers(name) for label, name in STAGERS.items()}
+
+
+def students(w: Workspace) -> Rows:
+    """The student trained by SACD, alone, and by CCL, one run a seed (Figs. 6 to 13)."""
+    methods = {"SACD": "sacd", "baseline": "ce", "CCL": "ccl"}
+    return {name: [w.student(method=method, seed=s) for s in range(w.seeds)] for name, method in methods.items()}
+
+
+def _tour(w: Workspace) -> Rows:
+    return {"teacher": [w.teacher()], "baseline": [w.student()], "SACD": [w.student(method="sacd")]}
+
+
+def _sacd(w: Workspace) -> Rows:
+    return {"SACD": students(w)["SACD"]}
+
+
+def _came_along(w: Workspace) -> bool:
+    """Whether `explore.parquet` came with the repository and its runs were never trained here: it is enough."""
+    there = w.prepared and all(w.runs.folder(run).exists() for run in flat(students(w)))
+    return not there and (w.results / "tables" / "explore.parquet").exists()
 
 
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
-    runs: Callable[[Workspace], list[Run]]
+    rows: Callable[[Workspace], Rows]
     files: tuple[str, ...]
     """Under `results/<profile>/`."""
-    data: Callable[[Workspace], Workspace | Ucf51Workspace] = lambda w: w
-    """What has to be prepared, and names the data."""
+    data: Callable[[Workspace], tuple[Workspace | Ucf51Workspace, ...]] = lambda w: (w,)
+    """What has to be prepared; the first names the data. Empty: the notebook needs none."""
+    item: str = ""
+    """Item of `ITEMS`, if its rows are one."""
+
+    def runs(self, w: Workspace) -> list[Run]:
+        """All that it shows."""
+        return flat(self.rows(w))
+
+    def prepared(self, w: Workspace) -> bool:
+        """Whether the data that its runs need are there."""
+        return all(source.prepared for source in self.data(w))
 
 
 NOTEBOOKS = {
-    "00_tour": Notebook(lambda w: [w.teacher(), w.student(), w.student(method="sacd")], ("figures/tour_night.png",)),
-    "10_cohort": Notebook(lambda w: [], ("tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")),
+    "00_tour": Notebook(_tour, ("figures/tour_night.png",)),
+    "10_cohort": Notebook(lambda w: {}, ("tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")),
     "20_comparison": Notebook(
-        lambda w: flat(table2(w)),
+        table2,
         (
             "tables/table2.csv",
             *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
         ),
+        item="table2",
     ),
     "21_ucf51": Notebook(
-        lambda w: [run for runs in table3(w).values() for run in runs],
-        ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"),
-        lambda w: w.ucf51,
+        table3, ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"), lambda w: (w.ucf51,)
     ),
-    "22_fusion": Notebook(lambda w: flat(table4(w)), ("tables/table4.csv", "figures/table4.png")),
-    "23_ablation": Notebook(lambda w: flat(table5(w)), ("tables/table5.csv", "figures/table5.png")),
+    "22_fusion": Notebook(table4, ("tables/table4.csv", "figures/table4.png"), item="table4"),
+    "23_ablation": Notebook(table5, ("tables/table5.csv", "figures/table5.png"), item="table5"),
     "30_hyperparameters": Notebook(
-        lambda w: flat(fig5(w)), ("tables/fig5.csv", *(f"figures/fig5{panel}.png" for panel in PLANES))
+        fig5, ("tables/fig5.csv", *(f"figures/fig5{panel}.png" for panel in PLANES)), item="fig5"
     ),
-    "31_confusion": Notebook(_students, ("tables/fig6.csv", "figures/fig6.png")),
-    "32_ahi_spearman": Notebook(_students, ("tables/fig7.csv", "figures/fig7.png")),
-    "33_ahi_portrait": Notebook(
-        lambda w: students(w)["SACD"], ("tables/fig8.csv", "tables/fig9.csv", "figures/fig8.png", "figures/fig9.png")
-    ),
-    "34_stage_tsne": Notebook(_students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")),
+    "31_confusion": Notebook(students, ("tables/fig6.csv", "figures/fig6.png")),
+    "32_ahi_spearman": Notebook(students, ("tables/fig7.csv", "figures/fig7.png")),
+    "33_ahi_portrait": Notebook(_sacd, ("tables/fig8.csv", "tables/fig9.csv", "figures/fig8.png", "figures/fig9.png")),
+    "34_stage_tsne": Notebook(students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")),
     "35_cases": Notebook(
-        _students,
+        students,
         tuple(
             f"{kind}/fig{n}.{ending}" for n in (11, 12, 13) for kind, ending in (("tables", "csv"), ("figures", "png"))
         ),
     ),
-    "40_readings": Notebook(lambda w: flat(readings(w)), ("tables/readings.csv", "figures/readings.png")),
-    "41_paper_audit": Notebook(lambda w: [], ("tables/audit.csv", "figures/audit.png")),
-    "42_mc2sleepnet": Notebook(
-        lambda w: [run for runs in mc2sleepnet(w).values() for run in runs],
-        ("tables/mc2sleepnet.csv", "figures/mc2sleepnet.png"),
+    "40_readings": Notebook(
+        readings,
+        ("tables/readings.csv", "figures/readings.png"),
+        lambda w: (w, *(w.with_clips(*clips) for clips in FRAMES.values())),
+        item="readings",
     ),
-    "50_explore": Notebook(_explored, ("figures/explore.png",)),
+    "41_paper_audit": Notebook(lambda w: {}, ("tables/audit.csv", "figures/audit.png"), lambda w: ()),
+    "42_mc2sleepnet": Notebook(mc2sleepnet, ("tables/mc2sleepnet.csv", "figures/mc2sleepnet.png")),
+    "50_explore": Notebook(
+        lambda w: {} if _came_along(w) else students(w),
+        ("figures/explore.png",),
+        lambda w: () if _came_along(w) else (w,),
+    ),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
+
+ITEMS = {notebook.item: notebook.rows for notebook in NOTEBOOKS.values() if notebook.item}
+"""Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
 
 AFTER = {"50_explore": "34_stage_tsne"}
 """Notebooks that read what another one writes; where both are asked for, the other goes first."""

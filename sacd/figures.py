@@ -4,7 +4,6 @@
 """
 
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import resources
@@ -23,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import welch
 
 from sacd import paper
+from sacd.files import atomic
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, CLIP_S, COLOURS, STAGES, ahi_group
 
 STYLE: Final = str(resources.files("sacd").joinpath("style.mplstyle"))
@@ -72,19 +72,11 @@ def label_data(figure: Figure, data: str, subjects: int | None = None, clips: in
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `<name>.png` and `<name>.pdf` under `folder`, atomically and without dates or versions of software."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
-        path = folder / f"{name}.{ending}"
-        half = folder / f".{name}.{os.getpid()}.{ending}"
-        try:
-            with mpl.style.context(STYLE):
-                figure.savefig(half, metadata=metadata)
-            os.replace(half, path)
-        finally:
-            half.unlink(missing_ok=True)
-        written.append(path)
+        written.append(Path(folder) / f"{name}.{ending}")
+        with atomic(written[-1]) as half, mpl.style.context(STYLE):
+            figure.savefig(half, metadata=metadata)
     return written
 
 

@@ -1,6 +1,7 @@
 """What lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv` and `MANIFEST.json`."""
 
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -23,24 +24,38 @@ SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices of the test subjects by item, row and seed: every metric and paired test follows from them."""
 
 _REPRODUCE: Final = "reproduce"
+_SHARED: Final = "shared"
+_FACTS: Final = [
+    *("item", "row", "method", "seed", "run", "label", "commit", "dirty", "started", "duration_s"),
+    *("peak_cpu_mb", "peak_gpu_mb", "cores", "threads"),
+]
 _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")  # folders of what follows from the rest, or went wrong
 _UNLISTED: Final = (MANIFEST, "verify.md", "codecheck.yml")
 
 
 def write_manifest(w: Workspace) -> Path:
-    """Write what is out of date of the three files, each atomically; equal results leave `MANIFEST.json` untouched."""
+    """Write what is out of date of the three files, each atomically; equal results leave `MANIFEST.json` untouched.
+
+    Lines of runs that are asked for but were not computed here stay as they are: they came with the repository.
+    """
     known = read_manifest(w.results)
-    shown = [line for line in shown_runs(w) if (w.runs.folder(line[2]) / "provenance.json").is_file()]
-    facts = pd.DataFrame([_facts(w, *line) for line in shown]).convert_dtypes()
-    text = facts.to_csv(index=False, lineterminator="\n")
+    asked = list(shown_runs(w))
+    shown = [line for line in asked if (w.runs.folder(line[2]) / "provenance.json").is_file()]
     subjects, runs = w.results / SUBJECTS, w.results / RUNS
     trusted = all(
         path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
         for name, path in ((SUBJECTS, subjects), (RUNS, runs))
     )
-    if not trusted or runs.read_text(encoding="utf-8") != text:
-        write_text(subjects, _by_subject(w, shown).to_csv(index=False, lineterminator="\n"))
-        write_text(runs, text)
+    lines = _as_text(pd.DataFrame([_facts(w, *line) for line in shown], columns=_FACTS).convert_dtypes())
+    if trusted:
+        lines = pd.concat([lines, kept := _kept(_read(runs), lines, asked)])
+    if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
+        matrices = _as_text(_by_subject(w, shown))
+        if trusted:
+            before = _read(subjects)
+            matrices = pd.concat([matrices, before[_keys(before).isin(_keys(kept))]])
+        write_text(subjects, _csv(matrices))
+        write_text(runs, _csv(lines))
     notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
     makers = {_stem(path, whole): n for whole in (False, True) for n in NOTEBOOKS for path in NOTEBOOKS[n].files}
     files = {
@@ -48,7 +63,8 @@ def write_manifest(w: Workspace) -> Path:
         | {"notebook": _maker(name, makers)}
         for name in listed_files(w.results)
     }
-    content = {"profile": w.profile.name, "data": w.data_name, "notebooks": notebooks, "files": files}
+    data = w.data_name if w.prepared else known.get("data", "none")
+    content = {"profile": w.profile.name, "data": data, "notebooks": notebooks, "files": files}
     if {key: known.get(key) for key in content} != content:
         write_json(w.results / MANIFEST, content | {"machine": machine()})
     return w.results / MANIFEST
@@ -93,23 +109,51 @@ def altered(results: Path) -> list[str]:
 def shown_runs(w: Workspace) -> Iterator[tuple[str, str, Run]]:
     """Item, row and run of everything that is shown, then what these runs were made from; no run twice in an item."""
     seen: dict[str, Run] = {}
-    for item, rows in ITEMS.items():
-        for row, runs in rows(w).items():
+    notebooks = {name: notebook for name, notebook in NOTEBOOKS.items() if notebook.prepared(w)}
+    for notebook in notebooks.values():
+        for row, runs in notebook.rows(w).items() if notebook.item else ():
             for run in runs:
                 seen[run.id] = run
-                yield item, row, run
-    for name, notebook in NOTEBOOKS.items():
+                yield notebook.item, row, run
+    for name, notebook in notebooks.items():
         for run in notebook.runs(w):
             if run.id not in seen:
                 seen[run.id] = run
                 yield name, run.label, run
     waiting = list(seen.values())
     while waiting:
-        for name, run in waiting.pop().inputs:
+        for _, run in waiting.pop().inputs:
             if run.id not in seen:
                 seen[run.id] = run
                 waiting.append(run)
-                yield "shared", name, run
+                yield _SHARED, run.label, run
+
+
+def _read(path: Path | StringIO) -> pd.DataFrame:
+    """A CSV whose cells stay text, so that lines which are kept stay as they are."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    return _read(StringIO(_csv(table)))
+
+
+def _keys(table: pd.DataFrame) -> pd.Series:
+    """Item, row and seed of each line, as text."""
+    return table["item"] + "\n" + table["row"] + "\n" + table["seed"]
+
+
+def _kept(before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]) -> pd.DataFrame:
+    """Lines of an earlier `runs.csv` that `lines` do not replace and that are still asked for, as far as is known."""
+    seeds = ["" if (seed := getattr(run.config, "seed", None)) is None else str(seed) for _, _, run in asked]
+    wanted = {f"{item}\n{row}\n{seed}" for (item, row, _), seed in zip(asked, seeds, strict=True)}
+    known = {item for item, _, _ in asked} - {_SHARED}
+    keys = _keys(before)
+    return before[~keys.isin(_keys(lines)) & (keys.isin(wanted) | ~before["item"].isin(known))]
 
 
 def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
@@ -154,9 +198,10 @@ def _executed(w: Workspace, name: str) -> Path:
 
 
 def _notebook(w: Workspace, name: str) -> dict[str, Any]:
-    """Commit and date of an execution, and the runs that it shows."""
-    stamp = read_notebook(_executed(w, name))["metadata"].get("sacd", {}).get("stamp", {})
-    runs = sorted({run.id for run in NOTEBOOKS[name].runs(w)})
+    """Commit and date of an execution, and the runs that it showed."""
+    record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
+    stamp = record.get("stamp", {})
+    runs = sorted(set(record.get("depends", {}).values()))
     return {"commit": stamp.get("commit"), "date": stamp.get("date"), "runs": runs}
 
 

@@ -57,7 +57,11 @@ def run_notebook(
             reason = f"it ended without writing {', '.join(map(str, unwritten))}"
         notebook = read_notebook(partial) if partial.exists() else read_notebook(source)
     results = {} if reason else hashes_of(expects)
-    text = stamped(notebook, {"key": key, "parameters": values, "results": results}, dict(stamp or {}))
+    text = stamped(
+        notebook,
+        {"key": key, "parameters": values, "depends": dict(depends or {}), "results": results},
+        dict(stamp or {}),
+    )
     if not reason and (mb := len(text.encode()) / 2**20) > LARGEST_MB:
         reason = f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; show fewer or smaller figures"
     write_text(failed if reason else output, text)

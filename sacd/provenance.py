@@ -44,7 +44,6 @@ def code_hashes(modules: Iterable[str]) -> dict[str, str]:
     modules = list(modules)
     ours = {"sacd", *(name.partition(".")[0] for name in modules)}
     hashes: dict[str, str] = {}
-    seen: set[str] = set()
     waiting = [parent for name in modules for parent in _with_parents(name)]
     for name in modules:
         if source_file(name) is None:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from sacd import claims, paper
 from sacd.files import write_text
-from sacd.verify import DIFFERS, REPRODUCED, Verification, items, markdown
+from sacd.tables import markdown
+from sacd.verify import DIFFERS, REPRODUCED, Verification, items
 from sacd.workspace import CHECKOUT
 
 HEADLINES: Final = (

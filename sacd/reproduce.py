@@ -29,7 +29,7 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
         kind = "nights" if cohort == "nights" else "data"
         space = Workspace(profile, root=root, **({kind: cohort} if cohort else {}))
         for name, notebook in NOTEBOOKS.items():
-            waiting = list(notebook.runs(space))
+            waiting = notebook.runs(space) if notebook.prepared(space) else []
             while waiting:
                 run = waiting.pop()
                 if name not in found.setdefault(run.id, []):
@@ -86,8 +86,12 @@ def _command(w: Workspace, name: str) -> list[str]:
     if is_current(output, key_of(source, check_parameters(source, given), runs), expects):
         return []
     command = [sys.executable, "-m", "sacd.notebooks", str(source), str(output)]
-    data = NOTEBOOKS[name].data(w).data_name
-    stamp = {"profile": w.profile.name, "data": data, "commit": git_state()["commit"] or "none"}
+    data = [source.data_name for source in NOTEBOOKS[name].data(w)]
+    stamp = {
+        "profile": w.profile.name,
+        "data": data[0] if data else "none needed",
+        "commit": git_state()["commit"] or "none",
+    }
     for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
         command += [word for key, value in values.items() for word in (flag, key, str(value))]
     return command + [word for path in expects for word in ("-e", str(path))]

@@ -1,6 +1,5 @@
 """Result tables: one tidy format, written as CSV, Markdown and LaTeX; wide, the printed value stands beside ours."""
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from sacd import paper
+from sacd.files import write_text
 from sacd.metrics import PERCENT
 
 COLUMNS: Final = [
@@ -93,15 +93,22 @@ def write(
     view = wide(table, supported) if view is None else view
     flat = view.reset_index() if view.index.name else view
     heads = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
-    lines = [heads, ["---"] * len(heads), *flat.astype(str).values.tolist()]
-    markdown = "".join("| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |\n" for line in lines)
     ordered = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
     texts = {
         "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": markdown,
+        "md": markdown(flat.set_axis(heads, axis=1)) + "\n",
         "tex": flat.set_axis(heads, axis=1).to_latex(index=False, escape=True),
     }
-    return [_replace(Path(folder) / f"{name}.{ending}", text) for ending, text in texts.items()]
+    paths = [Path(folder) / f"{name}.{ending}" for ending in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return paths
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as text in Markdown."""
+    lines = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -114,14 +121,3 @@ def read(path: Path) -> pd.DataFrame:
 def _check(table: pd.DataFrame) -> None:
     if missing := [column for column in COLUMNS if column not in table]:
         raise ValueError(f"table lacks the column(s) {', '.join(missing)}; a tidy table has {', '.join(COLUMNS)}")
-
-
-def _replace(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        half.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
-    return path

@@ -187,7 +187,7 @@ def write(v: Verification) -> None:
     lines = [f"# {v.results.name}: ours beside the paper", "", f"Data: {v.data}.", ""]
     lines += [f"- **{problem}**" for problem in v.problems] + [f"- {note}" for note in v.notes]
     for title, frame in sections(v):
-        lines += ["", f"## {title}", "", markdown(frame)]
+        lines += ["", f"## {title}", "", tables.markdown(frame)]
     write_text(v.results / "verify.md", "\n".join(lines).rstrip() + "\n")
     write_text(v.results / "codecheck.yml", codecheck(v.results))
 
@@ -205,12 +205,6 @@ def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
         yield title, shown.drop(columns=["item", "ci_low", "ci_high"])
     if audit.any():
         yield "the paper's numbers among themselves", v.claims[audit].drop(columns=["item", "n"])
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A table of texts in Markdown."""
-    lines = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def codecheck(results: Path) -> str:

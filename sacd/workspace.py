@@ -32,6 +32,7 @@ from sacd.data.simulate import simulate
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore, ingest
 from sacd.losses.base import METHODS
+from sacd.models.eeg import module_of
 from sacd.profiles import PROFILES, Profile
 from sacd.runs import Report, Run, RunStore, execute
 from sacd.workspace_ucf51 import Ucf51Workspace
@@ -87,6 +88,8 @@ class Workspace:
         """Videos and runs of Table III."""
         self.clips = ""
         """How the clips were taken from the video, where that is not the profile's way; part of every label."""
+        self.original = self
+        """The workspace that this one differs from in its clips alone: its teachers serve both."""
 
     def with_clips(self, frames: int, sampling: str) -> "Workspace":
         """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it.
@@ -100,7 +103,6 @@ class Workspace:
             other.profile = self.profile.model_copy(update={"store": store})
             other.clips = f"{frames} {sampling} frames"
             other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
-            other.teacher = self.teacher  # type: ignore[method-assign]
         return other
 
     def prepare(self, workers: int | None = None) -> None:
@@ -111,6 +113,11 @@ class Workspace:
         ingest(self.cohort, self.store_path, self.profile.store, workers=workers)
         if self.sleepedf:
             ingest_sleepedf(self.sleepedf, self.sleepedf_path)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare()` made the store."""
+        return (self.store_path / "manifest.json").is_file()
 
     @cached_property
     def store(self) -> ClipStore:
@@ -153,7 +160,8 @@ class Workspace:
         p = self.profile
         options = p.teacher_options.get(name, {})
         config = TeacherConfig(name=name, fit=p.teacher, split=p.split, seed=seed, options=options, **p.teachers)
-        return self._run("teacher:teacher", config, label=f"teacher {name}", cost=200)
+        modules = (module_of(name),)
+        return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=200)
 
     def student(
         self,
@@ -262,6 +270,7 @@ class Workspace:
                 task="sacd.tasks.stager:stager",
                 config=StagerConfig(fold=fold, **common),
                 data=store.fingerprint,
+                modules=(module_of(name),),
                 label=f"stager {name} fold {fold + 1} of {folds}",
                 cost=60,
             )

@@ -36,6 +36,11 @@ class Ucf51Workspace:
             simulate_ucf51(self.videos, self.profile.ucf51.simulate, workers)
         ingest(self.videos, self.store_path, self.profile.ucf51.store, workers)
 
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare()` made the store."""
+        return (self.store_path / "manifest.json").is_file()
+
     @cached_property
     def store(self) -> Ucf51Store:
         """The store; `prepare()` makes it."""

@@ -29,6 +29,7 @@ class Space:
 
     def __init__(self, root, rows: dict[str, float], subjects: int = 12, seeds: int = 2) -> None:
         self.results, self.data_name, self.profile = root / "results" / "demo", DATA, SimpleNamespace(name="demo")
+        self.prepared = True
         self.runs = SimpleNamespace(folder=lambda run: root / "runs" / run.id)
         self.rows = {
             row: [
@@ -57,9 +58,7 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     """The folder after `reproduce`: one executed notebook, its table and figure, and the manifest."""
     space = Space(root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more)
     space.data_name = data
-    shown = Notebook(
-        lambda w: [run for runs in w.rows.values() for run in runs], ("tables/table2.csv", "figures/a.png")
-    )
+    shown = Notebook(lambda w: w.rows, ("tables/table2.csv", "figures/a.png"), item="table2")
     monkeypatch.setattr(manifest, "ITEMS", {"table2": lambda w: w.rows})
     monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_comparison": shown})
     lines = [
@@ -70,7 +69,8 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     (space.results / "figures").mkdir()
     Image.new("RGB", (40, 20), "white").save(space.results / "figures" / "a.png")
     cells = [nbformat.v4.new_markdown_cell("# Table II\n[the tour](00_tour.ipynb)"), nbformat.v4.new_code_cell("1")]
-    text = stamped(nbformat.v4.new_notebook(cells=cells), {}, {"commit": "c" * 40, "data": data})
+    depends = {run.label: run.id for runs in space.rows.values() for run in runs}
+    text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"commit": "c" * 40, "data": data})
     (space.results / "notebooks").mkdir()
     (space.results / "notebooks" / "20_comparison.ipynb").write_text(text)
     manifest.write_manifest(space)

@@ -7,6 +7,7 @@ import pytest
 from sacd import experiments, paper
 from sacd.experiments import LAMBDAS, OURS, PLANES, fig5, flat, planes, readings, table2, table4, table5
 from sacd.profiles import PROFILES
+from sacd.provenance import code_hashes
 from sacd.workspace import Workspace
 
 
@@ -104,3 +105,10 @@ def test_grids_of_the_small_profiles_are_shorter_than_a_whole_training():
     for name in ("smoke", "demo"):
         assert PROFILES[name].grid["epochs"] < PROFILES[name].student.epochs
     assert PROFILES["paper"].grid == {} and experiments.point_name((0.1, 10.0, 0.5)) == "0.1/10/0.5"
+
+
+def test_a_run_names_the_module_of_its_teacher(w):
+    """Imported by a string, it would not count as code of the run, and its results would stay after a change."""
+    teachers = {runs[0].config.name: runs[0] for row, runs in table2(w).items() if row.startswith("teacher/")}
+    assert "sacd.models.modified_sen" in code_hashes(teachers["modified_sen"].entry_modules)
+    assert "sacd.models.modified_sen" not in code_hashes(teachers["attnsleep"].entry_modules)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sacd import figures, tables
+from sacd import figures, files, tables
 from sacd.stages import COLOURS, STAGES
 
 RNG = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def test_an_interrupted_save_leaves_nothing(drawn, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(figures.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         figures.save(drawn["grids"], tmp_path, "x")
     assert not list(tmp_path.iterdir())

@@ -58,11 +58,29 @@ def test_a_second_time_nothing_is_written(space, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in space.results.rglob("*")} == before
 
 
-def test_runs_that_are_gone_are_not_listed(space):
-    (space.runs.folder(space.rows["AttnSleep/CCL"][0]) / "provenance.json").unlink()
+def test_lines_of_runs_computed_elsewhere_stay_until_nobody_asks_for_them(space):
+    files = [space.results / name for name in (manifest.RUNS, manifest.SUBJECTS)]
+    before = [sorted(path.read_text().splitlines()) for path in files]
+    for run in space.rows["AttnSleep/CCL"]:
+        (space.runs.folder(run) / "provenance.json").unlink()
     manifest.write_manifest(space)
-    assert len(pd.read_csv(space.results / manifest.RUNS)) == 5
-    assert len(pd.read_csv(space.results / manifest.SUBJECTS)) == 5 * 12
+    assert [sorted(path.read_text().splitlines()) for path in files] == before
+    space.prepared = False  # a fresh clone: which runs are asked for is not known without the data
+    manifest.write_manifest(space)
+    assert [sorted(path.read_text().splitlines()) for path in files] == before
+    space.prepared = True
+    del space.rows["AttnSleep/CCL"]
+    manifest.write_manifest(space)
+    assert len(pd.read_csv(files[0])) == 4 and len(pd.read_csv(files[1])) == 4 * 12
+
+
+def test_a_run_computed_anew_replaces_its_line(space):
+    run = space.rows["AttnSleep/CCL"][0]
+    facts = space.runs.folder(run) / "provenance.json"
+    facts.write_text(facts.read_text().replace("36.0", "47.0"))
+    manifest.write_manifest(space)
+    runs = pd.read_csv(space.results / manifest.RUNS)
+    assert sorted(runs["duration_s"]) == [36.0] * 5 + [47.0] and runs["run"].is_unique
 
 
 def test_an_altered_subjects_file_is_made_again(space):

@@ -89,7 +89,7 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
 def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
     """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
     monkeypatch.setattr(reproduce.Workspace, "data_name", "none")
-    monkeypatch.setitem(experiments.NOTEBOOKS, "20_comparison", experiments.Notebook(lambda w: [], ()))
+    monkeypatch.setitem(experiments.NOTEBOOKS, "20_comparison", experiments.Notebook(lambda w: {}, ()))
 
     def told(seeds):
         command = reproduce._command(reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), "20_comparison")
@@ -102,7 +102,7 @@ def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monke
     read = Run("sacd.stages:x", Config())
 
     def runs(space):
-        return [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]
+        return {"row": [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]}
 
     assert reproduce.wanted(tmp_path) is None
     for slug in ("smoke", "demo-nights", "demo-lab", "other"):

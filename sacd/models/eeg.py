@@ -33,6 +33,11 @@ TEACHERS: Final = {
 }
 
 
+def module_of(name: str) -> str:
+    """Module that holds a teacher; `build_teacher` imports it by this name, so a run's code has to name it."""
+    return TEACHERS[name].partition(":")[0]
+
+
 class Teacher(nn.Module):
     """Base of the EEG teachers: scaling, the linear projection to 512 and the classifier that sits on it.
 
