@@ -188,6 +188,8 @@ class Notebook(NamedTuple):
     """What has to be prepared; the first names the data. Empty: the notebook needs none."""
     item: str = ""
     """Item of `ITEMS`, if its rows are one."""
+    reads: tuple[str, ...] = ()
+    """Files of other notebooks that it reads, under `results/<profile>/`."""
 
     def runs(self, w: Workspace) -> list[Run]:
         """All that it shows."""
@@ -239,6 +241,7 @@ NOTEBOOKS = {
         lambda w: {} if _came_along(w) else students(w),
         ("figures/explore.png",),
         lambda w: () if _came_along(w) else (w,),
+        reads=("tables/explore.parquet",),
     ),
 }
 """Every notebook, the runs that it shows and the files that it has to write."""
@@ -246,5 +249,10 @@ NOTEBOOKS = {
 ITEMS = {notebook.item: notebook.rows for notebook in NOTEBOOKS.values() if notebook.item}
 """Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
 
-AFTER = {"50_explore": "34_stage_tsne"}
+AFTER = {
+    name: maker
+    for name, notebook in NOTEBOOKS.items()
+    for maker, other in NOTEBOOKS.items()
+    if set(notebook.reads) & set(other.files)
+}
 """Notebooks that read what another one writes; where both are asked for, the other goes first."""

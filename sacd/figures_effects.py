@@ -49,7 +49,8 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
     axes.use_sticky_edges = False  # bars reach the frame otherwise
     axes.autoscale_view(scaley=False)
     axes.set_yticks(at, table.index)
-    axes.set(xlabel=f"difference to {reference}: {NAMES.get(metric, metric)}", ylim=(len(table) - 0.4, -0.6))
+    name = NAMES.get(metric, metric).replace("(%)", "(percentage points)")
+    axes.set(xlabel=f"difference to {reference}: {name}", ylim=(len(table) - 0.4, -0.6))
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
     return figure

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from sacd.experiments import AFTER, NOTEBOOKS
+from sacd.files import sha256
 from sacd.notebook_inputs import check_parameters, is_current, key_of, parameters_of
 from sacd.profiles import PROFILES
 from sacd.provenance import git_state
@@ -81,9 +82,10 @@ def _command(w: Workspace, name: str) -> list[str]:
     given = {key: value for key, value in given.items() if key in parameters_of(source)}
     if "results" in given:  # a notebook that needs no data only has to know its folder
         given["profile"] = w.results.name
-    runs = {run.label: run.id for run in NOTEBOOKS[name].runs(w)}
+    depends = {run.label: run.id for run in NOTEBOOKS[name].runs(w)}
+    depends |= {path: sha256(w.results / path) for path in NOTEBOOKS[name].reads if (w.results / path).is_file()}
     expects = [w.results / path for path in NOTEBOOKS[name].files]
-    if is_current(output, key_of(source, check_parameters(source, given), runs), expects):
+    if is_current(output, key_of(source, check_parameters(source, given), depends), expects):
         return []
     command = [sys.executable, "-m", "sacd.notebooks", str(source), str(output)]
     data = [source.data_name for source in NOTEBOOKS[name].data(w)]
@@ -92,6 +94,6 @@ def _command(w: Workspace, name: str) -> list[str]:
         "data": data[0] if data else "none needed",
         "commit": git_state()["commit"] or "none",
     }
-    for flag, values in (("-p", given), ("-d", runs), ("-s", stamp)):
+    for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):
         command += [word for key, value in values.items() for word in (flag, key, str(value))]
     return command + [word for path in expects for word in ("-e", str(path))]
