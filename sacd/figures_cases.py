@@ -29,7 +29,10 @@ def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mappin
     figure = Figure((7.4, 5.0), layout="constrained")
     panels = figure.subplots(2, max(len(shares), len(differences)), squeeze=False)
     reach = np.nanmax([1.0, *(np.abs(d["value"]).max() for d in differences.values())])
-    styles = ((shares, "Blues", (0, 100), "% of the true stage"), (differences, "PuOr", (-reach, reach), "percentage points"))
+    styles = (
+        (shares, "Blues", (0, 100), "% of the true stage"),
+        (differences, "PuOr", (-reach, reach), "percentage points"),
+    )
     for line, (tables, cmap, (low, high), unit) in zip(panels, styles, strict=True):
         mesh = None
         for axes, (title, table) in zip(line, tables.items(), strict=False):
