@@ -151,7 +151,7 @@ def read_sound(path: Path, seconds: float) -> np.ndarray | None:
 
     None if there is no sound track, or nothing in it.
 
-    Deviation: CCL's archive has one embedding a video, and does not say of how much sound; here it is `seconds` of each.
+    Deviation: CCL's archive has one embedding a video, and does not say of how much sound; here `seconds` of each.
 
     Raises:
         CohortError: cannot be decoded.
