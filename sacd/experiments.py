@@ -18,6 +18,10 @@ def flat(rows: Rows) -> list[Run]:
     return [run for runs in rows.values() for run in runs]
 
 
+def _seeded(seeds: int, make: Callable[..., Run], **settings: Any) -> list[Run]:
+    return [make(seed=seed, **settings) for seed in range(seeds)]
+
+
 TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
 METHODS = {"FitNet": "fitnet", "PKT": "pkt", "CRD": "crd", "IFD": "ifd", "CMC": "cmc", "CCL": "ccl", "SACD": "sacd"}
 """Of Table II, in its order."""
@@ -25,12 +29,12 @@ METHODS = {"FitNet": "fitnet", "PKT": "pkt", "CRD": "crd", "IFD": "ifd", "CMC": 
 
 def table2(w: Workspace) -> Rows:
     """Rows of Table II: both students alone, three teachers x seven methods; the teachers; the bounds; a control."""
-    rows = {f"-/{label}": [w.student(name, seed=s) for s in range(w.seeds)] for label, name in STUDENTS.items()}
+    rows = {f"-/{label}": _seeded(w.seeds, w.student, student=name) for label, name in STUDENTS.items()}
     for teacher, key in TEACHERS.items():
         for label, method in METHODS.items():
             most = key == "attnsleep" and method in ("ccl", "sacd")
-            seeds = range(w.seeds if most else w.other_seeds)
-            rows[f"{teacher}/{label}"] = [w.student(method=method, teacher=key, seed=s) for s in seeds]
+            seeds = w.seeds if most else w.other_seeds
+            rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
     rows |= {f"teacher/{teacher}": [w.teacher(key)] for teacher, key in TEACHERS.items()}
     names = [b for b in BOUNDS if b != "true signals" or (w.cohort / "derivatives" / "simulator").exists()]
     rows |= {f"bound/{name}": [w.bound(name)] for name in names}
@@ -44,7 +48,7 @@ def table3(w: Workspace) -> Rows:
     methods |= {"CCL": "ccl", "SACD": "sacd"}
     most = ("ce", "ccl", "sacd")
     rows = {
-        name: [w.ucf51.student(method, seed) for seed in range(w.seeds if method in most else w.other_seeds)]
+        name: _seeded(w.seeds if method in most else w.other_seeds, w.ucf51.student, method=method)
         for name, method in methods.items()
     }
     return rows | {"teacher/CNN14": [w.ucf51.teacher()]}
@@ -52,18 +56,18 @@ def table3(w: Workspace) -> Rows:
 
 def table4(w: Workspace) -> Rows:
     """Rows of Table IV: both baselines, A to G; and the EEG network trained on alone, as long as C to G."""
-    seeds = range(w.other_seeds)
+    n = w.other_seeds
     return {
-        "R3D-18 (video)": [w.student("r3d_18", seed=s) for s in range(w.seeds)],
+        "R3D-18 (video)": _seeded(w.seeds, w.student, student="r3d_18"),
         "AttnSleep (EEG)": [w.teacher()],
-        "A": [w.fusion("A", False, s) for s in seeds],
-        "B": [w.fusion("B", False, s) for s in seeds],
-        "C": [w.fusion("A", True, s) for s in seeds],
-        "D": [w.fusion("B", True, s) for s in seeds],
-        "E": [w.reverse("sacd", False, s) for s in seeds],
-        "F": [w.reverse("sacd", True, s) for s in seeds],
-        "G": [w.reverse("ccl", True, s) for s in seeds],
-        "control/EEG trained on": [w.reverse("ce", False, s) for s in seeds],
+        "A": _seeded(n, w.fusion, head="A", release=False),
+        "B": _seeded(n, w.fusion, head="B", release=False),
+        "C": _seeded(n, w.fusion, head="A", release=True),
+        "D": _seeded(n, w.fusion, head="B", release=True),
+        "E": _seeded(n, w.reverse, method="sacd", release=False),
+        "F": _seeded(n, w.reverse, method="sacd", release=True),
+        "G": _seeded(n, w.reverse, method="ccl", release=True),
+        "control/EEG trained on": _seeded(n, w.reverse, method="ce", release=False),
     }
 
 
@@ -79,10 +83,10 @@ ABLATION: dict[str, dict[str, Any]] = {
 
 def table5(w: Workspace) -> Rows:
     """Rows of Table V: cross-entropy alone (v0), SACD less one term (v1 to v3) or one direction of L_C (v4), all."""
-    rows = {"v0": [w.student(seed=s) for s in range(w.seeds)]}
+    rows = {"v0": _seeded(w.seeds, w.student)}
     for row, options in ABLATION.items():
-        rows[row] = [w.student(method="sacd", seed=s, **options) for s in range(w.other_seeds)]
-    return rows | {"ours": [w.student(method="sacd", seed=s) for s in range(w.seeds)]}
+        rows[row] = _seeded(w.other_seeds, w.student, method="sacd", **options)
+    return rows | {"ours": _seeded(w.seeds, w.student, method="sacd")}
 
 
 LAMBDAS = (0.1, 0.5, 1.0, 10.0)
@@ -104,8 +108,8 @@ def fig5(w: Workspace) -> Rows:
     rows = {}
     for point in sorted({p for points in planes().values() for p in points}):
         options = dict(zip(("weight_structure", "weight_contrastive", "weight_jsd"), point, strict=True))
-        seeds = range(w.seeds if point == OURS else w.other_seeds)
-        rows[point_name(point)] = [w.student(method="sacd", seed=s, fit=w.profile.grid, **options) for s in seeds]
+        seeds = w.seeds if point == OURS else w.other_seeds
+        rows[point_name(point)] = _seeded(seeds, w.student, method="sacd", fit=w.profile.grid, **options)
     return rows
 
 
@@ -139,14 +143,13 @@ def readings(w: Workspace) -> Rows:
 
     Other frames need clip stores of their own: `NOTEBOOKS["40_readings"].data` lists all that has to be prepared.
     """
-    seeds, fit = range(w.other_seeds), w.profile.student
-    default = [w.student(method="sacd", seed=s) for s in range(w.seeds)]
-    rows = {row: [w.student(method="sacd", seed=s, **options) for s in seeds] for row, options in READINGS.items()}
+    n, fit = w.other_seeds, w.profile.student
+    default = _seeded(w.seeds, w.student, method="sacd")
+    rows = {row: _seeded(n, w.student, method="sacd", **options) for row, options in READINGS.items()}
     shuffled = {"order": "shuffled", "batch": fit.batch * fit.joined, "joined": 1}
-    rows["batches: shuffled clips"] = [w.student(method="sacd", seed=s, fit=shuffled) for s in seeds]
-    for row, (frames, sampling) in FRAMES.items():
-        other = w.with_clips(frames, sampling)
-        rows[row] = [other.student(method="sacd", seed=s) for s in seeds]
+    rows["batches: shuffled clips"] = _seeded(n, w.student, method="sacd", fit=shuffled)
+    for row, clips in FRAMES.items():
+        rows[row] = _seeded(n, w.with_clips(*clips).student, method="sacd")
     return {DEFAULT: default} | {row: runs for row, runs in rows.items() if runs[0] != default[0]}
 
 
@@ -161,7 +164,7 @@ def mc2sleepnet(w: Workspace) -> Rows:
 def students(w: Workspace) -> Rows:
     """The student trained by SACD, alone, and by CCL, one run a seed (Figs. 6 to 13)."""
     methods = {"SACD": "sacd", "baseline": "ce", "CCL": "ccl"}
-    return {name: [w.student(method=method, seed=s) for s in range(w.seeds)] for name, method in methods.items()}
+    return {name: _seeded(w.seeds, w.student, method=method) for name, method in methods.items()}
 
 
 def _tour(w: Workspace) -> Rows:
