@@ -25,15 +25,6 @@ WHAT_FLAT = {  # length of the flat vector at full width
 }
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small(name: str, sfreq: int = 100) -> Teacher:
     return build_teacher(name, sfreq=sfreq, **OPTIONS[name])
 

@@ -8,15 +8,6 @@ from sacd.models.eeg import build_teacher
 from sacd.models.mc2sleepnet import cross_mask, info_nce
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def model(**options):
     return build_teacher("mc2sleepnet", **({"width": 0.125, "layers": 2, "depth": 1} | options))
 
