@@ -67,7 +67,9 @@ def retrieval_rank(video: np.ndarray, eeg: np.ndarray) -> float:
     Args:
         video, eeg: `(n, d)`, row i of both is the same clip.
     """
-    similar = 1 - cdist(video, eeg, "cosine")
+    # A matrix product is several times as fast as `cdist`; rounded, since equal rows may differ in their last bits.
+    video, eeg = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in (video, eeg))
+    similar = np.round(video.astype(float) @ eeg.astype(float).T, 9)
     own = np.diag(similar)[:, None]
     n = len(similar)
     return float(((similar < own).sum() + 0.5 * ((similar == own).sum() - n)) / (n * (n - 1)))

@@ -114,11 +114,11 @@ _TEACHER = FitConfig(
 
 DEMO = Profile(
     name="demo",
-    simulate=SimulateConfig(n_subjects=60, blocks=6),
+    simulate=SimulateConfig(n_subjects=60, blocks=5),
     store=StoreConfig(height=24, width=32, frames=64),
     backbone=_NARROW,
     pretext=FitConfig(
-        epochs=14, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
+        epochs=15, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
     ),
     teacher=_TEACHER,
     teachers={"whiten": True, "class_weights": False},
@@ -127,7 +127,7 @@ DEMO = Profile(
         fit=_TEACHER,
         folds=2,
         subjects=24,
-        clips=96,
+        clips=80,
         options=_SMALL,
     ),
     student=FitConfig(epochs=6, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
