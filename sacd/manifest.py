@@ -48,7 +48,7 @@ def write_manifest(w: Workspace) -> Path:
     )
     lines = _as_text(pd.DataFrame([_facts(w, *line) for line in shown], columns=_FACTS).convert_dtypes())
     if trusted:
-        lines = pd.concat([lines, kept := _kept(_read(runs), lines, asked)])
+        lines = pd.concat([lines, kept := _kept(w, _read(runs), lines, asked)])
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
         matrices = _as_text(_by_subject(w, shown))
         if trusted:
@@ -147,11 +147,13 @@ def _keys(table: pd.DataFrame) -> pd.Series:
     return table["item"] + "\n" + table["row"] + "\n" + table["seed"]
 
 
-def _kept(before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]) -> pd.DataFrame:
+def _kept(w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]) -> pd.DataFrame:
     """Lines of an earlier `runs.csv` that `lines` do not replace and that are still asked for, as far as is known."""
     seeds = ["" if (seed := getattr(run.config, "seed", None)) is None else str(seed) for _, _, run in asked]
     wanted = {f"{item}\n{row}\n{seed}" for (item, row, _), seed in zip(asked, seeds, strict=True)}
-    known = {item for item, _, _ in asked} - {_SHARED}
+    known = {item for item, _, _ in asked}
+    if not all(notebook.prepared(w) for notebook in NOTEBOOKS.values()):
+        known -= {_SHARED}  # other notebooks share other runs
     keys = _keys(before)
     return before[~keys.isin(_keys(lines)) & (keys.isin(wanted) | ~before["item"].isin(known))]
 

@@ -41,12 +41,16 @@ def code_fingerprint(modules: Iterable[str]) -> str:
 
 def code_hashes(modules: Iterable[str]) -> dict[str, str]:
     """Module name to hash of its parsed source: what `code_fingerprint` is made of."""
-    modules = list(modules)
+    asked = {name: source_file(name) for name in modules}
+    key, modules = tuple(asked.items()), list(asked)
+    if key in _KNOWN and all(_stamp(path) == seen for path, seen in _KNOWN[key][0].items()):
+        return dict(_KNOWN[key][1])
     ours = {"sacd", *(name.partition(".")[0] for name in modules)}
     hashes: dict[str, str] = {}
+    files: dict[Path, tuple[int, int] | None] = {}
     waiting = [parent for name in modules for parent in _with_parents(name)]
-    for name in modules:
-        if source_file(name) is None:
+    for name, path in asked.items():
+        if path is None:
             raise ValueError(f"module {name} has no source file; name an importable module as 'package.module'")
     seen: set[str] = set()
     while waiting:
@@ -56,10 +60,24 @@ def code_hashes(modules: Iterable[str]) -> dict[str, str]:
         seen.add(name)
         if (path := source_file(name)) is None:
             continue
-        stat = path.stat()
-        hashes[name], imports = _parse(name, path, stat.st_mtime_ns, stat.st_size)
+        files[path] = _stamp(path)
+        hashes[name], imports = _parse(name, path, files[path])
         waiting += [parent for module in imports for parent in _with_parents(module)]
-    return hashes
+    _KNOWN[key] = files, hashes
+    return dict(hashes)
+
+
+_KNOWN: dict[tuple[tuple[str, Path | None], ...], tuple[dict[Path, tuple[int, int] | None], dict[str, str]]] = {}
+"""Of `code_hashes`: files as they were, and their hashes; a `make reproduce` asks thousands of times."""
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes with an edit; None if the file is gone."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def edited_since_import(modules: Iterable[str]) -> list[str]:
@@ -110,8 +128,8 @@ def _with_parents(module: str) -> list[str]:
 
 
 @cache
-def _parse(name: str, path: Path, mtime_ns: int, size: int) -> tuple[str, frozenset[str]]:
-    """Hash and imports of a source file; the last two arguments make the cache notice an edit."""
+def _parse(name: str, path: Path, stamp: tuple[int, int] | None) -> tuple[str, frozenset[str]]:
+    """Hash and imports of a source file; the last argument makes the cache notice an edit."""
     tree = ast.parse(path.read_bytes(), str(path))
     imports = frozenset(static_imports(tree, name, path.name == "__init__.py"))
     for node in ast.walk(tree):

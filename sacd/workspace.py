@@ -41,6 +41,11 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 
 
+def _in_sequence(fit: FitConfig) -> FitConfig:
+    """The same steps in batches of 16 consecutive clips, which MC2SleepNet reads as sequences."""
+    return fit.model_copy(update={"order": "block", "batch": 16, "joined": max(1, fit.batch // 16)})
+
+
 class Workspace:
     """One profile on one cohort: where its files are, and the runs that its items are made of.
 
@@ -159,7 +164,8 @@ class Workspace:
         """An EEG teacher, trained and frozen."""
         p = self.profile
         options = p.teacher_options.get(name, {})
-        config = TeacherConfig(name=name, fit=p.teacher, split=p.split, seed=seed, options=options, **p.teachers)
+        fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
+        config = TeacherConfig(name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers)
         modules = (module_of(name),)
         return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=200)
 
@@ -254,11 +260,10 @@ class Workspace:
         p, store = self.profile.stagers, self.eeg_store
         subjects = min(len(store.participants), p.subjects or len(store.participants))
         folds = min(p.folds, subjects)
-        order = {"order": "block", "batch": 16, "joined": max(1, p.fit.batch // 16)} if name == "mc2sleepnet" else {}
         common = {
             "name": name,
             "source": "sleepedf" if self.sleepedf else "cohort",
-            "fit": p.fit.model_copy(update=order),
+            "fit": _in_sequence(p.fit) if name == "mc2sleepnet" else p.fit,
             "folds": folds,
             "subjects": p.subjects,
             "clips": p.clips,

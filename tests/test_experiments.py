@@ -6,6 +6,7 @@ import pytest
 
 from sacd import experiments, paper
 from sacd.experiments import LAMBDAS, OURS, PLANES, fig5, flat, planes, readings, table2, table4, table5
+from sacd.models.eeg import TEACHERS
 from sacd.profiles import PROFILES
 from sacd.provenance import code_hashes
 from sacd.workspace import Workspace
@@ -26,6 +27,16 @@ def ids(runs):
 def test_labels_tell_the_runs_of_an_item_apart(w, item):
     runs = flat(item(w))
     assert len({run.label for run in runs}) == len(ids(runs)) == len(runs)
+
+
+def test_every_teacher_can_teach(w):
+    """MC2SleepNet reads sequences: shuffled clips, which the other teachers get, would be refused by its training."""
+    for name in TEACHERS:
+        fit = dict(w.student(method="sacd", teacher=name).inputs)["teacher"].config.fit
+        if name == "mc2sleepnet":
+            assert (fit.order, fit.batch, fit.joined) == ("block", 16, w.profile.teacher.batch // 16)
+        else:
+            assert fit == w.profile.teacher
 
 
 def test_table4_starts_everything_from_the_two_baselines(w):

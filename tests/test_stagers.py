@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from sacd import experiments, figures_stagers, stats, tables
 from sacd.config import FitConfig, StagerConfig
 from sacd.metrics import F1, METRICS, stage_f1
 from sacd.tasks import stager as task
+from sacd.tasks import teacher as teachers
 from sacd.tasks.teacher import train_teacher
 from sacd.workspace import Workspace
 
@@ -69,6 +71,44 @@ def test_every_sleeper_is_tested_once_by_a_net_that_never_saw_him(tmp_path, monk
     assert sorted(both["subject"].unique()) == [f"SC{s}" for s in range(6)]
     assert not both.duplicated(["subject", "clip"]).any() and len(both) == 6 * CLIPS
     assert (both["stage"] == both["prediction"]).mean() > 0.5  # tones can be told from each other
+
+
+def test_class_weights_see_training_labels_only(tmp_path, monkeypatch):
+    """AttnSleep's own code counts the labels of the tested fold as well."""
+    given, used, parts = [], [], []
+    rule, whole, entropy = teachers.class_weights, task.train_teacher, torch.nn.functional.cross_entropy
+
+    def spy(config, eeg, clips, *more):
+        parts.append(clips)
+        return whole(config, eeg, clips, *more)
+
+    monkeypatch.setattr(task, "train_teacher", spy)
+    monkeypatch.setattr(teachers, "class_weights", lambda labels: given.append(labels.tolist()) or rule(labels))
+    store = Store()
+    store.clips["stage"] = (store.clips["block"] + store.clips["clip"] % 2) % 5  # sleepers differ in their stages
+    monkeypatch.setattr(task, "SleepEdf", lambda path: store)
+    fit = FIT.model_copy(update={"epochs": 1})
+    config = StagerConfig(name="modified_sen", source="sleepedf", fit=fit, folds=2, fold=0, options={"width": 0.125})
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda x, y, w=None: used.append(w) or entropy(x, y, w))
+    task.stager(config, {}, tmp_path, {"sleepedf": "", "device": "cpu"}, lambda share, text: None)
+    (clips,) = parts
+    train = clips.loc[clips["part"] == "train", "stage"].tolist()
+    assert given == [train] and len(train) < len(clips)
+    assert rule(clips["stage"].tolist()).tolist() != rule(train).tolist(), "else the test could not tell"
+    assert any(w is not None and w.tolist() == rule(train).tolist() for w in used)
+
+
+def test_the_contrast_is_not_selected_by_a_classifier_that_does_not_learn(tmp_path, monkeypatch):
+    selects, whole = [], teachers.fit
+
+    def spy(model, objective, blocks, config, **more):
+        selects.append(config.select)
+        return whole(model, objective, blocks, config, **more)
+
+    monkeypatch.setattr(teachers, "fit", spy)
+    fit = FIT.model_copy(update={"epochs": 1, "order": "block", "batch": 4, "select": "best"})
+    run(tmp_path / "a", monkeypatch, name="mc2sleepnet", fit=fit)
+    assert selects == ["last", "best", "best"]
 
 
 def test_mc2sleepnet_has_three_trainings_and_needs_neighbours(tmp_path, monkeypatch):

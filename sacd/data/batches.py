@@ -15,8 +15,9 @@ def batches(
 
     `block` (A20): every block of consecutive clips is cut into batches of `size` at a random phase, so that each batch
     holds consecutive clips of one night; the batches come in random order. What a cut leaves over at either end is a
-    smaller batch of its own if it holds at least two clips. `joined` such batches, of different places, make one larger
-    batch. `shuffled`: all clips in random order, a rest is left out.
+    smaller batch of its own if it holds at least two clips. `joined` whole batches of different places make one larger
+    batch, which whoever needs consecutive clips can cut every `size` rows; smaller ones stay alone. `shuffled`: all
+    clips in random order, a rest is left out.
 
     Args:
         blocks: `(n,)` block id of every row; rows of a block are consecutive in time and adjacent.
@@ -38,5 +39,11 @@ def batches(
         first = start + (int(torch.randint(spare + 1, (), generator=generator)) if end - start > size else 0)
         cuts = [start, *range(first, end, size), end]
         pieces += [(a, b) for a, b in pairwise(cuts) if b - a >= min(2, size)]
-    for chosen in torch.randperm(len(pieces), generator=generator).split(joined) if pieces else ():
+    drawn = torch.randperm(len(pieces), generator=generator).tolist()
+    whole = [k for k in drawn if pieces[k][1] - pieces[k][0] == size]
+    groups = [whole[i : i + joined] for i in range(0, len(whole), joined)]
+    groups += [[k] for k in drawn if pieces[k][1] - pieces[k][0] < size]
+    if len(groups) > -(-len(whole) // joined):  # a place in the order for the small ones too
+        groups = [groups[k] for k in torch.randperm(len(groups), generator=generator).tolist()]
+    for chosen in groups:
         yield torch.cat([torch.arange(*pieces[k]) for k in chosen])

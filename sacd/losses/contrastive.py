@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from sacd.losses.common import widen
 from sacd.models.graph import unit
 
 Selection = Literal["top_k", "semi_hard_random", "per_class"]
@@ -71,14 +72,14 @@ def k_hard_contrastive(
     with torch.autocast(
         anchor_v.device.type, enabled=False
     ):  # cosines of hard negatives differ by less than bf16 resolves
-        video, eeg = unit(anchor_v), unit(anchor_s)
+        video, eeg = unit(widen(anchor_v)), unit(widen(anchor_s))
         positive = (video * eeg).sum(dim=1)
         other = labels[:, None] != queue_labels
         hinges, valids = [], []
         for name, anchor, queue in (("video", video, queue_s), ("eeg", eeg, queue_v)):
             if directions not in ("both", name):
                 continue
-            similar = anchor @ unit(queue.detach()).to(anchor.dtype).T
+            similar = anchor @ unit(widen(queue.detach())).to(anchor.dtype).T
             index, valid = _select(
                 similar.detach(), positive.detach(), other, queue_labels, margin, k, selection, generator
             )

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sacd.losses.common import widen
+
 
 def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "jsd") -> Tensor:
     r"""Jensen-Shannon divergence of two sets of logits, mean over the batch, in nats.
@@ -28,7 +30,7 @@ def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "js
     (0.693147, 0.0)
     """
     # Below -1e4 a probability is 0 in any floating type; the floor keeps 0 * log 0 at 0 for the most extreme logits.
-    p, q = ((x if x.dtype == torch.float64 else x.float()).log_softmax(dim=-1).clamp_min(-1e4) for x in (a, b))
+    p, q = (widen(x).log_softmax(dim=-1).clamp_min(-1e4) for x in (a, b))
     if kind == "jsd":
         m = torch.logaddexp(p, q) - math.log(2)
         terms = p.exp() * (p - m) + q.exp() * (q - m)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from sacd.losses.base import Batch, Context, Method
@@ -117,7 +116,7 @@ class SACD(Method):
                 self.rates["structure"] = structure_rate
             self.projection = nn.Linear(video_dim, eeg_dim) if projection and weight_contrastive else nn.Identity()
 
-        self.ema: ModelEmaV3 | None = None
+        self.ema: nn.Module | None = None
         if weight_contrastive:
             if video_dim != eeg_dim and not projection:
                 raise ValueError(f"embedding widths {video_dim} (student) and {eeg_dim} differ: set projection=True")
@@ -126,6 +125,8 @@ class SACD(Method):
             self.register_buffer("seed", seed)
             if directions != "video":  # video anchors meet EEG keys only, which need no momentum encoder
                 self.bank_v = MemoryBank(bank, eeg_dim)
+                from timm.utils import ModelEmaV3  # takes seconds, which whoever only lists runs need not wait
+
                 self.ema = ModelEmaV3(context.student, decay=decay, use_warmup=True, exclude_buffers=True)
                 self.ema.requires_grad_(False)
 

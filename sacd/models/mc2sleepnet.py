@@ -174,7 +174,8 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     >>> info_nce(torch.eye(2), torch.eye(2), temperature=1.0)
     tensor(0.3133)
     """
-    s = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
+    a, b = (F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1) for x in (a, b))
+    s = a @ b.T / temperature
     own = torch.arange(len(s), device=s.device)
     return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
 

@@ -11,7 +11,7 @@ from sacd.models.video import VideoResNet
 
 OURS = {"r2plus1d_18": "r2plus1d", "r3d_18": "r3d"}
 TORCHVISION = ("r2plus1d_18", "r3d_18")
-PYTORCHVIDEO = ("x3d_xs", "x3d_s", "x3d_m", "slow_r50")
+PYTORCHVIDEO = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l", "slow_r50")
 STUDENTS = (
     *OURS,
     *(f"torchvision:{name}" for name in TORCHVISION),

@@ -64,7 +64,7 @@ def make_student(config: BackboneConfig) -> nn.Module:
         config.name,
         in_channels=2 if config.input == "motion" else 1,
         width=config.width,
-        freeze_norm_statistics=config.freeze_norm,
+        **({"freeze_norm_statistics": True} if config.freeze_norm else {}),  # networks of other libraries have none
         **config.options,
     )
 

@@ -84,11 +84,13 @@ def train_teacher(
     histories = []
     for k, stage in enumerate(model.stages):  # one for most; MC2SleepNet has three
         model.set_stage(stage)
+        # Where no classifier is trained, the kappa of an untrained one must not select the weights.
+        select = "last" if stage == "contrast" else config.fit.select
         history = fit(
             model,
             objective,
             clips["block"].to_numpy()[rows],
-            config.fit,
+            config.fit.model_copy(update={"select": select}),
             seed=config.seed,
             checkpoint=folder / f"checkpoint_{stage}.safetensors",
             validate=lambda: scores_of(clips, validation, teacher_outputs(model, eeg, clips, validation).logits),

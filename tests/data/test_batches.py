@@ -49,6 +49,15 @@ def test_joined_blocks_are_whole_and_of_different_places():
     assert len(np.unique(np.concatenate(rows))) == 160
 
 
+def test_joined_batches_cut_every_16_rows_give_consecutive_clips_of_one_night():
+    """What MC2SleepNet and the graphs do; nights are seldom a multiple of 16 clips long."""
+    blocks = np.repeat(np.arange(3), (70, 30, 85))
+    for seed in range(5):
+        for batch in batches(blocks, 16, "block", torch.Generator().manual_seed(seed), joined=4):
+            for rows in batch.split(16):
+                assert len(set(blocks[rows])) == 1 and (np.diff(rows) == 1).all()
+
+
 def test_shuffled_batches_mix_blocks_and_cover_all_but_a_rest():
     blocks = np.repeat(np.arange(10), 10)
     rows = draw(blocks, 16, "shuffled")

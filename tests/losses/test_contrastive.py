@@ -190,6 +190,44 @@ def test_semi_hard_draws_only_semi_hard_negatives():
     assert losses == {round(float(h), 5) for h in allowed} and len(losses) == 2
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("directions", ["both", "video", "eeg"])
+def test_semi_hard_draws_equal_a_loop(seed, directions):
+    """k draws with replacement among the allowed entries of each anchor; an anchor that has none is left out."""
+    w, k, margin = world(b=6, m=15, seed=seed), 7, 0.8
+    options = {"selection": "semi_hard_random", "k": k, "margin": margin, "directions": directions}
+    got = k_hard_contrastive(**w, **options, generator=torch.Generator().manual_seed(seed))
+    g = torch.Generator().manual_seed(seed)
+    expected = 0.0
+    for side, anchors, queue in (("video", "anchor_v", "queue_s"), ("eeg", "anchor_s", "queue_v")):
+        if directions not in ("both", side):
+            continue
+        draw, hinges = torch.rand(6, k, generator=g), []
+        for i, label in enumerate(w["labels"].tolist()):
+            positive = cosine(w["anchor_v"][i], w["anchor_s"][i])
+            all_ = [margin - positive + cosine(w[anchors][i], x) for x in w[queue]]
+            allowed = [
+                h for h, y in zip(all_, w["queue_labels"].tolist(), strict=True) if y != label and 0 < h < margin
+            ]
+            hinges += [allowed[int(u * len(allowed))] for u in draw[i].tolist() if allowed]
+        expected += sum(hinges) / max(len(hinges), 1)
+    assert float(got.loss) == pytest.approx(expected, rel=1e-6) and expected > 0
+
+
+@pytest.mark.parametrize("selection", ["top_k", "semi_hard_random", "per_class"])
+@pytest.mark.parametrize("directions", ["video", "eeg"])
+def test_gradcheck_of_every_selection(selection, directions):
+    w = world(b=4, m=10, seed=1)
+
+    def loss(v, s):
+        drawn = torch.Generator().manual_seed(0)
+        options = {"margin": 0.8, "k": 3, "selection": selection, "directions": directions, "generator": drawn}
+        return k_hard_contrastive(**{**w, "anchor_v": v, "anchor_s": s}, **options).loss
+
+    v, s = w["anchor_v"].requires_grad_(), w["anchor_s"].requires_grad_()
+    assert loss(v, s) > 0 and torch.autograd.gradcheck(loss, (v, s))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("value", ["max", "tiny", "zero"])
 @pytest.mark.parametrize("selection", ["top_k", "semi_hard_random", "per_class"])

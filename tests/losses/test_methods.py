@@ -48,12 +48,35 @@ def test_student_overfits_and_its_own_term_falls(name):
     assert (max(own) == 0) == (name == "ce")
 
 
+@pytest.mark.parametrize("term", ["structure", "contrastive", "jsd"])
+def test_each_term_of_sacd_falls_by_itself(term):
+    """Their sum falls even if L_D does not learn, whose first step is 2 and the later ones about 1.
+
+    Bank and past graphs hold other clips: with the batch itself as its past, no mismatched graph would be another one.
+    """
+    world, student = World(), Student()
+    weights = {f"weight_{name}": float(name == term) for name in ("structure", "contrastive", "jsd")}
+    method = build("sacd", world.context(student), layers=1, **weights)
+    for start in (16, 20, 24):
+        method.update(world.batch(student, torch.arange(start, start + 16)))
+    trained = [p for module in (student, method) for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, 3e-3)
+    own = []
+    for _ in range(60):
+        own.append(sum(method.terms(world.batch(student, ROWS)).values()))
+        optimizer.zero_grad()
+        own[-1].backward()
+        optimizer.step()
+    assert own[-1] < 0.7 * own[0], own[::10]  # 1 is what a network that learns nothing keeps of L_D
+
+
 def edge(case: str) -> Batch:
-    """A batch that breaks careless arithmetic; the student's embedding and logits are leaves."""
+    """A batch that breaks careless arithmetic; the student's outputs are leaves."""
     g = torch.Generator().manual_seed(3)
     size = 1 if case == "one clip" else 16
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(case, torch.float32)
-    factor = torch.finfo(dtype).max if case in ("fp16", "bf16") else {"zero": 0}.get(case, 1)
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(case[:4], torch.float32)
+    extreme = {"fp16": torch.finfo(dtype).max, "bf16": torch.finfo(dtype).max, "zero": 0.0}
+    factor = torch.finfo(dtype).tiny if case.endswith("tiny") else extreme.get(case, 1)
 
     def x(*shape):
         drawn = (2 * torch.rand(size, *shape, generator=g) - 1) * factor
@@ -64,12 +87,19 @@ def edge(case: str) -> Batch:
         teacher = Output(-student.embedding, -student.logits, tuple(-f.flatten(2) for f in student.features))
     else:
         teacher = Output(x(SIZE), x(STAGES), (x(SIZE, 6), x(SIZE, 3)))
-    student = student._replace(**{k: getattr(student, k).clone().requires_grad_() for k in ("embedding", "logits")})
+    if case == "overflow":
+        student.embedding[0, 0] = student.logits[1, 2] = torch.inf
+    student = Output(
+        *(x.clone().requires_grad_() for x in student[:2]), tuple(x.clone().requires_grad_() for x in student.features)
+    )
     labels = torch.full((size,), 2) if case in ("one stage", "one clip") else torch.arange(size) % STAGES
     return Batch(student, teacher, labels, torch.arange(size), torch.randn(size, 1, 2, 4, 4, generator=g))
 
 
-CASES = ("usual", "one clip", "one stage", "identical", "zero", "opposite", "fp16", "bf16")
+CASES = (
+    *("usual", "one clip", "one stage", "identical", "zero", "opposite", "overflow"),
+    *("fp16", "bf16", "fp16 tiny", "bf16 tiny"),
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -84,7 +114,7 @@ def test_terms_are_finite_scalars(name, case):
             total.backward()
         with torch.no_grad():
             method.update(batch)
-    seen = [batch.student.embedding, batch.student.logits, *method.parameters()]
+    seen = [*batch.student[:2], *batch.student.features, *method.parameters()]
     for x in seen:
         if x.grad is not None:
             # A gradient may be more than half precision holds; the loss scaler of the training loop skips such a step.
@@ -104,6 +134,23 @@ def test_teacher_gets_no_gradient(name):
     step(student, method, optimizer, world.batch(student, ROWS)._replace(teacher=watched))
     assert all(x.grad is None for x in (watched.embedding, watched.logits, *watched.features))
     assert not any(x.requires_grad for x in method.buffers())
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"), [("sacd", {"structure", "contrastive", "jsd"}), ("ccl", {"ccl_contrast", "ccl_divergence"})]
+)
+@pytest.mark.parametrize("train_teacher", [False, True])
+def test_a_teacher_that_is_trained_gets_the_gradient_of_the_terms(name, terms, train_teacher):
+    """The one exception (Table IV, F and G): its own cross-entropy would move it even if the terms did not."""
+    world, student = World(), Student()
+    method = build(name, world.context(student), train_teacher=train_teacher)
+    step(student, method, adam(student, method), world.batch(student, ROWS))  # fills the banks
+    batch = world.batch(student, ROWS)
+    leaves = [x.clone().requires_grad_() for x in batch.teacher[:2]]
+    found = method.terms(batch._replace(teacher=Output(*leaves, batch.teacher.features)))
+    gradients = {k: torch.autograd.grad(v, leaves, retain_graph=True, allow_unused=True) for k, v in found.items()}
+    reached = {k for k, of in gradients.items() if any(g is not None and g.any() for g in of)}
+    assert reached == (terms if train_teacher else set())
 
 
 def test_resumed_run_continues_exactly(name):

@@ -118,6 +118,26 @@ def test_literal_equation_drives_matched_graphs_apart():
     assert distances == sorted(distances) and distances[0] < 0.4 and distances[-1] >= 1  # then the gradient is gone
 
 
+def test_literal_equation_drives_unnormalised_graph_vectors_of_networks_apart():
+    """The same on the networks' own graph vectors, at a margin that these are nearer than."""
+    torch.manual_seed(0)
+    v, e = views(1, seed=1)
+    start = graph_distance(*(StructureLoss(DIM, DIM, layers=1, size=CLIPS).video(x) for x in (v, e)), normalise=False)
+    gamma = 3 * float(start.detach())
+    loss = StructureLoss(DIM, DIM, layers=1, reading="literal", gamma=gamma, size=CLIPS)
+    optimizer = torch.optim.SGD(loss.parameters(), 1e-3)
+    distances = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        result = loss(v[0], e[0])
+        distances.append(result.figures["d_matched"])
+        if result.loss == 0:
+            break
+        result.loss.backward()
+        optimizer.step()
+    assert distances == sorted(distances) and distances[-1] > 1.2 * distances[0]
+
+
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 def test_margin_equals_its_definition(gamma):
     for d in (0.0, 0.3, 1.0, 2.0, 3.7):
@@ -161,6 +181,21 @@ def test_loss_equals_a_loop_over_pairs(reading, graphs):
     if reading == "ours" and graphs:
         expected = (expected + sums[False][0] / sums[False][1]) / 2
     assert loss(v[-1], e[-1]).loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("reading", "gamma"), [("ours", 1.0), ("matched_only", 1.0), ("literal", 1e3)])
+def test_gradcheck_of_every_reading(reading, gamma):
+    loss, v, e = filled(reading, gamma=gamma)
+    name = "eeg.readout.weight"
+    whole = loss.get_parameter(name).detach()
+
+    def changed(x):
+        weight = torch.cat([torch.cat([x, whole[:2, 16:]], 1), whole[2:]])
+        return torch.func.functional_call(loss, {name: weight}, (v[-1], e[-1])).loss
+
+    weight = whole[:2, :16].clone().requires_grad_()
+    assert torch.autograd.gradcheck(changed, weight)
+    assert torch.autograd.grad(changed(weight), weight)[0].any()
 
 
 def test_gradcheck_and_gradient_only_where_it_belongs():

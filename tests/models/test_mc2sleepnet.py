@@ -3,6 +3,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_metric_learning.losses import NTXentLoss
 
 from sacd.models.eeg import build_teacher
 from sacd.models.mc2sleepnet import cross_mask, info_nce
@@ -26,12 +29,58 @@ def test_info_nce_against_loops():
     assert info_nce(a, b, 0.3).item() == pytest.approx(float(naive_info_nce(a, b, 0.3)), rel=1e-12)
     assert info_nce(a, a, 0.1) < info_nce(a, b, 0.1) < info_nce(a, -a, 0.1)
     assert info_nce(a[:1], b[:1]) == 0
-    assert torch.isfinite(info_nce(torch.zeros(3, 4), torch.zeros(3, 4)))
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for value in (0.0, torch.finfo(dtype).tiny, torch.finfo(dtype).max):
+            x = torch.full((3, 4), value, dtype=dtype, requires_grad=True)
+            loss = info_nce(x, x.detach())
+            loss.backward()
+            assert torch.isfinite(loss) and torch.isfinite(x.grad).all()
 
 
 def test_info_nce_gradient():
     a, b = (torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(lambda a, b: info_nce(a, b, 0.5), (a, b))
+
+
+def test_info_nce_equals_the_published_one():
+    """pytorch-metric-learning: one direction a call, references of the other view, row i the only positive of row i."""
+    a, b = torch.randn(2, 6, 4, dtype=torch.float64)
+    own = torch.arange(6)
+    theirs = NTXentLoss(temperature=0.3)
+    both = theirs(a, own, ref_emb=b, ref_labels=own.clone()) + theirs(b, own, ref_emb=a, ref_labels=own.clone())
+    assert info_nce(a, b, 0.3).item() == pytest.approx(both.item() / 2, rel=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), size=st.integers(1, 8), scale=st.floats(0.01, 100))
+def test_info_nce_properties(seed, size, scale):
+    g = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(2, size, 4, generator=g, dtype=torch.float64)
+    value = info_nce(a, b, 0.2)
+    assert 0 <= value <= math.log(size) + 2 / 0.2
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=g, dtype=torch.float64)).Q
+    order = torch.randperm(size, generator=g)
+    torch.testing.assert_close(info_nce(b[order], a[order], 0.2), value)  # symmetric, whatever the order of the clips
+    torch.testing.assert_close(info_nce(scale * a @ rotation, b @ rotation / scale, 0.2), value)
+
+
+def test_restoring_against_loops():
+    """Mean absolute error of the hidden clips, over the 128 values and both streams; hidden clips alone count."""
+    net = model().eval()
+    x, labels = torch.randn(20, 1, 3000) * 25, torch.arange(20) % 5
+    with torch.no_grad():
+        out = net(x)
+        torch.manual_seed(7)
+        got = float(net.auxiliary_loss(x, out, labels)["restore"])
+        torch.manual_seed(7)
+        hide = cross_mask(20, net.sequence, net.mask)
+        clips = [f.squeeze(2) for f in out.features[:2]]
+        errors = []
+        for i, stream in enumerate(net.mix(*clips, hide)):
+            for clip in hide[i].nonzero()[:, 0].tolist():
+                restored = net.restore[i](stream[clip])
+                errors += [abs(float(u) - float(v)) for u, v in zip(restored, clips[i][clip], strict=True)]
+    assert len(errors) == 2 * 5 * 128 and got == pytest.approx(sum(errors) / len(errors), rel=1e-5)
 
 
 @pytest.mark.parametrize(("n", "per_stream"), [(32, 8), (16, 4), (20, 5), (3, 0), (1, 0)])

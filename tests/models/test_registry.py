@@ -6,7 +6,9 @@ import sys
 import pytest
 import torch
 
+from sacd.config import BackboneConfig
 from sacd.models.registry import STUDENTS, build_student
+from sacd.tasks.pretext import make_student
 
 NAMES = [*STUDENTS[:-1], "timm:test_resnet", "timm:skresnet18"]
 
@@ -23,6 +25,13 @@ def test_every_student_keeps_the_contract(name):
     unused = [n for n, p in student.named_parameters() if p.grad is None]
     assert not unused
     assert torch.equal(student.fc(output.embedding), output.logits)
+
+
+@pytest.mark.parametrize("name", ["torchvision:r3d_18", "pytorchvideo:x3d_xs", "timm:test_resnet", "r3d_18"])
+def test_every_student_can_be_configured(name):
+    """As the tasks build it from a run's settings."""
+    student = make_student(BackboneConfig(name=name, width=0.125 if name == "r3d_18" else 1)).eval()
+    assert student(torch.randn(1, 1, 2, 32, 32)).embedding.shape == (1, 512)
 
 
 def test_a_frame_model_pools_over_time():
