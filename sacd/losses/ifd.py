@@ -45,17 +45,20 @@ def ifd(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class IFD(Method):
-    """Cross-entropy + `ifd` of the embeddings (weight 1) and of up to three pairs of stages (100 x 0.7^epoch each).
+    """Cross-entropy + `ifd` of the embeddings (weight 1/128) and of up to three pairs of stages (100/128 x 0.7^epoch).
 
-    The weights are the authors'; they train without cross-entropy on the mean over B^2 entries, so that only the ratios
-    were theirs to choose; on the mean over rows the early term is of the size of the cross-entropy.
+    The authors' 1 and 100 x mean over B^2 entries at their batch of 128 are 1/128 and 100/128 x the mean over rows used
+    here (as in `sacd.losses.pkt`). They train without cross-entropy; so weighted, the three pairs begin at about 1 for
+    untrained networks, the size of the cross-entropy, and 128 times the weight would leave nothing of it.
     Deviation: no auxiliary teacher of the student's kind stands between the two, because nothing between EEG and video
     has the layers of either. Stages are paired from the deepest, last with last.
     """
 
     teacher_needed = True
 
-    def __init__(self, context: Context, weight: float = 1.0, weight_stages: float = 100.0, decay: float = 0.7) -> None:
+    def __init__(
+        self, context: Context, weight: float = 1 / 128, weight_stages: float = 100 / 128, decay: float = 0.7
+    ) -> None:
         super().__init__(context)
         self.weight, self.weight_stages, self.decay = weight, weight_stages, decay
         self.pairs = min(3, len(context.student_example.features), len(context.teacher_example.features))

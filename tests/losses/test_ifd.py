@@ -84,10 +84,19 @@ def test_stage_weights_decay_and_pair_from_the_deepest():
     pairs = list(zip(batch.student.features[1:], batch.teacher.features, strict=True))  # 3 and 2 stages: the last two
     stages = sum(naive(s.double(), t.double()) for s, t in pairs)
     for epoch, got in zip((0, 1, 10), terms, strict=True):
-        assert float(got["ifd_stages"]) == pytest.approx(100 * 0.7**epoch * stages, rel=1e-3)
+        assert float(got["ifd_stages"]) == pytest.approx(100 / 128 * 0.7**epoch * stages, rel=1e-3)
         assert float(got["ifd_last"]) == pytest.approx(
-            naive(batch.student.embedding.double(), batch.teacher.embedding.double()), rel=1e-3
+            naive(batch.student.embedding.double(), batch.teacher.embedding.double()) / 128, rel=1e-3
         )
+
+
+def test_the_weighted_terms_begin_at_the_size_of_the_cross_entropy():
+    """A term a hundred times as large would leave nothing of it (clipped gradients make that worse)."""
+    world, student = World(), Student()
+    batch = world.batch(student, torch.arange(40))
+    own = sum(IFD(world.context(student)).terms(batch).values())
+    entropy = torch.nn.functional.cross_entropy(batch.student.logits, batch.labels)
+    assert 0.1 < float((own / entropy).detach()) < 10
 
 
 def test_without_stage_features_only_the_embeddings_count():
