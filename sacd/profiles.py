@@ -49,7 +49,7 @@ class Profile(Config):
     split: SplitConfig = SplitConfig()
     backbone: BackboneConfig
     pretext: FitConfig | None
-    """None: no pretext; the student starts from published weights or at random."""
+    """None: no pretext; the student starts at random (`sacd.models.pretrained` is for a training of your own)."""
     teacher: FitConfig
     teachers: dict[str, bool] = Field(default_factory=dict)
     """Of `TeacherConfig`, for every teacher."""
