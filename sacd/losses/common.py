@@ -24,14 +24,16 @@ def widen(x: Tensor) -> Tensor:
 
 
 def wide(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of a loss: its positional floating tensors are widened, and autocast is off inside."""
+    """Decorator of a loss: its floating tensors are widened, and autocast is off inside."""
+
+    def widened(a: object) -> object:
+        return widen(a) if isinstance(a, Tensor) and a.is_floating_point() else a
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = next(a.device.type for a in args if isinstance(a, Tensor))
-        widened = [widen(a) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
+        device = next(a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
         with torch.autocast(device, enabled=False):
-            return function(*widened, **kwargs)
+            return function(*map(widened, args), **{name: widened(a) for name, a in kwargs.items()})
 
     return wrapped
 

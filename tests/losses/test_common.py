@@ -4,6 +4,7 @@ from tiny import Student, World
 
 from sacd.losses import build
 from sacd.losses.common import linear, wide
+from sacd.losses.kd import kd
 
 
 def test_half_precision_is_widened_and_the_gradient_comes_back_in_its_own():
@@ -33,3 +34,8 @@ def test_linear_starts_as_pytorchs_default_from_its_generator():
     assert torch.equal(layers[0].weight, layers[1].weight) and not torch.equal(layers[0].weight, layers[2].weight)
     for parameter in layers[0].parameters():
         assert 0.08 < parameter.abs().max() <= 0.1
+
+
+def test_a_loss_takes_its_tensors_by_position_or_by_name():
+    x, y = torch.randn(2, 4, 5, dtype=torch.float16)
+    assert kd(student=x, teacher=y) == kd(x, teacher=y) == kd(x, y) and kd(student=x, teacher=y).dtype == torch.float32
