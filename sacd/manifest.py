@@ -203,7 +203,8 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
     """Commit and date of an execution, and the runs that it showed."""
     record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
     stamp = record.get("stamp", {})
-    runs = sorted({value for value in record.get("depends", {}).values() if len(value) == 16})  # others are of files
+    depends = record.get("depends", {})
+    runs = sorted({value for key, value in depends.items() if key not in NOTEBOOKS[name].reads})
     return {"commit": stamp.get("commit"), "date": stamp.get("date"), "runs": runs}
 
 

@@ -63,7 +63,7 @@ def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys
     assert found and found <= {"127.0.0.1", "::1"}
     text = capsys.readouterr().err
     assert "0/7 runs" in text and "5/7 runs, 0 running, 2 failed" in text  # start and end; no line a step in a log
-    assert len(text.splitlines()) < 40  # redrawn now and then, more often on a busy machine
+    assert sum(" runs, " in line for line in text.splitlines()) < 10
 
 
 @pytest.fixture
@@ -131,10 +131,7 @@ def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up
     store = RunStore(tmp_path)
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         report = execute([run(1, task="die"), run(2)], store, workers=2, quiet=True)
-    # The worker that dies second may take the answer of the other run along, which is then found on the disk.
-    assert (*report.done, *report.hit) == (run(2),) and [failure.run for failure in report.failed] == [
-        run(1, task="die")
-    ]
+    assert report.done == (run(2),)
     assert "its worker process died again and again" in report.failed[0].reason
 
 

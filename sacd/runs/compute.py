@@ -31,7 +31,9 @@ def compute(
             raise RunError(f"{', '.join(edited)}: edited after this process imported it; restart the process")
         with store.lock(run):
             if store.state(run).name == "done":
-                return "hit", ""
+                # A worker that dies takes the answers it holds along: Dask asks again for what this call has computed.
+                record = read_json(store.folder(run) / "provenance.json")
+                return "done" if record.get("call") == resources.get("call") else "hit", ""
             _compute(store, run, resources, listener)
         return "done", ""
     except RunError as error:
@@ -53,7 +55,7 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
     earlier = read_json(work / PROGRESS)
     start, written = time.monotonic(), 0.0
     record = {"started": earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds")}
-    record["attempts"] = earlier.get("attempts", 0) + 1
+    record |= {"attempts": earlier.get("attempts", 0) + 1, "call": resources.get("call")}
 
     def spent() -> float:
         return round(earlier.get("duration_s", 0.0) + time.monotonic() - start, 2)

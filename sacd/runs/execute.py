@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from sacd.files import write_text
 from sacd.runs.pools import Pool, open_pool
@@ -69,7 +70,7 @@ def execute(
         RunError: the store cannot be written, or the cluster does not answer.
     """
     store.open()
-    resources = {"device": "auto", "threads": "1"} | dict(resources or {})
+    resources = {"device": "auto", "threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
     plan = _closure(runs)
     with ThreadPoolExecutor() as pool:
         states = dict(zip(plan, pool.map(lambda run: _state(store, run), plan.values()), strict=True))

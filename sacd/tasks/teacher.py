@@ -84,8 +84,9 @@ def train_teacher(
     histories = []
     for k, stage in enumerate(model.stages):  # one for most; MC2SleepNet has three
         model.set_stage(stage)
-        # Where no classifier is trained, the kappa of an untrained one must not select the weights.
-        select = "last" if stage == "contrast" else config.fit.select
+        # The kappa of a classifier that is not trained must not select the weights.
+        judged = any(p.requires_grad for p in model.classify.parameters())
+        select = config.fit.select if judged else "last"
         history = fit(
             model,
             objective,
