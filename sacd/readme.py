@@ -11,7 +11,7 @@ import pandas as pd
 from sacd import claims, paper
 from sacd.files import write_text
 from sacd.tables import markdown
-from sacd.verify import DIFFERS, REPRODUCED, Verification, items
+from sacd.verify import DIFFERS, NEEDS, REPRODUCED, Verification, items
 from sacd.workspace import CHECKOUT
 
 HEADLINES: Final = (
@@ -47,7 +47,8 @@ def summary(v: Verification) -> pd.DataFrame:
     """Headline numbers and claims in one table: item, what, paper, ours, command, verdict."""
     known, lines = v.numbers.set_index(["item", "row", "column"]), []
     for item, row, column in HEADLINES:
-        ours, verdict = "", "not computed yet"
+        made = (v.results / "tables" / f"{item}.csv").is_file()  # with a row that no data but the paper's has
+        ours, verdict = "", NEEDS[item] if made and item in NEEDS else "not computed yet"
         if (item, row, column) in known.index:
             cell = known.loc[(item, row, column)]
             interval = f" [{cell.ci_low:.3g}, {cell.ci_high:.3g}]" if cell.ci_low == cell.ci_low else ""
