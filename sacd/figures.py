@@ -71,7 +71,15 @@ def label_data(figure: Figure, data: str, subjects: int | None = None, clips: in
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `<name>.png` and `<name>.pdf` under `folder`, atomically and without dates or versions of software."""
+    """Write `<name>.png` and `<name>.pdf` under `folder`, atomically and without dates or versions of software.
+
+    The layout is solved once and its places rounded: the solver's last bits differ from call to call, the files may not.
+    """
+    with mpl.style.context(STYLE):
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6), which="original")
     written = []
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
         written.append(Path(folder) / f"{name}.{ending}")
