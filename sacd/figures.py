@@ -73,7 +73,7 @@ def label_data(figure: Figure, data: str, subjects: int | None = None, clips: in
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `<name>.png` and `<name>.pdf` under `folder`, atomically and without dates or versions of software.
 
-    The layout is solved once and its places rounded: the solver's last bits differ from call to call, the files may not.
+    The layout is solved once, its places rounded: the solver's last bits differ from call to call, the files may not.
     """
     with mpl.style.context(STYLE):
         figure.draw_without_rendering()

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import confusion_matrix
 
 from sacd.stages import STAGES
 
@@ -35,9 +34,8 @@ def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
             raise ValueError(
                 f"column {name!r} holds {bad}, not a stage 0..{len(STAGES) - 1}; drop unscored clips first"
             )
-    if not stage.size:
-        return np.zeros((len(STAGES), len(STAGES)), np.int64)
-    return confusion_matrix(stage, prediction, labels=range(len(STAGES)))
+    cell = len(STAGES) * stage.astype(np.int64) + prediction.astype(np.int64)
+    return np.bincount(cell, minlength=len(STAGES) ** 2).reshape(len(STAGES), len(STAGES))
 
 
 def confusions(predictions: pd.DataFrame) -> tuple[pd.Index, NDArray[np.int64]]:

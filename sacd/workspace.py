@@ -1,12 +1,12 @@
 """A profile on a cohort: where its files lie, and the runs that tables and figures are made of."""
 
+import ast
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
-from functools import cached_property
-from importlib import import_module
-from inspect import signature
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from sacd.catalogue import METHODS, TEACHERS, module_of
 from sacd.config import (
     BoundConfig,
     FitConfig,
@@ -31,9 +32,8 @@ from sacd.data.cohort import read_cohort
 from sacd.data.simulate import simulate
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore, ingest
-from sacd.losses.base import METHODS
-from sacd.models.eeg import module_of
 from sacd.profiles import PROFILES, Profile
+from sacd.provenance import source_file
 from sacd.runs import Report, Run, RunStore, execute
 from sacd.workspace_ucf51 import Ucf51Workspace
 
@@ -44,6 +44,19 @@ STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 def _in_sequence(fit: FitConfig) -> FitConfig:
     """The same steps in batches of 16 consecutive clips, which MC2SleepNet reads as sequences."""
     return fit.model_copy(update={"order": "block", "batch": 16, "joined": max(1, fit.batch // 16)})
+
+
+@cache
+def _defaults(where: str) -> dict[str, Any]:
+    """Plain defaults of the options of a class `module:Class`, from its source: to import it takes seconds of torch."""
+    tree = ast.parse(source_file(module_of(where)).read_text(encoding="utf-8"))
+    body = [n for c in tree.body if isinstance(c, ast.ClassDef) and where.endswith(f":{c.name}") for n in c.body]
+    found = {}
+    for args in (n.args for n in body if isinstance(n, ast.FunctionDef) and n.name == "__init__"):
+        for arg, default in zip(args.args[::-1], args.defaults[::-1], strict=False):
+            with suppress(ValueError):  # an expression
+                found[arg.arg] = ast.literal_eval(default)
+    return found
 
 
 class Workspace:
@@ -166,7 +179,7 @@ class Workspace:
         options = p.teacher_options.get(name, {})
         fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
         config = TeacherConfig(name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers)
-        modules = (module_of(name),)
+        modules = (module_of(TEACHERS[name]),)
         return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=200)
 
     def student(
@@ -198,19 +211,16 @@ class Workspace:
             "student:student",
             config,
             inputs=tuple(inputs),
-            modules=(METHODS[method].split(":")[0],),
+            modules=(module_of(METHODS[method]),),
             label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
             cost=20 if method == "ce" else 50,
         )
 
     def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
         """The profile's options and these, without those that are the method's defaults: equal runs have equal ids."""
-        module, _, attribute = METHODS[name].partition(":")
-        known = signature(getattr(import_module(module), attribute)).parameters
+        known = _defaults(METHODS[name])
         given = self.profile.methods.get(name, {}) | options
-        return MethodConfig(
-            name=name, options={k: v for k, v in given.items() if k not in known or v != known[k].default}
-        )
+        return MethodConfig(name=name, options={k: v for k, v in given.items() if k not in known or v != known[k]})
 
     def fusion(self, head: str, release: bool, seed: int = 0) -> Run:
         """A head on both trained encoders (Table IV, A to D)."""
@@ -231,7 +241,7 @@ class Workspace:
             seed=seed,
         )
         label = f"reverse {method} {'released' if release else 'frozen'} seed {seed}"
-        modules = (METHODS[method].split(":")[0],)
+        modules = (module_of(METHODS[method]),)
         return self._run(
             "fusion:reverse",
             config,
@@ -275,7 +285,7 @@ class Workspace:
                 task="sacd.tasks.stager:stager",
                 config=StagerConfig(fold=fold, **common),
                 data=store.fingerprint,
-                modules=(module_of(name),),
+                modules=(module_of(TEACHERS[name]),),
                 label=f"stager {name} fold {fold + 1} of {folds}",
                 cost=60,
             )

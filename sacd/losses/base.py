@@ -1,6 +1,6 @@
 """What a distillation method is: terms added to the student's cross-entropy, and what happens after a step.
 
-A method of your own is one file with a subclass of `Method`, and one line in `METHODS`.
+A method of your own is one file with a subclass of `Method`, and one line in `sacd.catalogue.METHODS`.
 """
 
 from collections.abc import Mapping
@@ -11,22 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sacd.catalogue import METHODS
 from sacd.models import Output
-
-# Modules are named, not imported: the code fingerprint of a run then covers the one method that it uses.
-METHODS: dict[str, str] = {
-    "ce": "sacd.losses.base:Method",
-    "kd": "sacd.losses.kd:KD",
-    "fitnet": "sacd.losses.fitnet:FitNet",
-    "pkt": "sacd.losses.pkt:PKT",
-    "rkd": "sacd.losses.rkd:RKD",
-    "sp": "sacd.losses.sp:SP",
-    "crd": "sacd.losses.crd:CRD",
-    "ifd": "sacd.losses.ifd:IFD",
-    "cmc": "sacd.losses.cmc:CMC",
-    "ccl": "sacd.losses.ccl:CCL",
-    "sacd": "sacd.losses.sacd:SACD",
-}
 
 
 class Batch(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sacd.catalogue import TEACHERS
 from sacd.models import Output
 from sacd.stages import CLIP_S, STAGES
 
@@ -24,18 +25,6 @@ LIMIT: Final = 20.0
 
 FEATURE_VALUES: Final = 2048
 """Most values that one intermediate feature keeps per clip; longer ones are averaged over time (cheap to cache)."""
-
-TEACHERS: Final = {
-    "attnsleep": "sacd.models.eeg:AttnSleep",
-    "deepsleepnet": "sacd.models.eeg:DeepSleepNet",
-    "modified_sen": "sacd.models.modified_sen:ModifiedSEN",
-    "mc2sleepnet": "sacd.models.mc2sleepnet:MC2SleepNet",
-}
-
-
-def module_of(name: str) -> str:
-    """Module that holds a teacher; `build_teacher` imports it by this name, so a run's code has to name it."""
-    return TEACHERS[name].partition(":")[0]
 
 
 class Teacher(nn.Module):

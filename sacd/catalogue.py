@@ -1,0 +1,33 @@
+"""Where each distillation method and EEG teacher lives.
+
+Modules are named, not imported: the code fingerprint of a run then covers the one method and the one teacher that it
+uses, and listing runs takes no second of torch.
+"""
+
+from typing import Final
+
+METHODS: Final = {
+    "ce": "sacd.losses.base:Method",
+    "kd": "sacd.losses.kd:KD",
+    "fitnet": "sacd.losses.fitnet:FitNet",
+    "pkt": "sacd.losses.pkt:PKT",
+    "rkd": "sacd.losses.rkd:RKD",
+    "sp": "sacd.losses.sp:SP",
+    "crd": "sacd.losses.crd:CRD",
+    "ifd": "sacd.losses.ifd:IFD",
+    "cmc": "sacd.losses.cmc:CMC",
+    "ccl": "sacd.losses.ccl:CCL",
+    "sacd": "sacd.losses.sacd:SACD",
+}
+
+TEACHERS: Final = {
+    "attnsleep": "sacd.models.eeg:AttnSleep",
+    "deepsleepnet": "sacd.models.eeg:DeepSleepNet",
+    "modified_sen": "sacd.models.modified_sen:ModifiedSEN",
+    "mc2sleepnet": "sacd.models.mc2sleepnet:MC2SleepNet",
+}
+
+
+def module_of(where: str) -> str:
+    """Module of `module:Class`."""
+    return where.partition(":")[0]
