@@ -77,7 +77,7 @@ _NARROW = BackboneConfig(
     width=0.125,
     input="motion",
     frozen=2,
-    options={"stem_kernel": 3},
+    options={"stem_kernel": 3, "init": "looks_linear"},
 )
 
 _SHUFFLED = FitConfig(

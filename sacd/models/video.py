@@ -1,7 +1,7 @@
 """Video students: R(2+1)D-18 and R3D-18 in the layout of Hara et al., from one builder."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from sacd.models import Output
 
 Kind = Literal["r2plus1d", "r3d"]
 Norm = Literal["batch", "group"]
+Init = Literal["kaiming", "looks_linear"]
 
 _CHANNELS = (64, 128, 256, 512)
 
@@ -110,6 +111,15 @@ class _Units(nn.Module):
         else:
             raise ValueError(f"conv {kind!r} is unknown; known: r2plus1d, r3d")
 
+    @torch.no_grad()
+    def pair(self) -> None:
+        """Second half of the spatial filters: minus the first; and of what the temporal filters make of them."""
+        for name in [name for name in self._modules if name.startswith("conv") and name.endswith("_s")]:
+            space, time = self._modules[name].weight, self._modules[f"{name[:-1]}t"].weight
+            half = len(space) // 2
+            space[half : 2 * half] = -space[:half]
+            time[:, half : 2 * half] = -time[:, :half]
+
     def unit(self, n: int, x: Tensor) -> Tensor:
         if f"conv{n}" in self._modules:
             return convolve(self._modules[f"conv{n}"], self._modules[f"bn{n}"], x)
@@ -155,9 +165,12 @@ class VideoResNet(_Units):
         norm: "batch", or "group": independent of what else is in the batch.
         freeze_norm_statistics: batch norms always use their running statistics (batches of one night have odd ones).
         embedding: length of the embedding.
+        init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) gives the spatial half of an r2plus1d unit its
+            filters as pairs f, -f, which the temporal half weighs w, -w: the unit starts as if no ReLU stood between
+            them. A narrow network else never gets back the sign of a breath. No effect on "r3d".
 
     Raises:
-        ValueError: `conv` or `norm` is unknown, or `width` leaves no channel.
+        ValueError: `conv`, `norm` or `init` is unknown, or `width` leaves no channel.
 
     >>> student = VideoResNet(width=0.125, in_channels=1)
     >>> [tuple(t.shape) for t in student(torch.zeros(2, 1, 16, 32, 32))[:2]]
@@ -178,8 +191,11 @@ class VideoResNet(_Units):
         norm: Norm = "batch",
         freeze_norm_statistics: bool = False,
         embedding: int = 512,
+        init: Init = "kaiming",
     ) -> None:
         super().__init__()
+        if init not in get_args(Init):
+            raise ValueError(f"init {init!r} is unknown; known: {', '.join(get_args(Init))}")
         channels = [int(c * width) for c in _CHANNELS]
         if channels[0] < 1:
             raise ValueError(f"width {width} leaves the stem without a channel; give at least {1 / _CHANNELS[0]}")
@@ -194,6 +210,9 @@ class VideoResNet(_Units):
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
         self.project = nn.Identity() if channels[-1] == embedding else nn.Linear(channels[-1], embedding)
         self.fc = nn.Linear(embedding, n_classes)
+        if init == "looks_linear":
+            for units in [m for m in self.modules() if isinstance(m, _Units)]:
+                units.pair()
         self.train()
 
     def forward(self, x: Tensor) -> Output:

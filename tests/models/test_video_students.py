@@ -220,3 +220,13 @@ def test_faults_are_told_in_one_line(call, says):
     with pytest.raises(ValueError, match=says) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_looks_linear_units_start_odd_and_others_do_not():
+    x = torch.randn(2, 8, 5, 6, 8, generator=torch.Generator().manual_seed(1))
+    for init, odd in (("looks_linear", True), ("kaiming", False)):
+        block = tiny(init=init).eval().layer1[0]
+        assert torch.allclose(block.unit(1, -x), -block.unit(1, x), atol=1e-5) == odd
+        assert block.unit(2, x).abs().mean() > 0.1
+    with pytest.raises(ValueError, match="init 'linear' is unknown; known: kaiming, looks_linear"):
+        tiny(init="linear")
