@@ -59,10 +59,22 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
     found += [("error", problem) for problem in wrong]
     if raw is not None:
         attempt(refuse_slow, raw, night.eeg, rate)
+        found += _cut(raw, night.eeg)
         found += attempt(_signal, raw, night.eeg) or []
         if not wrong:
             found += _times(night, events, raw.n_times / raw.info["sfreq"], video, offset)
     return found
+
+
+def _cut(raw: "mne.io.BaseRaw", path: Path) -> list[Problem]:
+    """Does the file hold all that its header promises? MNE goes by the file's size."""
+    with path.open("rb") as file:
+        header = file.read(256)
+    promised, end = int(header[236:244]) * float(header[244:252]), raw.n_times / raw.info["sfreq"]
+    if promised <= end + 1:  # a recorder that was never stopped promises -1 records
+        return []
+    problem = f"is cut: its header promises {promised:g} s, {end:g} s are there"
+    return [("warning", CohortError(path, problem, "copy or export the recording again"))]
 
 
 def _signal(raw: "mne.io.BaseRaw", path: Path) -> list[Problem]:

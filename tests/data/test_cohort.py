@@ -157,6 +157,7 @@ WARNINGS = {
         "_eeg.edf",
         "C3 is clipped: 1",
     ),
+    "cut eeg": (eeg(lambda p: p.write_bytes(p.read_bytes()[:-2560])), "_eeg.edf", "promises 90 s, 83 s are there"),
     "70 s of eeg": (eeg(lambda p: write_edf(p, {"C3": (NOISE[: 128 * 70], 128)})), "_events.tsv", "it has 70 s"),
     "70 s of video": (
         lambda r: write_video(paths(r, "sub-01")[2], [np.full((32, 64), 90, np.uint8)] * 70, 1),
