@@ -10,7 +10,7 @@ from importlib import resources
 from itertools import cycle
 from pathlib import Path
 from textwrap import fill
-from typing import Final, ParamSpec
+from typing import Any, Final, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +19,7 @@ import seaborn as sns
 from matplotlib import figure as mpl_figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from scipy.signal import welch
 
 from sacd import paper
@@ -35,13 +36,22 @@ NAMES: Final = {"accuracy": "accuracy (%)", "macro_f1": "macro-F1 (%)", "kappa":
 _INK: Final = "#333333"
 
 
+def _png(figure: mpl_figure.Figure, **options: Any) -> bytes:
+    """PNG of 256 colours, surfaces off by at most about 2 of 255: a third of the bytes, which notebooks hold as well."""
+    with mpl.style.context(STYLE), io.BytesIO() as full, io.BytesIO() as small:
+        figure.savefig(full, format="png", **options)
+        image = Image.open(full)
+        image.convert("RGB").quantize(256, kmeans=9, dither=Image.Dither.NONE).save(
+            small, "png", optimize=True, dpi=image.info["dpi"]
+        )
+        return small.getvalue()
+
+
 class Figure(mpl_figure.Figure):
     """A matplotlib figure that a notebook shows by itself, without pyplot having been told of it."""
 
     def _repr_png_(self) -> bytes:
-        with mpl.style.context(STYLE), io.BytesIO() as buffer:
-            self.savefig(buffer, dpi=100)
-            return buffer.getvalue()
+        return _png(self, dpi=100)
 
 
 _P = ParamSpec("_P")
@@ -80,11 +90,11 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 6), which="original")
-    written = []
-    for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
-        written.append(Path(folder) / f"{name}.{ending}")
-        with atomic(written[-1]) as half, mpl.style.context(STYLE):
-            figure.savefig(half, metadata=metadata)
+    png, pdf = written = [Path(folder) / f"{name}.{ending}" for ending in ("png", "pdf")]
+    with atomic(png) as half:
+        half.write_bytes(_png(figure))
+    with atomic(pdf) as half, mpl.style.context(STYLE):
+        figure.savefig(half, metadata={"CreationDate": None, "Producer": None})
     return written
 
 
