@@ -37,7 +37,7 @@ _INK: Final = "#333333"
 
 
 def _png(figure: mpl_figure.Figure, **options: Any) -> bytes:
-    """PNG of 256 colours, surfaces off by at most about 2 of 255: a third of the bytes, which notebooks hold as well."""
+    """PNG of 256 colours, surfaces off by 2 of 255 at most: a third of the bytes, which notebooks hold as well."""
     with mpl.style.context(STYLE), io.BytesIO() as full, io.BytesIO() as small:
         figure.savefig(full, format="png", **options)
         image = Image.open(full)

@@ -118,7 +118,7 @@ DEMO = Profile(
     store=StoreConfig(height=24, width=32, frames=64),
     backbone=_NARROW,
     pretext=FitConfig(
-        epochs=15, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
+        epochs=18, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
     ),
     teacher=_TEACHER,
     teachers={"whiten": True, "class_weights": False},
@@ -130,7 +130,7 @@ DEMO = Profile(
         clips=80,
         options=_SMALL,
     ),
-    student=FitConfig(epochs=6, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    student=FitConfig(epochs=6, joined=4, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),
     fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
     released=FitConfig(epochs=1, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
     grid={"epochs": 2},

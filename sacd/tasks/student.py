@@ -77,15 +77,17 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     model = (Late(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(device)
     read = reader(config.backbone, inputs, resources)
 
-    def held_out(part: str, method: Method) -> tuple[Output, dict[str, float]]:
+    def predicted(rows: np.ndarray) -> Output:
+        return outputs_of(model, lambda r: read(r, 0), rows)
+
+    def held_out(part: str, method: Method, output: Output) -> dict[str, float]:
         rows = parts[part]
-        output = outputs_of(model, lambda r: read(r, 0), rows)
         figures = scores_of(clips, rows, output.logits)
         if taught is not None:
             figures |= distillation_figures(
                 method, output.embedding, taught.embedding[rows], clips["block"].to_numpy()[rows]
             )
-        return output, figures
+        return figures
 
     method, history = distil(
         model,
@@ -97,19 +99,19 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         clips["block"].to_numpy()[train],
         seed=config.seed,
         weights=_weights(labels[train], config.class_weight_power),
-        validate=lambda method: held_out("validation", method)[1],
+        validate=lambda method: held_out("validation", method, predicted(parts["validation"])),
         checkpoint=folder / "checkpoint.safetensors",
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
     save_tensors(folder / "weights.safetensors", backbone.state_dict())
-    outputs = outputs_of(model, lambda r: read(r, 0), np.arange(len(clips)))
+    outputs = predicted(np.arange(len(clips)))
     save_tensors(folder / "embeddings.safetensors", {"embedding": outputs.embedding.half()})
     write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
     if taught is not None:
         rows = []
         for part in ("validation", "test"):
-            figures = held_out(part, method)[1]
+            figures = held_out(part, method, take(outputs, parts[part]))
             rows.append({"part": part, **figures, "auc_ridge": _ridge_auc(outputs, taught, clips, train, parts[part])})
         pd.DataFrame(rows).to_csv(folder / "held_out.csv", index=False)
 
