@@ -102,6 +102,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
+    from filelock import FileLock
+
     from sacd.experiments import NOTEBOOKS
     from sacd.manifest import write_manifest
     from sacd.reproduce import execute_notebooks
@@ -118,15 +120,20 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)
     print(report)
     marks.append(("train", time.perf_counter()))
-    failed = execute_notebooks(space, names, args.workers)
+    lost = {failure.run.id for failure in report.failed}
+    blocked = [name for name in names if lost & {run.id for run in NOTEBOOKS[name].runs(space)}]
+    failed = execute_notebooks(space, [name for name in names if name not in blocked], args.workers)
     marks.append(("notebooks", time.perf_counter()))
-    write_manifest(space)
-    wrong = _conclude(space.results, site=True)
+    with FileLock(space.results / ".lock"):  # of `make -j`
+        write_manifest(space)
+        wrong = _conclude(space.results, site=True)
     marks.append(("report and verify", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
     print(f"{', '.join(dict.fromkeys(s.data_name for s in sources)) or 'no data'}: {spent}; results in {space.results}")
     if failed:
         print(f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr)
+    if report.failed:
+        print(f"{report}\nnot executed for want of these: {', '.join(blocked) or 'none'}", file=sys.stderr)
     return int(bool(report.failed or failed or wrong))
 
 

@@ -13,6 +13,7 @@ from sacd.experiments import ITEMS, NOTEBOOKS
 from sacd.files import sha256, write_json, write_text
 from sacd.notebook_inputs import read_notebook
 from sacd.provenance import machine
+from sacd.reproduce import DATA
 from sacd.runs import Run
 from sacd.runs.store import read_json
 from sacd.stages import STAGES
@@ -204,7 +205,8 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
     record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
     stamp = record.get("stamp", {})
     depends = record.get("depends", {})
-    runs = sorted({value for key, value in depends.items() if key not in NOTEBOOKS[name].reads})
+    other = NOTEBOOKS[name].reads
+    runs = sorted({run for label, run in depends.items() if label not in other and not label.startswith(DATA)})
     return {"commit": stamp.get("commit"), "date": stamp.get("date"), "runs": runs}
 
 

@@ -69,7 +69,7 @@ def check_parameters(source: Path, given: Mapping[str, Any], *, text: bool = Fal
 
 
 def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, str]) -> str:
-    """Hash of all that an execution depends on: cells, parameters, code of the modules imported, `depends`."""
+    """Hash of all that an execution depends on: cells, parameters, code and tables of the package, `depends`."""
     cells = [
         (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", [])) for c in read_notebook(source)["cells"]
     ]
@@ -77,6 +77,8 @@ def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, st
     tree = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE))
     ours = {m for m in static_imports(tree) if m.partition(".")[0] == "sacd" and source_file(m)}
     parts = [cells, sorted(parameters.items()), code_fingerprint(ours), sorted(depends.items())]
+    read = [path for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".csv", ".mplstyle")]
+    parts.append([sha256(path) for path in read])  # what the paper prints, its claims, the style
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock
+
 from sacd.files import write_json, write_text
 from sacd.notebook_copies import stamped, stopped_at
 from sacd.notebook_inputs import NotebookError, check_parameters, hashes_of, is_current, key_of, read_notebook
@@ -45,30 +47,32 @@ def run_notebook(
     """
     values = check_parameters(source, parameters or {})
     key = key_of(source, values, depends or {})
-    if is_current(output, key, expects):
-        return "skipped"
-    before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
-    failed = output.parent / "failed" / output.name
-    with tempfile.TemporaryDirectory() as folder:
-        partial = Path(folder, "partial.ipynb")
-        reason = _execute(source, partial, values, timeout_s, start_timeout)
-        unwritten = [p for p in expects if not p.is_file() or p.stat().st_mtime_ns == before[p]]
-        if not reason and unwritten:
-            reason = f"it ended without writing {', '.join(map(str, unwritten))}"
-        notebook = read_notebook(partial) if partial.exists() else read_notebook(source)
-    results = {} if reason else hashes_of(expects)
-    text = stamped(
-        notebook,
-        {"key": key, "parameters": values, "depends": dict(depends or {}), "results": results},
-        dict(stamp or {}),
-    )
-    if not reason and (mb := len(text.encode()) / 2**20) > LARGEST_MB:
-        reason = f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; show fewer or smaller figures"
-    write_text(failed if reason else output, text)
-    if reason:
-        raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
-    failed.unlink(missing_ok=True)
-    return "executed"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(output.with_name(f".{output.name}.lock")):  # who comes second finds it executed
+        if is_current(output, key, expects):
+            return "skipped"
+        before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
+        failed = output.parent / "failed" / output.name
+        with tempfile.TemporaryDirectory() as folder:
+            partial = Path(folder, "partial.ipynb")
+            reason = _execute(source, partial, values, timeout_s, start_timeout)
+            unwritten = [p for p in expects if not p.is_file() or p.stat().st_mtime_ns == before[p]]
+            if not reason and unwritten:
+                reason = f"it ended without writing {', '.join(map(str, unwritten))}"
+            notebook = read_notebook(partial) if partial.exists() else read_notebook(source)
+        results = {} if reason else hashes_of(expects)
+        text = stamped(
+            notebook,
+            {"key": key, "parameters": values, "depends": dict(depends or {}), "results": results},
+            dict(stamp or {}),
+        )
+        if not reason and (mb := len(text.encode()) / 2**20) > LARGEST_MB:
+            reason = f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; show fewer or smaller figures"
+        write_text(failed if reason else output, text)
+        if reason:
+            raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
+        failed.unlink(missing_ok=True)
+        return "executed"
 
 
 def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int) -> str:

@@ -22,9 +22,9 @@ PACKAGES: Final = (
     "pandas", "safetensors", "distributed",
 )  # fmt: skip
 
-# Its classes count, its values do not: a value that a run uses is in the run's config, and to change the epochs of
-# one profile shall not make the runs of another stale.
-_BY_VALUE: Final = "sacd.config"
+# Their classes count, their values do not: a value that a run uses is in the run's identity, and another profile's
+# epochs or a new method shall not make it stale.
+_BY_VALUE: Final = ("sacd.config", "sacd.catalogue")
 
 
 def code_fingerprint(modules: Iterable[str]) -> str:
@@ -137,7 +137,7 @@ def _parse(name: str, path: Path, stamp: tuple[int, int] | None) -> tuple[str, f
             body = getattr(node, field, None)
             if isinstance(body, list):
                 setattr(node, field, [statement for statement in body if not _inert(statement)])
-    if name == _BY_VALUE:
+    if name in _BY_VALUE:
         tree.body = [statement for statement in tree.body if isinstance(statement, ast.ClassDef)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imports
 
@@ -164,8 +164,10 @@ def git_state() -> dict[str, Any]:
 
     if git("rev-parse", "--show-toplevel") != str(REPOSITORY.resolve()):
         return {"commit": None, "dirty": None}  # installed, and perhaps inside somebody else's checkout
-    status = git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    # What was computed anew is no change of what computes it; a new loss that git does not know is one.
+    status = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+    new = git("status", "--porcelain", "--untracked-files=normal", "--", "sacd")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status or new)}
 
 
 def machine() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Final
 
 from sacd.experiments import AFTER, NOTEBOOKS
 from sacd.files import sha256
@@ -13,6 +14,9 @@ from sacd.notebook_inputs import check_parameters, is_current, key_of, parameter
 from sacd.profiles import PROFILES
 from sacd.provenance import git_state
 from sacd.workspace import CHECKOUT, Workspace
+
+DATA: Final = "data "
+"""What a notebook without runs depends on is the data: fingerprints under this word and a number."""
 
 
 def wanted(root: Path | None = None) -> dict[str, str] | None:
@@ -47,8 +51,13 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
     names = list(dict.fromkeys(names))
     failed: set[str] = set()
     for late in (False, True):
-        wave = [name for name in names if (AFTER.get(name) in names) == late]
-        commands = {name: command for name in wave if (command := _command(w, name))}
+        commands = {}
+        for name in [name for name in names if (AFTER.get(name) in names) == late]:
+            try:
+                commands |= {name: command} if (command := _command(w, name)) else {}
+            except (ValueError, SyntaxError) as error:
+                print(f"error: {name}: {error}", file=sys.stderr)
+                failed.add(name)
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
             running = {pool.submit(_run, command, w.root): name for name, command in commands.items()}
             for job in as_completed(running):
@@ -83,16 +92,21 @@ def _command(w: Workspace, name: str) -> list[str]:
     if "results" in given:  # a notebook that needs no data only has to know its folder
         given["profile"] = w.results.name
     depends = {run.label: run.id for run in NOTEBOOKS[name].runs(w)}
+    if not depends:  # runs name their data
+        sources = [source for source in NOTEBOOKS[name].data(w) if source.prepared]
+        depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(sources)}
     depends |= {path: sha256(w.results / path) for path in NOTEBOOKS[name].reads if (w.results / path).is_file()}
     expects = [w.results / path for path in NOTEBOOKS[name].files]
     if is_current(output, key_of(source, check_parameters(source, given), depends), expects):
         return []
     command = [sys.executable, "-m", "sacd.notebooks", str(source), str(output)]
     data = [source.data_name for source in NOTEBOOKS[name].data(w)]
+    git = git_state()
     stamp = {
         "profile": w.profile.name,
         "data": data[0] if data else "none needed",
-        "commit": git_state()["commit"] or "none",
+        "commit": (git["commit"] or "none") + (", changed since" if git["dirty"] else ""),
+        "runs": " ".join(sorted({run.id[:8] for run in NOTEBOOKS[name].runs(w)})) or "none",
     }
     for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):
         command += [word for key, value in values.items() for word in (flag, key, str(value))]

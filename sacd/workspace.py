@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from sacd.catalogue import METHODS, TEACHERS, module_of
+from sacd.catalogue import METHODS, TEACHERS
 from sacd.config import (
     BoundConfig,
     FitConfig,
@@ -46,13 +46,19 @@ def _in_sequence(fit: FitConfig) -> FitConfig:
     return fit.model_copy(update={"order": "block", "batch": 16, "joined": max(1, fit.batch // 16)})
 
 
-@cache
 def _defaults(where: str) -> dict[str, Any]:
     """Plain defaults of the options of a class `module:Class`, from its source: to import it takes seconds of torch."""
-    tree = ast.parse(source_file(module_of(where)).read_text(encoding="utf-8"))
-    body = [n for c in tree.body if isinstance(c, ast.ClassDef) and where.endswith(f":{c.name}") for n in c.body]
+    module, _, name = where.partition(":")
+    path = source_file(module)
+    return _parsed_defaults(path, name, path.stat().st_mtime_ns)
+
+
+@cache
+def _parsed_defaults(path: Path, name: str, edited: int) -> dict[str, Any]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    body = [node for c in tree.body if isinstance(c, ast.ClassDef) and c.name == name for node in c.body]
     found = {}
-    for args in (n.args for n in body if isinstance(n, ast.FunctionDef) and n.name == "__init__"):
+    for args in (node.args for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"):
         for arg, default in zip(args.args[::-1], args.defaults[::-1], strict=False):
             with suppress(ValueError):  # an expression
                 found[arg.arg] = ast.literal_eval(default)
@@ -179,7 +185,7 @@ class Workspace:
         options = p.teacher_options.get(name, {})
         fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
         config = TeacherConfig(name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers)
-        modules = (module_of(TEACHERS[name]),)
+        modules = (TEACHERS[name],)
         return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=200)
 
     def student(
@@ -211,7 +217,7 @@ class Workspace:
             "student:student",
             config,
             inputs=tuple(inputs),
-            modules=(module_of(METHODS[method]),),
+            modules=(METHODS[method],),
             label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
             cost=20 if method == "ce" else 50,
         )
@@ -241,7 +247,7 @@ class Workspace:
             seed=seed,
         )
         label = f"reverse {method} {'released' if release else 'frozen'} seed {seed}"
-        modules = (module_of(METHODS[method]),)
+        modules = (METHODS[method],)
         return self._run(
             "fusion:reverse",
             config,
@@ -285,7 +291,7 @@ class Workspace:
                 task="sacd.tasks.stager:stager",
                 config=StagerConfig(fold=fold, **common),
                 data=store.fingerprint,
-                modules=(module_of(TEACHERS[name]),),
+                modules=(TEACHERS[name],),
                 label=f"stager {name} fold {fold + 1} of {folds}",
                 cost=60,
             )

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sacd.catalogue import METHODS, module_of
+from sacd.catalogue import METHODS
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.simulate.ucf51 import simulate_ucf51
 from sacd.data.ucf51 import Ucf51Store, ingest
@@ -85,7 +85,7 @@ class Ucf51Workspace:
             "student",
             config,
             inputs=() if method == "ce" else (("teacher", self.teacher()),),
-            modules=(module_of(METHODS[method]),),
+            modules=(METHODS[method],),
             label=f"UCF51 {method} seed {seed}",
             cost=20,
         )

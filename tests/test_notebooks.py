@@ -11,6 +11,7 @@ import nbformat
 import psutil
 import pytest
 
+from sacd import notebook_inputs
 from sacd.notebook_copies import to_html
 from sacd.notebook_inputs import check_parameters, key_of, parameters_of
 from sacd.notebooks import NotebookError, main, run_notebook
@@ -203,6 +204,16 @@ def test_what_the_key_depends_on(tmp_path):
     assert base != key("from sacd import stages", parameters={"a": 1})
     assert base != key("from sacd import stages", depends={"a": "1"})
     assert key("%matplotlib inline\nimport sacd.stages\n!ls\nif 1:\n    %time 1", "%%bash\nls $X")
+
+
+def test_the_printed_numbers_enter_the_key(tmp_path, monkeypatch):
+    source = notebook(tmp_path / "a.ipynb", "1")
+    monkeypatch.setattr(notebook_inputs, "__file__", str(tmp_path / "notebook_inputs.py"))
+    keys = {key_of(source, {}, {})}
+    for text in ("a", "b"):
+        (tmp_path / "paper.csv").write_text(text)
+        keys.add(key_of(source, {}, {}))
+    assert len(keys) == 3
 
 
 def test_outputs_do_not_enter_the_key(tmp_path):

@@ -1,5 +1,7 @@
 """The code fingerprint changes with what is computed and with nothing else."""
 
+import ast
+import hashlib
 import os
 import sys
 
@@ -107,6 +109,11 @@ def test_order_of_modules_does_not_matter(package):
 def test_in_config_the_classes_count_and_the_values_do_not():
     assert "sacd.config" in code_hashes(["sacd.train"])
     assert not any(name.startswith("sacd.runs") for name in code_hashes(["sacd.train"]))
+
+
+def test_a_new_method_leaves_the_code_of_all_other_runs_as_it_is():
+    nothing = hashlib.sha256(ast.dump(ast.parse("")).encode()).hexdigest()[:16]
+    assert code_hashes(["sacd.losses.kd"])["sacd.catalogue"] == nothing
 
 
 def test_a_module_that_does_not_exist_is_named():

@@ -34,9 +34,10 @@ def test_what_enters_the_identity():
         run(inputs=(("a", run(seed=1)),)),
         run(inputs=(("b", run(seed=1)),)),
         run(inputs=(("a", run(seed=2)),)),
-        run(modules=("sacd.stages",)),
+        run(modules=("sacd.stages:A",)),
+        run(modules=("sacd.stages:B",)),
     ]
-    assert len({base.id, *(other.id for other in others)}) == 8
+    assert len({base.id, *(other.id for other in others)}) == 9
 
 
 def test_what_does_not_enter_the_identity():
@@ -144,7 +145,8 @@ def test_listing(filled):
     assert entries["reader"].why == f"input older ({old.id}) is stale: code changed: listed_task"
     assert entries["half"].why == "interrupted at 40%"
     unwanted = {entry.label: entry for entry in list_runs(store, wanted={reader.id: "20_comparison"})}
-    assert unwanted["good"].why == "no experiment asks for it"
+    assert (unwanted["good"].state, unwanted["good"].why) == ("unasked", "no notebook of a profile asks for it")
+    assert unwanted["half"].state == "partial"  # its checkpoint is worth something
     assert (unwanted["good"].item, unwanted["reader"].item) == ("table2", "20_comparison")
 
 
@@ -163,7 +165,8 @@ def test_command_line(filled, capsys, monkeypatch):
         cli(["show"], store.root)
     assert cli([], store.root, wanted=lambda: {old.id: "fig5"}) == 0
     text = capsys.readouterr().out
-    assert "fig5" in text and "no experiment asks for it" in text
+    assert "fig5" in text and "no notebook of a profile asks for it" in text
+    assert cli(["--store", str(store.root / "x")], store.root, wanted=lambda: 1 / 0) == 0  # what is asked for is here
 
 
 def test_prune_asks_and_keeps_what_is_good(filled, monkeypatch):
@@ -176,6 +179,24 @@ def test_prune_asks_and_keeps_what_is_good(filled, monkeypatch):
     assert len(list_runs(store)) == 5
     cli(["prune"], store.root, ask=lambda question: "y")
     assert {entry.label for entry in list_runs(store)} == {"good", "half"}
+
+
+def test_prune_keeps_what_nobody_asks_for_until_told(filled):
+    store, *_ = filled
+    for words, left in (([], {"good", "half"}), (["--unasked"], {"half"})):
+        cli(["prune", "--yes", *words], store.root, wanted=dict)
+        assert {entry.label for entry in list_runs(store)} == left
+
+
+def test_what_a_task_resumes_from_goes_when_it_is_done(tmp_path):
+    store = RunStore(tmp_path)
+    work = store.begin(run())
+    for name in ("checkpoint.safetensors", "checkpoint_first.safetensors", "weights.safetensors"):
+        (work / name).touch()
+    store.finish(run(), {})
+    kept = {path.name for path in store.folder(run()).iterdir()}
+    assert kept == {"config.json", "provenance.json", "checksums.json", "weights.safetensors"}
+    assert store.state(run()).name == "done"
 
 
 def test_prune_keeps_what_is_being_computed(filled, capsys):

@@ -123,6 +123,17 @@ def fill_disk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, p
         file.write(b"x" * 100_000)
 
 
+def fill_disk_natively(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """As safetensors' native code says it."""
+    raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def replace_data(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """While this reads the store, another cohort is ingested into it."""
+    write_json(folder / "half.json", {})
+    write_json(Path(resources["store"]) / "manifest.json", {"fingerprint": "other"})
+
+
 def threads(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """What the engine gave this task to compute with."""
     import torch

@@ -1,6 +1,7 @@
 """Computes one run in this process: the part of the engine that runs on a worker."""
 
 import errno
+import shutil
 import sys
 import time
 import traceback
@@ -8,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 
 from sacd.files import write_json
-from sacd.provenance import edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
+from sacd.provenance import code_fingerprint, edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
 from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error, read_json
 
 Listener = Callable[[str, float, str], None]
@@ -42,7 +44,9 @@ def compute(
         if error.errno in DISK_FULL or (error.errno == errno.EACCES and str(error.filename).startswith(root)):
             return "failed", explain_os_error(error, store.root)
         return "failed", traceback.format_exc()
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
+        if "(os error 28)" in str(error):  # safetensors says so in an error of its own kind
+            return "failed", explain_os_error(OSError(errno.ENOSPC, "", store.root), store.root)
         return "failed", traceback.format_exc()
 
 
@@ -71,16 +75,32 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
             listener(run.id, share, text)
 
     progress(earlier.get("share", 0.0), earlier.get("text", ""))
-    module, _, name = run.task.partition(":")
-    task = getattr(import_module(module), name, None)
+    modules = [import_module(name) for name in run.entry_modules]
+    task = getattr(modules[0], run.task.partition(":")[2], None)
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
+    if code_fingerprint(run.entry_modules) != run.identity["code"]:
+        raise RunError(f"{run.title}: its code was edited while it was imported; repeat the command")
+    _refuse_other_data(run)
+    record |= {"git": git_state()}
     reset_peak_memory()
     resources = {**resources, **dict(run.resources)}
     with _threads(int(resources["threads"])):
         task(run.config, inputs, work, resources | {"device": _device(resources["device"])}, progress)
-        record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "git": git_state(), "machine": machine()}
+        record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "machine": machine()}
+    try:
+        _refuse_other_data(run)
+    except RunError:
+        shutil.rmtree(work)  # part of it comes from the other data: nothing to resume
+        raise
     store.finish(run, record | {"id": run.id, "data": run.data, "resources": {"threads": resources["threads"]}})
+
+
+def _refuse_other_data(run: Run) -> None:
+    """Two cohorts may share a folder name, and a night may be replaced: the store then is not what the id says."""
+    path = dict(run.resources).get("store")
+    if path and read_json(Path(path) / "manifest.json").get("fingerprint", run.data) != run.data:
+        raise RunError(f"{run.title}: {path} holds other data by now; repeat the command")
 
 
 def _device(name: str) -> str:

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,7 +179,8 @@ def _work_off(
             open_ids.discard(i)
             if outcome == "failed":
                 path = store.failure(todo[i])
-                write_text(path, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {todo[i].title}\n{text}\n")
+                with suppress(OSError):  # the disk may be full, which is then what `text` says
+                    write_text(path, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {todo[i].title}\n{text}\n")
                 failed[i] = Failure(todo[i], "\n".join(text.strip().splitlines()[-6:]), path)
             else:
                 (done if outcome == "done" else hits).append(todo[i])

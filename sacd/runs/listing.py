@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from sacd.provenance import code_fingerprint, code_hashes
-from sacd.runs.store import PROGRESS, RunError, RunStore, check, read_json
+from sacd.runs.store import PROGRESS, RunError, RunStore, check, modules_of, read_json
 
 Wanted = Mapping[str, str]
 """Id of a run that today's experiments ask for -> the items that show it."""
@@ -30,14 +30,14 @@ class Entry:
     duration_s: float | None = None
     when: str = ""
     why: str = ""
-    """Why `state` is "stale", "corrupt" or "partial"; empty if it is "done"."""
+    """Why `state` is "stale", "unasked", "corrupt" or "partial"; empty if it is "done"."""
 
 
 def list_runs(store: RunStore, wanted: Wanted | None = None) -> list[Entry]:
     """Every run on disk, the newest last; finished ones are checked.
 
     Args:
-        wanted: what today's experiments ask for; all else is then stale.
+        wanted: what today's experiments ask for; what is done but not among it is then "unasked".
     """
     stale: dict[str, str] = {}
     return sorted((_entry(store, f, wanted, stale) for f in store.folders()), key=lambda entry: (entry.when, entry.id))
@@ -51,11 +51,10 @@ def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str
         why = "" if state == "done" else why
     else:
         state, why = "partial", f"interrupted at {read_json(folder / PROGRESS).get('share', 0):.0%}"
-    outdated = _why_stale(store, folder, stale)
-    if not outdated and wanted is not None and folder.name not in wanted:
-        outdated = "no experiment asks for it"
-    if outdated:
+    if outdated := _why_stale(store, folder, stale):
         state, why = "stale", outdated
+    elif state == "done" and wanted is not None and folder.name not in wanted:
+        state, why = "unasked", "no notebook of a profile asks for it"
     return Entry(
         folder.name, state, folder, (wanted or {}).get(folder.name) or about.get("item", ""),
         about.get("label") or identity.get("task", ""), identity.get("config", {}).get("seed"),
@@ -71,7 +70,7 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     if not record:
         return ""
     identity, before = record["identity"], read_json(folder / "provenance.json").get("code", {})
-    entry_modules = (identity["task"].partition(":")[0], *record["about"]["modules"])
+    entry_modules = modules_of(identity["task"], record["about"]["modules"])
     why = ""
     try:
         if code_fingerprint(entry_modules) != identity["code"]:
@@ -105,6 +104,7 @@ def cli(
     parser.add_argument("id", nargs="?", default="", help="for show: the first digits of a run's id")
     parser.add_argument("--store", default=root, type=Path, help="folder of the runs (default: %(default)s)")
     parser.add_argument("--yes", action="store_true", help="prune without asking")
+    parser.add_argument("--unasked", action="store_true", help="prune what no notebook asks for as well")
     args = parser.parse_args(argv)
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a file has no width
     store, console = RunStore(args.store), Console(highlight=False, width=width)
@@ -115,9 +115,10 @@ def cli(
         shown = {name: read_json(folder / f"{name}.json") for name in ("config", "provenance")}
         console.print_json(json.dumps({"folder": str(folder), **shown}))
         return 0
-    entries = list_runs(store, wanted())
+    entries = list_runs(store, wanted() if args.store == Path(root) else None)
     if args.command == "prune":
-        entries = [entry for entry in entries if entry.state in ("stale", "corrupt")]
+        states = ("stale", "corrupt", "unasked")[: 3 if args.unasked else 2]
+        entries = [entry for entry in entries if entry.state in states]
     table = Table(
         Column("id", no_wrap=True),
         "item",
@@ -138,7 +139,8 @@ def cli(
         for entry in entries:
             try:
                 with store.lock(entry.id).acquire(blocking=False):
-                    shutil.rmtree(entry.folder)
+                    if entry.state != "corrupt" or check(entry.folder).name == "corrupt":  # else computed since
+                        shutil.rmtree(entry.folder)
             except Timeout:
                 console.print(f"{entry.id} is kept: it is being computed")
     return 0

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,10 @@ from sacd.files import sha256, sync, write_json
 from sacd.provenance import code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-CHECKPOINT: Final = "checkpoint.safetensors"
+CHECKPOINT: Final = re.compile(r"checkpoint.*\.safetensors")
+"""Names of what a task resumes from; gone when it is done."""
 PROGRESS: Final = "progress.json"
-_OURS: Final = ("config.json", "provenance.json", "checksums.json", CHECKPOINT)
+_OURS: Final = ("config.json", "provenance.json", "checksums.json")
 
 
 class RunError(ValueError):
@@ -53,7 +54,7 @@ class Run:
     inputs: tuple[tuple[str, "Run"], ...] = ()
     """Runs whose folders the task reads, by name; they run first."""
     modules: tuple[str, ...] = ()
-    """Modules that the task imports by a string: the one loss file that it uses."""
+    """"module:class" that the task imports by a string: the one method, the one teacher that it uses."""
     item: str = ""
     """Paper item, for listings; like `label` and `cost` no part of the identity."""
     label: str = ""
@@ -64,7 +65,7 @@ class Run:
 
     @property
     def entry_modules(self) -> tuple[str, ...]:
-        return (self.task.partition(":")[0], *self.modules)
+        return modules_of(self.task, self.modules)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -75,6 +76,7 @@ class Run:
             "config": self.config.model_dump(mode="json"),
             "data": self.data,
             "code": code_fingerprint(self.entry_modules),
+            "modules": list(self.modules),
             "inputs": {name: run.id for name, run in self.inputs},
         }
 
@@ -97,6 +99,11 @@ class Run:
     def __getstate__(self) -> dict[str, Any]:
         # Without the cached id: a worker of a cluster computes it from its own code, and so notices other code.
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def modules_of(task: str, modules: Iterable[str]) -> tuple[str, ...]:
+    """Modules whose code, with what they import, a run depends on."""
+    return tuple(name.partition(":")[0] for name in (task, *modules))
 
 
 class State(NamedTuple):
@@ -173,17 +180,16 @@ class RunStore:
         """Turn a work folder into a finished run: provenance, checksums, one rename."""
         work = self.work(run)
         (work / PROGRESS).unlink(missing_ok=True)
-        if not any(
-            p.name not in ("config.json", "provenance.json", "checksums.json", CHECKPOINT) for p in work.iterdir()
-        ):
+        if not any(p.name not in _OURS and not CHECKPOINT.fullmatch(p.name) for p in work.iterdir()):
             raise RunError(f"{run.title}: {run.task} ended without writing a file into its folder")
         write_json(work / "provenance.json", {**provenance, "code": code_hashes(run.entry_modules)})
         names = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
-        names = [name for name in names if name not in ("checksums.json", CHECKPOINT)]
+        names = [name for name in names if name != "checksums.json" and not CHECKPOINT.fullmatch(name)]
         for name in names:
             sync(work / name)
         write_json(work / "checksums.json", {name: sha256(work / name) for name in names})
-        (work / CHECKPOINT).unlink(missing_ok=True)
+        for resumed in [path for path in work.iterdir() if CHECKPOINT.fullmatch(path.name)]:
+            resumed.unlink()
         os.replace(work, self.folder(run))
         sync(self.root)
         self.failure(run).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Simulated cohort: the files, their bytes, and simple facts of sleep that the sleepers must keep."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -128,7 +129,15 @@ def test_a_run_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(package, "_write", fail)
     with pytest.raises(OSError, match="disk full"):
         simulate(tmp_path / "cohort", CONFIG)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_two_at_the_same_time_write_one_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(package, "_write", lambda folder, config, nights, job: written.append(job) or {})
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: simulate(tmp_path / "cohort", CONFIG), range(2)))
+    assert made == [tmp_path / "cohort"] * 2 and len(written) == CONFIG.n_subjects
 
 
 def test_bad_settings_are_refused_in_one_line(tmp_path: Path) -> None:

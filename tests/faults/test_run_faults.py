@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the toy tasks
 from toy_tasks import Toy
 
+from sacd.files import write_json
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.store import read_json
 
@@ -120,10 +121,23 @@ def test_equal_id_with_another_config_is_an_error_with_a_diff(tmp_path):
     assert path.exists()  # nothing removed: nobody knows what this is
 
 
-def test_a_full_disk_is_one_line(tmp_path):
-    report = execute([run(task="fill_disk")], RunStore(tmp_path), workers=0, quiet=True)
+@pytest.mark.parametrize("task", ["fill_disk", "fill_disk_natively"])
+def test_a_full_disk_is_one_line(tmp_path, task):
+    report = execute([run(task=task)], RunStore(tmp_path), workers=0, quiet=True)
     [failure] = report.failed
     assert "the disk is full; free some space" in failure.reason and "\n" not in failure.reason
+
+
+@pytest.mark.parametrize("task", ["count", "replace_data"])
+def test_a_store_that_holds_other_data_is_refused_before_and_after(tmp_path, task):
+    data, runs = tmp_path / "store", RunStore(tmp_path / "runs")
+    asked = run(task=task, data="mine", resources=(("store", str(data)),))
+    write_json(data / "manifest.json", {"fingerprint": "mine" if task == "replace_data" else "other"})
+    [failure] = execute([asked], runs, workers=0, quiet=True).failed
+    assert f"{data} holds other data by now; repeat the command" in failure.reason and "\n" not in failure.reason
+    assert not (runs.work(asked) / "half.json").exists()
+    write_json(data / "manifest.json", {"fingerprint": "mine"})
+    assert execute([run(data="mine", resources=asked.resources)], runs, workers=0, quiet=True).failed == ()
 
 
 def test_a_store_that_cannot_be_made_is_one_line(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from pydantic import Field, model_validator
 
 from sacd.config import Config
@@ -66,27 +67,28 @@ def simulate(
     if nights is not None:
         nights = ucddb.check(nights)
     description = _description(config, nights)
-    if root.exists():
-        found = root / "dataset_description.json"
-        if found.is_file() and json.loads(found.read_text()).get("Simulator") == description["Simulator"]:
-            return root
-        raise ValueError(f"{root} exists and is not this simulated cohort: delete it or choose another folder")
     root.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        jobs = _jobs(config, nights)
-        people = []
-        for person in _rows(partial(_write, folder, config, nights), jobs, workers):
-            people.append(person)
-            if progress:
-                progress(len(people), len(jobs))
-        columns = ["participant_id", "sex", "age", "weight_kg", "ahi", "source"]
-        pd.DataFrame(people, columns=columns).to_csv(folder / "participants.tsv", sep="\t", index=False)
-        (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
-        folder.chmod(0o755)
-        os.rename(folder, root)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the cohort there
+        if root.exists():
+            found = root / "dataset_description.json"
+            if found.is_file() and json.loads(found.read_text()).get("Simulator") == description["Simulator"]:
+                return root
+            raise ValueError(f"{root} exists and is not this simulated cohort: delete it or choose another folder")
+        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            jobs = _jobs(config, nights)
+            people = []
+            for person in _rows(partial(_write, folder, config, nights), jobs, workers):
+                people.append(person)
+                if progress:
+                    progress(len(people), len(jobs))
+            columns = ["participant_id", "sex", "age", "weight_kg", "ahi", "source"]
+            pd.DataFrame(people, columns=columns).to_csv(folder / "participants.tsv", sep="\t", index=False)
+            (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
+            folder.chmod(0o755)
+            os.rename(folder, root)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     return root
 
 

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import av
 import numpy as np
+from filelock import FileLock
 from pydantic import Field
 
 from sacd.config import Config
@@ -52,26 +53,27 @@ def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path
     """
     root = Path(root)
     about = {"Name": "simulated UCF51", "simulated": True, "Simulator": {"version": VERSION} | config.model_dump()}
-    if root.exists():
-        found = root / ABOUT
-        if found.is_file() and json.loads(found.read_text()) == about:
-            return root
-        raise ValueError(f"{root} exists and is not this simulated UCF51: delete it or choose another folder")
     root.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        jobs = [(label, group) for label in range(config.classes) for group in GROUPS]
-        write = partial(_write_group, folder, config)
-        if workers <= 1:
-            list(map(write, jobs))
-        else:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                list(pool.map(write, jobs, chunksize=8))
-        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
-        folder.chmod(0o755)
-        folder.rename(root)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the set there
+        if root.exists():
+            found = root / ABOUT
+            if found.is_file() and json.loads(found.read_text()) == about:
+                return root
+            raise ValueError(f"{root} exists and is not this simulated UCF51: delete it or choose another folder")
+        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            jobs = [(label, group) for label in range(config.classes) for group in GROUPS]
+            write = partial(_write_group, folder, config)
+            if workers <= 1:
+                list(map(write, jobs))
+            else:
+                with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                    list(pool.map(write, jobs, chunksize=8))
+            (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+            folder.chmod(0o755)
+            folder.rename(root)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     return root
 
 
