@@ -152,6 +152,10 @@ def _splits() -> list[Finding]:
                 f"{100 * validation / train:.3f} %: the train count holds the validation clips, the three must not be "
                 "added; equal to the clip, which suggests a draw by clips, not by subjects",
                 _judge(int(0.2 * train) == validation), 100 * validation / train, 20),
+        Finding("train and validation apart", where, "20 % of the training set validate",
+                f"{train:,.0f} / ({train:,.0f} + {validation:,.0f})",
+                f"{100 * train / (train + validation):.1f} % train, not 80 %, if the counts are apart",
+                _judge(round(100 * train / (train + validation)) == 80), 100 * train / (train + validation), 80),
         Finding("train and test alone", where, f"{kept:.0f} subjects", f"({train:,.0f} + {test:,.0f}) / {kept:.0f}",
                 f"{both:,.0f} clips, {both / kept:,.0f} per subject: fits the stated range, and {staged:,.0f} staged "
                 f"clips",

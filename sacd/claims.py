@@ -7,6 +7,7 @@ every combination is one more inequality.
 
 All inequalities of a claim have to hold, so each is tested at 5 % (intersection-union); that one of them is turned
 round is tested at 5 % divided by their number. Intervals resample subjects, all rows together, of means over seeds.
+They know nothing of training seeds: a difference within two standard errors by the spread over seeds decides nothing.
 """
 
 import re
@@ -177,6 +178,7 @@ class _Subjects:
         draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), _DRAWS)
         self._weights = np.vstack([np.ones(n), draws])
         self._quantities: dict[str, NDArray[np.float64]] = {}
+        self._seeds: dict[str, NDArray[np.float64]] = {}
 
     def describe(self, rows: Iterable[str]) -> str:
         seeds = sorted({self._lines[row]["seed"].nunique() for row in rows})
@@ -192,7 +194,8 @@ class _Subjects:
             pooled = np.moveaxis(pooled, -1, 1)  # (draws, seeds, true, predicted)
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = (100 * pooled / pooled.sum(-1, keepdims=True)).reshape(*pooled.shape[:2], -1)
-            self._quantities[row] = np.concatenate([scores(pooled), shares], -1).mean(1)
+            values = np.concatenate([scores(pooled), shares], -1)
+            self._seeds[row], self._quantities[row] = values[0], values.mean(1)
         return self._quantities[row]
 
     def part(self, left: Side, relation: str, right: Side, parts: int) -> tuple[float, float, float, int]:
@@ -203,7 +206,18 @@ class _Subjects:
         if len(self._names) < FEWEST or not np.isfinite(value) or not len(draws):
             return float(value), np.nan, np.nan, 0
         interval, strict = (np.quantile(draws, [a / 2, 1 - a / 2]) for a in (LEVEL, LEVEL / parts))
-        return float(value), float(interval[0]), float(interval[1]), _state(relation, interval, strict)
+        noisy = relation == ">" and abs(value) <= self._seed_noise(cells)
+        state = 0 if noisy else _state(relation, interval, strict)
+        return float(value), float(interval[0]), float(interval[1]), state
+
+    def _seed_noise(self, cells: list[tuple[float, str, str]]) -> float:
+        """Twice the standard error by seeds; a row of one seed is given the largest variance of the others, or none."""
+        names, by_row = (*METRICS, *ERRORS), {}
+        for weight, row, name in cells:
+            by_row[row] = by_row.get(row, 0) + weight * self._seeds[row][:, names.index(name)]
+        known = [seeds.var(ddof=1) for seeds in by_row.values() if len(seeds) > 1]
+        variances = [seeds.var(ddof=1) if len(seeds) > 1 else max(known, default=0) for seeds in by_row.values()]
+        return 2 * np.sqrt(sum(v / len(seeds) for v, seeds in zip(variances, by_row.values(), strict=True)))
 
 
 class _Table:

@@ -316,12 +316,13 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) 
 
 
 def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
-    """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing.
+    """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing,
+    nor does a corrected p (`p_holm`, where there is one) of 0.05 or more.
 
     >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5}), "better", "worse")
     '+2.0 [-1.0, +5.0]: inconclusive'
     """
-    sure = line.ci_low > 0 or line.ci_high < 0
+    sure = (line.ci_low > 0 or line.ci_high < 0) and getattr(line, "p_holm", 0) < 0.05
     verdict = "inconclusive" if not sure else above if line.value > 0 else below
     return f"{line.value:+.{digits}f} [{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]: {verdict}"
 

@@ -75,6 +75,18 @@ def test_pairs_matter(monkeypatch):
     assert judged(monkeypatch, shuffled).verdict == INCONCLUSIVE
 
 
+def test_a_difference_within_the_noise_of_seeds_decides_nothing(monkeypatch):
+    """All subjects agree; what varies is the seed, by 1 or by 10 points."""
+    for move, verdict in ((0.01, HOLDS), (0.10, INCONCLUSIVE)):
+        seeds = [
+            subjects({"a": right(0.75 + d), "b": right(0.70 - d)}).assign(seed=seed)
+            for seed, d in enumerate((-move, 0.0, move))
+        ]
+        assert judged(monkeypatch, pd.concat(seeds)).verdict == verdict
+        alone = pd.concat(seeds).query("row == 'a' or seed == 1")  # b has one seed: it is given a's variance
+        assert judged(monkeypatch, alone).verdict == verdict
+
+
 def test_rows_of_other_subjects_decide_nothing(monkeypatch):
     table = pd.concat([subjects({"a": right(0.9)}), subjects({"b": right(0.2)}, n=11)])
     assert judged(monkeypatch, table).verdict == INCONCLUSIVE
