@@ -43,7 +43,7 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
     return rows
 
 
-def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 1) -> list[Row]:
+def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
     """A step of SACD over a step of cross-entropy alone."""
     rows = []
     for name, frames, size, rounds in (("demo", 64, (24, 32), pairs), ("paper", 16, (112, 112), paper_pairs)):
