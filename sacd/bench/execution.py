@@ -32,8 +32,8 @@ def burn(config: BurnConfig, inputs: Mapping, folder: Path, resources: Mapping, 
     (folder / "sum.txt").write_text(f"{float(y.sum())}\n")
 
 
-def grid(folder: Path, runs: int = 16, rounds: int = 600, workers: int = 2) -> list[Row]:
-    """Equal runs on two workers: share of the ideal time."""
+def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> list[Row]:
+    """Equal runs about as long as a training of the demo on two workers: share of the ideal time."""
     from sacd.runs import Run, RunStore, execute
 
     store = RunStore(folder / "runs")
