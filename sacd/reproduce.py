@@ -54,7 +54,8 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
         commands = {}
         for name in [name for name in names if (AFTER.get(name) in names) == late]:
             try:
-                commands |= {name: command} if (command := _command(w, name)) else {}
+                if command := _command(w, name):
+                    commands[name] = command
             except (ValueError, SyntaxError) as error:
                 print(f"error: {name}: {error}", file=sys.stderr)
                 failed.add(name)

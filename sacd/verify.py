@@ -33,7 +33,7 @@ TOLERANCE: Final = {"accuracy": 6.0, "macro_f1": 6.0, "kappa": 0.06, **dict.from
 deviations of the difference of two retrainings, by the spread over seeds of the demo: another processor rounds
 otherwise, and a training amplifies that. The same machine gives the same bytes."""
 OTHERS: Final = 0.1
-"""Allowed drift of any other column, as a share of the committed value; half of its interval where that is wider."""
+"""Allowed drift of any other column, as a share of the committed value."""
 
 _CELLS: Final = {
     "kappa of the two students": [("table2", "-/R(2+1)D-18", "kappa")],
@@ -163,15 +163,13 @@ def drift(results: Path) -> tuple[list[str], str]:
             seeds = min(n for n in (line.n_seeds_x, line.n_seeds_y, 3) if n == n)
             base = TOLERANCE.get(line.column)
             allowed = base * np.sqrt(3 / seeds) if base else OTHERS * abs(line.value_x)
-            if not base and line.ci_low_x == line.ci_low_x:
-                allowed = max(allowed, (line.ci_high_x - line.ci_low_x) / 2)
             if not abs(line.value_y - line.value_x) <= allowed + 1e-9:
                 name = f"{line.item}, {line.row}, {line.column}"
                 drifted.append(f"{name}: {line.value_y:.4g}, committed {line.value_x:.4g}, tolerance {allowed:.2g}")
     if not count:
         return drifted, "drift: no committed results of this folder to compare with"
     limits = f"accuracy and macro-F1 {TOLERANCE['accuracy']:g} points, kappa {TOLERANCE['kappa']:g}, recall "
-    limits += f"{TOLERANCE['W']:g} points (each x sqrt(3 / seeds)), any other {OTHERS:.0%} or half its interval"
+    limits += f"{TOLERANCE['W']:g} points (each x sqrt(3 / seeds)), any other {OTHERS:.0%}"
     return drifted, f"drift: {count} numbers compared with the committed ones, {equal} are equal; tolerance: {limits}"
 
 

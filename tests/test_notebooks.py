@@ -114,7 +114,7 @@ def test_success(tmp_path):
     assert made.metadata.kernelspec.name == "python3"
     assert made.metadata.sacd.parameters.seeds == 5 and list(made.metadata.sacd.results) == ["results/table.csv"]
     assert str(tmp_path) not in json.dumps(made.metadata)
-    assert sorted(p.name for p in output.parent.glob("[!.]*")) == ["a.ipynb"]
+    assert sorted(p.name for p in output.parent.iterdir()) == [".a.ipynb.lock", "a.ipynb"]
 
     bytes_before = output.read_bytes()
     assert run_notebook(source, output, {"seeds": 5}, **options | {"stamp": {"commit": "other"}}) == "skipped"
@@ -245,7 +245,8 @@ def test_two_processes_side_by_side(tmp_path):
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert out.strip().endswith(": executed")
-    assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["a.ipynb", "b.ipynb"]
+    made = ["a.ipynb", "b.ipynb"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f".{name}.lock" for name in made), *made]
 
 
 def test_a_stopped_runner_takes_its_kernel_along(tmp_path):

@@ -129,7 +129,7 @@ def test_a_run_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(package, "_write", fail)
     with pytest.raises(OSError, match="disk full"):
         simulate(tmp_path / "cohort", CONFIG)
-    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+    assert [path.name for path in tmp_path.iterdir()] == [".cohort.lock"]
 
 
 def test_two_at_the_same_time_write_one_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
