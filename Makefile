@@ -56,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt-get install python3.11-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' requirements.lock | sed '$$d')
-	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes --compile-bytecode requirements.lock
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -20,6 +20,9 @@ METHODS: Final = {
     "sacd": "sacd.losses.sacd:SACD",
 }
 
+PUBLISHED: Final = {"r3d_18": "r3d18_KM_200ep.pth", "r2plus1d_18": "r2p1d18_K_200ep.pth"}
+"""File names of the students' published weights; see `sacd.models.pretrained.load_pretrained`."""
+
 TEACHERS: Final = {
     "attnsleep": "sacd.models.eeg:AttnSleep",
     "deepsleepnet": "sacd.models.eeg:DeepSleepNet",

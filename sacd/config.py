@@ -72,11 +72,21 @@ class PretextConfig(Config):
     seed: int = 0
 
 
+class PublishedConfig(Config):
+    """A student filled with published weights (Kinetics-700, or that and Moments in Time)."""
+
+    backbone: BackboneConfig
+    weights: str
+    """SHA-256 of the checkpoint, whose path is `resources["weights"]`."""
+
+
 class TeacherConfig(Config):
     """An EEG teacher of `sacd.models.eeg`, trained in stage one, then frozen (A1)."""
 
     name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"] = "attnsleep"
     fit: FitConfig
+    stage_fits: dict[str, dict[str, float | int | str]] = {}
+    """By training of a teacher that has more than one (MC2SleepNet): what differs from `fit` in it."""
     split: SplitConfig
     seed: int = 0
     class_weights: bool = True
@@ -93,6 +103,7 @@ class StagerConfig(Config):
     name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"]
     source: Literal["cohort", "sleepedf"] = "cohort"
     fit: FitConfig
+    stage_fits: dict[str, dict[str, float | int | str]] = {}
     folds: Annotated[int, Field(ge=2)]
     fold: Annotated[int, Field(ge=0)]
     subjects: Annotated[int, Field(ge=0)] = 0
@@ -103,7 +114,7 @@ class StagerConfig(Config):
     class_weights: bool = True
     whiten: bool = False
     options: dict[str, float | int | str | bool] = {}
-    """`class_weights`, `whiten` and `options` as in `TeacherConfig`."""
+    """`stage_fits`, `class_weights`, `whiten` and `options` as in `TeacherConfig`."""
 
 
 class MethodConfig(Config):

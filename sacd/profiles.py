@@ -49,7 +49,7 @@ class Profile(Config):
     split: SplitConfig = SplitConfig()
     backbone: BackboneConfig
     pretext: FitConfig | None
-    """None: no pretext; the student starts at random (`sacd.models.pretrained` is for a training of your own)."""
+    """None: a student starts from the published weights in `data/weights`, or at random without them."""
     teacher: FitConfig
     teachers: dict[str, bool] = Field(default_factory=dict)
     """Of `TeacherConfig`, for every teacher."""

@@ -15,7 +15,8 @@ CLIP_S: Final = 30
 """Length of a clip (epoch) in s (AASM)."""
 
 AHI_GROUPS: Final = ("Normal", "Mild", "Moderate", "Severe")
-AHI_COLOURS: Final = {"Normal": "#009E73", "Mild": "#0072B2", "Moderate": "#E69F00", "Severe": "#D55E00"}
+AHI_COLOURS: Final = {"Normal": "#9BD29A", "Mild": "#4FAF6A", "Moderate": "#1C7C54", "Severe": "#0B3D2E"}
+"""Ordered by lightness, as the groups are by severity; green is no stage's colour."""
 
 # Every spelling met in EDF+ annotations, BIDS events and NSRR exports; Rechtschaffen and Kales 3 and 4 are N3.
 _NAMES: Final = {

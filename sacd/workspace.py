@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from sacd.catalogue import METHODS, TEACHERS
+from sacd.catalogue import METHODS, PUBLISHED, TEACHERS
 from sacd.config import (
     BoundConfig,
     FitConfig,
@@ -23,6 +23,7 @@ from sacd.config import (
     MethodConfig,
     MotionConfig,
     PretextConfig,
+    PublishedConfig,
     ReverseConfig,
     StagerConfig,
     StudentConfig,
@@ -32,6 +33,7 @@ from sacd.data.cohort import read_cohort
 from sacd.data.simulate import simulate
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore, ingest
+from sacd.files import sha256
 from sacd.profiles import PROFILES, Profile
 from sacd.provenance import source_file
 from sacd.runs import Report, Run, RunStore, execute
@@ -167,10 +169,29 @@ class Workspace:
         where = (("store", str(self.store_path.resolve())),)
         return Run(task=f"sacd.tasks.{task}", config=config, data=self.store.fingerprint, resources=where, **more)
 
-    def pretext(self, student: str = "r2plus1d_18") -> Run:
-        """Label-free pretraining shared by every run of a student."""
+    @cached_property
+    def weights(self) -> dict[str, tuple[Path, str]]:
+        """By student: path and SHA-256 of its published weights, as far as they lie in `data/weights`."""
+        found = {name: self.root / "data" / "weights" / file for name, file in PUBLISHED.items()}
+        return {name: (path.resolve(), sha256(path)) for name, path in found.items() if path.is_file()}
+
+    def pretext(self, student: str = "r2plus1d_18") -> Run | None:
+        """What every run of a student starts from: the profile's label-free pretraining, or published weights.
+
+        None where a profile has no pretext and the student's file is not in `data/weights`: it starts at random.
+        """
         p = self.profile
         backbone = p.backbone.model_copy(update={"name": student})
+        if not p.pretext:
+            if student not in self.weights:
+                return None
+            path, digest = self.weights[student]
+            return Run(
+                "sacd.tasks.pretext:published",
+                PublishedConfig(backbone=backbone, weights=digest),
+                resources=(("weights", str(path)),),
+                label=f"published weights {student}",
+            )
         config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
         inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
         return self._run("pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=100)
@@ -207,7 +228,7 @@ class Workspace:
             seed=seed,
             class_weight_power=p.class_weight_power,
         )
-        inputs = [("pretext", self.pretext(student))] if p.pretext else []
+        inputs = [("pretext", run)] if (run := self.pretext(student)) else []
         if p.backbone.input == "motion" and not p.backbone.frozen:
             inputs.append(("motion", self.motion()))
         if method != "ce":
@@ -276,6 +297,7 @@ class Workspace:
         p, store = self.profile.stagers, self.eeg_store
         subjects = min(len(store.participants), p.subjects or len(store.participants))
         folds = min(p.folds, subjects)
+        place, path = ("sleepedf", self.sleepedf_path) if self.sleepedf else ("store", self.store_path)
         common = {
             "name": name,
             "source": "sleepedf" if self.sleepedf else "cohort",
@@ -292,6 +314,7 @@ class Workspace:
                 config=StagerConfig(fold=fold, **common),
                 data=store.fingerprint,
                 modules=(TEACHERS[name],),
+                resources=((place, str(path.resolve())),),
                 label=f"stager {name} fold {fold + 1} of {folds}",
                 cost=60,
             )

@@ -63,7 +63,8 @@ class Ucf51Workspace:
         return {"ucf51": str(self.store_path.resolve())} | ({"cnn14": str(self.weights)} if self.weights else {})
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
-        return Run(f"sacd.tasks.ucf51:{task}", config, self.store.fingerprint, item="table3", **more)
+        where = tuple(self.resources.items())
+        return Run(f"sacd.tasks.ucf51:{task}", config, self.store.fingerprint, item="table3", resources=where, **more)
 
     def teacher(self) -> Run:
         """The audio teacher, frozen."""

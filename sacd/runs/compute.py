@@ -98,9 +98,9 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
 
 def _refuse_other_data(run: Run) -> None:
     """Two cohorts may share a folder name, and a night may be replaced: the store then is not what the id says."""
-    path = dict(run.resources).get("store")
-    if path and read_json(Path(path) / "manifest.json").get("fingerprint", run.data) != run.data:
-        raise RunError(f"{run.title}: {path} holds other data by now; repeat the command")
+    for path in (path for name, path in run.resources if name in ("store", "ucf51", "sleepedf")):
+        if read_json(Path(path) / "manifest.json").get("fingerprint", run.data) != run.data:
+            raise RunError(f"{run.title}: {path} holds other data by now; repeat the command")
 
 
 def _device(name: str) -> str:

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sacd.config import BackboneConfig, MotionConfig, PretextConfig
+from sacd.config import BackboneConfig, MotionConfig, PretextConfig, PublishedConfig
 from sacd.data.inputs import motion_level, pixel_facts, with_change
 from sacd.data.store import ClipStore
-from sacd.files import save_tensors
+from sacd.files import save_tensors, sha256
+from sacd.models.pretrained import load_pretrained
 from sacd.models.registry import build_student
 from sacd.tasks.common import Inputs, Resources, open_clips, rows_of
 from sacd.train import Progress, fit
@@ -67,6 +68,16 @@ def make_student(config: BackboneConfig) -> nn.Module:
         **({"freeze_norm_statistics": True} if config.freeze_norm else {}),  # networks of other libraries have none
         **config.options,
     )
+
+
+def published(config: PublishedConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Write `weights.safetensors`: a student filled with published weights, in place of a pretext's."""
+    path = Path(resources["weights"])
+    if sha256(path) != config.weights:
+        raise ValueError(f"{path}: is not the checkpoint that this run is of; run the command again")
+    torch.manual_seed(0)
+    student = load_pretrained(make_student(config.backbone), path)
+    save_tensors(folder / "weights.safetensors", student.state_dict())
 
 
 class _Regressor(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sacd.config import StagerConfig, TeacherConfig
+from sacd.config import FitConfig, StagerConfig, TeacherConfig
 from sacd.data.store import ClipStore
 from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
@@ -68,7 +68,8 @@ def train_teacher(
         rate: of the EEG, in Hz.
 
     Raises:
-        ValueError: the teacher sees neighbouring clips and the batches are shuffled.
+        ValueError: the teacher sees neighbouring clips and the batches are shuffled; `stage_fits` names no training
+            of this teacher.
     """
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
@@ -77,6 +78,8 @@ def train_teacher(
     model = make_teacher(config, clips, rate)
     if hasattr(model, "sequence") and config.fit.order == "shuffled":
         raise ValueError(f"{config.name} sees neighbouring clips, order 'shuffled' hides them: give order 'block'")
+    if unknown := config.stage_fits.keys() - set(model.stages):
+        raise ValueError(f"stage_fits: {config.name} has no training {min(unknown)!r}, only {', '.join(model.stages)}")
     device = torch.device(resources["device"])
     weights = class_weights(labels[rows]).to(device) if config.class_weights else None
     domains = torch.from_numpy(subjects).to(device)
@@ -86,12 +89,12 @@ def train_teacher(
         model.set_stage(stage)
         # The kappa of a classifier that is not trained must not select the weights.
         judged = any(p.requires_grad for p in model.classify.parameters())
-        select = config.fit.select if judged else "last"
+        changed = config.stage_fits.get(stage, {}) | ({} if judged else {"select": "last"})
         history = fit(
             model,
             objective,
             clips["block"].to_numpy()[rows],
-            config.fit.model_copy(update={"select": select}),
+            FitConfig(**config.fit.model_dump() | changed),
             seed=config.seed,
             checkpoint=folder / f"checkpoint_{stage}.safetensors",
             validate=lambda: scores_of(clips, validation, teacher_outputs(model, eeg, clips, validation).logits),

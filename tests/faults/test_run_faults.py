@@ -128,10 +128,10 @@ def test_a_full_disk_is_one_line(tmp_path, task):
     assert "the disk is full; free some space" in failure.reason and "\n" not in failure.reason
 
 
-@pytest.mark.parametrize("task", ["count", "replace_data"])
-def test_a_store_that_holds_other_data_is_refused_before_and_after(tmp_path, task):
+@pytest.mark.parametrize(("task", "place"), [("count", "ucf51"), ("count", "sleepedf"), ("replace_data", "store")])
+def test_a_store_that_holds_other_data_is_refused_before_and_after(tmp_path, task, place):
     data, runs = tmp_path / "store", RunStore(tmp_path / "runs")
-    asked = run(task=task, data="mine", resources=(("store", str(data)),))
+    asked = run(task=task, data="mine", resources=((place, str(data)),))
     write_json(data / "manifest.json", {"fingerprint": "mine" if task == "replace_data" else "other"})
     [failure] = execute([asked], runs, workers=0, quiet=True).failed
     assert f"{data} holds other data by now; repeat the command" in failure.reason and "\n" not in failure.reason

@@ -1,13 +1,18 @@
 """Published checkpoints: synthetic ones with the published keys and shapes, and every other file refused."""
 
+import shutil
 from collections import Counter
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sacd.models.audio import CNN14
 from sacd.models.pretrained import load_cnn14, load_pretrained
 from sacd.models.video import VideoResNet
+from sacd.runs import execute
+from sacd.tasks.pretext import make_student
+from sacd.workspace import Workspace
 
 BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -68,6 +73,28 @@ def test_published_keys_and_shapes_load_at_full_width(tmp_path, kind, n_classes,
     assert torch.equal(getattr(grey, stem).weight, expected)
     x = torch.randn(1, 1, 2, 32, 32)
     torch.testing.assert_close(grey.early(x, 1), colour.early(x.expand(-1, 3, -1, -1, -1), 1))
+
+
+def test_the_paper_profile_starts_from_the_files_in_data_weights(tmp_path):
+    """And at random without them; the checkpoint's content is part of the run's identity, its place is not."""
+    space = Workspace("paper", root=tmp_path)
+    assert space.pretext("r3d_18") is None and space.pretext() is None
+    published, file = checkpoint(hara_shapes("r3d", 1039)), tmp_path / "data" / "weights" / "r3d18_KM_200ep.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(published, file)
+    space = Workspace("paper", root=tmp_path)
+    start = space.pretext("r3d_18")
+    assert space.pretext() is None and start.label == "published weights r3d_18"
+    assert execute([start], space.runs, workers=0, quiet=True).failed == ()
+    weights = load_file(space.runs.folder(start) / "weights.safetensors")
+    student = make_student(start.config.backbone)
+    student.load_state_dict(weights)
+    assert torch.equal(weights["layer4.1.conv2.weight"], published["state_dict"]["layer4.1.conv2.weight"])
+    file.write_bytes(b"another")
+    assert Workspace("paper", root=tmp_path).pretext("r3d_18").id != start.id
+    shutil.rmtree(space.runs.folder(start))
+    [failure] = execute([start], space.runs, workers=0, quiet=True).failed
+    assert "r3d18_KM_200ep.pth: is not the checkpoint that this run is of; run the command again" in failure.reason
 
 
 def test_tar_format_of_old_torch_loads(tmp_path):
