@@ -5,7 +5,7 @@ independent: single channels are corrected for their number (`sacd.stats.spearma
 whole is tested by permuting the AHI over subjects, all channels together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -103,6 +103,10 @@ def _p(null: NDArray, value: float) -> float:
     return float(((null >= value - 1e-12).sum() + 1) / (len(null) + 1))
 
 
+SINGLED_OUT: Final = {"Normal": DEEP, "Mild": (*DEEP, "REM"), "Moderate": ("REM",), "Severe": DEEP}
+"""Stages that the text finds to go with an AHI group more than the others do (VI-B3, Fig. 7 b to e)."""
+
+
 class Estimate(NamedTuple):
     """A number with its 95 % interval over n subjects."""
 
@@ -133,6 +137,13 @@ def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP
     se = np.sqrt((n - 1) * left.var()) if n > 3 else np.nan
     reach = se * scipy_stats.t.ppf(0.975, max(n - 1, 1))
     return Estimate(value, value - reach, value + reach, n)
+
+
+def over_seeds(estimates: Sequence[Estimate]) -> pd.DataFrame:
+    """One row: means of value and bounds over training seeds; sd, n_seeds, n_subjects."""
+    table = pd.DataFrame(estimates)
+    means = table[["value", "ci_low", "ci_high"]].mean().to_frame().T
+    return means.assign(sd=table["value"].std(), n_seeds=len(table), n_subjects=table["n"].max())
 
 
 def replication(

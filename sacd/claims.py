@@ -104,7 +104,7 @@ def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Data
 
     Args:
         subjects: `tables/subjects.csv`.
-        tables: tidy tables by item; they decide claims whose item has no subjects, by their own (unpaired) intervals.
+        tables: tidy tables by item; they decide claims whose item has no subjects, by their own intervals.
 
     Returns:
         One row a claim: item, where, claim, paper, ours, n, verdict ("missing" where a row does not exist yet).
@@ -168,9 +168,10 @@ def _state(relation: str, interval: NDArray, strict: NDArray) -> int:
 
 
 class _Subjects:
-    """Confusion matrices of the subjects of one item, resampled together."""
+    """Confusion matrices of the subjects (of Table III: groups of videos) of one item, resampled together."""
 
     def __init__(self, lines: pd.DataFrame) -> None:
+        self._unit = "groups of videos" if (lines["item"] == "table3").all() else "subjects"
         self._lines = dict(iter(lines.groupby("row", sort=False)))
         self.rows = set(self._lines)
         self._names = sorted(lines["subject"].unique())
@@ -183,7 +184,7 @@ class _Subjects:
     def describe(self, rows: Iterable[str]) -> str:
         seeds = sorted({self._lines[row]["seed"].nunique() for row in rows})
         number = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
-        return f"{len(self._names)} subjects, paired; seeds a row: {number}"
+        return f"{len(self._names)} {self._unit}, paired; seeds a row: {number}"
 
     def _draws(self, row: str) -> NDArray[np.float64]:
         """All quantities, mean over seeds: of all subjects, then of each resample."""
@@ -221,23 +222,22 @@ class _Subjects:
 
 
 class _Table:
-    """Values and intervals of a tidy table: for rows that are differences already; of two rows the variances add up."""
+    """Values and intervals of a tidy table whose rows are differences or correlations already: compared with 0."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.rows = set(table["row"])
         self._table = table.drop_duplicates(["row", "column"]).set_index(["row", "column"])
-        self._subjects = int(np.nan_to_num(table["n_subjects"].max()))
 
     def describe(self, rows: Iterable[str]) -> str:
-        return f"{self._subjects} subjects, intervals of the table"
+        numbers = sorted({int(n) for n in self._table.loc[list(rows), "n_subjects"].dropna()})
+        return f"{' to '.join(map(str, dict.fromkeys(numbers[:1] + numbers[-1:])))} subjects, intervals of the table"
 
     def part(self, left: Side, relation: str, right: Side, parts: int) -> tuple[float, float, float, int]:
-        cells = [(weight, (row, name)) for weight, row, name in _difference(left, right)]
-        if any(cell not in self._table.index for _, cell in cells):
+        ((_, row, name),) = _difference(left, right)
+        if (row, name) not in self._table.index:
             return np.nan, np.nan, np.nan, 0
-        value = float(sum(weight * self._table.at[cell, "value"] for weight, cell in cells))
-        widths = self._table["ci_high"] - self._table["ci_low"]
-        half = float(np.sqrt(sum((weight * widths[cell] / 2) ** 2 for weight, cell in cells)))
-        interval = np.array([value - half, value + half])
-        state = _state(relation, interval, interval) if self._subjects >= FEWEST else 0
-        return value, float(interval[0]), float(interval[1]), state
+        line = self._table.loc[(row, name)]
+        interval = np.array([line["ci_low"], line["ci_high"]], float)
+        noisy = abs(line["value"]) <= 2 * line["sd"] / np.sqrt(line["n_seeds"])  # False where there is no spread
+        state = 0 if noisy or not line["n_subjects"] >= FEWEST else _state(relation, interval, interval)
+        return float(line["value"]), float(interval[0]), float(interval[1]), state

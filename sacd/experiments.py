@@ -215,7 +215,10 @@ NOTEBOOKS = {
         item="table2",
     ),
     "21_ucf51": Notebook(
-        table3, ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"), lambda w: (w.ucf51,)
+        table3,
+        ("tables/table3.csv", "figures/table3.png", "figures/table3_losses.png"),
+        lambda w: (w.ucf51,),
+        item="table3",
     ),
     "22_fusion": Notebook(table4, ("tables/table4.csv", "figures/table4.png"), item="table4"),
     "23_ablation": Notebook(table5, ("tables/table5.csv", "figures/table5.png"), item="table5"),
@@ -250,7 +253,7 @@ NOTEBOOKS = {
 """Every notebook, the runs that it shows and the files that it has to write."""
 
 ITEMS = {notebook.item: notebook.rows for notebook in NOTEBOOKS.values() if notebook.item}
-"""Items whose rows are runs that predict the stages of the test clips; `tables/subjects.csv` holds their results."""
+"""Items whose rows are runs that predict the test clips; `tables/subjects.csv` holds their results."""
 
 AFTER = {
     name: maker

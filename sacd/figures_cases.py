@@ -31,7 +31,7 @@ def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mappin
     reach = np.nanmax([1.0, *(np.abs(d["value"]).max() for d in differences.values())])
     styles = (
         (shares, "Blues", (0, 100), "% of the true stage"),
-        (differences, "PuOr", (-reach, reach), "percentage points"),
+        (differences, "PuOr", (-reach, reach), "percentage points (*: Holm p < 0.05)"),
     )
     for line, (tables, cmap, (low, high), unit) in zip(panels, styles, strict=True):
         mesh = None
@@ -85,7 +85,7 @@ def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: s
     ticks = [f"{d}{' or more' if d == far else ''}\n{n:,} clips" for d, n in clips.items()]
     left.set_xticks(clips.index, ticks)
     left.set(xlabel="clips to the nearest stage change", ylabel="clips predicted wrongly (%)")
-    left.set(ylim=(0, None), title="(a) stage junctions")
+    left.set(ylim=(0, None), title=f"(a) stage junctions, {clips.sum():,} clips")
     left.grid(axis="y")
     left.legend(loc="lower left", title="95 % interval over subjects")
     right.plot(subjects["movement"], subjects["error"], "o", ms=5, alpha=0.85)

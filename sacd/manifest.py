@@ -11,6 +11,7 @@ import pandas as pd
 from sacd.claims import ERRORS
 from sacd.experiments import ITEMS, NOTEBOOKS
 from sacd.files import sha256, write_json, write_text
+from sacd.metrics import right_or_wrong
 from sacd.notebook_inputs import read_notebook
 from sacd.provenance import machine
 from sacd.reproduce import DATA
@@ -179,15 +180,18 @@ def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
 
 
 def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame:
-    """Confusion matrices of the test subjects, a line a row, seed and subject, of all runs that predict the stages."""
+    """Confusion matrices of the test subjects, a line a row, seed and subject, of all runs that predict.
+
+    Of Table III: of the groups of videos, with right as the first cell and wrong as the second.
+    """
     tables = []
     for item, row, run in shown:
         path = w.runs.folder(run) / "predictions.parquet"
         if item not in ITEMS or not path.is_file():
             continue
         clips = w.predictions(run)
-        if not {"subject", "stage", "prediction"} <= set(clips) or clips[["stage", "prediction"]].max().max() > 4:
-            continue  # the 51 actions of Table III
+        if "label" in clips:  # the 51 actions of Table III
+            clips = right_or_wrong(clips)
         cell = pd.Categorical(np.asarray(ERRORS)[clips["stage"] * len(STAGES) + clips["prediction"]], categories=ERRORS)
         counts = pd.crosstab(clips["subject"], cell, dropna=False).reindex(columns=ERRORS, fill_value=0)
         seed = getattr(run.config, "seed", 0)

@@ -267,6 +267,18 @@ def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float
     return rho
 
 
+def rho_interval(rho: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Interval of Spearman's rho of n subjects (Bonett and Wright 2000, doi:10.1007/BF02294183); NaN for n < 5.
+
+    >>> [round(x, 2) for x in rho_interval(0.5, 30)]
+    [0.15, 0.74]
+    """
+    if n < 5 or not abs(rho) < 1:
+        return np.nan, np.nan
+    reach = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    return float(np.tanh(np.arctanh(rho) - reach)), float(np.tanh(np.arctanh(rho) + reach))
+
+
 def ratios(
     numerator: ArrayLike, denominator: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> pd.DataFrame:

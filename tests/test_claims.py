@@ -24,8 +24,8 @@ def right(share: float) -> np.ndarray:
     return np.full((5, 5), 25 * (1 - share)) + np.eye(5) * (100 * share - 25 * (1 - share))
 
 
-def judged(monkeypatch, table, test="a@accuracy > b@accuracy", each="", tables=None):
-    monkeypatch.setattr(claims, "load", lambda: (Claim("table2", "table2", "VI", "a claim", test, each),))
+def judged(monkeypatch, table, test="a@accuracy > b@accuracy", each="", tables=None, item="table2"):
+    monkeypatch.setattr(claims, "load", lambda: (Claim(item, item, "VI", "a claim", test, each),))
     return claims.judge(table, tables or {}).iloc[0]
 
 
@@ -99,18 +99,26 @@ def test_what_is_not_computed_is_missing(monkeypatch):
 
 def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch):
     table = pd.DataFrame(
-        {"row": ["a", "b"], "column": "accuracy", "value": [60.0, 50.0], "ci_low": [57, 47], "ci_high": [63, 53]}
-        | {"n_subjects": 12}
+        {"row": ["a - b", "c"], "column": "accuracy", "value": [10.0, 50.0], "ci_low": [6, 47], "ci_high": [14, 53]}
+        | {"n_subjects": [12, 9], "n_seeds": 3, "sd": [1.0, np.nan]}
     )
-    nobody = pd.DataFrame({"item": []})
-    assert judged(monkeypatch, nobody, tables={"table2": table}).verdict == HOLDS
-    wide = table.assign(ci_low=[40, 40], ci_high=[70, 70])
-    assert judged(monkeypatch, nobody, tables={"table2": wide}).verdict == INCONCLUSIVE
-    assert judged(monkeypatch, nobody, "a@accuracy > 0", tables={"table2": table}).verdict == HOLDS
-    few = table.assign(n_subjects=5)
-    assert judged(monkeypatch, nobody, tables={"table2": few}).verdict == INCONCLUSIVE
-    blind = table.assign(ci_low=np.nan, ci_high=np.nan)
-    assert judged(monkeypatch, nobody, tables={"table2": blind}).verdict == INCONCLUSIVE
+
+    def verdict(**changes):
+        tables = {"table2": table.assign(**changes)}
+        return judged(monkeypatch, pd.DataFrame({"item": []}), "a - b@accuracy > 0", tables=tables)
+
+    assert verdict().verdict == HOLDS and verdict().n == "12 subjects, intervals of the table"
+    assert verdict(value=[-10, 50], ci_low=[-14, 47], ci_high=[-6, 53]).verdict == FAILS
+    assert verdict(ci_low=[-2, 47]).verdict == INCONCLUSIVE
+    assert verdict(n_subjects=5).verdict == INCONCLUSIVE
+    assert verdict(ci_low=np.nan, ci_high=np.nan).verdict == INCONCLUSIVE
+    assert verdict(sd=9.0).verdict == INCONCLUSIVE, "10 is within two standard errors, 2 x 9 / sqrt(3)"
+    assert verdict(sd=np.nan).verdict == HOLDS
+
+
+def test_table_3_is_paired_over_groups_of_videos(monkeypatch):
+    line = judged(monkeypatch, subjects({"a": right(0.9), "b": right(0.2)}).assign(item="table3"), item="table3")
+    assert line.verdict == HOLDS and "groups of videos, paired" in line.n
 
 
 def test_a_claim_that_the_printed_numbers_refute(monkeypatch):
@@ -125,7 +133,7 @@ def test_every_claim_names_what_the_paper_prints():
         for text, left, relation, right in claims.inequalities(claim):
             cells = [(row, name) for _, row, names in left + right for name in names]
             printed = claims._printed(claim, left, relation, right)
-            if claim.data in ("fig5", "fig7", "fig10", "fig12") or any(name in ERRORS for _, name in cells):
+            if claim.data.startswith("fig") or any(name in ERRORS for _, name in cells):
                 continue
             assert np.isfinite(printed), (claim.claim, text)
             assert abs(printed) <= claims.MARGIN if relation == "~" else printed > 0, (claim.claim, text, printed)

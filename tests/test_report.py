@@ -101,7 +101,8 @@ def test_names_are_escaped(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)")
 @pytest.mark.skipif(not (SMOKE / MANIFEST).is_file(), reason="no smoke results; make reproduce PROFILE=smoke first")
-def test_in_a_browser(tmp_path):
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser(tmp_path, width):
     """Smoke results: links lead somewhere, figures are loaded, the console stays empty, no host is asked."""
     site = build(SMOKE).parent
     assert broken(site) == []
@@ -115,7 +116,8 @@ def test_in_a_browser(tmp_path):
         run = subprocess.run(
             [
                 *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"),
-                *("--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files", "--window-size=390,1500"),
+                *("--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files"),
+                f"--window-size={width},1500",
                 *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000", "--dump-dom", inside.as_uri()),
             ],
             capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)},
@@ -125,4 +127,4 @@ def test_in_a_browser(tmp_path):
         title = re.search(r"<title>(.*?)</title>", run.stdout)[1]
         assert title.startswith("broken:  wide:"), (page.name, title)
         if page.name == "index.html":
-            assert int(title.rpartition(" ")[2]) <= 0, f"{page.name} is wider than a phone by {title}"
+            assert int(title.rpartition(" ")[2]) <= 0, f"{page.name} is wider than {width} px by {title}"
