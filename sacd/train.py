@@ -54,13 +54,15 @@ def _optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> t
     return optimizer, schedule
 
 
-def _epoch(blocks: np.ndarray, config: FitConfig, generator: torch.Generator) -> Iterator[Tensor]:
-    return batches(blocks, config.batch, config.order, generator, config.joined)
+def _epoch(blocks: np.ndarray, config: FitConfig, seed: int, epoch: int) -> Iterator[Tensor]:
+    """Batches of an epoch, whose order depends on nothing else: their number is then known before the training."""
+    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    return batches(blocks, config.batch, config.order, torch.Generator().manual_seed(state), config.joined)
 
 
-def count_steps(blocks: np.ndarray, config: FitConfig) -> int:
-    """Optimizer steps of a whole training."""
-    return config.epochs * sum(1 for _ in _epoch(blocks, config, torch.Generator().manual_seed(0)))
+def count_steps(blocks: np.ndarray, config: FitConfig, seed: int) -> int:
+    """Optimizer steps of a whole training; where blocks are no multiple of a batch, epochs differ in theirs."""
+    return sum(1 for epoch in range(config.epochs) for _ in _epoch(blocks, config, seed, epoch))
 
 
 def fit(
@@ -93,7 +95,7 @@ def fit(
     """
     groups = _groups(trained, config.lr, rates or {})
     parameters = [p for group in groups for p in group["params"]]
-    optimizer, schedule = _optimizer(groups, config, count_steps(blocks, config))
+    optimizer, schedule = _optimizer(groups, config, count_steps(blocks, config, seed))
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
@@ -111,7 +113,7 @@ def fit(
             trained.train()
             sums: dict[str, float] = {}
             count = 0
-            for rows in _epoch(blocks, config, generator):
+            for rows in _epoch(blocks, config, seed, epoch):
                 terms = objective.terms(rows, epoch, generator)
                 loss = torch.stack(list(terms.values())).sum()
                 if not torch.isfinite(loss):

@@ -69,3 +69,19 @@ def test_a_step_of_sacd_trains_what_it_should(tmp_path):
 def test_equal_runs_are_timed_from_their_records(tmp_path):
     (row,) = execution.grid(tmp_path, runs=2, rounds=3, workers=1)
     assert 0 < row.value <= 1 and row.detail.startswith("2 runs of")
+
+
+def test_stages_come_from_what_the_command_says(tmp_path, monkeypatch):
+    said = "16/16 runs\na cohort; small: simulate and ingest 4 s, train 30 s, report and verify 2 s; results in /x"
+    commands = []
+    monkeypatch.setattr(execution, "_timed", lambda command, folder: commands.append(command) or (40.0, said))
+    rows = {row.measure: row.value for row in execution.stages(tmp_path)}
+    assert (
+        rows["set-up"] == 40 and rows["train, cold, 1 worker(s)"] == 30 and rows["all of it, warm, 2 worker(s)"] == 40
+    )
+    assert rows["simulate and ingest, warm, 2 worker(s)"] == 4 and rows["report and verify, cold, 2 worker(s)"] == 2
+    assert rows["1 worker over 2 workers, cold, all stages"] == 1 and len(rows) == 1 + 3 * 4 + 1
+    assert [c[-1] for c in commands[1:]] == ["1", "2", "2"] and commands[0][:2] == ["make", "setup"]
+    with pytest.raises(ValueError, match="exit 3: no disk"):
+        monkeypatch.undo()
+        execution._timed(["sh", "-c", "echo no disk >&2; exit 3"], tmp_path)

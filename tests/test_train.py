@@ -89,7 +89,17 @@ def test_training_learns_and_reports_every_term_and_figure():
     history = fit(toy.net, toy, BLOCKS, FitConfig(epochs=40, lr=0.05), seed=0)
     assert list(history) == ["epoch", "loss_mse", "steps"]
     assert history["loss_mse"].iloc[-1] < 0.5 * history["loss_mse"].iloc[0]
-    assert count_steps(BLOCKS, FitConfig(epochs=40)) == 240 == toy.steps
+    assert count_steps(BLOCKS, FitConfig(epochs=40), seed=0) == 240 == toy.steps
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nights_of_any_length_have_their_steps_counted(seed):
+    """Real nights are no multiple of a batch: epochs differ in their steps, and the schedule must know all of them."""
+    toy, config = Toy(), CONFIG.model_copy(update={"epochs": 12, "batch": 8, "lr": 0.005})
+    uneven = np.repeat(np.arange(5), [25, 31, 2, 17, 21])
+    history = fit(toy.net, toy, uneven, config, seed=seed)
+    assert toy.steps == count_steps(uneven, config, seed) and len(history) == 12
+    assert len({count_steps(uneven, config.model_copy(update={"epochs": e}), seed) / e for e in range(1, 13)}) > 1
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line():

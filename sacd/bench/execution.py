@@ -1,12 +1,13 @@
 """Runs on workers, and the stages of `make reproduce`."""
 
 import json
+import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from sacd.bench.measure import Row
 from sacd.config import Config
@@ -49,38 +50,31 @@ def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> 
     return [Row(f"share of the ideal time, {workers} workers", value, "ratio", ">= 0.9", value >= 0.9, detail)]
 
 
-def stages(folder: Path, notebooks: Sequence[str] = ("00_tour", "10_cohort")) -> list[Row]:
-    """Time of each stage of `make reproduce PROFILE=smoke` for some notebooks, cold, 1 against 2 workers; then warm."""
-    from sacd.experiments import NOTEBOOKS
-    from sacd.reproduce import execute_notebooks
-    from sacd.workspace import Workspace
+def stages(folder: Path) -> list[Row]:
+    """Time of each stage of `make reproduce PROFILE=smoke`: set-up, then cold with 1 and with 2 workers, then warm."""
+    from sacd.workspace import CHECKOUT
 
-    rows, totals = [], []
-    for workers in (1, 2):
+    rows, totals = [], {}
+    rows.append(Row("set-up", _timed(["make", "setup", f"VENV={folder / 'venv'}"], CHECKOUT)[0], "s"))
+    for workers, state in ((1, "cold"), (2, "cold"), (2, "warm")):
         root = folder / f"workers{workers}"
-        total = time.perf_counter()
-        for state in ("cold", "warm") if workers == 2 else ("cold",):
-            marks = [time.perf_counter()]
-            space = Workspace("smoke", root=root)
-            space.prepare(workers)
-            marks.append(time.perf_counter())
-            runs = [run for name in notebooks for run in NOTEBOOKS[name].runs(space)]
-            space.execute(runs, workers=workers, quiet=True)
-            marks.append(time.perf_counter())
-            if failed := execute_notebooks(space, notebooks, workers):
-                raise ValueError(f"notebook {', '.join(failed)} failed; make tour PROFILE=smoke shows why")
-            marks.append(time.perf_counter())
-            if state == "cold":
-                totals.append(time.perf_counter() - total)
-            names = ("simulate and ingest", "train", "notebooks")
-            for name, seconds in zip(names, np.diff(marks), strict=True):
-                rows.append(Row(f"{name}, {state}, {workers} worker(s)", float(seconds), "s"))
-            if state == "cold":
-                rows += _by_task(root, workers)
-    rows.append(
-        Row("1 worker over 2 workers, cold, all stages", totals[0] / totals[1], "ratio", detail=", ".join(notebooks))
-    )
-    return rows
+        words = ["reproduce", "--profile", "smoke", "--root", str(root), "--workers", str(workers)]
+        totals[workers, state], said = _timed([sys.executable, "-m", "sacd", *words], CHECKOUT)
+        told = re.findall(r"([a-z ]+) (\d+) s[,;]", said.splitlines()[-1].rpartition(": ")[2])
+        for name, seconds in (*told, ("all of it", totals[workers, state])):
+            rows.append(Row(f"{name.strip()}, {state}, {workers} worker(s)", float(seconds), "s"))
+        if state == "cold":
+            rows += _by_task(root, workers)
+    return [*rows, Row("1 worker over 2 workers, cold, all stages", totals[1, "cold"] / totals[2, "cold"], "ratio")]
+
+
+def _timed(command: Sequence[str], folder: Path) -> tuple[float, str]:
+    """Seconds that a command takes, and what it printed."""
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+    return time.perf_counter() - start, done.stdout.strip()
 
 
 def _by_task(root: Path, workers: int) -> list[Row]:

@@ -88,7 +88,7 @@ def distil(
         student_example=example,
         teacher_example=take(taught, np.arange(2)),
         labels=labels,
-        steps=count_steps(blocks, config),
+        steps=count_steps(blocks, config, seed),
         generator=torch.Generator().manual_seed(seed),
     )
     method = build(chosen.name, context, **chosen.options).to(device)

@@ -170,7 +170,7 @@ def reverse(config: ReverseConfig, inputs: Inputs, folder: Path, resources: Reso
         student_example=example,
         teacher_example=take(teacher, torch.arange(2)),
         labels=t.labels,
-        steps=count_steps(t.clips["block"].to_numpy()[t.rows], config.fit),
+        steps=count_steps(t.clips["block"].to_numpy()[t.rows], config.fit, config.seed),
         generator=torch.Generator().manual_seed(config.seed),
     )
     options = config.method.options | ({"train_teacher": True} if config.release else {})

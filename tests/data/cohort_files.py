@@ -84,3 +84,15 @@ def write_cohort(root: Path, subjects: tuple[str, ...] = ("sub-01", "sub-02")) -
         write_events(events, [(0, 30, "W"), (30, 60, "N2"), (41, 12, "hypopnea")])
         write_video(video, (numbered(n) for n in range(360)), 4)
     return root
+
+
+def write_noise(cohort, subjects=5, clips=12, rate=128, fps=1):
+    """Subjects of AHI 20 whose EEG and video are noise, every stage in turn."""
+    ahi = {f"sub-{k:02d}": 20.0 for k in range(1, subjects + 1)}
+    write_about(cohort, ahi)
+    for subject in ahi:
+        rng = np.random.default_rng(int(subject[-2:]))
+        eeg, events, video = paths(cohort, subject)
+        write_edf(eeg, {"C3": (rng.normal(0, 20, clips * 30 * rate), rate)})
+        write_events(events, [(30 * k, 30, ("W", "N1", "N2", "N3", "REM")[k % 5]) for k in range(clips)])
+        write_video(video, rng.integers(0, 255, ((clips + 1) * 30 * fps, 32, 32)).astype(np.uint8), fps)

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the toy tasks
+from cohort_files import write_noise
 from toy_tasks import Toy
 
+from sacd.catalogue import METHODS
+from sacd.config import BackboneConfig, FitConfig, MethodConfig, SplitConfig, StudentConfig, TeacherConfig
+from sacd.data.store import StoreConfig, ingest
 from sacd.files import write_json
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.store import read_json
@@ -40,7 +45,7 @@ def compute_here(root, runs, marks):
 def spawn():
     """Starts processes that have imported torch already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "pandas", "pytest", "sacd.runs"])
+    context.set_forkserver_preload(["torch._dynamo", "pandas", "pytest", "sacd.runs", "sacd.tasks.student"])
 
     def start(*arguments):
         process = context.Process(target=compute_here, args=arguments)
@@ -70,6 +75,40 @@ def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, 
     assert tree(broken.folder(r)) == tree(whole.folder(r))
     assert provenance(broken, r)["attempts"] == 11
     assert not any(p.name.endswith(".tmp") or "checkpoint" in p.name for p in broken.folder(r).iterdir())
+
+
+def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
+    """With its teacher, graph networks, both banks and the EMA."""
+    write_noise(tmp_path / "cohort")
+    data = ingest(tmp_path / "cohort", tmp_path / "store", StoreConfig(height=16, width=16, frames=4)).fingerprint
+    common = {"data": data, "resources": (("store", str(tmp_path / "store")),)}
+    fit = FitConfig(epochs=1, batch=8, optimizer="adamw", schedule="onecycle")
+    teacher = Run("sacd.tasks.teacher:teacher", TeacherConfig(fit=fit, split=SplitConfig()), **common)
+    config = StudentConfig(
+        backbone=BackboneConfig(width=0.0625),
+        method=MethodConfig(name="sacd"),
+        fit=fit.model_copy(update={"epochs": 24}),
+        split=SplitConfig(),
+    )
+    r = Run("sacd.tasks.student:student", config, inputs=(("teacher", teacher),), modules=(METHODS["sacd"],), **common)
+    whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
+    for store, last in ((whole, r), (broken, teacher)):
+        assert execute([last], store, workers=0, quiet=True).failed == ()
+    rng, saved = random.Random(1), broken.work(r) / "checkpoint.safetensors"
+    for attempt in range(1, 11):
+        process = spawn(str(broken.root), [r], str(tmp_path / "marks"))
+        while read_json(broken.work(r) / "progress.json").get("attempts") != attempt:
+            assert process.is_alive()
+            time.sleep(0.002)
+        before = saved.stat().st_mtime_ns if saved.exists() else 0
+        while attempt % 2 and process.is_alive() and (saved.stat().st_mtime_ns if saved.exists() else 0) == before:
+            time.sleep(0.01)  # every second attempt comes an epoch further, the others die wherever they are
+        time.sleep(rng.uniform(0.0, 0.5))
+        assert process.is_alive(), "the run ended before it could be killed; give it more epochs"
+        process.kill()
+        process.join()
+    assert execute([r], broken, workers=0, quiet=True).done == (r,)
+    assert tree(broken.folder(r)) == tree(whole.folder(r))
 
 
 def test_two_at_the_same_time_compute_everything_once(tmp_path, spawn):

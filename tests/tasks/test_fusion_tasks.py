@@ -26,9 +26,9 @@ from sacd.tasks.student import student
 from sacd.tasks.teacher import teacher
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from cohort_files import paths, write_about, write_edf, write_events, write_video
+from cohort_files import write_noise
 
-CLIPS, FPS, RATE, SPLIT = 12, 1, 128, SplitConfig()
+SPLIT = SplitConfig()
 SHORT = FitConfig(epochs=1, batch=8, optimizer="adamw", lr=1e-2, schedule="onecycle", select="last")
 
 
@@ -40,14 +40,7 @@ def quiet(share, text):
 def trained(tmp_path_factory):
     """Store, and folders of a student (frames, nothing frozen or cached) and a teacher."""
     folder = tmp_path_factory.mktemp("fusion")
-    ahi = {f"sub-{k:02d}": 20.0 for k in range(1, 6)}
-    write_about(folder / "cohort", ahi)
-    for subject in ahi:
-        rng = np.random.default_rng(int(subject[-2:]))
-        eeg, events, video = paths(folder / "cohort", subject)
-        write_edf(eeg, {"C3": (rng.normal(0, 20, CLIPS * 30 * RATE), RATE)})
-        write_events(events, [(30 * k, 30, ("W", "N1", "N2", "N3", "REM")[k % 5]) for k in range(CLIPS)])
-        write_video(video, rng.integers(0, 255, ((CLIPS + 1) * 30 * FPS, 32, 32)).astype(np.uint8), FPS)
+    write_noise(folder / "cohort")
     ingest(folder / "cohort", folder / "store", StoreConfig(height=16, width=16, frames=4))
     resources = {"store": str(folder / "store"), "cohort": str(folder / "cohort"), "device": "cpu"}
     inputs = {name: folder / name for name in ("student", "teacher")}
