@@ -130,10 +130,10 @@ DEMO = Profile(
         clips=80,
         options=_SMALL,
     ),
-    student=FitConfig(epochs=6, joined=4, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),
+    student=FitConfig(epochs=6, joined=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),
     fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
     released=FitConfig(epochs=1, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
-    grid={"epochs": 2},
+    grid={"epochs": 2, "joined": 4},
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
     ucf51=_NARROW_UCF51,
@@ -151,7 +151,7 @@ SMOKE = DEMO.model_copy(
         "student": DEMO.student.model_copy(update={"epochs": 2}),
         "fusion": DEMO.fusion.model_copy(update={"epochs": 2}),
         "released": DEMO.released.model_copy(update={"epochs": 1}),
-        "grid": {"epochs": 1},
+        "grid": {"epochs": 1, "joined": 4},
         "seeds": 2,
         "ucf51": _NARROW_UCF51.model_copy(
             update={

@@ -147,6 +147,8 @@ def test_runs_are_consecutive_and_spread():
     for _, rows in kept.groupby("block"):
         assert (rows["clip"].diff().dropna() == 1).all() and len(rows) <= 16 and rows["subject"].nunique() == 1
     first = kept[kept["subject"] == "a"].groupby("block")["clip"].min().tolist()
+    short = task.spread_runs(clips.assign(block=np.arange(120) // 3), 48)
+    assert short.groupby("subject").size().to_dict() == {"a": 46, "b": 20}, "more of them where they are short"
     assert first == [0, 48, 86] and len(kept[kept["subject"] == "b"]) == 20  # runs of 70: 16 16 16 16 6, of 30: 16 14
 
 

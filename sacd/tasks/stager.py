@@ -31,8 +31,10 @@ def spread_runs(clips: pd.DataFrame, at_most: int) -> pd.DataFrame:
     run = clips.groupby([clips["block"], place], sort=False).ngroup()
     kept = []
     for _, rows in run.groupby(clips["subject"], sort=False):
-        runs = rows.unique()
-        kept += list(runs[np.linspace(0, len(runs) - 1, min(len(runs), max(1, at_most // RUN))).round().astype(int)])
+        lengths = rows.value_counts(sort=False)  # unscored clips cut runs short
+        number = min(len(lengths), max(1, int(at_most / lengths.mean())))
+        chosen = lengths.iloc[np.linspace(0, len(lengths) - 1, number).round().astype(int)]
+        kept += list(chosen.index[(chosen.cumsum() <= at_most) | (np.arange(number) == 0)])
     return clips.assign(block=run)[run.isin(kept)]
 
 
