@@ -112,7 +112,8 @@ def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Data
     samples = {item: _Subjects(lines) for item, lines in subjects.groupby("item")}
     lines = []
     for claim in load():
-        source = samples.get(claim.data) or (_Table(tables[claim.data]) if claim.data in tables else None)
+        differences = _Table(tables[claim.data]) if claim.data in tables and claim.test.endswith("> 0") else None
+        source = samples.get(claim.data) or differences
         lines.append({"item": claim.item, "where": claim.where, "claim": claim.claim} | _judged(claim, source))
     return pd.DataFrame(lines)
 

@@ -114,6 +114,8 @@ def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch)
     assert verdict(ci_low=np.nan, ci_high=np.nan).verdict == INCONCLUSIVE
     assert verdict(sd=9.0).verdict == INCONCLUSIVE, "10 is within two standard errors, 2 x 9 / sqrt(3)"
     assert verdict(sd=np.nan).verdict == HOLDS
+    two_rows = judged(monkeypatch, pd.DataFrame({"item": []}), tables={"table2": table})
+    assert two_rows.verdict == MISSING, "rows of a table are not paired"
 
 
 def test_table_3_is_paired_over_groups_of_videos(monkeypatch):
