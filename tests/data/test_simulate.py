@@ -268,7 +268,16 @@ def test_real_events_fall_into_sleep_and_give_the_tables_ahi() -> None:
 
 def test_every_parameter_has_a_source_and_lies_in_its_range() -> None:
     frame = table()
-    assert list(frame) == ["name", "stage", "value", "unit", "low", "high", "source"]
+    assert list(frame) == ["name", "stage", "value", "unit", "low", "high", "source", "checked"]
+    kinds = (
+        "supported",
+        "conflict: ",
+        "number not in the abstract",
+        "paper not found",
+        "not checked: book",
+        "no literature",
+    )
+    assert frame.checked.str.startswith(kinds).all()
     outside = frame[(frame.value < frame.low) | (frame.value > frame.high)]
     assert outside.empty, outside.to_string()
     assert (frame.source.str.len() > 5).all() and (frame.unit.str.len() > 0).all()

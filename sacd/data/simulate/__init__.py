@@ -128,18 +128,15 @@ def _write(folder: Path, config: SimulateConfig, nights: Path | None, job: tuple
 
 
 def _description(config: SimulateConfig, nights: Path | None) -> dict:
-    def digest(paths: list) -> str:
-        return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-
-    real = (
-        None
-        if nights is None
-        else digest(sorted([*Path(nights).glob("ucddb*_*.txt"), Path(nights) / "SubjectDetails.xls"]))
-    )
+    values = parameters.table()[["name", "stage", "value"]]
+    real = None
+    if nights is not None:
+        files = sorted([*Path(nights).glob("ucddb*_*.txt"), Path(nights) / "SubjectDetails.xls"])
+        real = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     simulator = {
         "version": VERSION,
         "config": config.model_dump(),
-        "parameters": digest([parameters.FILE]),
+        "parameters": hashlib.sha256(values.to_csv(index=False).encode()).hexdigest(),
         "nights": real,
     }
     name = "simulated cohort" + ("" if nights is None else " driven by real nights of UCDDB")

@@ -1,4 +1,4 @@
-"""The simulator's only numbers: parameters.csv, with a literature range and a source for each."""
+"""The simulator's only numbers: parameters.csv, with a literature range, a source and what a check of it found."""
 
 from functools import cache
 from importlib.resources import files
@@ -12,7 +12,10 @@ FILE = files(__package__) / "parameters.csv"
 
 
 def table() -> pd.DataFrame:
-    """The table: columns name, stage (empty if the value holds for every stage), value, unit, low, high, source."""
+    """The table: name, stage (empty if the value holds for every stage), value, unit, low, high, source, checked.
+
+    `checked` says what the source's abstract, or a page about it, shows of the number: supported, conflict, ...
+    """
     with FILE.open(encoding="utf-8") as file:
         return pd.read_csv(file, keep_default_na=False)
 
