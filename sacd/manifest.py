@@ -154,6 +154,7 @@ def _kept(w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[t
     seeds = ["" if (seed := getattr(run.config, "seed", None)) is None else str(seed) for _, _, run in asked]
     wanted = {f"{item}\n{row}\n{seed}" for (item, row, _), seed in zip(asked, seeds, strict=True)}
     known = {item for item, _, _ in asked}
+    before = before[before["item"].isin({n.item or name for name, n in NOTEBOOKS.items()} | {_SHARED})]  # not renamed
     if not all(notebook.prepared(w) for notebook in NOTEBOOKS.values()):
         known -= {_SHARED}  # other notebooks share other runs
     keys = _keys(before)

@@ -122,14 +122,27 @@ class Workspace:
 
         The EEG of every clip is the same, and so are the teachers.
         """
-        other = copy(self)
-        other.__dict__.pop("store", None)
+        if (frames, sampling) in self._others:
+            return self._others[frames, sampling]
+        other = self._others[frames, sampling] = copy(self)
+        for cached in ("store", "_others", "_starts"):
+            other.__dict__.pop(cached, None)
         store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
         if store != self.profile.store:
             other.profile = self.profile.model_copy(update={"store": store})
             other.clips = f"{frames} {sampling} frames"
             other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
         return other
+
+    @cached_property
+    def _others(self) -> dict[tuple[int, str], "Workspace"]:
+        """Made by `with_clips`; a store is read once."""
+        return {}
+
+    @cached_property
+    def _starts(self) -> dict[str, Run | None]:
+        """Made by `pretext`: hundreds of runs share them."""
+        return {}
 
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
@@ -180,6 +193,11 @@ class Workspace:
 
         None where a profile has no pretext and the student's file is not in `data/weights`: it starts at random.
         """
+        if student not in self._starts:
+            self._starts[student] = self._start(student)
+        return self._starts[student]
+
+    def _start(self, student: str) -> Run | None:
         p = self.profile
         backbone = p.backbone.model_copy(update={"name": student})
         if not p.pretext:

@@ -112,3 +112,12 @@ def test_what_follows_from_the_rest_is_not_listed(space):
 def test_no_manifest_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"MANIFEST\.json: missing or truncated; `make reproduce` writes it"):
         manifest.altered(tmp_path)
+
+
+def test_lines_of_an_item_that_has_another_name_by_now_go(space, monkeypatch):
+    (notebook,) = manifest.NOTEBOOKS.values()
+    monkeypatch.setattr(manifest, "ITEMS", {"table3": notebook.rows})
+    monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_comparison": notebook._replace(item="table3")})
+    manifest.write_manifest(space)
+    for name in (manifest.RUNS, manifest.SUBJECTS):
+        assert set(pd.read_csv(space.results / name)["item"]) == {"table3"}
