@@ -11,6 +11,7 @@ from sacd.notebook_inputs import parameters_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXECUTED = sorted((ROOT / "results" / "demo" / "notebooks").glob("*.ipynb"))
 
 
 def test_every_notebook_is_known_and_every_known_one_exists():
@@ -33,3 +34,8 @@ def test_clean_and_parameterized(path):
         tree = ast.parse("".join(cell["source"]))
         assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
         assert all(len(n.body) <= 3 for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda p: p.stem)
+def test_executed_copies_tell_no_path_of_a_machine(path):
+    assert "PosixPath(" not in path.read_text(encoding="utf-8"), "the last line of a cell shows where files lie"
