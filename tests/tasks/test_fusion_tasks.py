@@ -108,7 +108,8 @@ def test_released_encoders_change_and_at_their_own_rate(trained, head, layers):
 def test_a_and_c_stage_differently(trained):
     a, c = (pd.read_parquet(run(trained, fused("A", release)) / "predictions.parquet") for release in (False, True))
     assert a[["subject", "clip", "part"]].equals(c[["subject", "clip", "part"]])
-    assert not np.allclose(a["p_W"], c["p_W"], atol=1e-3)
+    chances = [column for column in a if column.startswith("p_")]
+    assert len(chances) == 5 and np.abs(a[chances].to_numpy() - c[chances].to_numpy()).max() > 1e-2
 
 
 @pytest.mark.parametrize(("method", "release"), [("sacd", False), ("sacd", True), ("ccl", True), ("ce", False)])
