@@ -169,7 +169,7 @@ class RunStore:
         shutil.rmtree(self.folder(run), ignore_errors=True)  # not "done", or nobody would begin: corrupt
         work = self.work(run)
         work.mkdir(parents=True, exist_ok=True)
-        for half_written in work.rglob(".*.tmp*"):
+        for half_written in work.rglob(".*tmp*"):  # ours, and safetensors' own `.tmpXXXXXX`
             half_written.unlink()
         _refuse_conflict(run, work)
         about = {"item": run.item, "label": run.label, "modules": list(run.modules)}

@@ -111,6 +111,16 @@ def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
     assert tree(broken.folder(r)) == tree(whole.folder(r))
 
 
+def test_what_a_killed_writer_left_half_written_goes(tmp_path):
+    store, r = RunStore(tmp_path), run(task="train")
+    work = store.begin(r)
+    for name in (".tmp8YPcJU", ".weights.safetensors.123.tmp.safetensors", "sub/.x.csv.9.tmp.csv"):
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).write_text("half")
+    execute([r], store, workers=0, quiet=True)
+    assert not [p.name for p in store.folder(r).rglob(".*")]
+
+
 def test_two_at_the_same_time_compute_everything_once(tmp_path, spawn):
     runs = [run(seed, pause_s=0.1) for seed in range(3)]
     marks = tmp_path / "marks"
