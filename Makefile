@@ -109,6 +109,7 @@ test: $(READY)  ## lint, every test, and the smoke profile from simulation to re
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest
 	$(MAKE) reproduce PROFILE=smoke DATA= NIGHTS= UCF101= CLUSTER= SEEDS=
+	$(PY) -m pytest tests/test_report.py -k browser  # of what was just made
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .
