@@ -129,7 +129,8 @@ def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]
     states = [part.state for part in parts]
     weakest = min(parts, key=lambda p: (p.state, p.low if np.isfinite(p.low) else -np.inf))
     interval = f"[{weakest.low:+.3g}, {weakest.high:+.3g}]" if np.isfinite(weakest.low) else "[no interval]"
-    printed, ours = f"{weakest.printed:+.3g}", f"{weakest.value:+.3g} {interval}"
+    value = f"{weakest.value:+.3g}" if np.isfinite(weakest.value) else "not defined"
+    printed, ours = f"{weakest.printed:+.3g}", f"{value} {interval}"
     if len(parts) > 1:
         printed = f"{len(agree)} of {len(known)} parts"
         ours = f"{sum(s > 0 for s in states)} of {len(parts)} parts; weakest: {weakest.text}: {ours}"

@@ -6,6 +6,7 @@ import made_up_results
 import pytest
 
 from sacd import readme, verify
+from sacd.data.simulate import parameters
 from sacd.manifest import MANIFEST
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +25,17 @@ def test_results_are_those_of_the_demo():
         pytest.skip("results/demo has no manifest yet")
     found = verify.verify(ROOT / "results" / "demo")
     assert readme.filled(README, results=readme.results(found)) == README, HOW
+
+
+def test_the_check_of_the_sources_is_told_as_the_table_has_it():
+    kinds = parameters.table()["checked"].str.extract(r"^(supported|conflict|number|paper|not checked|no literature)")[
+        0
+    ]
+    n = kinds.value_counts()
+    told = f"of {len(kinds)} numbers an abstract supports {n['supported']} and **conflicts with {n['conflict']}**"
+    told_too = f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
+    told_too += f"{n['not checked']} a book, {n['no literature']} are design choices"
+    assert n.sum() == len(kinds) and all(text in " ".join(README.split()) for text in (told, told_too))
 
 
 def test_departures_are_collected_from_the_marker_to_the_end_of_the_paragraph(tmp_path):

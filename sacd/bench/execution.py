@@ -54,8 +54,8 @@ def stages(folder: Path) -> list[Row]:
     """Time of each stage of `make reproduce PROFILE=smoke`: set-up, then cold with 1 and with 2 workers, then warm."""
     from sacd.workspace import CHECKOUT
 
-    rows, totals = [], {}
-    rows.append(Row("set-up", _timed(["make", "setup", f"VENV={folder / 'venv'}"], CHECKOUT)[0], "s"))
+    rows = [Row("set-up", _timed(["make", "setup", f"VENV={folder / 'venv'}"], CHECKOUT)[0], "s")]
+    totals = {}
     for workers, state in ((1, "cold"), (2, "cold"), (2, "warm")):
         root = folder / f"workers{workers}"
         words = ["reproduce", "--profile", "smoke", "--root", str(root), "--workers", str(workers)]
