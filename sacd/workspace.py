@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from sacd.catalogue import METHODS, PUBLISHED, TEACHERS
 from sacd.config import (
+    BackboneConfig,
     BoundConfig,
     FitConfig,
     FusionConfig,
@@ -41,6 +42,8 @@ from sacd.workspace_ucf51 import Ucf51Workspace
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
+_COSTS = {"attnsleep": 180, "mc2sleepnet": 165, "ce": 20, "sacd": 40}
+"""Seconds that a run of the demo takes, as measured: the longest are begun first."""
 
 
 def _in_sequence(fit: FitConfig) -> FitConfig:
@@ -191,15 +194,25 @@ class Workspace:
     def pretext(self, student: str = "r2plus1d_18") -> Run | None:
         """What every run of a student starts from: the profile's label-free pretraining, or published weights.
 
-        None where a profile has no pretext and the student's file is not in `data/weights`: it starts at random.
+        None where a profile has no pretext and the student's file is not in `data/weights`, and for a student of
+        another library: it starts at random.
         """
         if student not in self._starts:
             self._starts[student] = self._start(student)
         return self._starts[student]
 
+    def _backbone(self, student: str) -> BackboneConfig:
+        """The profile's backbone; a network of another library has its own layers, and takes the same input."""
+        own = self.profile.backbone
+        if student in STUDENTS.values():
+            return own.model_copy(update={"name": student})
+        return BackboneConfig(name=student, input=own.input)
+
     def _start(self, student: str) -> Run | None:
         p = self.profile
-        backbone = p.backbone.model_copy(update={"name": student})
+        backbone = self._backbone(student)
+        if student not in STUDENTS.values():
+            return None
         if not p.pretext:
             if student not in self.weights:
                 return None
@@ -212,11 +225,11 @@ class Workspace:
             )
         config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
         inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
-        return self._run("pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=100)
+        return self._run("pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=300)
 
     def motion(self) -> Run:
         """The student's input of every clip."""
-        return self._run("pretext:motion", MotionConfig(), label="motion", cost=30)
+        return self._run("pretext:motion", MotionConfig(), label="motion", cost=5)
 
     def teacher(self, name: str = "attnsleep", seed: int = 0) -> Run:
         """An EEG teacher, trained and frozen."""
@@ -225,7 +238,8 @@ class Workspace:
         fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
         config = TeacherConfig(name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers)
         modules = (TEACHERS[name],)
-        return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=200)
+        cost = _COSTS.get(name, 35)
+        return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=cost)
 
     def student(
         self,
@@ -236,10 +250,15 @@ class Workspace:
         fit: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Run:
-        """A student trained by a method; `fit` changes the profile's `FitConfig`, `options` go to the method."""
+        """A student trained by a method; `fit` changes the profile's `FitConfig`, `options` go to the method.
+
+        Args:
+            student: a name of `sacd.models.registry`, also of another library.
+        """
         p = self.profile
+        backbone = self._backbone(student)
         config = StudentConfig(
-            backbone=p.backbone.model_copy(update={"name": student}),
+            backbone=backbone,
             method=self._method(method, options),
             fit=FitConfig(**p.student.model_dump() | dict(fit or {})),
             split=p.split,
@@ -247,7 +266,7 @@ class Workspace:
             class_weight_power=p.class_weight_power,
         )
         inputs = [("pretext", run)] if (run := self.pretext(student)) else []
-        if p.backbone.input == "motion" and not p.backbone.frozen:
+        if backbone.input == "motion" and not backbone.frozen:
             inputs.append(("motion", self.motion()))
         if method != "ce":
             inputs.append(("teacher", self.teacher(teacher)))
@@ -258,7 +277,7 @@ class Workspace:
             inputs=tuple(inputs),
             modules=(METHODS[method],),
             label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
-            cost=20 if method == "ce" else 50,
+            cost=_COSTS.get(method, 25) * (2.5 if student == "r3d_18" else 1) * config.fit.epochs / p.student.epochs,
         )
 
     def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
@@ -273,7 +292,7 @@ class Workspace:
         fit = p.released if release else p.fusion
         config = FusionConfig(head=head, release=release, fit=fit, split=p.split, seed=seed)
         label = f"fusion {head} {'released' if release else 'frozen'} seed {seed}"
-        return self._run("fusion:fusion", config, inputs=self._trained(seed), label=label, cost=60 if release else 10)
+        return self._run("fusion:fusion", config, inputs=self._trained(seed), label=label, cost=65 if release else 8)
 
     def reverse(self, method: str, release: bool, seed: int = 0, **options: Any) -> Run:
         """The EEG teacher taught by the video student (Table IV, E to G)."""
@@ -293,7 +312,7 @@ class Workspace:
             inputs=self._trained(seed),
             modules=modules,
             label=label,
-            cost=80 if release else 60,
+            cost=75 if release else 60,
         )
 
     def _trained(self, seed: int) -> tuple[tuple[str, Run], ...]:
@@ -334,7 +353,7 @@ class Workspace:
                 modules=(TEACHERS[name],),
                 resources=((place, str(path.resolve())),),
                 label=f"stager {name} fold {fold + 1} of {folds}",
-                cost=60,
+                cost=_COSTS.get(name, 35) / 4,
             )
             for fold in range(folds if subjects >= 4 else 0)
         ]

@@ -70,7 +70,7 @@ class Ucf51Workspace:
         """The audio teacher, frozen."""
         p = self.profile.ucf51
         published = {"width": 1.0, "weights": sha256(self.weights)} if self.weights else {"width": p.teacher_width}
-        return self._run("teacher", Ucf51TeacherConfig(fit=p.teacher, **published), label="UCF51 CNN14", cost=40)
+        return self._run("teacher", Ucf51TeacherConfig(fit=p.teacher, **published), label="UCF51 CNN14", cost=55)
 
     def student(self, method: str = "ce", seed: int = 0) -> Run:
         """A video student trained by a method."""

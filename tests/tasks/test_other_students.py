@@ -1,0 +1,35 @@
+"""A student of another library goes through a profile's own chain, from its files to predictions."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from cohort_files import write_noise
+
+from sacd.profiles import PROFILES
+from sacd.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    root = tmp_path_factory.mktemp("other")
+    smoke = PROFILES["smoke"]
+    short = {"epochs": 1, "joined": 1}
+    profile = smoke.model_copy(
+        update={"student": smoke.student.model_copy(update=short), "teacher": smoke.teacher.model_copy(update=short)}
+    )
+    write_noise(root / "cohort", fps=3)
+    space = Workspace(profile, data=root / "cohort", root=root)
+    space.prepare(1)
+    return space
+
+
+def test_any_student_is_taught_in_any_profile(space):
+    run = space.student("timm:test_resnet", method="sacd")
+    assert "pretext" not in dict(run.inputs) and "motion" in dict(run.inputs)
+    report = space.execute([run], workers=0, quiet=True)
+    assert report.failed == ()
+    assert len(space.predictions(run)) and space.read(run, "held_out.csv")["kappa"].notna().all()
+    assert set(space.read(run, "metrics.csv")) >= {"loss_ce", "loss_structure", "loss_contrastive"}
