@@ -1,4 +1,4 @@
-"""The parts of README.md that are made, not written: the results table and the list of departures from the paper."""
+"""What is made, not written: the results table of README.md, the list of departures from the paper of sacd/README.md."""
 
 import ast
 import re
@@ -65,11 +65,12 @@ def summary(v: Verification) -> pd.DataFrame:
 
 
 def write_readme(v: Verification) -> None:
-    """Fill in the generated parts of README.md; the results table shows the demo, whatever else was verified."""
-    path, parts = CHECKOUT / "README.md", {"deviations": deviations()}
+    """Fill in the generated parts of both files; the results table shows the demo, whatever else was verified."""
+    parts = {"sacd/README.md": {"deviations": deviations()}}
     if v.results.name == "demo":
-        parts["results"] = results(v)
-    write_text(path, filled(path.read_text(encoding="utf-8"), **parts))
+        parts["README.md"] = {"results": results(v)}
+    for name, made in parts.items():
+        write_text(CHECKOUT / name, filled((CHECKOUT / name).read_text(encoding="utf-8"), **made))
 
 
 def results(v: Verification) -> str:
@@ -92,7 +93,7 @@ def deviations(package: Path = Path(__file__).parent) -> str:
     for path in sorted(package.rglob("*.py")):
         for name, docstring in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):
             for paragraph in re.split(r"\n\s*\n", docstring):
-                where = path.relative_to(package.parent).as_posix()
+                where = path.relative_to(package).as_posix()
                 for text in paragraph.split("Deviation:")[1:]:
                     lines.append(f"- [{where}]({where}){f' `{name}`' if name else ''}: {' '.join(text.split())}")
     return "\n".join(lines)
@@ -118,5 +119,5 @@ def filled(text: str, **parts: str) -> str:
         pattern = rf"(<!-- {name}:[^>]*-->).*?(<!-- end of {name} -->)"
         text, count = re.subn(pattern, lambda m, c=content: f"{m[1]}\n{c}\n{m[2]}", text, flags=re.DOTALL)
         if count != 1:
-            raise ValueError(f"README.md: markers '<!-- {name}: -->' and '<!-- end of {name} -->' occur {count} times")
+            raise ValueError(f"markers '<!-- {name}: -->' and '<!-- end of {name} -->' occur {count} times")
     return text

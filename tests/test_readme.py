@@ -1,4 +1,4 @@
-"""The generated parts of README.md are in step with docstrings and committed results."""
+"""The generated parts of README.md and sacd/README.md are in step with docstrings and committed results."""
 
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from sacd.manifest import MANIFEST
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-HOW = "README.md is not what `python -m sacd report --readme` makes"
+HOW = "the file is not what `python -m sacd report --readme` makes"
 
 
 def test_departures_are_those_of_the_docstrings():
-    assert readme.filled(README, deviations=readme.deviations()) == README, HOW
+    text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
+    assert readme.filled(text, deviations=readme.deviations()) == text, HOW
     marked = sum(path.read_text().count("Deviation: ") for path in (ROOT / "sacd").rglob("*.py"))
     assert len(readme.deviations().splitlines()) == marked > 10
 
@@ -32,7 +33,7 @@ def test_the_check_of_the_sources_is_told_as_the_table_has_it():
         0
     ]
     n = kinds.value_counts()
-    told = f"of {len(kinds)} numbers an abstract supports {n['supported']} and **conflicts with {n['conflict']}**"
+    told = f"of {len(kinds)} numbers it supports {n['supported']} and **conflicts with {n['conflict']}**"
     told_too = f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
     told_too += f"{n['not checked']} a book, {n['no literature']} are design choices"
     assert n.sum() == len(kinds) and all(text in " ".join(README.split()) for text in (told, told_too))
@@ -44,7 +45,7 @@ def test_departures_are_collected_from_the_marker_to_the_end_of_the_paragraph(tm
     marker = "Deviation" + ":"
     source = f'"""A module."""\ndef f():\n    """One line. {marker} two\n    lines.\n\n    Args: none.\n    """\n'
     (package / "a.py").write_text(source)
-    assert readme.deviations(package) == "- [sacd/a.py](sacd/a.py) `f`: two lines."
+    assert readme.deviations(package) == "- [a.py](a.py) `f`: two lines."
 
 
 def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
