@@ -167,7 +167,14 @@ class ReverseConfig(Config):
 class BoundConfig(Config):
     """A classifier that frames the results: what no model can miss, and what the simulator's truth gives."""
 
-    name: Literal["majority", "stratified random", "band-power forest", "band-power forest by night", "true signals"]
+    name: Literal[
+        "majority",
+        "stratified random",
+        "band-power forest",
+        "band-power forest by night",
+        "true signals",
+        "true signals by night",
+    ]
     split: SplitConfig
     seed: int = 0
 

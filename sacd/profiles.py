@@ -114,7 +114,7 @@ _TEACHER = FitConfig(
 
 DEMO = Profile(
     name="demo",
-    simulate=SimulateConfig(n_subjects=60, blocks=5),
+    simulate=SimulateConfig(n_subjects=75, blocks=4),
     store=StoreConfig(height=24, width=32, frames=64),
     backbone=_NARROW,
     pretext=FitConfig(
@@ -126,8 +126,8 @@ DEMO = Profile(
     stagers=Stagers(
         fit=_TEACHER,
         folds=2,
-        subjects=24,
-        clips=80,
+        subjects=30,
+        clips=64,
         options=_SMALL,
     ),
     student=FitConfig(epochs=6, joined=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),

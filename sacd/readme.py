@@ -1,4 +1,4 @@
-"""What is made, not written: the results table of README.md, the list of departures from the paper of sacd/README.md."""
+"""What is made, not written: the results table of README.md, the list of departures of sacd/README.md."""
 
 import ast
 import re

@@ -99,6 +99,11 @@ def chain(tmp_path_factory):
     return store, marked, inputs, resources, backbone, short, folder
 
 
+def centred(features: np.ndarray) -> np.ndarray:
+    """Without each channel's mean over a clip, which the cache shifts to that of all nights."""
+    return features - features.mean(axis=(-3, -2, -1), keepdims=True)
+
+
 def marked_features(store, marked, inputs, backbone):
     """Early features, in four flips, of the one clip of the store whose middle flashes."""
     clips = ClipStore(store).clips
@@ -110,7 +115,7 @@ def marked_features(store, marked, inputs, backbone):
     x = motion_of(torch.from_numpy(frames[flashes]))
     with torch.inference_mode():
         flips = [x.flip(d) for d in ([], [3], [4], [3, 4])]
-        return [network.eval().early(f, backbone.frozen)[0].numpy() for f in flips]
+        return [centred(network.eval().early(f, backbone.frozen)[0].numpy()) for f in flips]
 
 
 @pytest.mark.parametrize("order", ["block", "shuffled"])
@@ -135,7 +140,7 @@ def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, orde
     # In the same row: the only REM label, the oddest EEG, and the features of the marked frames in one of four flips.
     assert eeg[rem].min() > 1.5 * eeg[~rem].max()
     expected = marked_features(store, marked, inputs, backbone)
-    near = np.array([min(np.abs(s[0] - flip).max() for flip in expected) for s in Spy.seen])
+    near = np.array([min(np.abs(centred(s[0]) - flip).max() for flip in expected) for s in Spy.seen])
     assert near[rem].max() < 0.02 < 0.1 < near[~rem].min()
     # The index leads back to the marked clip.
     clips = ClipStore(store).clips
@@ -152,5 +157,14 @@ def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
     assert (clips.loc[odd, "subject"], clips.loc[odd, "clip"]) == (marked, 13)
     early = np.load(inputs["pretext"] / "early.npy").astype(np.float32)
     for cached, expected in zip(early, marked_features(store, marked, inputs, chain[4]), strict=True):
-        distance = np.abs(cached - expected).reshape(len(cached), -1).max(axis=1)
+        distance = np.abs(centred(cached) - expected).reshape(len(cached), -1).max(axis=1)
         assert int(distance.argmin()) == odd and distance[odd] < 0.02
+
+
+def test_early_features_have_one_mean_a_channel_over_every_sleepers_clips(chain):
+    store, _, inputs, *_ = chain
+    subjects = ClipStore(store).clips["subject"].to_numpy()
+    for cached in np.load(inputs["pretext"] / "early.npy").astype(np.float32):
+        level = cached.mean(axis=(2, 3, 4))
+        nights = np.stack([level[subjects == name].mean(axis=0) for name in np.unique(subjects)])
+        assert np.ptp(nights, axis=0).max() < 2e-3 < 0.05 < np.ptp(level, axis=0).max()

@@ -79,8 +79,8 @@ def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
 def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`.
 
-    True signals and band powers are those of one clip; "by night" also knows the night's level, as the teacher does,
-    whose input is whitened by night.
+    True signals and band powers are those of one clip; "by night" also knows the night's level, as teachers do, whose
+    input is whitened by night, and students whose early features are centred by night.
     """
     store, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
@@ -89,8 +89,9 @@ def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resource
         x = band_powers(store.gather_eeg(clips), store.config.eeg_rate)
         x = within_night(x, subjects) if config.name.endswith("by night") else x
         model = RandomForestClassifier(300, min_samples_leaf=2, random_state=config.seed)
-    elif config.name == "true signals":
+    elif config.name.startswith("true signals"):
         x = _true_signals(clips, Path(resources["cohort"]))
+        x = within_night(x, subjects) if config.name.endswith("by night") else x
         model = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, random_state=config.seed)
     else:
         x = np.zeros((len(clips), 1))

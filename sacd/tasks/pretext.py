@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -106,7 +107,7 @@ def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Reso
     """Pretrain a student on pixel facts of the training subjects, then cache the frozen early stages of every clip.
 
     Reads the run `motion`. Writes `weights.safetensors`, `metrics.csv` and, if `config.backbone.frozen`, `early.npy`
-    `(4 flips, n, ...)` float16. No label and no simulator truth is read.
+    `(4 flips, n, ...)` float16, centred by night. No label and no simulator truth is read.
     """
     _, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
@@ -129,20 +130,37 @@ def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Reso
     history.to_csv(folder / "metrics.csv", index=False)
     save_tensors(folder / "weights.safetensors", model.student.state_dict())
     if config.backbone.frozen:
-        _cache_early(model.student, config.backbone.frozen, read, len(clips), folder / "early.npy")
+        subjects = clips["subject"].to_numpy()
+        _cache_early(model.student, config.backbone.frozen, read, subjects, rows, folder / "early.npy")
 
 
 @torch.inference_mode()
-def _cache_early(student: nn.Module, stages: int, read, n: int, path: Path, batch: int = 64) -> None:
+def _cache_early(
+    student: nn.Module, stages: int, read, subjects: np.ndarray, train: np.ndarray, path: Path, batch: int = 64
+) -> None:
+    """Write the features; each channel has the same mean over every sleeper's clips, that of the training clips.
+
+    What a filter answers to this body in this bed is no sign of a stage; a night knows its own level without a label
+    (as AdaBN does with a domain's statistics, arXiv:1603.04779).
+    """
     student.eval()
     device = next(student.parameters()).device
+    n = len(subjects)
     out: np.ndarray | None = None
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
         for flip in range(4):
-            h = student.early(read(rows, flip).to(device), stages).half().cpu().numpy()
+            h = student.early(read(rows, flip).to(device), stages)
             if out is None:
                 out = np.lib.format.open_memmap(path, "w+", np.float16, (4, n, *h.shape[1:]))
-            out[flip, rows] = h
-    if out is not None:
-        out.flush()
+                level = np.empty((4, n, h.shape[1]), np.float32)
+            out[flip, rows] = h.half().cpu().numpy()
+            level[flip, rows] = h.mean(dim=(2, 3, 4)).cpu().numpy()
+    if out is None:
+        return
+    for flip in range(4):
+        own = pd.DataFrame(level[flip]).groupby(subjects).transform("mean").to_numpy()
+        shift = (level[flip, train].mean(axis=0) - own)[:, :, None, None, None]
+        for start in range(0, n, batch):
+            out[flip, start : start + batch] += shift[start : start + batch].astype(np.float16)
+    out.flush()
