@@ -4,6 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.losses import ContrastiveLoss
+from pytorch_metric_learning.reducers import MeanReducer
 
 from sacd.diagnostics import graph_distances, matching_auc, ridge_distances
 from sacd.losses.structure import StructureLoss, graph_distance, literal, pair_margin
@@ -144,6 +147,31 @@ def test_margin_equals_its_definition(gamma):
         for t in (1, -1):
             assert float(pair_margin(torch.tensor(d), t, gamma)) == pytest.approx(max(0, gamma - t * (1 - d)))
         assert float(literal(torch.tensor(d), gamma)) == pytest.approx(max(0, gamma - d))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0])
+def test_equals_the_published_contrastive_loss_where_all_graphs_are_of_now(gamma):
+    """pytorch-metric-learning: squared distance at unit length, margins 1 - gamma and 1 + gamma, mean of each kind.
+
+    It differs by default: its distance is not squared, its means leave out pairs whose hinge is 0, its two halves are
+    added, ours are averaged. And it knows no weights, which we give to pairs with past graphs (the second part).
+    """
+    g = torch.Generator().manual_seed(3)
+    video = torch.randn(5, 7, generator=g, dtype=torch.float64)
+    eeg = 4 * (video + 0.8 * torch.randn(5, 7, generator=g, dtype=torch.float64)).requires_grad_()
+    loss = StructureLoss(6, 6, layers=1, gamma=gamma, past=4)
+    loss._encode = lambda network, *_: video if network is loss.video else eeg
+    theirs = ContrastiveLoss(1 - gamma, 1 + gamma, distance=LpDistance(power=2), reducer=MeanReducer())
+    own = torch.arange(5)
+    published = theirs(video, own, ref_emb=eeg, ref_labels=own.clone()) / 2
+    ours = loss(video, eeg).loss
+    torch.testing.assert_close(ours, published)
+    torch.testing.assert_close(*(torch.autograd.grad(x, eeg, retain_graph=True)[0] for x in (ours, published)))
+    d = graph_distance(video[:, None], eeg[None])
+    off = ~torch.eye(5, dtype=torch.bool)
+    assert 0 < (pair_margin(d[off], -1, gamma) == 0).sum() < 20, "both sides of the margin are there"
+    loss.queue.fill.fill_(4)
+    assert abs(loss(video, eeg).loss - published) > 0.01
 
 
 def filled(
