@@ -73,3 +73,23 @@ def retrieval_rank(video: np.ndarray, eeg: np.ndarray) -> float:
     own = np.diag(similar)[:, None]
     n = len(similar)
     return float(((similar < own).sum() + 0.5 * ((similar == own).sum() - n)) / (n * (n - 1)))
+
+
+def held_out_hinge(video: Tensor, eeg: Tensor, stages: Tensor, margin: float) -> float:
+    """Mean of `max(0, margin - cos(v_i, e_i) + cos(v_i, e_j))` over all pairs of clips i, j of different stages.
+
+    The hinge of L_C from the video's side, with negatives that stay the same: that of the training rises as the K
+    hardest entries of the bank get harder, this one can be compared over epochs. An embedding that says nothing about
+    its clip has the margin (constant vectors exactly, others more, by their spread), a perfect one 0.
+
+    Args:
+        video, eeg: `(n, d)` embeddings, as L_C sees them, of any length; row i of both is the same clip.
+        stages: `(n,)`.
+        margin: alpha, in cosine.
+
+    Returns:
+        0..margin + 2; NaN where all clips are of one stage.
+    """
+    similar = nn.functional.normalize(video) @ nn.functional.normalize(eeg).T
+    hinge = (margin - similar.diagonal()[:, None] + similar).relu()
+    return float(hinge[stages[:, None] != stages].mean())

@@ -3,7 +3,14 @@ import pytest
 import torch
 from torch import nn
 
-from sacd.diagnostics import block_stack, graph_distances, matching_auc, retrieval_rank, ridge_distances
+from sacd.diagnostics import (
+    block_stack,
+    graph_distances,
+    held_out_hinge,
+    matching_auc,
+    retrieval_rank,
+    ridge_distances,
+)
 
 
 def test_matching_auc_counts_ordered_pairs():
@@ -42,6 +49,39 @@ def test_retrieval_rank_is_one_for_equal_half_for_unrelated():
     assert retrieval_rank(x, 3 * x) == 1.0
     assert abs(retrieval_rank(x, rng.normal(size=x.shape)) - 0.5) < 0.15
     assert retrieval_rank(np.ones((5, 3)), np.ones((5, 3))) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.2, 1.5])
+def test_held_out_hinge_equals_a_loop_over_pairs(margin):
+    g = torch.Generator().manual_seed(3)
+    video, eeg = torch.randn(2, 9, 4, generator=g, dtype=torch.float64)
+    stages = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 4])
+
+    def cos(a, b):
+        a, b = a.tolist(), b.tolist()
+        return sum(x * y for x, y in zip(a, b, strict=True)) / np.hypot.reduce(a) / np.hypot.reduce(b)
+
+    hinges = [
+        max(0.0, margin - cos(video[i], eeg[i]) + cos(video[i], eeg[j]))
+        for i in range(9)
+        for j in range(9)
+        if stages[i] != stages[j]
+    ]
+    scaled = video * torch.arange(1, 10)[:, None]
+    assert held_out_hinge(scaled, 3 * eeg, stages, margin) == pytest.approx(np.mean(hinges), rel=1e-12)
+
+
+def test_held_out_hinge_is_the_margin_without_information_and_zero_with_all_of_it():
+    g = torch.Generator().manual_seed(4)
+    stages = torch.arange(60) % 5
+    eeg, constant = torch.eye(5, 64)[stages], torch.ones(60, 64)
+    assert held_out_hinge(eeg, eeg, stages, 0.2) == 0
+    assert held_out_hinge(-eeg, eeg, stages, 0.2) == pytest.approx(1.2)
+    assert held_out_hinge(constant, constant, stages, 0.2) == pytest.approx(0.2)
+    noise = torch.randn(2, 60, 64, generator=g)
+    assert held_out_hinge(constant, noise[1], stages, 0.2) > 0.2  # as many pairs i, j as j, i, and the hinge is convex
+    assert held_out_hinge(*noise, stages, 0.2) == pytest.approx(0.2, abs=0.05)
+    assert np.isnan(held_out_hinge(*noise, torch.zeros(60), 0.2))
 
 
 def test_a_collapsed_graph_network_has_no_spread_and_no_auc():

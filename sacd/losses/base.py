@@ -1,6 +1,6 @@
 """What a distillation method is: terms added to the student's cross-entropy, and what happens after a step.
 
-A method of your own is one file with a subclass of `Method`, and one line in `sacd.catalogue.METHODS`.
+A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of `sacd/catalogue.py`.
 """
 
 from collections.abc import Mapping

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear, wide
+from sacd.losses.divergence import divergence
 
 
 @wide
@@ -35,17 +36,6 @@ def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float =
     attract = -(logp * same).sum(1) / same.sum(1)
     repel = -((1 - logp.exp()).clamp(min=1e-10).log() * ~same).sum(1) / (~same).sum(1).clamp(min=1)
     return (attract + repel).mean()
-
-
-@wide
-def half_jeffreys(first: Tensor, second: Tensor) -> Tensor:
-    """`1/2 (KL(p || q) + KL(q || p))` of two sets of logits `(B, C)`, mean over the batch; the authors' "JSD".
-
-    >>> float(half_jeffreys(torch.eye(2), torch.eye(2)))
-    0.0
-    """
-    p, q = F.log_softmax(first, 1), F.log_softmax(second, 1)
-    return ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2
 
 
 class Composition(nn.Module):
@@ -101,10 +91,10 @@ class CCL(Method):
         weights = dict(self.head.named_parameters())
         av, logits_av = compose(v, a, {name: w.detach() for name, w in weights.items()})
         student = contrast(v, av) + contrast(v, a)
-        divergence = half_jeffreys(logits, logits_av)
+        likeness = divergence(logits, logits_av, "half_jeffreys")
 
         v, logits, a = v.detach(), logits.detach(), a.detach()
         av, logits_av = compose(v, a, weights)
         head = F.cross_entropy(logits_av, batch.labels) + contrast(v, av) + contrast(av, a)
-        head = head + half_jeffreys(logits, logits_av)
-        return {"ccl_contrast": student, "ccl_divergence": divergence, "ccl_head": head}
+        head = head + divergence(logits, logits_av, "half_jeffreys")
+        return {"ccl_contrast": student, "ccl_divergence": likeness, "ccl_head": head}

@@ -152,11 +152,8 @@ class MC2SleepNet(Teacher):
         if self.stage == "sequence":
             hide = cross_mask(len(x), self.sequence, self.mask).to(x.device)
             mixed = self.mix(raw, spectrogram, hide)
-            error = [
-                (head(stream) - clip.detach()).abs().mean(1)
-                for head, stream, clip in zip(self.restore, mixed, (raw, spectrogram), strict=True)
-            ]
-            terms["restore"] = (torch.stack(error) * hide).sum() / hide.sum().clamp_min(1)
+            restored = torch.stack([head(stream) for head, stream in zip(self.restore, mixed, strict=True)])
+            terms["restore"] = restore_error(restored, torch.stack((raw, spectrogram)), hide)
         return terms
 
 
@@ -178,6 +175,21 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     s = a @ b.T / temperature
     own = torch.arange(len(s), device=s.device)
     return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
+
+
+def restore_error(stream: Tensor, clip: Tensor, hide: Tensor) -> Tensor:
+    """Mean absolute error of the hidden clips, over both streams and all values; 0 if none is hidden.
+
+    Args:
+        stream: `(2, B, D)` what each stream makes of every clip.
+        clip: `(2, B, D)` features to restore; they carry no gradient, or encoders would make them easy to restore.
+        hide: `(2, B)` bool, clips that were hidden.
+
+    >>> restore_error(torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.tensor([[True], [False]]))
+    tensor(1.)
+    """
+    error = (stream - clip.detach()).abs().mean(2)
+    return (error * hide).sum() / hide.sum().clamp_min(1)
 
 
 def cross_mask(n: int, sequence: int, ratio: float, generator: torch.Generator | None = None) -> Tensor:

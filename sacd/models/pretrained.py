@@ -32,7 +32,8 @@ def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoRe
     stem = "conv1.weight" if hasattr(model, "conv1") else "conv1_s.weight"
     if model.in_channels == 1 and stem in state and state[stem].dim() == 5:
         state[stem] = state[stem].sum(1, keepdim=True)
-    _fill(model, state, path, own=("fc.", "project."), foreign=("fc.",))
+    heads = {"fc.weight": [(700, 512), (1039, 512)]}
+    _fill(model, state, path, own=("fc.", "project."), foreign=("fc.",), heads=heads)
     return model
 
 
@@ -52,7 +53,8 @@ def load_cnn14(model: CNN14, path: str | os.PathLike[str]) -> CNN14:
         ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is untouched.
     """
     foreign = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
-    _fill(model, _read(path, "model"), path, own=("fc.",), foreign=foreign)
+    heads = {"fc_audioset.weight": [(527, 512)]}
+    _fill(model, _read(path, "model"), path, own=("fc.",), foreign=foreign, heads=heads)
     return model
 
 
@@ -76,24 +78,24 @@ def _fill(
     path: str | os.PathLike[str],
     own: tuple[str, ...],
     foreign: tuple[str, ...],
+    heads: Mapping[str, list[tuple[int, ...]]],
 ) -> None:
-    """Loads `state` without its `foreign` entries into everything of `model` but its `own` entries, or refuses."""
-    state = {name: t for name, t in state.items() if not name.startswith(foreign)}
-    expected = {name: t for name, t in model.state_dict().items() if not name.startswith(own)}
+    """Loads `state` without its `foreign` entries into everything of `model` but its `own` entries, or refuses.
+
+    `heads` are entries that are not loaded, and the shapes that tell the published files from others of their layout.
+    """
+    body = {name: t for name, t in state.items() if not name.startswith(foreign)}
+    wanted = {name: [tuple(t.shape)] for name, t in model.state_dict().items() if not name.startswith(own)}
     faults = {
-        "missing": [name for name in expected if name not in state],
-        "unexpected": [name for name in state if name not in expected],
+        "missing": [name for name in {**wanted, **heads} if name not in state],
+        "unexpected": [name for name in body if name not in wanted],
         "of wrong shape": [
-            f"{name} {tuple(state[name].shape)} for {tuple(t.shape)}"
-            for name, t in expected.items()
-            if name in state and state[name].shape != t.shape
+            f"{name} {tuple(state[name].shape)} for {' or '.join(map(str, shapes))}"
+            for name, shapes in {**wanted, **heads}.items()
+            if name in state and tuple(state[name].shape) not in shapes
         ],
     }
     if any(faults.values()):
-        told = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
+        told = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
         raise ValueError(f"{path}: not the weights of this {type(model).__name__}; {told}")
-    model.load_state_dict(state, strict=False)
-
-
-def _some(names: list[str], n: int = 8) -> str:
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+    model.load_state_dict(body, strict=False)

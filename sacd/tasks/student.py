@@ -10,7 +10,14 @@ from torch import Tensor
 
 from sacd.config import StudentConfig
 from sacd.data.splits import PARTS
-from sacd.diagnostics import block_stack, graph_distances, matching_auc, retrieval_rank, ridge_distances
+from sacd.diagnostics import (
+    block_stack,
+    graph_distances,
+    held_out_hinge,
+    matching_auc,
+    retrieval_rank,
+    ridge_distances,
+)
 from sacd.files import save_tensors, write_parquet
 from sacd.losses import Method
 from sacd.models import Output
@@ -35,14 +42,21 @@ def _weights(labels: Tensor, power: float) -> Tensor | None:
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def distillation_figures(method: Method, video: Tensor, eeg: Tensor, blocks: np.ndarray) -> dict[str, float]:
+@torch.inference_mode()
+def distillation_figures(
+    method: Method, video: Tensor, eeg: Tensor, stages: Tensor, blocks: np.ndarray
+) -> dict[str, float]:
     """What the distillation terms achieve on nights that were not trained on; see `sacd.diagnostics`.
 
     Args:
         video, eeg: `(n, 512)` embeddings of the same clips.
+        stages: `(n,)`.
         blocks: `(n,)` block ids.
     """
     figures = {"retrieval_rank": retrieval_rank(video.numpy(), eeg.numpy())}
+    if getattr(method, "weight_contrastive", 0):
+        projected = method.projection(video.to(method.step.device)).cpu()
+        figures["hinge"] = held_out_hinge(projected, eeg, stages, method.contrast["margin"])
     networks = getattr(method, "structure", None)
     if networks is not None:
         device = next(networks.parameters()).device
@@ -85,7 +99,7 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         figures = scores_of(clips, rows, output.logits)
         if taught is not None:
             figures |= distillation_figures(
-                method, output.embedding, taught.embedding[rows], clips["block"].to_numpy()[rows]
+                method, output.embedding, taught.embedding[rows], labels[rows], clips["block"].to_numpy()[rows]
             )
         return figures
 

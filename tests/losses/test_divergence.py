@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
+from torch.nn import functional as F
 
 from sacd.losses.divergence import divergence
 
@@ -42,6 +43,13 @@ def test_scipy_agrees():
     assert float(divergence(a, b)) == pytest.approx(np.mean(theirs), rel=1e-10)
 
 
+def test_half_jeffreys_is_the_mean_of_torchs_divergences():
+    a, b = logits(20)
+    p, q = a.log_softmax(1), b.log_softmax(1)
+    both = [F.kl_div(x, y, reduction="batchmean", log_target=True) for x, y in ((p, q), (q, p))]
+    torch.testing.assert_close(divergence(a, b, "half_jeffreys"), sum(both) / 2)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.01, 300))
 def test_bounded_symmetric_and_zero_only_for_equal_classes(seed, scale):
@@ -49,13 +57,17 @@ def test_bounded_symmetric_and_zero_only_for_equal_classes(seed, scale):
     value = float(divergence(a, b))
     assert 0 < value <= math.log(2) + 1e-12
     assert value == pytest.approx(float(divergence(b, a)), rel=1e-9)
-    assert float(divergence(a, a + 3)) == pytest.approx(0, abs=1e-12)  # a shift of the logits changes no probability
-    assert float(divergence(a, b, "half_jeffreys")) >= 3.9 * value  # JSD <= a quarter of the authors' "JSD"
+    jeffreys = float(divergence(a, b, "half_jeffreys"))
+    assert jeffreys >= 3.9 * value  # JSD <= a quarter of the authors' "JSD"
+    assert jeffreys == pytest.approx(float(divergence(b, a, "half_jeffreys")), rel=1e-9)
+    for kind in ("jsd", "half_jeffreys"):  # a shift of the logits changes no probability
+        assert float(divergence(a, a + 3, kind)) == pytest.approx(0, abs=1e-9)
 
 
-def test_closer_is_smaller():
+@pytest.mark.parametrize("kind", ["jsd", "half_jeffreys"])
+def test_closer_is_smaller(kind):
     a, b = logits()
-    values = [float(divergence(a, a + t * (b - a))) for t in (0.1, 0.5, 1.0)]
+    values = [float(divergence(a, a + t * (b - a), kind)) for t in (0.1, 0.5, 1.0)]
     assert values == sorted(values) and values[0] < values[-1]
 
 

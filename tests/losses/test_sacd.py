@@ -1,13 +1,16 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from tiny import SIZE, Student, World, adam, step
 
 from sacd.losses import build
+from sacd.losses.contrastive import k_hard_contrastive
 from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
 from sacd.models import Output
+from sacd.tasks.student import distillation_figures
 
 WEIGHTS = ("weight_structure", "weight_contrastive", "weight_jsd")
 BLOCKS = [torch.arange(s, s + 8) for s in (0, 8, 16, 24, 32)]
@@ -228,3 +231,17 @@ def test_the_graph_networks_have_a_rate_of_their_own():
     assert made()[2].rates == {"structure": 0.1}
     assert made(structure_rate=1.0)[2].rates == {"structure": 1.0}
     assert made(weight_structure=0.0)[2].rates == {} == made(structure="sp")[2].rates
+
+
+@pytest.mark.parametrize("projection", [False, True])
+def test_held_out_hinge_is_that_of_all_candidates_as_the_method_sees_them(projection):
+    world, student = World(), Student()
+    options = {"weight_structure": 0, "projection": projection, "margin": 0.7}
+    method = build("sacd", world.context(student), **options)
+    video, eeg, stages, blocks = student(world.clips).embedding.detach(), world.embedding, world.labels, np.zeros(40)
+    seen = method.projection(video).detach()
+    whole = k_hard_contrastive(seen, eeg, eeg, seen, stages, stages, margin=0.7, k=len(eeg), directions="video")
+    got = distillation_figures(method, video, eeg, stages, blocks)
+    assert got.keys() == {"retrieval_rank", "hinge"} and got["hinge"] == pytest.approx(float(whole.loss), rel=1e-5)
+    without = build("sacd", world.context(student), **{**options, "weight_contrastive": 0})
+    assert distillation_figures(without, video, eeg, stages, blocks).keys() == {"retrieval_rank"}

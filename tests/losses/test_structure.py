@@ -4,11 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.losses import ContrastiveLoss
+from pytorch_metric_learning.reducers import MeanReducer
 
 from sacd.diagnostics import graph_distances, matching_auc, ridge_distances
 from sacd.losses.structure import StructureLoss, graph_distance, literal, pair_margin
 
 DIM, CLIPS = 64, 8
+LAYERS = pytest.mark.parametrize("layers", [1, 3], ids=["demo", "default"])
 
 
 def views(groups: int, seed: int, noise: float = 0.6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,10 +35,10 @@ def views(groups: int, seed: int, noise: float = 0.6) -> tuple[torch.Tensor, tor
     return video, eeg
 
 
-def trained(reading: str, steps: int, optimizer_of: Callable) -> StructureLoss:
+def trained(layers: int, reading: str, steps: int, optimizer_of: Callable) -> StructureLoss:
     """Trained on each block once."""
     torch.manual_seed(0)
-    loss = StructureLoss(DIM, DIM, layers=1, reading=reading, size=CLIPS)
+    loss = StructureLoss(DIM, DIM, layers=layers, reading=reading, size=CLIPS)
     optimizer = optimizer_of(loss.parameters())
     for v, e in zip(*views(steps, seed=1), strict=True):
         optimizer.zero_grad()
@@ -55,28 +59,36 @@ def ridge() -> float:
 
 
 def judge(auc: float, *spreads: float) -> bool:
-    """Does the structure loss say anything about nights it has not seen?"""
-    return auc > 0.7 and auc > ridge() - 0.05 and min(spreads) > 0.2
+    """Does the structure loss say anything about nights it has not seen?
+
+    The views are linear in what they share, so a ridge on all blocks is as good as can be. On 40 blocks networks of 1
+    and 3 layers that saw each block once end 0.005 and 0.006 below its 0.852, on 200 others at most 0.016 below it.
+    """
+    return auc > 0.7 and auc > ridge() - 0.02 and min(spreads) > 0.2
 
 
-def test_with_mismatched_graphs_held_out_blocks_are_told_apart():
-    assert judge(*held_out(trained("ours", 400, lambda p: torch.optim.SGD(p, 2e-3, momentum=0.9))))
+@LAYERS
+def test_with_mismatched_graphs_held_out_blocks_are_told_apart(layers):
+    assert judge(*held_out(trained(layers, "ours", 400, lambda p: torch.optim.SGD(p, 2e-3, momentum=0.9))))
 
 
-def test_without_mismatched_graphs_both_networks_collapse():
-    auc, *spreads = held_out(trained("matched_only", 100, lambda p: torch.optim.Adam(p, 1e-3)))
+@LAYERS
+def test_without_mismatched_graphs_both_networks_collapse(layers):
+    auc, *spreads = held_out(trained(layers, "matched_only", 100, lambda p: torch.optim.Adam(p, 1e-3)))
     assert max(spreads) < 0.02, "all graphs have nearly the same vector"
     assert not judge(auc, *spreads)
 
 
-def test_untrained_networks_do_not_pass():
+@LAYERS
+def test_untrained_networks_do_not_pass(layers):
     torch.manual_seed(0)
-    assert not judge(*held_out(StructureLoss(DIM, DIM, layers=1, size=CLIPS)))
+    assert not judge(*held_out(StructureLoss(DIM, DIM, layers=layers, size=CLIPS)))
 
 
-def test_ours_pulls_matched_graphs_together_and_holds_the_others_apart():
+@LAYERS
+def test_ours_pulls_matched_graphs_together_and_holds_the_others_apart(layers):
     torch.manual_seed(0)
-    loss = StructureLoss(DIM, DIM, layers=1, size=CLIPS)
+    loss = StructureLoss(DIM, DIM, layers=layers, size=CLIPS)
     v, e = views(6, seed=5)
     for i in range(5):
         loss.push(v[i], e[i])
@@ -144,6 +156,31 @@ def test_margin_equals_its_definition(gamma):
         for t in (1, -1):
             assert float(pair_margin(torch.tensor(d), t, gamma)) == pytest.approx(max(0, gamma - t * (1 - d)))
         assert float(literal(torch.tensor(d), gamma)) == pytest.approx(max(0, gamma - d))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0])
+def test_equals_the_published_contrastive_loss_where_all_graphs_are_of_now(gamma):
+    """pytorch-metric-learning: squared distance at unit length, margins 1 - gamma and 1 + gamma, mean of each kind.
+
+    It differs by default: its distance is not squared, its means leave out pairs whose hinge is 0, its two halves are
+    added, ours are averaged. And it knows no weights, which we give to pairs with past graphs (the second part).
+    """
+    g = torch.Generator().manual_seed(3)
+    video = torch.randn(5, 7, generator=g, dtype=torch.float64)
+    eeg = 4 * (video + 0.8 * torch.randn(5, 7, generator=g, dtype=torch.float64)).requires_grad_()
+    loss = StructureLoss(6, 6, layers=1, gamma=gamma, past=4)
+    loss._encode = lambda network, *_: video if network is loss.video else eeg
+    theirs = ContrastiveLoss(1 - gamma, 1 + gamma, distance=LpDistance(power=2), reducer=MeanReducer())
+    own = torch.arange(5)
+    published = theirs(video, own, ref_emb=eeg, ref_labels=own.clone()) / 2
+    ours = loss(video, eeg).loss
+    torch.testing.assert_close(ours, published)
+    torch.testing.assert_close(*(torch.autograd.grad(x, eeg, retain_graph=True)[0] for x in (ours, published)))
+    d = graph_distance(video[:, None], eeg[None])
+    off = ~torch.eye(5, dtype=torch.bool)
+    assert 0 < (pair_margin(d[off], -1, gamma) == 0).sum() < 20, "both sides of the margin are there"
+    loss.queue.fill.fill_(4)
+    assert abs(loss(video, eeg).loss - published) > 0.01
 
 
 def filled(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.losses import NTXentLoss
 
 from sacd.models.eeg import build_teacher
-from sacd.models.mc2sleepnet import cross_mask, info_nce
+from sacd.models.mc2sleepnet import cross_mask, info_nce, restore_error
 
 
 def model(**options):
@@ -81,6 +81,31 @@ def test_restoring_against_loops():
                 restored = net.restore[i](stream[clip])
                 errors += [abs(float(u) - float(v)) for u, v in zip(restored, clips[i][clip], strict=True)]
     assert len(errors) == 2 * 5 * 128 and got == pytest.approx(sum(errors) / len(errors), rel=1e-5)
+
+
+def restoring():
+    """Restored and true features of 5 clips, of which 3 are hidden in one stream or the other."""
+    stream, clip = torch.randn(2, 2, 5, 3, dtype=torch.float64)
+    return stream, clip, torch.tensor([[1, 0, 0, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
+
+
+def test_restore_error_against_loops():
+    stream, clip, hide = restoring()
+    hidden = [(m, i) for m in range(2) for i in range(5) if hide[m, i]]
+    errors = [abs(float(stream[m, i, d]) - float(clip[m, i, d])) for m, i in hidden for d in range(3)]
+    assert restore_error(stream, clip, hide).item() == pytest.approx(sum(errors) / 9, rel=1e-12)
+    assert restore_error(stream, clip, torch.zeros_like(hide)) == 0
+    near = clip + 0.1 * (stream - clip)
+    assert 0 == restore_error(clip, clip, hide) < restore_error(near, clip, hide) < restore_error(stream, clip, hide)
+
+
+def test_restore_error_gives_the_hidden_clips_their_gradient_and_the_target_none():
+    stream, clip, hide = restoring()
+    stream, clip = stream.requires_grad_(), clip.requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: restore_error(s, clip, hide), stream)
+    restore_error(stream, clip, hide).backward()
+    assert clip.grad is None
+    assert torch.equal(stream.grad.any(2), hide)
 
 
 @pytest.mark.parametrize(("n", "per_stream"), [(32, 8), (16, 4), (20, 5), (3, 0), (1, 0)])

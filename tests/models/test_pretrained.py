@@ -55,7 +55,7 @@ def checkpoint(shapes, prefix=""):
     return {"epoch": 200, "arch": "resnet-18", "state_dict": state, "optimizer": {"state": {}}, "scheduler": scheduler}
 
 
-@pytest.mark.parametrize(("kind", "n_classes", "prefix"), [("r3d", 1039, ""), ("r2plus1d", 700, "module.")])
+@pytest.mark.parametrize(("kind", "n_classes", "prefix"), [("r3d", 1039, "module."), ("r2plus1d", 700, "")])
 def test_published_keys_and_shapes_load_at_full_width(tmp_path, kind, n_classes, prefix):
     file = tmp_path / "published.pth"
     published = checkpoint(hara_shapes(kind, n_classes), prefix)
@@ -105,8 +105,8 @@ def test_tar_format_of_old_torch_loads(tmp_path):
 
 
 def narrow(kind="r3d"):
-    """State of a network of width 0.125, without the layer to the embedding that published ones do not have."""
-    state = VideoResNet(kind, width=0.125).state_dict()
+    """State of a network of width 0.125 with a published head, without the layer to the embedding (none has it)."""
+    state = VideoResNet(kind, width=0.125, n_classes=700).state_dict()
     return {name: t for name, t in state.items() if not name.startswith("project.")}
 
 
@@ -132,7 +132,12 @@ def _narrow(change):
         ),
         (
             {"state_dict": narrow("r2plus1d")},
-            "missing: conv1.weight.* and .* more; unex",
+            f"missing: {', '.join(n for n in narrow() if n not in narrow('r2plus1d'))}; unexpected: ",
+        ),
+        (_narrow(lambda s: s.pop("fc.weight")), "missing: fc.weight$"),
+        (
+            _narrow(lambda s: s.update({"fc.weight": torch.zeros(5, 512)})),
+            r"of wrong shape: fc.weight \(5, 512\) for \(700, 512\) or \(1039, 512\)$",
         ),
         ({"model": {}}, "holds no tensors under 'state_dict'"),
         ({"state_dict": {"conv1.weight": "no tensor"}}, "holds no tensors under 'state_dict'"),
@@ -206,4 +211,8 @@ def test_cnn14_checkpoint(tmp_path):
     del state["conv_block3.bn2.bias"]
     torch.save({"model": state}, file)
     with pytest.raises(ValueError, match=r"missing: conv_block3.bn2.bias$"):
+        load_cnn14(teacher, file)
+    state |= {"conv_block3.bn2.bias": torch.zeros(256), "fc_audioset.weight": torch.zeros(1, 1).expand(50, 512)}
+    torch.save({"model": state}, file)
+    with pytest.raises(ValueError, match=r"of wrong shape: fc_audioset.weight \(50, 512\) for \(527, 512\)$"):
         load_cnn14(teacher, file)

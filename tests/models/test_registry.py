@@ -44,6 +44,35 @@ def test_a_frame_model_pools_over_time():
     )
 
 
+SMALL_SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "options"),
+    [
+        ("swin_tiny_patch4_window7_224", 64, SMALL_SWIN),  # maps are (B, H, W, C) inside
+        ("swinv2_tiny_window8_256", 64, SMALL_SWIN),
+        ("test_mambaout", 64, {}),  # likewise, and the head has a hidden layer
+        ("test_convnext", 64, {}),
+        ("test_maxvit", 64, {}),
+        ("test_vit", 32, {}),  # tokens, the first of them no place
+        ("deit_tiny_distilled_patch16_224", 32, {"embed_dim": 48, "depth": 2}),  # two such tokens
+        ("mixer_s32_224", 64, {}),  # tokens, none of them such
+    ],
+)
+def test_frame_models_of_every_layout_give_maps_of_channels_time_and_place(name, side, options):
+    sized = {} if name in ("test_mambaout", "test_convnext") else {"img_size": (side, 2 * side)}
+    student = build_student(f"timm:{name}", in_channels=1, **sized, **options).eval()
+    clip = torch.randn(1, 1, 3, side, 2 * side)
+    output = student(clip)
+    assert output.embedding.shape == (1, 512) and len(output.features) >= 2
+    assert [f.shape[2] for f in output.features] == [3] * len(output.features)
+    assert all(f.shape[4] == 2 * f.shape[3] for f in output.features), "height and width are the last two axes"
+    torch.testing.assert_close(student(clip.flip(2)).features[-1].flip(2), output.features[-1])
+    output.logits.sum().backward()
+    assert not [n for n, p in student.named_parameters() if p.grad is None]
+
+
 def test_options_reach_the_builder():
     student = build_student("r3d_18", in_channels=1, width=0.125, norm="group")
     assert type(student.bn1).__name__ == "GroupNorm"
