@@ -11,10 +11,12 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
+from distributed import Client
 from toy_tasks import Toy
 
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.execute import _priorities
+from sacd.runs.pools import _gpus, _local_cluster
 
 
 def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):
@@ -133,6 +135,42 @@ def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up
         report = execute([run(1, task="die"), run(2)], store, workers=2, quiet=True)
     assert report.done == (run(2),)
     assert "its worker process died again and again" in report.failed[0].reason
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, ["0", "1", "2"]),
+        ("", []),
+        ("-1", []),
+        ("none", []),
+        ("NoDevFiles", []),
+        ("2", ["2"]),
+        (" 2, 0", ["2", "0"]),
+        ("1,-1,2", ["1"]),
+        ("GPU-8f3a91c2,GPU-77aa0b1d", ["GPU-8f3a91c2", "GPU-77aa0b1d"]),
+        ("MIG-5c1e,x", ["MIG-5c1e"]),
+        ("0,1,2,3,4", ["0", "1", "2"]),
+    ],
+)
+def test_which_gpus_there_are(monkeypatch, visible, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert _gpus() == expected
+
+
+def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
+    with _local_cluster(None, 9, {"device": "auto"}) as (own, number), Client(own, set_as_default=False) as client:
+        assert number == 2
+        client.wait_for_workers(2, timeout=120)
+        seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+    assert sorted(seen.values()) == ["GPU-aa", "GPU-bb"]
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
