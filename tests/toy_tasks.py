@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sacd.config import Config
-from sacd.files import atomic, load_checkpoint, save_checkpoint, save_tensors, write_json, write_parquet
+from sacd.files import atomic, create_array, load_checkpoint, save_checkpoint, save_tensors, write_json, write_parquet
 
 Inputs = Mapping[str, Path]
 Resources = Mapping[str, str]
@@ -126,6 +126,11 @@ def fill_disk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, p
 def fill_disk_natively(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """As safetensors' native code says it."""
     raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def fill_disk_mapped(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """An array that is mapped into memory."""
+    create_array(folder / "a.npy", "f8", (1000, 1000))
 
 
 def replace_data(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """Computes one run in this process: the part of the engine that runs on a worker."""
 
 import errno
+import os
 import shutil
 import sys
 import time
@@ -46,7 +47,7 @@ def compute(
         return "failed", traceback.format_exc()
     except (Exception, SystemExit) as error:
         if "(os error 28)" in str(error):  # safetensors says so in an error of its own kind
-            return "failed", explain_os_error(OSError(errno.ENOSPC, "", store.root), store.root)
+            return "failed", explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), store.root), store.root)
         return "failed", traceback.format_exc()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sacd.config import BackboneConfig, MotionConfig, PretextConfig, PublishedConfig
 from sacd.data.inputs import motion_level, pixel_facts, with_change
 from sacd.data.store import ClipStore
-from sacd.files import save_tensors, sha256
+from sacd.files import create_array, save_tensors, sha256
 from sacd.models.pretrained import load_pretrained
 from sacd.models.registry import build_student
 from sacd.tasks.common import Inputs, Resources, open_clips, rows_of
@@ -26,7 +26,7 @@ def motion(config: MotionConfig, inputs: Inputs, folder: Path, resources: Resour
         frames = store.gather_video(store.clips.iloc[start : start + 64])
         level = motion_level(torch.from_numpy(frames)).half().numpy()
         if out is None:
-            out = np.lib.format.open_memmap(folder / "level.npy", "w+", np.float16, (n, *level.shape[1:]))
+            out = create_array(folder / "level.npy", np.float16, (n, *level.shape[1:]))
         out[start : start + len(level)] = level
         progress((start + len(level)) / n, "motion of clips")
     if out is not None:
@@ -142,7 +142,7 @@ def _cache_early(student: nn.Module, stages: int, read, n: int, path: Path, batc
         for flip in range(4):
             h = student.early(read(rows, flip).to(device), stages).half().cpu().numpy()
             if out is None:
-                out = np.lib.format.open_memmap(path, "w+", np.float16, (4, n, *h.shape[1:]))
+                out = create_array(path, np.float16, (4, n, *h.shape[1:]))
             out[flip, rows] = h
     if out is not None:
         out.flush()

@@ -170,11 +170,19 @@ def test_equal_id_with_another_config_is_an_error_with_a_diff(tmp_path):
     assert path.exists()  # nothing removed: nobody knows what this is
 
 
-@pytest.mark.parametrize("task", ["fill_disk", "fill_disk_natively"])
-def test_a_full_disk_is_one_line(tmp_path, task):
-    report = execute([run(task=task)], RunStore(tmp_path), workers=0, quiet=True)
-    [failure] = report.failed
-    assert "the disk is full; free some space" in failure.reason and "\n" not in failure.reason
+@pytest.mark.parametrize("task", ["fill_disk", "fill_disk_natively", "fill_disk_mapped"])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, task):
+    def full(descriptor, start, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    store, r = RunStore(tmp_path), run(task=task)
+    [failure] = execute([r], store, workers=0, quiet=True).failed
+    assert "the disk is full (No space left on device" in failure.reason and "; free some space" in failure.reason
+    assert "\n" not in failure.reason
+    if task == "fill_disk_mapped":
+        assert f"{store.work(r) / 'a.npy'}: " in failure.reason and "for its 8 MB" in failure.reason
+        assert not (store.work(r) / "a.npy").exists()
 
 
 @pytest.mark.parametrize(("task", "place"), [("count", "ucf51"), ("count", "sleepedf"), ("replace_data", "store")])
