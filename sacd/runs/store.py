@@ -114,7 +114,10 @@ class State(NamedTuple):
 
 
 class RunStore:
-    """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong."""
+    """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong.
+
+    `data/<fingerprint>.json` is the manifest of the data that runs were computed from; their provenance names it.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
