@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,26 @@ def write_parquet(path: Path | str, frame: "pd.DataFrame") -> None:
     """Parquet file without the index, written atomically; equal frames give equal bytes."""
     with atomic(path) as temporary:
         frame.to_parquet(temporary, engine="pyarrow", compression="zstd", index=False)
+
+
+def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+    """A new .npy file of zeros, mapped into memory to be filled, whose space on the disk is taken at once.
+
+    Without that the file has holes, and who fills one on a full disk is killed by SIGBUS instead of being told.
+
+    Raises:
+        OSError: the disk has no room for all of it; nothing of it is left.
+    """
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    try:
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        if hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+    except OSError as error:
+        Path(path).unlink(missing_ok=True)
+        raise OSError(error.errno, f"{error.strerror} for its {size / 1e6:.3g} MB, free as much", str(path)) from error
+    return array
 
 
 def save_tensors(path: Path | str, tensors: Mapping[str, Any], _metadata: dict[str, str] | None = None) -> None:

@@ -29,7 +29,7 @@ _REPRODUCE: Final = "reproduce"
 _SHARED: Final = "shared"
 _FACTS: Final = [
     *("item", "row", "method", "seed", "run", "label", "commit", "dirty", "started", "duration_s"),
-    *("peak_cpu_mb", "peak_gpu_mb", "cores", "threads"),
+    *("peak_cpu_mb", "peak_gpu_mb", "cores", "threads", "data", "cpu", "lock"),
 ]
 _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")  # folders of what follows from the rest, or went wrong
 _UNLISTED: Final = (MANIFEST, "verify.md", "codecheck.yml")
@@ -158,13 +158,15 @@ def _kept(w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[t
     if not all(notebook.prepared(w) for notebook in NOTEBOOKS.values()):
         known -= {_SHARED}  # other notebooks share other runs
     keys = _keys(before)
-    return before[~keys.isin(_keys(lines)) & (keys.isin(wanted) | ~before["item"].isin(known))]
+    kept = before[~keys.isin(_keys(lines)) & (keys.isin(wanted) | ~before["item"].isin(known))]
+    return kept.reindex(columns=_FACTS, fill_value="")  # an older file has fewer columns
 
 
 def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
     """One line of `runs.csv`."""
     record = read_json(w.runs.folder(run) / "provenance.json")
     method, memory = getattr(run.config, "method", None), record.get("peak_memory_mb", {})
+    place = record.get("machine", {})
     return {
         "item": item,
         "row": row,
@@ -175,8 +177,9 @@ def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
         **{key: record.get("git", {}).get(key) for key in ("commit", "dirty")},
         **{key: record.get(key) for key in ("started", "duration_s")},
         **{f"peak_{device}_mb": memory.get(device) for device in ("cpu", "gpu")},
-        "cores": record.get("machine", {}).get("cores"),
-        "threads": record.get("machine", {}).get("threads"),
+        **{key: place.get(key) for key in ("cores", "threads", "cpu")},
+        "data": (record.get("data") or "")[:12],
+        "lock": (place.get("lock") or "")[:12],
     }
 
 

@@ -27,16 +27,21 @@ PACKAGES: Final = (
 _BY_VALUE: Final = ("sacd.config", "sacd.catalogue")
 
 
-def code_fingerprint(modules: Iterable[str]) -> str:
+def code_fingerprint(modules: Iterable[str], without: Iterable[str] = ()) -> str:
     """16 hex digits over the parsed source of modules and of the modules of this package that they import.
 
     Comments, docstrings, formatting and `__version__` leave it; any change of an expression changes it. Imports are
-    followed when they are statements, wherever they stand; a module imported by a string has to be named.
+    followed when they are statements, wherever they stand; a module imported by a string has to be named. This module
+    counts only if it is named: it tells how numbers were made, and makes none.
+
+    Args:
+        without: modules that are left out, though what they import counts.
 
     Raises:
         ValueError: a module has no source file.
     """
-    return hashlib.sha256(repr(sorted(code_hashes(modules).items())).encode()).hexdigest()[:16]
+    hashes = [(name, code) for name, code in sorted(code_hashes(modules).items()) if name not in without]
+    return hashlib.sha256(repr(hashes).encode()).hexdigest()[:16]
 
 
 def code_hashes(modules: Iterable[str]) -> dict[str, str]:
@@ -52,7 +57,7 @@ def code_hashes(modules: Iterable[str]) -> dict[str, str]:
     for name, path in asked.items():
         if path is None:
             raise ValueError(f"module {name} has no source file; name an importable module as 'package.module'")
-    seen: set[str] = set()
+    seen = {__name__} - asked.keys()
     while waiting:
         name = waiting.pop()
         if name in seen or name.partition(".")[0] not in ours:

@@ -108,6 +108,9 @@ def fit(
             schedule.load_state_dict(state["schedule"])
             generator.set_state(state["generator"])
             torch.set_rng_state(state["torch"])
+            if torch.cuda.is_available():
+                there = len(torch.cuda.get_rng_state_all())  # it may have begun where there were more
+                torch.cuda.set_rng_state_all(state["cuda"][:there])
             history, best = state["history"], state["best"]
         for epoch in range(len(history), config.epochs):
             trained.train()
@@ -148,6 +151,7 @@ def fit(
                         "schedule": schedule.state_dict(),
                         "generator": generator.get_state(),
                         "torch": torch.get_rng_state(),
+                        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                         "history": history,
                         "best": best,
                     },

@@ -47,7 +47,8 @@ class Space:
                 folder.mkdir(parents=True)
                 write_parquet(folder / "predictions.parquet", predictions(share, subjects, int(run.id, 16) % 1000))
                 facts = {"git": {"commit": "c" * 40, "dirty": False}, "started": "2026-01-01", "duration_s": 36.0}
-                facts |= {"peak_memory_mb": {"cpu": 1024.0}, "machine": {"cores": 2, "threads": 1}}
+                facts |= {"peak_memory_mb": {"cpu": 1024.0}, "data": "d" * 64}
+                facts["machine"] = {"cores": 2, "threads": 1, "cpu": "Made up, 2 GHz", "lock": "1" * 64}
                 (folder / "provenance.json").write_text(json.dumps(facts))
 
     def predictions(self, run):

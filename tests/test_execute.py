@@ -11,10 +11,13 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
+from distributed import Client
 from toy_tasks import Toy
 
+from sacd.provenance import REPOSITORY
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.execute import _priorities
+from sacd.runs.pools import _gpus, _local_cluster
 
 
 def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):
@@ -70,7 +73,10 @@ def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys
 def cluster(tmp_path):
     """A scheduler and two worker processes without nannies, as on a cluster."""
     file = tmp_path / "scheduler.json"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{REPOSITORY}",
+        "OMP_NUM_THREADS": "1",
+    }
     common = {"env": environment, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": tmp_path}
 
     def start(kind, *options):
@@ -122,7 +128,9 @@ def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
     assert set(report.done) == set(runs) and not report.failed
     [victim] = killed
     provenance = json.loads((store.folder(victim) / "provenance.json").read_text())
-    assert provenance["attempts"] == 2 and len(list(marks.glob(f"{victim.config.seed}-*"))) == 2
+    starts = sorted(path.name.split("-")[2:] for path in marks.glob(f"{victim.config.seed}-*"))
+    assert provenance["attempts"] == len(starts) == 2
+    assert int(starts[0][1]) == 0 < int(starts[1][1])  # the second went on where the first was killed
     execute([victim], alone, workers=0, quiet=True)
     assert tree(store.folder(victim)) == tree(alone.folder(victim))  # resumed elsewhere, to the same bytes
 
@@ -133,6 +141,42 @@ def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up
         report = execute([run(1, task="die"), run(2)], store, workers=2, quiet=True)
     assert report.done == (run(2),)
     assert "its worker process died again and again" in report.failed[0].reason
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, ["0", "1", "2"]),
+        ("", []),
+        ("-1", []),
+        ("none", []),
+        ("NoDevFiles", []),
+        ("2", ["2"]),
+        (" 2, 0", ["2", "0"]),
+        ("1,-1,2", ["1"]),
+        ("GPU-8f3a91c2,GPU-77aa0b1d", ["GPU-8f3a91c2", "GPU-77aa0b1d"]),
+        ("MIG-5c1e,x", ["MIG-5c1e"]),
+        ("0,1,2,3,4", ["0", "1", "2"]),
+    ],
+)
+def test_which_gpus_there_are(monkeypatch, visible, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert _gpus() == expected
+
+
+def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
+    with _local_cluster(None, 9, {"device": "auto"}) as (own, number), Client(own, set_as_default=False) as client:
+        assert number == 2
+        client.wait_for_workers(2, timeout=120)
+        seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+    assert sorted(seen.values()) == ["GPU-aa", "GPU-bb"]
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Atomic writes and checkpoints."""
 
+import os
 import random
 from collections import Counter
 
@@ -12,6 +13,7 @@ from timm.utils import ModelEmaV3
 
 from sacd.files import (
     atomic,
+    create_array,
     load_checkpoint,
     save_checkpoint,
     save_tensors,
@@ -58,6 +60,19 @@ def test_a_disk_that_fills_while_writing_leaves_the_old_file(tmp_path, monkeypat
         write_json(path, {"a": 2})
     assert path.read_text() == '{\n "a": 1\n}\n'
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_mapped_array_has_its_space_from_the_start(tmp_path):
+    probe = tmp_path / "probe"
+    probe.write_bytes(b"x" * 100_000)
+    array = create_array(tmp_path / "a.npy", np.float16, (1000, 500))
+    stat = (tmp_path / "a.npy").stat()
+    assert stat.st_size > array.nbytes == 1_000_000 and not array.any()
+    if probe.stat().st_blocks * 512 >= 100_000 and hasattr(os, "posix_fallocate"):  # it counts blocks, uncompressed
+        assert stat.st_blocks * 512 >= stat.st_size
+    array[7] = 3
+    array.flush()
+    assert np.load(tmp_path / "a.npy")[6:9, 0].tolist() == [0, 3, 0]
 
 
 def test_json_refuses_nan(tmp_path):

@@ -51,6 +51,25 @@ def test_runs_are_listed_with_their_cost(space):
     assert runs[["duration_s", "peak_cpu_mb", "seed"]].max().tolist() == [36.0, 1024.0, 1]
 
 
+def test_runs_name_their_data_processor_and_lock(space):
+    runs = pd.read_csv(space.results / manifest.RUNS, dtype=str)
+    assert set(zip(runs["data"], runs["cpu"], runs["lock"], strict=True)) == {("d" * 12, "Made up, 2 GHz", "1" * 12)}
+
+
+def test_lines_of_an_older_file_have_empty_text_in_newer_columns(space):
+    runs, index = space.results / manifest.RUNS, space.results / manifest.MANIFEST
+    before = sha256(runs)
+    pd.read_csv(runs, dtype=str).drop(columns=["data", "cpu", "lock"]).to_csv(runs, index=False)
+    index.write_text(index.read_text().replace(before, sha256(runs)))
+    for run in space.rows["AttnSleep/CCL"]:
+        (space.runs.folder(run) / "provenance.json").unlink()
+    manifest.write_manifest(space)
+    table = pd.read_csv(runs, dtype=str, keep_default_na=False)
+    kept = table["row"] == "AttnSleep/CCL"
+    assert kept.sum() == 2 and set(table.loc[kept, ["data", "cpu", "lock"]].to_numpy().ravel()) == {""}
+    assert set(table.loc[~kept, "lock"]) == {"1" * 12}
+
+
 def test_a_second_time_nothing_is_written(space, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in space.results.rglob("*")}
     monkeypatch.setattr(manifest, "_by_subject", lambda *a: pytest.fail("computed again"))

@@ -116,6 +116,21 @@ def test_a_new_method_leaves_the_code_of_all_other_runs_as_it_is():
     assert code_hashes(["sacd.losses.kd"])["sacd.catalogue"] == nothing
 
 
+def test_what_tells_how_numbers_were_made_is_no_code_of_theirs(package):
+    before = code_fingerprint(["pkg_fp.main"])
+    rewrite(package / "main.py", "import pkg_fp.deep.leaf", "import pkg_fp.deep.leaf, sacd.provenance")
+    hashes = code_hashes(["pkg_fp.main"])
+    assert "sacd.provenance" not in hashes and code_fingerprint(["pkg_fp.main"]) != before
+    assert "sacd.provenance" in code_hashes(["sacd.provenance"])
+
+
+def test_modules_may_be_left_out(package):
+    before = [code_fingerprint(["pkg_fp.main"], without=without) for without in ((), ["pkg_fp.sibling"])]
+    rewrite(package / "sibling.py", "S = 1", "S = 2")
+    after = [code_fingerprint(["pkg_fp.main"], without=without) for without in ((), ["pkg_fp.sibling"])]
+    assert before[0] != after[0] and before[1] == after[1]
+
+
 def test_a_module_that_does_not_exist_is_named():
     with pytest.raises(ValueError, match=r"sacd\.nowhere has no source file"):
         code_fingerprint(["sacd.nowhere"])

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from toy_tasks import Toy
 
 from sacd.config import Config
+from sacd.files import write_json
 from sacd.runs import Run, RunError, RunStore, cli, execute, list_runs
 
 
@@ -91,6 +92,24 @@ def test_a_finished_run_has_everything(tmp_path):
     assert {"lock", "packages", "cpu", "gpu"} <= provenance["machine"].keys()
     assert set(provenance["code"]) >= {"toy_tasks", "sacd.files", "sacd.config"}
     assert not (tmp_path / ".work" / r.id).exists()
+
+
+def test_the_manifest_of_the_data_outlives_the_next_ingest(tmp_path, capsys):
+    store, data = RunStore(tmp_path / "runs"), tmp_path / "store"
+    ids = {}
+    for fingerprint in ("f00d", "beef"):
+        write_json(data / "manifest.json", {"fingerprint": fingerprint, "nights": {"sub-01": fingerprint}})
+        asked = [run(seed, data=fingerprint, resources=(("store", str(data)),)) for seed in range(2)]
+        assert execute(asked, store, workers=0, quiet=True).failed == ()
+        ids[fingerprint] = asked[0].id
+    assert {p.stem: json.loads(p.read_text())["nights"] for p in (store.root / "data").iterdir()} == {
+        name: {"sub-01": name} for name in ids
+    }
+    for fingerprint, i in ids.items():
+        cli(["show", i], store.root)
+        assert json.loads(capsys.readouterr().out)["provenance"]["data_manifest"] == f"data/{fingerprint}.json"
+    cli(["prune", "--yes", "--unasked"], store.root, wanted=dict)
+    assert list_runs(store) == [] and len(list((store.root / "data").iterdir())) == 2
 
 
 def test_a_second_time_is_a_hit_and_says_why(tmp_path, caplog):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sacd.config import FitConfig
+from sacd.files import load_checkpoint
 from sacd.train import count_steps, fit
 
 
@@ -59,6 +60,32 @@ def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config
         pd.testing.assert_frame_equal(history, resumed, check_exact=True)
         for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
             assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_the_random_states_of_gpus_are_resumed_where_there_are_any(tmp_path, monkeypatch, gpus):
+    """The GPUs are made up: each has a state that every step changes."""
+    states = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: [state.clone() for state in states])
+    monkeypatch.setattr("torch.cuda.set_rng_state_all", lambda saved: states.__setitem__(slice(None), saved))
+
+    class Drawing(Toy):
+        def update(self):
+            states[:] = [3 * state + 1 for state in states]
+            return super().update()
+
+    def fit_on_gpus(toy, path):
+        states[:] = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]  # a new process
+        run(toy, path)
+        return [int(state) for state in states]
+
+    whole = fit_on_gpus(Drawing(), tmp_path / "whole.safetensors")
+    path = tmp_path / "cut.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_gpus(Drawing(3), path)
+    assert len(load_checkpoint(path)["cuda"]) == gpus
+    assert fit_on_gpus(Drawing(), path) == whole and len(set(whole)) == gpus
 
 
 def test_the_weights_of_the_best_validation_epoch_are_kept(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sacd.config import Config
-from sacd.files import atomic, load_checkpoint, save_checkpoint, save_tensors, write_json, write_parquet
+from sacd.files import atomic, create_array, load_checkpoint, save_checkpoint, save_tensors, write_json, write_parquet
 
 Inputs = Mapping[str, Path]
 Resources = Mapping[str, str]
@@ -57,6 +57,8 @@ def train(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progr
         time.sleep(config.pause_s)
         progress((epoch + 1) / config.epochs, f"epoch {epoch + 1}")
     pd.DataFrame(history).to_csv(folder / "metrics.csv", index=False)
+    while "marks" in resources and Path(resources["marks"], "hold").exists():  # a test kills it between two files
+        time.sleep(0.01)
     write_parquet(folder / "predictions.parquet", pd.DataFrame({"y": model(torch.eye(8))[:, 0].detach().numpy()}))
     save_tensors(folder / "weights.safetensors", model.state_dict())
 
@@ -78,9 +80,9 @@ def walk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progre
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
-    note_pid(resources, config)
     checkpoint = folder / "checkpoint.safetensors"
     x = load_file(checkpoint)["x"] if checkpoint.exists() else np.array([0.3 + config.seed / 100])
+    note_pid(resources, config, len(x) - 1)
     for step in range(len(x), config.epochs + 1):
         x = np.append(x, 3.9 * x[-1] * (1 - x[-1]))
         with atomic(checkpoint) as temporary:
@@ -90,11 +92,11 @@ def walk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progre
     write_json(folder / "walk.json", x.tolist())
 
 
-def note_pid(resources: Resources, config: Toy) -> None:
-    """One file a computation, named after its seed, process and start."""
+def note_pid(resources: Resources, config: Toy, resumed: int = 0) -> None:
+    """One file a computation, named after its seed, process, start, and the steps that an earlier one left it."""
     if marks := resources.get("marks"):
         Path(marks).mkdir(parents=True, exist_ok=True)
-        Path(marks, f"{config.seed}-{os.getpid()}-{time.time_ns()}").touch()
+        Path(marks, f"{config.seed}-{os.getpid()}-{time.time_ns()}-{resumed}").touch()
 
 
 def fail(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
@@ -126,6 +128,11 @@ def fill_disk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, p
 def fill_disk_natively(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """As safetensors' native code says it."""
     raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def fill_disk_mapped(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """An array that is mapped into memory."""
+    create_array(folder / "a.npy", "f8", (1000, 1000))
 
 
 def replace_data(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:

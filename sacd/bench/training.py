@@ -11,6 +11,7 @@ import numpy as np
 from sacd.bench.measure import Row, interleaved, over, ratio
 from sacd.bench.nights import empty_night
 from sacd.config import BackboneConfig, FitConfig, MethodConfig
+from sacd.files import create_array
 
 
 def loading(folder: Path, pairs: int = 9) -> list[Row]:
@@ -28,7 +29,7 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
         if backbone.frozen:
             with torch.inference_mode():
                 one = _example(backbone, 1, frames, size)
-            early = np.lib.format.open_memmap(folder / "early.npy", "w+", np.float16, (4, 64, *one.shape[1:]))
+            early = create_array(folder / "early.npy", np.float16, (4, 64, *one.shape[1:]))
             early[:] = np.random.default_rng(0).normal(size=early.shape)
             early.flush()
         read = reader(backbone, inputs, {"store": str(ClipStore(store).root)})

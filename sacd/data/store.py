@@ -3,7 +3,7 @@
     <store>/sub-01/video.npy       (n, frames, height, width) uint8
     <store>/sub-01/eeg.npy         (n, 30 * rate) float32, uV
     <store>/sub-01/clips.parquet   one row a clip: clip, onset_s, stage, block; row k belongs to row k of the arrays
-    <store>/sub-01/night.json      config, sources, checksums, what was dropped and why
+    <store>/sub-01/night.json      config, code, sources, checksums, what was dropped and why
     <store>/manifest.json          all of these, the cohort's name and participants; present only if all nights are
 
 Kept are clips with a stage, whole EEG and whole video.
@@ -31,12 +31,23 @@ from sacd.data.cohort import Cohort, CohortError, Night, clip_table, read_cohort
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.video import Sampling, probe, read_clips
 from sacd.files import sha256, write_json, write_parquet
+from sacd.provenance import code_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 FORMAT = 1
-"""Counted up when ingest changes what it writes, so that older stores are made anew."""
+"""Counted up when stores are read in another way than before. Other code of ingest is noticed without."""
 SHARDS = ("video.npy", "eeg.npy", "clips.parquet")
+_TRUTH = "_truth.npz"
 Size = Annotated[int, Field(ge=1)]
+
+
+def _code() -> str:
+    """Fingerprint of what decides the bytes of a night: this module and those for cohort, EEG, video and stages.
+
+    Left out are modules that change often and decide none: settings are in the record with their values, files are
+    written as they are given, and what is checked is refused or not.
+    """
+    return code_fingerprint([__name__], without=("sacd.config", "sacd.files", "sacd.data.check"))
 
 
 class StoreConfig(Config):
@@ -58,7 +69,8 @@ class ClipStore:
 
     Attributes:
         root, config, name: its folder, its settings, and the name of the cohort, to be told on every output.
-        fingerprint: sha256 over the checksums of all shards and the participants: the identity of the data for runs.
+        fingerprint: sha256 over the checksums of all shards, the participants and, of simulated nights, the truth: the
+            identity of the data for runs. Equal bytes have the same, whichever code made them.
         participants: indexed by `subject`; sex, age (years), weight_kg, ahi (events/h).
         nights: subjects in the order of the cohort.
         clips: `subject`, `clip`, `onset_s`, `stage`, `block` (unique over the store), `row` (in the night's arrays).
@@ -130,7 +142,7 @@ def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: in
     Args:
         root: the cohort.
         store: folder of the store, made if it does not exist.
-        config: a night made under another config is made anew.
+        config: a night made under another config, or by other code, is made anew.
         workers: nights decoded at a time, each in its own process; does not change a byte.
 
     Raises:
@@ -180,11 +192,11 @@ def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, th
     part, target = store / f".{night.subject}.partial", store / night.subject
     part.mkdir()
     try:
-        sources = {_key(path, root): _stamp(path) | {"sha256": sha256(path)} for path in _sources(night)}
+        sources = {_key(path, root): _stamp(path) | {"sha256": sha256(path)} for path in _sources(night, root)}
         facts = _write_shards(night, part, config, threads)
         files = {name: sha256(part / name) for name in SHARDS}
-        record = {"format": FORMAT, "config": config.model_dump(), "sources": sources, "files": files, **facts}
-        write_json(part / "night.json", record)
+        record = {"format": FORMAT, "config": config.model_dump(), "code": _code(), "sources": sources, "files": files}
+        write_json(part / "night.json", record | facts)
         if target.exists():
             shutil.rmtree(target)
         os.replace(part, target)
@@ -265,7 +277,13 @@ def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
         | {c: None if math.isnan(v) else v for c, v in (("age", n.age), ("weight_kg", n.weight_kg), ("ahi", n.ahi))}
         for n in cohort.nights
     ]
-    identity = [{subject: night["files"] for subject, night in nights.items()}, participants]
+    sources = {key: source["sha256"] for night in nights.values() for key, source in night["sources"].items()}
+    truth = {key: sha for key, sha in sources.items() if key.endswith(_TRUTH)}
+    identity = [
+        {subject: night["files"] for subject, night in nights.items()},
+        participants,
+        *([truth] if truth else []),
+    ]
     manifest = {
         "format": FORMAT,
         "name": cohort.name,
@@ -289,11 +307,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _current(night: Night, root: Path, folder: Path, config: StoreConfig) -> bool:
-    """Was this folder made by this config from these sources, and is it undamaged?"""
+    """Was this folder made by this config and code from these sources, and is it undamaged?"""
     record = _load(folder / "night.json")
     if record.get("format") != FORMAT or record["config"] != config.model_dump():
         return False
-    sources = {_key(path, root): path for path in _sources(night)}
+    if record.get("code") != _code():
+        return False
+    sources = {_key(path, root): path for path in _sources(night, root)}
     if sources.keys() != record["sources"].keys():
         return False
     for key, path in sources.items():
@@ -308,8 +328,10 @@ def _damaged(folder: Path, record: dict[str, Any]) -> list[str]:
     return [n for n, sha in record["files"].items() if not (folder / n).is_file() or sha256(folder / n) != sha]
 
 
-def _sources(night: Night) -> list[Path]:
-    return [p for p in (night.eeg, night.events, night.video, night.sidecar) if p.is_file()]
+def _sources(night: Night, root: Path) -> list[Path]:
+    """Files that a night is made from, and the truth of a simulated one, which a bound reads."""
+    truth = root / "derivatives" / "simulator" / f"{night.subject}{_TRUTH}"
+    return [p for p in (night.eeg, night.events, night.video, night.sidecar, truth) if p.is_file()]
 
 
 def _key(path: Path, root: Path) -> str:

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from sacd.config import Config
 from sacd.data.cohort import CohortError
-from sacd.files import sha256, write_json, write_parquet
+from sacd.files import create_array, sha256, write_json, write_parquet
 
 _NAMES: Final = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BasketballDunk BlowDryHair "
@@ -248,7 +248,7 @@ def _write(videos: pd.DataFrame, folder: Path, config: Ucf51StoreConfig, workers
     videos = videos[~listed]
     shapes = (config.windows, config.frames, config.height, config.width, 3), (round(config.sound_s * SOUND_RATE),)
     arrays = [
-        np.lib.format.open_memmap(folder / name, "w+", kind, (len(videos), *shape))
+        create_array(folder / name, kind, (len(videos), *shape))
         for name, kind, shape in zip(SHARDS, (np.uint8, np.int16), shapes, strict=False)
     ]
     keep = []
@@ -275,7 +275,7 @@ def _write(videos: pd.DataFrame, folder: Path, config: Ucf51StoreConfig, workers
 
 def _shorten(path: Path, array: np.ndarray, n: int) -> None:
     """Keep the first n rows of an array's file."""
-    shorter = np.lib.format.open_memmap(path.with_suffix(".short"), "w+", array.dtype, (n, *array.shape[1:]))
+    shorter = create_array(path.with_suffix(".short"), array.dtype, (n, *array.shape[1:]))
     for start in range(0, n, 256):
         shorter[start : min(start + 256, n)] = array[start : min(start + 256, n)]
     shorter.flush()

@@ -1,6 +1,7 @@
 """Computes one run in this process: the part of the engine that runs on a worker."""
 
 import errno
+import os
 import shutil
 import sys
 import time
@@ -46,7 +47,7 @@ def compute(
         return "failed", traceback.format_exc()
     except (Exception, SystemExit) as error:
         if "(os error 28)" in str(error):  # safetensors says so in an error of its own kind
-            return "failed", explain_os_error(OSError(errno.ENOSPC, "", store.root), store.root)
+            return "failed", explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), store.root), store.root)
         return "failed", traceback.format_exc()
 
 
@@ -81,7 +82,7 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
     if code_fingerprint(run.entry_modules) != run.identity["code"]:
         raise RunError(f"{run.title}: its code was edited while it was imported; repeat the command")
-    _refuse_other_data(run)
+    _keep_data_manifest(store, run)
     record |= {"git": git_state()}
     reset_peak_memory()
     resources = {**resources, **dict(run.resources)}
@@ -89,18 +90,29 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
         task(run.config, inputs, work, resources | {"device": _device(resources["device"])}, progress)
         record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "machine": machine()}
     try:
-        _refuse_other_data(run)
+        record |= {"data": run.data, "data_manifest": _keep_data_manifest(store, run)}
     except RunError:
         shutil.rmtree(work)  # part of it comes from the other data: nothing to resume
         raise
-    store.finish(run, record | {"id": run.id, "data": run.data, "resources": {"threads": resources["threads"]}})
+    store.finish(run, record | {"id": run.id, "resources": {"threads": resources["threads"]}})
 
 
-def _refuse_other_data(run: Run) -> None:
-    """Two cohorts may share a folder name, and a night may be replaced: the store then is not what the id says."""
+def _keep_data_manifest(store: RunStore, run: Run) -> str | None:
+    """Where in the run store the manifest of the run's data is kept, which the next ingest may replace.
+
+    Raises:
+        RunError: two cohorts share a folder name, or a night was replaced: the data are not what the id says.
+    """
+    kept = None
     for _, path in run.resources:  # what is no store has no fingerprint
-        if read_json(Path(path) / "manifest.json").get("fingerprint", run.data) != run.data:
+        manifest = read_json(Path(path) / "manifest.json")
+        if manifest.get("fingerprint", run.data) != run.data:
             raise RunError(f"{run.title}: {path} holds other data by now; repeat the command")
+        if manifest.get("fingerprint"):
+            kept = f"data/{run.data}.json"
+            if not (store.root / kept).exists():
+                write_json(store.root / kept, manifest)
+    return kept
 
 
 def _device(name: str) -> str:

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Any
+from itertools import takewhile
+from typing import Any, Final
 
 from sacd.provenance import edited_since_import
 from sacd.runs.compute import Listener, compute
@@ -103,11 +105,17 @@ def _local_cluster(workers: int | None, runs: int, resources: Mapping[str, str])
                 cluster.close()
 
 
+_GPU: Final = re.compile(r"\d+$|(GPU|MIG)-.")
+
+
 def _gpus() -> list[str]:
     """Ids of the CUDA devices that this process may use, without starting CUDA."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None and not shutil.which("nvidia-smi"):
+    # CUDA takes a list up to its first invalid id: "", "-1" and "none" hide all.
+    ids = None if visible is None else list(takewhile(_GPU.match, map(str.strip, visible.split(","))))
+    if ids == [] or (ids is None and not shutil.which("nvidia-smi")):
         return []  # without the seconds that it takes to import torch
     import torch
 
-    return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    number = torch.cuda.device_count()
+    return [str(i) for i in range(number)] if ids is None else ids[:number]

@@ -114,7 +114,10 @@ class State(NamedTuple):
 
 
 class RunStore:
-    """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong."""
+    """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong.
+
+    `data/<fingerprint>.json` is the manifest of the data that runs were computed from; their provenance names it.
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -251,7 +254,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def explain_os_error(error: OSError, folder: Path) -> str:
     """One line: what is wrong with a folder, and what to do."""
     if error.errno in DISK_FULL:
-        return f"{error.filename or folder}: the disk is full; free some space and repeat the command: it continues"
+        full = f"{error.filename or folder}: the disk is full ({error.strerror})"
+        return f"{full}; free some space and repeat the command: it continues"
     return f"{error.filename or folder}: cannot be written ({error.strerror}); choose another folder or its permissions"
 
 

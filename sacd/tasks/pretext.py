@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sacd.config import BackboneConfig, MotionConfig, PretextConfig, PublishedConfig
 from sacd.data.inputs import motion_level, pixel_facts, with_change
 from sacd.data.store import ClipStore
-from sacd.files import save_tensors, sha256
+from sacd.files import create_array, save_tensors, sha256
 from sacd.models.pretrained import load_pretrained
 from sacd.models.registry import build_student
 from sacd.tasks.common import Inputs, Resources, open_clips, rows_of
@@ -27,7 +27,7 @@ def motion(config: MotionConfig, inputs: Inputs, folder: Path, resources: Resour
         frames = store.gather_video(store.clips.iloc[start : start + 64])
         level = motion_level(torch.from_numpy(frames)).half().numpy()
         if out is None:
-            out = np.lib.format.open_memmap(folder / "level.npy", "w+", np.float16, (n, *level.shape[1:]))
+            out = create_array(folder / "level.npy", np.float16, (n, *level.shape[1:]))
         out[start : start + len(level)] = level
         progress((start + len(level)) / n, "motion of clips")
     if out is not None:
@@ -152,7 +152,7 @@ def _cache_early(
         for flip in range(4):
             h = student.early(read(rows, flip).to(device), stages)
             if out is None:
-                out = np.lib.format.open_memmap(path, "w+", np.float16, (4, n, *h.shape[1:]))
+                out = create_array(path, np.float16, (4, n, *h.shape[1:]))
                 level = np.empty((4, n, h.shape[1]), np.float32)
             out[flip, rows] = h.half().cpu().numpy()
             level[flip, rows] = h.mean(dim=(2, 3, 4)).cpu().numpy()

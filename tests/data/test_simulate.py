@@ -121,6 +121,13 @@ def test_a_cohort_that_is_there_is_left_alone(cohort: Path) -> None:
         simulate(cohort, CONFIG.model_copy(update={"seed": 6}))
 
 
+def test_a_cohort_of_other_code_is_refused(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "code_fingerprint", lambda *modules, **more: "0" * 16)
+    with pytest.raises(ValueError, match=r"cohort exists and .* other code made it: delete it or") as error:
+        simulate(cohort, CONFIG)
+    assert "\n" not in str(error.value)
+
+
 def test_a_run_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path, *_: object) -> dict:
         (folder / "half").write_text("made")

@@ -9,6 +9,7 @@ from cohort_files import REAL, number, numbered, paths, write_about, write_cohor
 from test_cohort import ERRORS
 
 import sacd.data.store as store_module
+from sacd import provenance
 from sacd.data.cohort import CohortError
 from sacd.data.store import ClipStore, StoreConfig, ingest
 
@@ -152,6 +153,52 @@ def test_second_ingest_does_nothing(cohort, tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "_ingest_night", lambda *_: pytest.fail("decoded again"))
     assert ingest(cohort, first.root, CONFIG).fingerprint == first.fingerprint
     assert stamps(first.root) == before
+
+
+def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(cohort, tmp_path, monkeypatch):
+    first = ingest(cohort, tmp_path / "store", CONFIG)
+    nights, decode = [], store_module._ingest_night
+    monkeypatch.setattr(
+        store_module, "_ingest_night", lambda night, *more: nights.append(night) or decode(night, *more)
+    )
+    asked = []
+    monkeypatch.setattr(store_module, "code_fingerprint", lambda *a, **more: asked.append(a) or "0" * 16)
+    second = ingest(cohort, first.root, CONFIG)
+    assert [night.subject for night in nights] == ["sub-01", "sub-02"] and asked
+    assert second.fingerprint == first.fingerprint and second.manifest != first.manifest
+    ingest(cohort, first.root, CONFIG)
+    assert len(nights) == 2
+    record = first.root / "sub-02" / "night.json"  # as written before code was recorded
+    record.write_text(json.dumps({k: v for k, v in json.loads(record.read_text()).items() if k != "code"}))
+    ingest(cohort, first.root, CONFIG)
+    assert [night.subject for night in nights[2:]] == ["sub-02"]
+
+
+def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
+    """A change of any module that is left out leaves it, a change of any other changes it."""
+    before, hashes = store_module._code(), provenance.code_hashes(["sacd.data.store"])
+    deciding = {
+        "sacd",
+        "sacd.data",
+        *(f"sacd.data.{name}" for name in ("cohort", "eeg", "store", "video")),
+        "sacd.stages",
+    }
+    assert hashes.keys() == deciding | {"sacd.config", "sacd.files", "sacd.data.check"}
+    for name in hashes:
+        monkeypatch.setattr(provenance, "code_hashes", lambda modules, name=name: hashes | {name: "changed"})
+        assert (store_module._code() != before) == (name in deciding)
+
+
+def test_the_truth_of_a_simulated_night_is_part_of_the_identity(cohort, tmp_path):
+    first = ingest(cohort, tmp_path / "store", CONFIG)
+    truth = cohort / "derivatives" / "simulator" / "sub-02_truth.npz"
+    truth.parent.mkdir(parents=True)
+    fingerprints = [first.fingerprint]
+    for value in (1, 2):
+        np.savez(truth, breathing=np.full((3, 64), value))
+        fingerprints.append(ingest(cohort, first.root, CONFIG).fingerprint)
+    truth.unlink()
+    assert len(set(fingerprints)) == 3 and ingest(cohort, first.root, CONFIG).fingerprint == first.fingerprint
 
 
 def test_changed_sources_are_read_again_and_only_they(cohort, tmp_path):

@@ -1,5 +1,6 @@
 """What can go wrong with runs: each fault gives one clear line, and results stay right."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -18,7 +19,7 @@ from toy_tasks import Toy
 from sacd.catalogue import METHODS
 from sacd.config import BackboneConfig, FitConfig, MethodConfig, SplitConfig, StudentConfig, TeacherConfig
 from sacd.data.store import StoreConfig, ingest
-from sacd.files import write_json
+from sacd.files import load_checkpoint, write_json
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.store import read_json
 
@@ -55,20 +56,31 @@ def spawn():
     return start
 
 
-def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, spawn):
-    r = run(task="train", epochs=60, pause_s=0.02)
-    whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
-    execute([r], whole, workers=0, quiet=True)
-    rng = random.Random(0)
+def kill_ten_times(spawn, store, r, rng, marks):
+    """Start a run and kill it, over and over; every second attempt comes an epoch further, the others die anywhere."""
+    saved = store.work(r) / "checkpoint.safetensors"
+    epochs, stamp = 0, 0
     for attempt in range(1, 11):
-        process = spawn(str(broken.root), [r], str(tmp_path / "marks"))
-        while read_json(broken.work(r) / "progress.json").get("attempts") != attempt:
+        process = spawn(str(store.root), [r], str(marks))
+        while read_json(store.work(r) / "progress.json").get("attempts") != attempt:
             assert process.is_alive()
             time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, 0.2))
+        while attempt % 2 and process.is_alive() and (saved.stat().st_mtime_ns if saved.exists() else 0) == stamp:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.2))  # short: a fast machine shall not come to the end
         assert process.is_alive(), "the run ended before it could be killed; give it more epochs"
         process.kill()
         process.join()
+        before, epochs = epochs, len(load_checkpoint(saved)["history"]) if saved.exists() else 0
+        assert epochs >= before + attempt % 2, "an attempt began from scratch"
+        stamp = saved.stat().st_mtime_ns if saved.exists() else 0
+
+
+def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, spawn):
+    r = run(task="train", epochs=100, pause_s=0.02)
+    whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
+    execute([r], whole, workers=0, quiet=True)
+    kill_ten_times(spawn, broken, r, random.Random(0), tmp_path / "marks")
     assert broken.state(r).name == "partial"
     report = execute([r], broken, workers=0, quiet=True)
     assert report.done == (r,)
@@ -94,21 +106,26 @@ def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
     whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
     for store, last in ((whole, r), (broken, teacher)):
         assert execute([last], store, workers=0, quiet=True).failed == ()
-    rng, saved = random.Random(1), broken.work(r) / "checkpoint.safetensors"
-    for attempt in range(1, 11):
-        process = spawn(str(broken.root), [r], str(tmp_path / "marks"))
-        while read_json(broken.work(r) / "progress.json").get("attempts") != attempt:
-            assert process.is_alive()
-            time.sleep(0.002)
-        before = saved.stat().st_mtime_ns if saved.exists() else 0
-        while attempt % 2 and process.is_alive() and (saved.stat().st_mtime_ns if saved.exists() else 0) == before:
-            time.sleep(0.01)  # every second attempt comes an epoch further, the others die wherever they are
-        time.sleep(rng.uniform(0.0, 0.2))  # short: a fast machine shall not come to the end
-        assert process.is_alive(), "the run ended before it could be killed; give it more epochs"
-        process.kill()
-        process.join()
+    kill_ten_times(spawn, broken, r, random.Random(1), tmp_path / "marks")
     assert execute([r], broken, workers=0, quiet=True).done == (r,)
     assert tree(broken.folder(r)) == tree(whole.folder(r))
+
+
+def test_a_run_killed_while_it_writes_results_computes_no_epoch_again(tmp_path, spawn, monkeypatch):
+    r, marks = run(task="train"), tmp_path / "marks"
+    whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
+    execute([r], whole, workers=0, quiet=True)
+    write_json(marks / "hold", {})
+    process = spawn(str(broken.root), [r], str(marks))
+    while not list(broken.work(r).glob("metrics.csv")):
+        assert process.is_alive()
+        time.sleep(0.002)
+    process.kill()
+    process.join()
+    assert not (broken.work(r) / "predictions.parquet").exists()
+    monkeypatch.setattr("toy_tasks.save_checkpoint", lambda *_: pytest.fail("an epoch was computed again"))
+    assert execute([r], broken, workers=0, quiet=True).done == (r,)
+    assert tree(broken.folder(r)) == tree(whole.folder(r)) and provenance(broken, r)["attempts"] == 2
 
 
 def test_what_a_killed_writer_left_half_written_goes(tmp_path):
@@ -170,11 +187,19 @@ def test_equal_id_with_another_config_is_an_error_with_a_diff(tmp_path):
     assert path.exists()  # nothing removed: nobody knows what this is
 
 
-@pytest.mark.parametrize("task", ["fill_disk", "fill_disk_natively"])
-def test_a_full_disk_is_one_line(tmp_path, task):
-    report = execute([run(task=task)], RunStore(tmp_path), workers=0, quiet=True)
-    [failure] = report.failed
-    assert "the disk is full; free some space" in failure.reason and "\n" not in failure.reason
+@pytest.mark.parametrize("task", ["fill_disk", "fill_disk_natively", "fill_disk_mapped"])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, task):
+    def full(descriptor, start, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    store, r = RunStore(tmp_path), run(task=task)
+    [failure] = execute([r], store, workers=0, quiet=True).failed
+    assert "the disk is full (No space left on device" in failure.reason and "; free some space" in failure.reason
+    assert "\n" not in failure.reason
+    if task == "fill_disk_mapped":
+        assert f"{store.work(r) / 'a.npy'}: " in failure.reason and "for its 8 MB" in failure.reason
+        assert not (store.work(r) / "a.npy").exists()
 
 
 @pytest.mark.parametrize(("task", "place"), [("count", "ucf51"), ("count", "sleepedf"), ("replace_data", "store")])
@@ -204,6 +229,20 @@ def test_a_store_without_permission_is_one_line(tmp_path):
             execute([run()], RunStore(tmp_path / "runs"), quiet=True)
     finally:
         tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_store_without_permission_is_one_line_for_root_too(tmp_path, monkeypatch, call):
+    def denied(path, *more, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    root = tmp_path / "runs"
+    with monkeypatch.context() as patch, pytest.raises(RunError) as caught:
+        patch.setattr(f"os.{call}", denied)
+        execute([run()], RunStore(root), quiet=True)
+    message = str(caught.value)
+    assert message.startswith(str(root)) and "cannot be written (Permission denied); choose another" in message
+    assert "\n" not in message
 
 
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path):

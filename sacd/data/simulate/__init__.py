@@ -18,11 +18,12 @@ from pydantic import Field, model_validator
 
 from sacd.config import Config
 from sacd.data.simulate import hypnogram, parameters, ucddb
+from sacd.provenance import code_fingerprint
 from sacd.stages import CLIP_S, ahi_group
 
 GENERATOR = "sacd.data.simulate"
 VERSION = 1
-"""Raised when the same config gives other files than before."""
+"""Raised when the same config gives other files than before, for people; the code's fingerprint tells it by itself."""
 
 
 class SimulateConfig(Config):
@@ -73,7 +74,8 @@ def simulate(
             found = root / "dataset_description.json"
             if found.is_file() and json.loads(found.read_text()).get("Simulator") == description["Simulator"]:
                 return root
-            raise ValueError(f"{root} exists and is not this simulated cohort: delete it or choose another folder")
+            problem = "is not this simulated cohort, or other code made it"
+            raise ValueError(f"{root} exists and {problem}: delete it or choose another folder")
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         try:
             jobs = _jobs(config, nights)
@@ -135,6 +137,7 @@ def _description(config: SimulateConfig, nights: Path | None) -> dict:
         real = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     simulator = {
         "version": VERSION,
+        "code": code_fingerprint([__name__], without=("sacd.config",)),  # settings are there with their values
         "config": config.model_dump(),
         "parameters": hashlib.sha256(values.to_csv(index=False).encode()).hexdigest(),
         "nights": real,
