@@ -11,7 +11,7 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from sacd import claims
+from sacd import claims, notebook_copies
 from sacd.files import sha256, write_json, write_text
 from sacd.manifest import RUNS, read_manifest
 from sacd.notebook_copies import to_html
@@ -44,9 +44,9 @@ def build(v: Verification) -> Path:
 
 
 def _pages(notebooks: Path, folder: Path) -> None:
-    """One page a notebook, made anew where the notebook changed."""
-    known = read_json(folder / "pages.json")
-    made = {path.stem: sha256(path) for path in sorted(notebooks.glob("*.ipynb"))}
+    """One page a notebook, made anew where the notebook or the way to make pages changed."""
+    known, way = read_json(folder / "pages.json"), sha256(Path(notebook_copies.__file__))
+    made = {path.stem: f"{sha256(path)} {way}" for path in sorted(notebooks.glob("*.ipynb"))}
     for name, digest in made.items():
         page = folder / f"{name}.html"
         if known.get(name) == digest and page.is_file():

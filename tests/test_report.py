@@ -126,5 +126,8 @@ def test_in_a_browser(tmp_path, width):
         assert not console, (page.name, console)
         title = re.search(r"<title>(.*?)</title>", run.stdout)[1]
         assert title.startswith("broken:  wide:"), (page.name, title)
+        plots = re.findall('<div class="plotly-graph-div"', page.read_text())
+        drawn = re.findall(r'js-plotly-plot"(?:(?!js-plotly-plot).)*?class="main-svg"', run.stdout, re.DOTALL)
+        assert len(drawn) == len(plots) and (plots or page.stem != "50_explore"), page.name
         if page.name == "index.html":
             assert int(title.rpartition(" ")[2]) <= 0, f"{page.name} is wider than {width} px by {title}"
