@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import made_up_results
+import nbformat
 import pytest
 
 from sacd import report, verify
@@ -79,6 +80,16 @@ def test_the_page_shows_verdicts_figures_and_totals(results):
     assert sorted(p.name for p in (results / "report").glob("*.html")) == ["20_comparison.html", "index.html"]
     wrong = broken(results / "report")
     assert wrong == ["20_comparison.html: 00_tour.html"]  # the tour was not executed here
+
+
+def test_a_figure_is_called_after_the_part_of_its_notebook(results):
+    assert "<figcaption>Table II, the comparison (a.png)" in build(results).read_text()  # no cell says that it saves it
+    new = nbformat.v4
+    cells = [new.new_markdown_cell("# Table II"), new.new_markdown_cell("## Errors <by> stage\nwords")]
+    cells += [new.new_code_cell('figures.save(figure, folder, "a")'), new.new_markdown_cell("## End")]
+    cells.append(new.new_code_cell('figures.save(figure, folder, "b", "a")'))
+    nbformat.write(new.new_notebook(cells=cells), results / "notebooks" / "20_comparison.ipynb")
+    assert "<figcaption>Errors &lt;by&gt; stage (a.png)" in build(results).read_text()
 
 
 def test_only_what_changed_is_built_again(results, monkeypatch):
