@@ -50,14 +50,19 @@ help:  ## this list
 
 setup: $(READY)  ## build the environment (every other target does it on first use)
 
+# One shell from the lock to the end: of two `make` in a fresh clone the second waits, then finds it done.
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 with its venv module, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}; this project needs 3.11: say PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt-get install python3.11-venv)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' requirements.lock | sed '$$d')
-	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes --compile-bytecode requirements.lock
-	$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	@mkdir -p $(VENV); exec 9>$(VENV)/.lock; \
+	if command -v flock >/dev/null && ! flock -n 9; then echo "waiting for another make that builds $(VENV)"; flock 9; fi; \
+	if [ $@ -nt requirements.lock ] && [ $@ -nt pyproject.toml ]; then exit 0; fi; \
+	echo "building the environment in $(VENV)"; \
+	$(PYTHON) -m venv $(VENV); \
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' requirements.lock | sed '$$d'); \
+	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes --compile-bytecode requirements.lock; \
+	$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .; \
 	touch $@
 
 reproduce: $(READY)  ## simulate (or read DATA), train what is missing, execute the notebooks, write results/PROFILE
@@ -104,11 +109,15 @@ runs: $(READY)  ## list every training: what, state, how long, why stale
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
+SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS=
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest
-	$(MAKE) reproduce PROFILE=smoke DATA= NIGHTS= UCF101= CLUSTER= SEEDS=
+	$(MAKE) reproduce $(SMOKE)
+	@again=$$($(MAKE) reproduce $(SMOKE)); echo "$$again"; \
+	if ! grep -q '^0 runs computed' <<< "$$again" || grep ': executed$$' <<< "$$again"; then \
+	  echo "error: the second make reproduce trained or executed something anew"; exit 1; fi
 	$(PY) -m pytest tests/test_report.py -k browser  # of what was just made
 
 lint: $(READY)  ## format and lint

@@ -1,10 +1,13 @@
 """Command line: `python -m sacd COMMAND`; `make` calls it."""
 
 import argparse
+import fcntl
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -98,12 +101,20 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     if args.command == "reproduce":
         return _reproduce(space, args)
-    return _conclude(space.results, site=args.command == "report", readme=getattr(args, "readme", False))
+    with _locked(space.results, fcntl.LOCK_EX):
+        return _conclude(space.results, site=args.command == "report", readme=getattr(args, "readme", False))
+
+
+@contextmanager
+def _locked(results: Path, how: int) -> Iterator[None]:
+    """Lock of a results folder: shared by who executes notebooks, exclusive for who hashes what they wrote."""
+    results.mkdir(parents=True, exist_ok=True)
+    with open(results / ".lock", "a") as file:
+        fcntl.flock(file, how)
+        yield
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
-    from filelock import FileLock
-
     from sacd.experiments import NOTEBOOKS
     from sacd.manifest import write_manifest
     from sacd.reproduce import execute_notebooks
@@ -122,9 +133,10 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     marks.append(("train", time.perf_counter()))
     lost = {failure.run.id for failure in report.failed}
     blocked = [name for name in names if lost & {run.id for run in NOTEBOOKS[name].runs(space)}]
-    failed = execute_notebooks(space, [name for name in names if name not in blocked], args.workers)
+    with _locked(space.results, fcntl.LOCK_SH):
+        failed = execute_notebooks(space, [name for name in names if name not in blocked], args.workers)
     marks.append(("notebooks", time.perf_counter()))
-    with FileLock(space.results / ".lock"):  # of `make -j`
+    with _locked(space.results, fcntl.LOCK_EX):  # of `make -j`: else half of another one's tables
         write_manifest(space)
         wrong = _conclude(space.results, site=True)
     marks.append(("report and verify", time.perf_counter()))

@@ -85,7 +85,7 @@ def listed_files(results: Path) -> list[str]:
         for path in paths
         if path.as_posix() not in _UNLISTED
         and not any(part.startswith(".") or part in _DERIVED for part in path.parts)
-        and not (path.parts[0] == "notebooks" and path.suffix == ".html")
+        and not (path.parts[0] == "notebooks" and path.suffix in (".html", ".js"))
     )
 
 

@@ -83,16 +83,28 @@ def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, st
 
 
 def is_current(output: Path, key: str, expects: Sequence[Path] = ()) -> bool:
-    """Whether `output` was executed with this key and the result files are as that execution left them."""
+    """Whether `output` was executed with this key, and it and all result files are as that execution left them."""
     if not output.is_file() or not all(path.is_file() for path in expects):
         return False
     try:
-        record = read_notebook(output)["metadata"].get("sacd", {})
+        notebook = read_notebook(output)
+        record = notebook["metadata"].get("sacd", {})
     except ValueError:
         return False
-    return record.get("key") == key and record.get("results") == hashes_of(expects)
+    same = record.get("key") == key and record.get("content") == content_hash(notebook)
+    return same and record.get("results") == hashes_of(expects)
+
+
+def content_hash(notebook: Mapping[str, Any]) -> str:
+    """SHA-256 of an executed notebook with its outputs, but for the place of this hash (`metadata.sacd.content`)."""
+    metadata = dict(notebook["metadata"])
+    metadata["sacd"] = {name: value for name, value in metadata.get("sacd", {}).items() if name != "content"}
+    return hashlib.sha256(json.dumps({**notebook, "metadata": metadata}, sort_keys=True).encode()).hexdigest()
 
 
 def hashes_of(files: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of files, by folder and name."""
-    return {f"{path.parent.name}/{path.name}": sha256(path) for path in files}
+    """SHA-256, by folder and name, of files and of what lies beside them for the same item: `a.tex`, `a_b.md`."""
+    items = {(path.parent, path.stem.partition("_")[0]) for path in files}
+    found = {p for folder in {path.parent for path in files} for p in folder.iterdir()}
+    mine = sorted(p for p in found if (p.parent, p.stem.partition("_")[0]) in items and p.is_file())
+    return {f"{path.parent.name}/{path.name}": sha256(path) for path in mine}

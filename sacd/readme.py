@@ -45,7 +45,7 @@ MARKS: Final = {
 
 def summary(v: Verification) -> pd.DataFrame:
     """Headline numbers and claims in one table: item, what, paper, ours, command, verdict."""
-    known, lines = v.numbers.set_index(["item", "row", "column"]), []
+    known, lines = v.numbers[v.numbers["ours"].notna()].set_index(["item", "row", "column"]), []
     for item, row, column in HEADLINES:
         made = (v.results / "tables" / f"{item}.csv").is_file()  # with a row that no data but the paper's has
         ours, verdict = "", NEEDS[item] if made and item in NEEDS else "not computed yet"

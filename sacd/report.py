@@ -11,10 +11,11 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from sacd import claims
+from sacd import claims, notebook_copies
 from sacd.files import sha256, write_json, write_text
 from sacd.manifest import RUNS, read_manifest
 from sacd.notebook_copies import to_html
+from sacd.notebook_inputs import read_notebook
 from sacd.readme import MARKS, summary
 from sacd.runs.store import read_json
 from sacd.verify import Verification, items, sections
@@ -44,9 +45,9 @@ def build(v: Verification) -> Path:
 
 
 def _pages(notebooks: Path, folder: Path) -> None:
-    """One page a notebook, made anew where the notebook changed."""
-    known = read_json(folder / "pages.json")
-    made = {path.stem: sha256(path) for path in sorted(notebooks.glob("*.ipynb"))}
+    """One page a notebook, made anew where the notebook or the way to make pages changed."""
+    known, way = read_json(folder / "pages.json"), sha256(Path(notebook_copies.__file__))
+    made = {path.stem: f"{sha256(path)} {way}" for path in sorted(notebooks.glob("*.ipynb"))}
     for name, digest in made.items():
         page = folder / f"{name}.html"
         if known.get(name) == digest and page.is_file():
@@ -70,6 +71,7 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
     links |= {item: links[items()[item].title] for item in items() if items()[item].title in links}
     links |= {name: f"{name}.html" for name in manifest["notebooks"]}
     text = v.claims[v.claims["item"] != "audit"]
+    notebooks = sorted((v.results / "notebooks").glob("*.ipynb"))
     counted = pd.concat([v.numbers["verdict"], text["verdict"]]).value_counts().to_dict()
     return environment.from_string(template).render(
         v=v,
@@ -91,6 +93,7 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
             columns=["notebook", "shows", "runs", "commit", "executed"],
         ),
         figures=_figures(manifest, titles),
+        captions={name: text for path in notebooks for name, text in _captions(path).items()},
         vector={Path(name).stem for name in manifest["files"] if name.endswith(".pdf")},
         facts=_facts(manifest, runs),
         downloads=["MANIFEST.json", "verify.md", "codecheck.yml"]
@@ -112,6 +115,18 @@ def _figures(manifest: dict[str, Any], titles: dict[str, str]) -> dict[str, list
     for name in sorted(makers, key=lambda name: (makers[name], name)):
         if name.startswith("figures/") and name.endswith(".png"):
             found.setdefault(titles.get(makers[name], "other"), []).append(Path(name).stem)
+    return found
+
+
+def _captions(notebook: Path) -> dict[str, str]:
+    """Heading above the cell that saves a figure, by the figure's name (and by whatever else is quoted there)."""
+    found, heading = {}, ""
+    for cell in read_notebook(notebook)["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            heading = [heading, *(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))][-1]
+        elif "save(" in text:
+            found = {name: heading for name in re.findall(r'"(\w+)"', text)} | found
     return found
 
 

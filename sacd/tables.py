@@ -1,5 +1,6 @@
 """Result tables: one tidy format, written as CSV, Markdown and LaTeX; wide, the printed value stands beside ours."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,15 @@ COLUMNS: Final = [
     *("item", "row", "column", "value", "ci_low", "ci_high", "sd", "n_seeds", "n_subjects", "paper_value", "data")
 ]  # fmt: skip
 """Of every tidy table; `value` and `paper_value` are in the paper's units (% or a fraction), see `sacd.paper`."""
+
+_BOOTSTRAP: Final = "percentile bootstrap over subjects"
+_INTERVALS: Final = {
+    "table3": "percentile bootstrap over groups of videos",
+    "fig7": "jackknife over subjects",
+    "fig8": "Wilson's",
+    "fig9": "by Bonett and Wright's formula for rho",
+}
+"""How an item's 95 % intervals were made, where not by `_BOOTSTRAP` (`sacd.stats`)."""
 
 Cells = Collection[tuple[str, str]]
 """Pairs (row, column)."""
@@ -74,10 +84,31 @@ def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
     return view
 
 
+def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
+    """Item, data, n of subjects and seeds, what a cell shows and how its interval was made, from a tidy table."""
+    item, parts = ", ".join(table["item"].unique()), [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
+    units = "groups of videos" if item == "table3" else "subjects"
+    for column, what in (("n_subjects", units), ("n_seeds", "seeds a row")):
+        if len(numbers := sorted({int(n) for n in table[column].dropna()})):
+            parts.append(f"{what}: {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}")
+    if table["sd"].notna().any():
+        parts.append("± sd over seeds")
+    if table["ci_low"].notna().any():
+        parts.append(f"[95 % interval, {_INTERVALS.get(item, _BOOTSTRAP)}]")
+    if supported:
+        parts.append("* leads every other row by a paired interval")
+    return f"{item}. {'; '.join(parts)}."
+
+
 def write(
-    table: pd.DataFrame, folder: Path, name: str, supported: Cells = (), view: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    folder: Path,
+    name: str,
+    supported: Cells = (),
+    view: pd.DataFrame | None = None,
+    caption: str | None = None,
 ) -> list[Path]:
-    """Write `<name>.csv` (tidy), `.md` and `.tex` (wide), each atomically; equal tables give equal bytes.
+    """Write `<name>.csv` (tidy), `.md` and `.tex` (wide, with a caption), atomically; equal tables give equal bytes.
 
     Args:
         table: tidy; further columns follow those of `COLUMNS`. Rows stay as sorted, numbers keep six digits.
@@ -85,6 +116,7 @@ def write(
         name: of the files, without ending.
         supported: as in `wide`.
         view: what Markdown and LaTeX show in place of `wide(table)`.
+        caption: in place of `caption_of(table)`.
 
     Raises:
         ValueError: the table lacks a column of `COLUMNS`.
@@ -94,10 +126,13 @@ def write(
     flat = view.reset_index() if view.index.name else view
     heads = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
     ordered = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
+    caption = caption_of(table, supported) if caption is None else caption
     texts = {
         "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": markdown(flat.set_axis(heads, axis=1)) + "\n",
-        "tex": flat.set_axis(heads, axis=1).to_latex(index=False, escape=True),
+        "md": caption.replace("*", "\\*") + "\n\n" + markdown(flat.set_axis(heads, axis=1)) + "\n",
+        "tex": flat.set_axis(heads, axis=1).to_latex(
+            index=False, escape=True, caption=re.sub(r"([&%$#_{}])", r"\\\1", caption)
+        ),
     }
     paths = [Path(folder) / f"{name}.{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):

@@ -27,6 +27,11 @@ NEEDS: Final = {"table3": "needs UCF101", "mc2sleepnet": "needs Sleep-EDF or SHH
 """Verdict on an item's numbers as long as other data made them; "needs S3VE" for all others."""
 OWN_DATA: Final = {"table3": "UCF101", "mc2sleepnet": "Sleep-EDF"}
 """Word in the name of the data that a printed number is of; "S3VE" for all others. Never in simulated data's."""
+ALONE: Final = "no counterpart of ours"
+"""A printed number that nothing of ours measures: of the paper's own cohort and subjects, or a setting."""
+NOT_YET: Final = "not computed yet"
+AS_CELL: Final = "repeated in the text, compared under its table"
+AS_CLAIM: Final = "a difference, judged as a claim"
 
 TOLERANCE: Final = {"accuracy": 6.0, "macro_f1": 6.0, "kappa": 0.06, **dict.fromkeys(STAGES, 18.0)}
 """Allowed drift from the committed results of a mean over three seeds, n seeds: times sqrt(3 / n). About three standard
@@ -62,7 +67,7 @@ class Verification(NamedTuple):
     results: Path
     data: str
     numbers: pd.DataFrame
-    """item, row, column, paper, ours, ci_low, ci_high, difference, verdict."""
+    """item, row, column, paper, ours, ci_low, ci_high, difference, verdict; ours is NaN where there is none."""
     claims: pd.DataFrame
     """item, where, claim, paper, ours, n, verdict; the audit's findings at the end."""
     problems: list[str]
@@ -102,14 +107,49 @@ def verify(results: Path) -> Verification:
 
 
 def numbers(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every printed number that a table of ours has too, with the verdict."""
+    """Every printed number with the verdict: those that a table of ours has too, then the others."""
     lines = pd.concat([table[tables.COLUMNS] for name, table in found.items() if name != "audit"] or [_empty()])
     lines = lines[lines["value"].notna() & lines["paper_value"].notna()].reset_index(drop=True)
     refuted = set(_contradicted(found.get("audit")))
     verdicts = [_verdict(line, refuted) for line in lines.itertuples(index=False)]
     lines = lines.rename(columns={"paper_value": "paper", "value": "ours"})
     lines = lines.assign(difference=lines["ours"] - lines["paper"], verdict=pd.Series(verdicts, dtype=str))
-    return lines[["item", "row", "column", "paper", "ours", "ci_low", "ci_high", "difference", "verdict"]]
+    printed = paper.load().rename(columns={"value": "paper"})[["item", "row", "column", "paper"]]
+    cells = {(x.item, x.row, x.column): x.paper for x in lines.itertuples(index=False)}
+    alone = printed[
+        [cell not in cells for cell in zip(printed["item"], printed["row"], printed["column"], strict=True)]
+    ]
+    verdicts = [_uncompared(line, found, cells) for line in alone.itertuples(index=False)]
+    columns = ["item", "row", "column", "paper", "ours", "ci_low", "ci_high", "difference", "verdict"]
+    return pd.concat([lines, alone.assign(verdict=verdicts).reindex(columns=columns)], ignore_index=True)[columns]
+
+
+def _uncompared(line: NamedTuple, found: dict[str, pd.DataFrame], cells: dict[tuple[str, str, str], float]) -> str:
+    """Why a printed number has none of ours beside it."""
+    if line.item in items() and line.item not in found:
+        return NOT_YET
+    if line.item in NEEDS:
+        return NEEDS[line.item]
+    *names, column = *line.row.split(" - "), re.sub("_(from|to)$", "", line.column)
+    teacher, panel = names[0].rpartition("/")[0], re.match(r"\w: ", line.row)
+    known = [{name, f"{teacher}/{name}", name.removeprefix("UCF51/")} for name in names]
+    alone = "R(2+1)D-18" if teacher == "UCF51" else "-/R(2+1)D-18"
+    known = [{alone} if "baseline" in n else n for n in known]
+    if panel:  # of Fig. 5; a claim names its points without
+        known = [{name.removeprefix(panel[0]) for name in n} for n in known]
+    if line.item == "text" and (len(names) == 1 or column != line.column):
+        end = known[0 if line.column.endswith("_to") else -1]
+        same = any(c == column and row in end and abs(x - line.paper) < 0.05 for (_, row, c), x in cells.items())
+        return AS_CELL if same else ALONE
+    told = len(names) == 2 and any(column in q and all(k & rows for k in known) for rows, q in _compared_by_claims())
+    return AS_CLAIM if told else ALONE
+
+
+@cache
+def _compared_by_claims() -> list[tuple[set[str], set[str]]]:
+    """Rows and quantities of each inequality of the claims."""
+    sides = [left + right for claim in claims.load() for _, left, _, right in claims.inequalities(claim)]
+    return [({row for _, row, _ in side}, {name for *_, names in side for name in names}) for side in sides]
 
 
 def _empty() -> pd.DataFrame:
@@ -193,10 +233,10 @@ def write(v: Verification) -> None:
 
 
 def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Title and printable table of the claims, then of each item's numbers, then of the audit."""
-    audit = v.claims["item"] == "audit"
+    """Title and printable table of the claims, of each item's numbers, of the audit, of numbers without ours."""
+    audit, alone = v.claims["item"] == "audit", v.numbers["ours"].isna()
     yield "claims of the text", v.claims[~audit]
-    for item, lines in v.numbers.groupby("item", sort=False):
+    for item, lines in v.numbers[~alone].groupby("item", sort=False):
         text = {name: lines[name].map("{:.4g}".format) for name in ("paper", "ours")}
         low, high = lines["ci_low"].map("{:.3g}".format), lines["ci_high"].map("{:.3g}".format)
         text["ours"] = text["ours"].where(lines["ci_low"].isna(), text["ours"] + " [" + low + ", " + high + "]")
@@ -205,6 +245,13 @@ def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
         yield title, shown.drop(columns=["item", "ci_low", "ci_high"])
     if audit.any():
         yield "the paper's numbers among themselves", v.claims[audit].drop(columns=["item", "n"])
+    if alone.any():
+        lines = [
+            (item, len(part), "; ".join(f"{x.row} {x.column} {x.paper:.10g}" for x in part.itertuples()), verdict)
+            for (item, verdict), part in v.numbers[alone].groupby(["item", "verdict"], sort=False)
+        ]
+        title = "printed numbers that have none of ours beside them, neither confirmed nor refuted"
+        yield title, pd.DataFrame(lines, columns=["item", "n", "paper", "verdict"])
 
 
 def codecheck(results: Path) -> str:

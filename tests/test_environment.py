@@ -1,10 +1,12 @@
 """pyproject.toml, requirements.lock, environment.yml, the Makefile and CI say the same."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
@@ -71,6 +73,40 @@ def test_a_wrong_python_is_one_line(tmp_path):
     done = make("setup", f"PYTHON={fake}", f"VENV={tmp_path / 'venv'}")
     assert done.returncode
     assert sum(line.startswith("error:") for line in done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="no flock(1) on this machine")
+def test_two_makes_build_one_environment(tmp_path):
+    fake, venv = tmp_path / "python3.11", tmp_path / "venv"
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in "-m venv "*) echo built >> {tmp_path}/log; sleep 1; mkdir -p {venv}/bin; '
+        f"cp {fake} {venv}/bin/python;; esac\n"
+    )
+    fake.chmod(0o755)
+    command = ["make", "-s", "setup", f"PYTHON={fake}", f"VENV={venv}"]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in "ab"]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert (tmp_path / "log").read_text() == "built\n" and (venv / ".ready").is_file()
+
+
+def test_make_test_fails_where_a_second_reproduce_is_not_idle(tmp_path):
+    """The lines that it looks for, said by a stand-in for the environment's Python."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ruff").symlink_to("/bin/true")
+    python = tmp_path / "bin" / "python"
+    (tmp_path / ".ready").touch()
+    for said, code in (
+        ("0 runs computed, 3 found on disk", 0),
+        ("2 runs computed, 1 found on disk", 1),
+        ("0 runs computed, 3 found on disk\nresults/smoke/notebooks/00_tour.ipynb: executed", 1),
+        ("something else", 1),
+    ):
+        python.write_text(f"#!/bin/sh\necho '{said}'\n")
+        python.chmod(0o755)
+        done = make("test", f"VENV={tmp_path}")
+        assert bool(done.returncode) == bool(code), (said, done.stdout, done.stderr)
+        assert ("trained or executed something anew" in done.stdout) == bool(code)
 
 
 def test_ci_calls_the_readmes_test_command():

@@ -133,6 +133,33 @@ def test_success(tmp_path):
         assert loading not in text
 
 
+def test_whatever_an_execution_left_is_made_anew_once_it_was_altered(tmp_path):
+    table, cells = tmp_path / "fig7.csv", []
+    for name in ("fig7.csv", "fig7.tex", "fig7.pdf", "fig7_more.md"):
+        cells.append(write(tmp_path / name))
+    (tmp_path / "fig70.tex").touch()  # of another item
+    source = notebook(tmp_path / "a.ipynb", *cells, "print('accuracy 50')", parameters=None)
+    output = tmp_path / "out" / "a.ipynb"
+    outcomes = [run_notebook(source, output, expects=[table])]
+    for path in (tmp_path / "fig7.tex", tmp_path / "fig7.pdf", tmp_path / "fig7_more.md", output):
+        path.write_text(path.read_text().replace("accuracy 50\\n", "accuracy 90\\n") if path == output else "better")
+        outcomes.append(run_notebook(source, output, expects=[table]))
+        assert "accuracy 90\\n" not in output.read_text() and path.read_text() != "better"
+    (tmp_path / "fig70.tex").write_text("changed")
+    assert [*outcomes, run_notebook(source, output, expects=[table])] == ["executed"] * 5 + ["skipped"]
+
+
+def test_a_plotly_figure_stays_interactive_without_network(tmp_path):
+    figure = {"data": [{"type": "scatter", "x": [1], "y": [2], "text": ["</script>"]}], "layout": {"width": 300}}
+    output = nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": figure})
+    cells = [nbformat.v4.new_code_cell("show()", outputs=[output]) for _ in range(2)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    text = to_html(tmp_path / "a.ipynb", tmp_path / "out" / "a.html").read_text()
+    assert text.count("Plotly.newPlot(") == 2 and text.count('src="plotly.min.js"') == 1
+    assert text.count("</script>") == text.count("<script") and '"showSendToCloud": false' in text
+    assert "newPlot" in (tmp_path / "out" / "plotly.min.js").read_text()
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import made_up_results
+import nbformat
 import pytest
 
 from sacd import report, verify
@@ -81,6 +82,16 @@ def test_the_page_shows_verdicts_figures_and_totals(results):
     assert wrong == ["20_comparison.html: 00_tour.html"]  # the tour was not executed here
 
 
+def test_a_figure_is_called_after_the_part_of_its_notebook(results):
+    assert "<figcaption>Table II, the comparison (a.png)" in build(results).read_text()  # no cell says that it saves it
+    new = nbformat.v4
+    cells = [new.new_markdown_cell("# Table II"), new.new_markdown_cell("## Errors <by> stage\nwords")]
+    cells += [new.new_code_cell('figures.save(figure, folder, "a")'), new.new_markdown_cell("## End")]
+    cells.append(new.new_code_cell('figures.save(figure, folder, "b", "a")'))
+    nbformat.write(new.new_notebook(cells=cells), results / "notebooks" / "20_comparison.ipynb")
+    assert "<figcaption>Errors &lt;by&gt; stage (a.png)" in build(results).read_text()
+
+
 def test_only_what_changed_is_built_again(results, monkeypatch):
     page = build(results)
     times = {path: path.stat().st_mtime_ns for path in page.parent.iterdir()}
@@ -126,5 +137,8 @@ def test_in_a_browser(tmp_path, width):
         assert not console, (page.name, console)
         title = re.search(r"<title>(.*?)</title>", run.stdout)[1]
         assert title.startswith("broken:  wide:"), (page.name, title)
+        plots = re.findall('<div class="plotly-graph-div"', page.read_text())
+        drawn = re.findall(r'js-plotly-plot"(?:(?!js-plotly-plot).)*?class="main-svg"', run.stdout, re.DOTALL)
+        assert len(drawn) == len(plots) and (plots or page.stem != "50_explore"), page.name
         if page.name == "index.html":
             assert int(title.rpartition(" ")[2]) <= 0, f"{page.name} is wider than {width} px by {title}"

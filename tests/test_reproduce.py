@@ -5,8 +5,10 @@ import sys
 import time
 
 import pytest
+import toy_tasks
 
 from sacd import experiments, reproduce
+from sacd.__main__ import main
 from sacd.config import Config, SplitConfig
 from sacd.runs import Run
 
@@ -84,6 +86,60 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
+
+
+# Two processes: `a` is in the midst of its notebooks until `b` has ended its own and is about to hash what is there.
+MAKE_J = """
+import pathlib, sys, time
+import sacd.__main__ as command
+from sacd import manifest, reproduce, workspace
+me, root = sys.argv[1], pathlib.Path(sys.argv[2])
+
+def wait(name):
+    end = time.monotonic() + 60
+    while not (root / name).exists():
+        assert time.monotonic() < end, f"nobody wrote {name}"
+        time.sleep(0.01)
+
+def notebooks(*a):
+    if me == "b":
+        wait("half a table")
+        (root / "b has ended").touch()
+    else:
+        (root / "half a table").touch()
+        wait("b has ended")
+        time.sleep(0.5)
+        (root / "half a table").unlink()
+    return []
+
+workspace.Workspace.data_name = "none"
+workspace.Workspace.execute = lambda *a, **k: type("R", (), {"failed": ()})()
+reproduce.execute_notebooks = notebooks
+manifest.write_manifest = lambda w: None
+command._conclude = lambda *a, **k: int((root / "half a table").exists())
+sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_audit", "--root", str(root)]))
+"""
+
+
+def test_nobody_hashes_results_while_another_make_writes_them(tmp_path):
+    both = [subprocess.Popen([sys.executable, "-c", MAKE_J, me, tmp_path], stderr=subprocess.PIPE) for me in "ab"]
+    assert [(process.communicate(timeout=120)[1], process.returncode) for process in both] == [(b"", 0)] * 2
+
+
+def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(tmp_path, monkeypatch, capsys):
+    run = Run("toy_tasks:fail", toy_tasks.Toy(seed=3), label="the third")
+    made = {"20_comparison": {"row": [run]}, "41_paper_audit": {}}
+    notebooks = {name: experiments.Notebook(lambda w, r=rows: r, (), lambda w: ()) for name, rows in made.items()}
+    monkeypatch.setattr(experiments, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(reproduce, "execute_notebooks", lambda w, names, workers: executed.extend(names) or [])
+    monkeypatch.setattr("sacd.manifest.write_manifest", lambda w: None)
+    monkeypatch.setattr("sacd.__main__._conclude", lambda *a, **k: 0)
+    executed = []
+    assert main(["reproduce", "--profile", "smoke", "--workers", "0", "--root", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert executed == ["41_paper_audit"] and "1 without results" in error
+    assert "FAILED" in error and "the third" in error and "seed 3 does not converge" in error
+    assert error.rstrip().endswith("not executed for want of these: 20_comparison")
 
 
 def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):

@@ -56,9 +56,26 @@ def test_write_gives_three_files_with_equal_bytes_and_the_table_back(table, tmp_
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in again]
     pd.testing.assert_frame_equal(tables.read(first[0]), table, check_dtype=False)
     assert "40.04" in first[0].read_text() and r"R(2+1)D-18" in first[2].read_text()
-    lines = first[1].read_text().splitlines()
+    lines = first[1].read_text().splitlines()[2:]
     assert lines[0].startswith("| row | accuracy paper | accuracy ours |") and len(lines) == 5
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
+    table["data"], table["n_seeds"] = "simulated cohort, 5 % of it", [1, *[3] * (len(table) - 1)]
+    for view in (None, table[["row", "value"]]):
+        _, md, tex = tables.write(table, tmp_path, "t", {("AttnSleep/SACD", "kappa")}, view)
+        wanted = (
+            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; ± sd over seeds; "
+            "[95 % interval, percentile bootstrap over subjects]; * leads every other row by a paired interval."
+        )
+        assert md.read_text().splitlines()[:2] == [wanted.replace("*", "\\*"), ""]
+        assert rf"\caption{{{wanted.replace('%', chr(92) + '%')}}}" in tex.read_text()
+    bare = table.assign(item="table6", ci_low=np.nan, sd=np.nan, n_seeds=np.nan)
+    assert tables.caption_of(bare) == "table6. Data: simulated cohort, 5 % of it; subjects: 12."
+    assert "jackknife" in tables.caption_of(table.assign(item="fig7"))
+    _, md, tex = tables.write(table, tmp_path, "t", caption="My & own")
+    assert md.read_text().startswith("My & own\n\n| row") and r"\caption{My \& own}" in tex.read_text()
 
 
 def test_latex_escapes_percent_and_underscore(table, tmp_path):
