@@ -112,7 +112,7 @@ def test_curves_have_readable_names_with_units_and_the_level_to_hold_them_agains
     figure = figures.curves(
         pd.concat([lines.assign(term=t) for t in terms]), {"validation_auc_graph": ("ridge", 0.72), "absent": ("x", 1)}
     )
-    titles = [" ".join(axes.get_title().split()) for axes in figure.axes]
+    titles = [" ".join(axes.get_title("left").split()) for axes in figure.axes]
     assert titles == ["held out: graph matching (AUC)", "held out: Cohen's kappa", "my term"]
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1]
     assert set(figure.axes[0].lines[1].get_ydata()) == {0.72} and figure.axes[0].texts[0].get_text() == "ridge"
