@@ -119,7 +119,8 @@ class Estimate(NamedTuple):
 def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP) -> Estimate:
     """Mean |rho| of some stages minus that of the others, with a jackknife interval (each subject left out once).
 
-    Resampling with replacement would not do: repeated subjects tie in rank and inflate |rho|.
+    Resampling with replacement would not do: repeated subjects tie in rank and inflate |rho|. scipy has no jackknife
+    of its own (`scipy.stats.bootstrap` uses one inside).
     """
     means, values = np.asarray(means, float), np.asarray(values, float)
     chosen = np.isin(STAGES, stages)

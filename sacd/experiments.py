@@ -208,7 +208,9 @@ class Notebook(NamedTuple):
 
 NOTEBOOKS = {
     "00_tour": Notebook(_tour, ("figures/tour_night.png",)),
-    "10_cohort": Notebook(lambda w: {}, ("tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")),
+    "10_cohort": Notebook(
+        lambda w: {}, ("tables/fig2.csv", "tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")
+    ),
     "20_comparison": Notebook(
         table2,
         (

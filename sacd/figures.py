@@ -33,6 +33,30 @@ NAMES: Final = {"accuracy": "accuracy (%)", "macro_f1": "macro-F1 (%)", "kappa":
 }
 """Axis labels of `sacd.metrics.METRICS`, with units."""
 
+TERMS: Final = {
+    "loss_ce": "cross-entropy (nats)",
+    "loss_structure": r"$\lambda_1 L_D$ (squared distance)",
+    "loss_contrastive": r"$\lambda_2 L_C$ (cosine)",
+    "loss_jsd": r"$\lambda_3$ JSD (nats)",
+    "loss_ccl_contrast": "CCL: contrast (nats)",
+    "loss_ccl_divergence": "CCL: divergence (nats)",
+    "loss_ccl_head": "CCL: loss of its head (nats)",
+    "structure": "$L_D$ (squared distance)",
+    "d_matched": "d, matched graphs (squared distance)",
+    "d_mismatched": "d, mismatched graphs (squared distance)",
+    "spread_video": "spread of video graphs (0..1)",
+    "spread_eeg": "spread of EEG graphs (0..1)",
+    "contrastive": "$L_C$, mean hinge (cosine)",
+    "negatives": "valid negatives (number an anchor)",
+    "active": "$L_C$, hinges above 0 (share)",
+    "positive": "matched pair (cosine)",
+    "jsd": "JSD (nats)",
+    "retrieval_rank": "retrieval (rank, 0.5: chance)",
+    "auc_graph": "graph matching (AUC)",
+    "hinge": "hinge, fixed negatives (cosine)",
+}
+"""Titles of what training monitors, with units; `validation_` before a name stands for held-out nights."""
+
 _INK: Final = "#333333"
 
 
@@ -134,6 +158,7 @@ def night(
     prediction: ArrayLike,
     probability: ArrayLike | None = None,
     signals: Mapping[str, ArrayLike] | None = None,
+    axis: str = "time since the first epoch of the night",
 ) -> Figure:
     """One night: true and predicted stages, the predicted probabilities, and one strip for each signal.
 
@@ -142,6 +167,7 @@ def night(
         stage, prediction: `(n,)` stages 0..4.
         probability: `(n, 5)`, rows sum to 1.
         signals: `(n,)` each, one value a clip; the name says the unit, such as `delta power (dB)`.
+        axis: what the hours below the panels count.
     """
     clip, signals = np.asarray(clip), signals or {}
     heights = [1.5] + [0.8] * (probability is not None) + [0.75] * len(signals)
@@ -182,18 +208,19 @@ def night(
         axes.step(hours, spread(values), where="post", color=_INK, lw=0.7)
         axes.set_title(name, fontsize=8, weight="normal")
         axes.yaxis.set_major_locator(MaxNLocator(3))
-    axes.set(xlabel="time since the first epoch of the night (h)", xlim=(hours[0], hours[-1]))
+    axes.set(xlabel=f"{axis} (h)", xlim=(hours[0], hours[-1]))
     figure.align_ylabels()
     return figure
 
 
 @_styled
-def curves(history: pd.DataFrame) -> Figure:
-    """Small multiples of training curves: one panel a `term`, one line a `line`, by epoch.
+def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None = None) -> Figure:
+    """Small multiples of training curves: one panel a `term` (titled by `TERMS`), one line a `line`, by epoch.
 
     Args:
         history: columns epoch, term (loss terms and monitored figures), value, and line (method, seed or part of the
             data); the band is the range over rows of equal epoch, term and line.
+        levels: term -> name and value of a dashed line to hold its curves against.
     """
     terms, lines = history["term"].unique(), history["line"].unique()
     width = min(4, len(terms))
@@ -210,7 +237,15 @@ def curves(history: pd.DataFrame) -> Figure:
             mean = part.mean()
             (drawn,) = axes.plot(mean.index, mean, label=line, marker="." if len(mean) < 8 else "", color=f"C{k}")
             axes.fill_between(mean.index, part.min(), part.max(), color=drawn.get_color(), alpha=0.2, lw=0)
-        axes.set_title(fill(term.replace("_", " "), 18))
+        if term in (levels or {}):
+            label, level = levels[term]
+            axes.axhline(level, color=_INK, lw=1, ls="--")
+            axes.annotate(
+                label, (1, level), (0, 2), axes.get_yaxis_transform(), "offset points", ha="right", fontsize=7
+            )
+        bare = term.removeprefix("validation_")
+        name = TERMS.get(bare) or NAMES.get(bare, bare.replace("_", " "))
+        axes.set_title(fill(name if bare == term else f"held out: {name}", 18))
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))

@@ -103,13 +103,14 @@ def subject_maps(
 
 
 def _zone(axes: Axes, zone: DangerZone) -> None:
-    """The zone's outline, where the axes' limits are."""
+    """The zone's outline, where the axes' limits are, with its entry in the legend."""
     x, y = (np.linspace(*limits, 150) for limits in (axes.get_xlim(), axes.get_ylim()))
     grid = np.stack(np.meshgrid(x, y), -1)
     share = np.nan_to_num(zone.share(grid.reshape(-1, 2)).reshape(len(y), len(x)))
     if share.max() >= zone.least:
         axes.contourf(x, y, share, [zone.least, 1.01], colors=[AHI_COLOURS["Severe"]], alpha=0.13, zorder=0)
         axes.contour(x, y, share, [zone.least], colors=[AHI_COLOURS["Severe"]], linewidths=1.2, linestyles="--")
+        axes.plot([], [], color=AHI_COLOURS["Severe"], lw=1.2, ls="--", label="danger zone, estimated")
 
 
 @_styled

@@ -218,7 +218,9 @@ def spearman(features: ArrayLike, values: ArrayLike, *, permutations: int = 1000
     Args:
         features: `(S, G, C)`: C channels of G groups (stages) for S subjects; NaN where a subject lacks the group.
         values: `(S,)`, for example the AHI in events/h or 1 for the members of one AHI group and 0 for the others.
-        permutations: of `values` over subjects, for the null of the largest |rho| of all groups and channels.
+        permutations: of `values` over subjects, for the null of the largest |rho| of all groups and channels
+            (`scipy.stats.permutation_test` gives the null of a statistic for each channel, but the largest |rho| has to
+            be taken over groups in which different subjects are missing).
         seed: of the permutations.
 
     Returns:
@@ -253,7 +255,9 @@ def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.floa
 def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
     """Spearman's rho `(P, G, C)` of channels `(S, G, C)` with each of P vectors of values `(P, S)`.
 
-    Subjects whose group is NaN are left out of that group; fewer than three, or a constant channel, give NaN.
+    Subjects whose group is NaN are left out of that group; fewer than three, or a constant channel, give NaN. Ranks
+    are scipy's; `scipy.stats.spearmanr` would rank the 5 x 512 channels anew for each of 1,000 permutations, and
+    correlate channels with channels too, where here one matrix product a group gives what is wanted.
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
     if features.ndim != 3 or values.shape[1:] != features.shape[:1]:
@@ -270,6 +274,9 @@ def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float
 def rho_interval(rho: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Interval of Spearman's rho of n subjects (Bonett and Wright 2000, doi:10.1007/BF02294183); NaN for n < 5.
 
+    Fisher's z with variance (1 + rho^2 / 2) / (n - 3); scipy has such an interval for Pearson's r only, whose variance
+    1 / (n - 3) is too small for ranks.
+
     >>> [round(x, 2) for x in rho_interval(0.5, 30)]
     [0.15, 0.74]
     """
@@ -284,8 +291,9 @@ def ratios(
 ) -> pd.DataFrame:
     """Pooled ratios (share of clips, mean over clips) with their interval over subjects and spread over seeds.
 
-    For the difference of two methods on the same clips give the difference of their numerators: the interval is then
-    paired, and `p_value` is that of swapping the two within subjects.
+    Resamples are counts of subjects, so that all K ratios are two matrix products; `scipy.stats.bootstrap` would hold a
+    copy of the data for every resample. For the difference of two methods on the same clips give the difference of
+    their numerators: the interval is then paired, and `p_value` is that of swapping the two within subjects.
 
     Args:
         numerator: `(S, seeds, K)`, sums over the clips of each subject.

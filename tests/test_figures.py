@@ -106,6 +106,18 @@ def test_comparison_draws_ours_and_the_printed_values(drawn):
     assert [t.get_text() for t in axes.get_yticklabels()] == ["-/R(2+1)D-18", "AttnSleep/SACD", "forest"]
 
 
+def test_curves_have_readable_names_with_units_and_the_level_to_hold_them_against():
+    lines = pd.DataFrame({"epoch": [1, 2], "value": [0.5, 0.8], "line": "SACD"})
+    terms = ("validation_auc_graph", "validation_kappa", "my_term")
+    figure = figures.curves(
+        pd.concat([lines.assign(term=t) for t in terms]), {"validation_auc_graph": ("ridge", 0.72), "absent": ("x", 1)}
+    )
+    titles = [" ".join(axes.get_title("left").split()) for axes in figure.axes]
+    assert titles == ["held out: graph matching (AUC)", "held out: Cohen's kappa", "my term"]
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1]
+    assert set(figure.axes[0].lines[1].get_ydata()) == {0.72} and figure.axes[0].texts[0].get_text() == "ridge"
+
+
 def test_spectra_peak_where_the_signal_is():
     t = np.arange(3000) / 100
     eeg = 20 * np.sin(2 * np.pi * 10 * t) + RNG.standard_normal((6, 3000))

@@ -88,6 +88,13 @@ def test_the_numbers_drawn_are_those_given():
     assert [label.get_text() for label in boxes.axes[0].get_xticklabels()] == list(STAGES)
 
 
+def test_the_danger_zone_is_in_the_legend_where_there_is_one():
+    figure = clip_maps()
+    outlines = sum(len(axes.collections) for axes in figure.axes)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert outlines > 3 and names.count("danger zone, estimated") == 1
+
+
 class _Store:
     """Stands for a clip store: two clips."""
 

@@ -167,6 +167,32 @@ def test_spearman_of_noise_has_a_uniform_family_wise_p():
     assert 0.3 < np.median(smallest) < 0.7 and np.mean(np.array(smallest) < 0.05) < 0.15
 
 
+def test_rank_correlation_of_every_vector_and_channel_is_scipys(rng):
+    features, values = rng.integers(0, 9, (20, 3, 4)).astype(float), rng.standard_normal((5, 20))
+    expected = [[[scipy_stats.spearmanr(features[:, g, c], v)[0] for c in range(4)] for g in range(3)] for v in values]
+    assert stats.rank_correlation(features, values) == pytest.approx(np.array(expected))
+
+
+def test_interval_of_rho_is_scipys_of_pearson_but_for_the_larger_variance():
+    x, y = np.arange(30.0), np.r_[0:15, 29:14:-1] + 0.0
+    rho = scipy_stats.spearmanr(x, y)[0]
+    of_r = scipy_stats.pearsonr(x, y).confidence_interval()  # of ranks: the same correlation
+    wider = np.sqrt(1 + rho**2 / 2)
+    z = np.arctanh(rho) + wider * (np.arctanh([of_r.low, of_r.high]) - np.arctanh(rho))
+    assert stats.rho_interval(rho, 30) == pytest.approx(np.tanh(z))
+
+
+def test_interval_of_ratios_is_the_percentile_bootstrap_of_scipy(rng):
+    clips = rng.integers(5, 40, 25).astype(float)
+    hits = np.round(clips * rng.uniform(0.2, 0.9, 25))
+    found = stats.ratios(hits[:, None, None], clips[:, None], resamples=20_000).iloc[0]
+    low, high = scipy_stats.bootstrap(
+        (hits, clips), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True, n_resamples=20_000,
+        method="percentile", rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=0.004)
+
+
 def test_spearman_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\(S, G, C\)"):
         stats.spearman(np.zeros((4, 3)), np.zeros(4))
