@@ -237,7 +237,9 @@ def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
     audit, alone = v.claims["item"] == "audit", v.numbers["ours"].isna()
     yield "claims of the text", v.claims[~audit]
     for item, lines in v.numbers[~alone].groupby("item", sort=False):
-        text = {name: lines[name].map("{:.4g}".format) for name in ("paper", "ours")}
+        text = {
+            name: lines[name].map(lambda x: f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.4g}") for name in ("paper", "ours")
+        }
         low, high = lines["ci_low"].map("{:.3g}".format), lines["ci_high"].map("{:.3g}".format)
         text["ours"] = text["ours"].where(lines["ci_low"].isna(), text["ours"] + " [" + low + ", " + high + "]")
         shown = lines.assign(**text, difference=lines["difference"].map("{:+.3g}".format))
