@@ -71,7 +71,7 @@ def test_a_student_is_the_same_twice_and_another_with_another_seed(made, tmp_pat
 def test_published_weights_make_the_teacher_and_another_file_is_refused(made, tmp_path):
     state = CNN14(527, 1 / 32).state_dict()
     path = tmp_path / "Cnn14_emb512_mAP=0.420.pth"
-    torch.save({"model": {k: v for k, v in state.items() if not k.startswith("fc.")}}, path)
+    torch.save({"model": {k.replace("fc.", "fc_audioset."): v for k, v in state.items()}}, path)
     config, resources = Ucf51TeacherConfig(width=1 / 32, weights=sha256(path), fit=FIT), made[1] | {"cnn14": str(path)}
     teacher(config, {}, tmp_path, resources, quiet)
     kept = load_file(tmp_path / "weights.safetensors")
