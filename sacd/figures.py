@@ -197,6 +197,7 @@ def night(
         axes = next(panels)
         below = np.zeros(len(every))
         filled = spread(probability)
+        filled[-1] = filled[-2]  # where the last clip ends
         for label, name in enumerate(STAGES):
             above = below + filled[:, label]
             axes.fill_between(hours, below, above, step="post", color=COLOURS[name], lw=0, label=name)
@@ -245,7 +246,7 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
             )
         bare = term.removeprefix("validation_")
         name = TERMS.get(bare) or NAMES.get(bare, bare.replace("_", " "))
-        axes.set_title(fill(name if bare == term else f"held out: {name}", 18))
+        axes.set_title(fill(name if bare == term else f"held out: {name}", 16))
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
