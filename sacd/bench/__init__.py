@@ -70,8 +70,8 @@ def markdown(record: Mapping[str, Any]) -> str:
             lines.append(f"| {name} | {row['measure']} | {value} | {row['aim']} | {met} | {row['detail']} |")
     lines += [
         "",
-        "Medians. Where pairs are told, both sides ran in turns in one process and core-seconds are counted, so that "
-        "other jobs weigh little; plain seconds are wall time on the machine named, with what else it did.",
+        "Where pairs are told: medians, both sides ran in turns in one process and core-seconds are counted, so that "
+        "other jobs weigh little. All else was measured once; plain seconds are wall time on the machine named.",
         "",
     ]
     for name, part in record.items():

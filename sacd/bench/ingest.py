@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 from sacd.bench.measure import Row, interleaved, over, ratio
@@ -95,24 +96,27 @@ def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
 
 
 def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
-    """Simulate and ingest with more subjects: time and store a subject, which should not grow."""
+    """Simulate, ingest, train a student with more subjects: time a subject, which should not grow."""
     from sacd.data.simulate import simulate
-    from sacd.data.store import ingest
     from sacd.profiles import SMOKE
+    from sacd.workspace import Workspace
 
     rows, each = [], []
     for n in subjects:
-        start = time.perf_counter()
-        cohort = simulate(
-            folder / f"cohort{n}", SMOKE.simulate.model_copy(update={"n_subjects": n, "blocks": 1}), workers=2
-        )
-        middle = time.perf_counter()
-        ingest(cohort, folder / f"store{n}", SMOKE.store, workers=2)
-        end = time.perf_counter()
-        each.append((end - start) / n)
-        rows += [Row(f"simulate, {n} subjects", middle - start, "s"), Row(f"ingest, {n} subjects", end - middle, "s")]
+        size = SMOKE.simulate.model_copy(update={"n_subjects": n, "blocks": 1})
+        space = Workspace(SMOKE.model_copy(update={"simulate": size}), root=folder / str(n))
+        marks = [time.perf_counter()]
+        simulate(space.cohort, size, workers=2)
+        marks.append(time.perf_counter())
+        space.prepare(2)
+        marks.append(time.perf_counter())
+        space.execute([space.student()], workers=2, quiet=True)
+        marks.append(time.perf_counter())
+        each.append((marks[-1] - marks[0]) / n)
+        names = ("simulate", "ingest", "train (motion, pretext, student)")
+        rows += [Row(f"{name}, {n} subjects", b - a, "s") for name, (a, b) in zip(names, pairwise(marks), strict=True)]
     value = each[-1] / each[0]
-    detail = "16 clips a subject, 2 workers; 1 is linear"
+    detail = "16 clips a subject, 2 workers, their start included; 1 is linear"
     return [
         *rows,
         Row(
