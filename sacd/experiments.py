@@ -35,8 +35,7 @@ def table2(w: Workspace) -> Rows:
     rows = {f"-/{label}": _seeded(w.seeds, w.student, student=name) for label, name in STUDENTS.items()}
     for teacher, key in TEACHERS.items():
         for label, method in METHODS.items():
-            most = key == "attnsleep" and method in ("ccl", "sacd")
-            seeds = w.seeds if most else w.other_seeds
+            seeds = w.seeds if method in ("ccl", "sacd") else w.other_seeds
             rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
     rows |= {f"teacher/{teacher}": [w.teacher(key)] for teacher, key in TEACHERS.items()}
     names = [b for b in BOUNDS if not b.startswith("true signals") or (w.cohort / "derivatives" / "simulator").exists()]
