@@ -50,12 +50,12 @@ help:  ## this list
 
 setup: $(READY)  ## build the environment (every other target does it on first use)
 
-# One shell from the lock to the end: of two `make` in a fresh clone the second waits, then finds it done.
+# One shell from the lock to the end: of two `make` in a fresh clone the second waits, then finds it done. (uv locks .lock.)
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 with its venv module, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}; this project needs 3.11: say PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt-get install python3.11-venv)"; exit 1; }
-	@mkdir -p $(VENV); exec 9>$(VENV)/.lock; \
+	@mkdir -p $(VENV); exec 9>$(VENV)/.make.lock; \
 	if command -v flock >/dev/null && ! flock -n 9; then echo "waiting for another make that builds $(VENV)"; flock 9; fi; \
 	if [ $@ -nt requirements.lock ] && [ $@ -nt pyproject.toml ]; then exit 0; fi; \
 	echo "building the environment in $(VENV)"; \
