@@ -50,7 +50,7 @@ help:  ## this list
 
 setup: $(READY)  ## build the environment (every other target does it on first use)
 
-# One shell from the lock to the end: of two `make` in a fresh clone the second waits, then finds it done. (uv locks .lock.)
+# One shell from the lock to the end: of two `make` in a fresh clone the second waits, then finds it done. Not .lock: that one is uv's.
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 with its venv module, or say PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}; this project needs 3.11: say PYTHON=/path/to/python3.11")'
