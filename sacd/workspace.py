@@ -206,13 +206,20 @@ class Workspace:
         own = self.profile.backbone
         if student in STUDENTS.values():
             return own.model_copy(update={"name": student})
-        return BackboneConfig(name=student, input=own.input)
+        options = {}
+        if student.startswith("timm:"):
+            from timm import get_pretrained_cfg  # takes seconds, for this case alone
+
+            known = get_pretrained_cfg(student.removeprefix("timm:"))
+            if known and known.fixed_input_size:
+                store, half = self.profile.store, 2 if own.input == "motion" else 1
+                options["img_size"] = (store.height // half, store.width // half)
+        return BackboneConfig(name=student, input=own.input, options=options)
 
     def _start(self, student: str) -> Run | None:
-        p = self.profile
-        backbone = self._backbone(student)
         if student not in STUDENTS.values():
             return None
+        p, backbone = self.profile, self._backbone(student)
         if not p.pretext:
             if student not in self.weights:
                 return None

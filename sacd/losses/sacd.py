@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sacd.losses.base import Batch, Context, Method
+from sacd.losses.common import wide
 from sacd.losses.contrastive import Directions, Selection, k_hard_contrastive
 from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
@@ -157,7 +158,7 @@ class SACD(Method):
             keys_s, labels = self.bank_s.get()
             keys_v = keys_s[:0] if self.ema is None else self.bank_v.get()[0]
             contrast = k_hard_contrastive(
-                self.projection(video),
+                self._projected(video),
                 eeg,
                 keys_s,
                 keys_v,
@@ -179,6 +180,9 @@ class SACD(Method):
             self.monitor["jsd"] = float(loss.detach())
         return terms
 
+    def _projected(self, video: Tensor) -> Tensor:
+        return wide(self.projection.forward)(video)
+
     @torch.no_grad()
     def update(self, batch: Batch) -> None:
         """Move the momentum encoder, then enqueue its keys, the teacher's keys and the graphs of this batch."""
@@ -188,6 +192,6 @@ class SACD(Method):
             self.bank_s.enqueue(eeg, batch.labels)
             if self.ema is not None:
                 self.ema.update(self._student[0], step=int(self.step))
-                self.bank_v.enqueue(self.projection(self.ema.module(batch.clips).embedding), batch.labels)
+                self.bank_v.enqueue(self._projected(self.ema.module(batch.clips).embedding), batch.labels)
         if self.structure is not None:
             self.structure.push(video, eeg)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sacd.losses.common import wide
 from sacd.models import Output
 from sacd.models.eeg import Teacher, scaled
 from sacd.stages import STAGES
@@ -157,6 +158,7 @@ class MC2SleepNet(Teacher):
         return terms
 
 
+@wide
 def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     """Symmetric InfoNCE between two views of the same clips (van den Oord et al. 2018, arXiv:1807.03748).
 
@@ -171,12 +173,12 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     >>> info_nce(torch.eye(2), torch.eye(2), temperature=1.0)
     tensor(0.3133)
     """
-    a, b = (F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1) for x in (a, b))
-    s = a @ b.T / temperature
+    s = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
     own = torch.arange(len(s), device=s.device)
     return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
 
 
+@wide
 def restore_error(stream: Tensor, clip: Tensor, hide: Tensor) -> Tensor:
     """Mean absolute error of the hidden clips, over both streams and all values; 0 if none is hidden.
 

@@ -30,7 +30,7 @@ def test_info_nce_against_loops():
     assert info_nce(a, a, 0.1) < info_nce(a, b, 0.1) < info_nce(a, -a, 0.1)
     assert info_nce(a[:1], b[:1]) == 0
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        for value in (0.0, torch.finfo(dtype).tiny, torch.finfo(dtype).max):
+        for value in (0.0, torch.finfo(dtype).tiny, torch.finfo(dtype).max, torch.inf):
             x = torch.full((3, 4), value, dtype=dtype, requires_grad=True)
             loss = info_nce(x, x.detach())
             loss.backward()
@@ -106,6 +106,34 @@ def test_restore_error_gives_the_hidden_clips_their_gradient_and_the_target_none
     restore_error(stream, clip, hide).backward()
     assert clip.grad is None
     assert torch.equal(stream.grad.any(2), hide)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), size=st.integers(1, 8), scale=st.floats(0.01, 100))
+def test_restore_error_properties(seed, size, scale):
+    g = torch.Generator().manual_seed(seed)
+    stream, clip = torch.randn(2, 2, size, 3, generator=g, dtype=torch.float64)
+    hide = torch.rand(2, size, generator=g) < 0.4
+    value = restore_error(stream, clip, hide)
+    assert value >= 0 and restore_error(scale * stream, scale * clip, hide).item() == pytest.approx(scale * value.item())
+    other = stream.where(hide[..., None], 7.0)  # what is made of the clips that were shown counts for nothing
+    assert restore_error(other, clip, hide) == value
+    order = torch.randperm(size, generator=g)
+    assert restore_error(stream[:, order], clip[:, order], hide[:, order]).item() == pytest.approx(value.item())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("where", ["hidden", "shown"])
+def test_restore_error_stays_finite(dtype, where):
+    _, _, hide = restoring()
+    for value in (torch.finfo(dtype).max, torch.finfo(dtype).tiny, torch.inf):
+        stream = torch.zeros(2, 5, 3, dtype=dtype)
+        stream[hide if where == "hidden" else ~hide] = value
+        stream.requires_grad_()
+        loss = restore_error(stream, -stream.detach(), hide)
+        loss.backward()
+        assert loss.isfinite() and stream.grad.isfinite().all()
+        assert where == "hidden" or loss == 0
 
 
 @pytest.mark.parametrize(("n", "per_stream"), [(32, 8), (16, 4), (20, 5), (3, 0), (1, 0)])

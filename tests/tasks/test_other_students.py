@@ -18,7 +18,8 @@ def space(tmp_path_factory):
     smoke = PROFILES["smoke"]
     short = {"epochs": 1, "joined": 1}
     profile = smoke.model_copy(
-        update={"student": smoke.student.model_copy(update=short), "teacher": smoke.teacher.model_copy(update=short)}
+        update={"store": smoke.store.model_copy(update={"height": 32})}  # a patch of a ViT has 16 pixels
+        | {"student": smoke.student.model_copy(update=short), "teacher": smoke.teacher.model_copy(update=short)}
     )
     write_noise(root / "cohort", fps=3)
     space = Workspace(profile, data=root / "cohort", root=root)
@@ -26,8 +27,9 @@ def space(tmp_path_factory):
     return space
 
 
-def test_any_student_is_taught_in_any_profile(space):
-    run = space.student("timm:test_resnet", method="sacd")
+@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:vit_tiny_patch16_224", "pytorchvideo:x3d_xs"])
+def test_any_student_is_taught_in_any_profile(space, name):
+    run = space.student(name, method="sacd")
     assert "pretext" not in dict(run.inputs) and "motion" in dict(run.inputs)
     report = space.execute([run], workers=0, quiet=True)
     assert report.failed == ()
