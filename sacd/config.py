@@ -56,7 +56,7 @@ class BackboneConfig(Config):
     freeze_norm: bool = False
     """Keep batch-norm statistics as pretrained: they and block batches fight."""
     options: dict[str, int | bool | str | tuple[int, ...]] = {}
-    """Of the student's builder: `stem_kernel`, `max_pool`, `strides_t`, ... of ours, `img_size` of timm's of a fixed one."""
+    """Of the student's builder: `stem_kernel`, `max_pool`, `strides_t`, ... of ours, `img_size` of some of timm's."""
 
 
 class MotionConfig(Config):
