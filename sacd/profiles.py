@@ -142,7 +142,7 @@ DEMO = Profile(
 SMOKE = DEMO.model_copy(
     update={
         "name": "smoke",
-        "simulate": SimulateConfig(n_subjects=16, blocks=2),
+        "simulate": SimulateConfig(n_subjects=12, blocks=2),
         "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
         "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
         "stagers": DEMO.stagers.model_copy(

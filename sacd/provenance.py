@@ -44,6 +44,15 @@ def code_fingerprint(modules: Iterable[str], without: Iterable[str] = ()) -> str
     return hashlib.sha256(repr(hashes).encode()).hexdigest()[:16]
 
 
+def reader_fingerprint(module: str) -> str:
+    """`code_fingerprint` of what decides the bytes of a store that a module reads from files.
+
+    Left out are modules that change often and decide none: settings are in the store's record with their values, files
+    are written as they are given, and what is checked is refused or not.
+    """
+    return code_fingerprint([module], without=("sacd.config", "sacd.files", "sacd.data.check"))
+
+
 def code_hashes(modules: Iterable[str]) -> dict[str, str]:
     """Module name to hash of its parsed source: what `code_fingerprint` is made of."""
     asked = {name: source_file(name) for name in modules}

@@ -2,7 +2,7 @@
 
 <store>/SC4001.npy        (n, 30 * rate) float32 in uV, one file a recording
 <store>/clips.parquet     subject, recording, clip, onset_s, stage, block, row (in the recording's file)
-<store>/manifest.json     sources, checksums, what was dropped and why; written last
+<store>/manifest.json     sources, code, checksums, what was dropped and why; written last
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from filelock import FileLock
 from sacd.data.cohort import CohortError
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.files import atomic, sha256, write_json, write_parquet
+from sacd.provenance import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED, label
 
 CHANNEL: Final = "Fpz-Cz"
@@ -173,16 +174,17 @@ def ingest_sleepedf(folder: Path | str, store: Path | str) -> SleepEdf:
         entries, tables = {}, []
         for night in found:
             sources = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in (night.psg, night.hypnogram)}
-            entry = before.get("recordings", {}).get(night.name)
-            if entry and entry["sources"] == sources and (store / f"{night.name}.npy").is_file():
+            made = {"sources": sources, "code": reader_fingerprint(__name__)}
+            entry, path = before.get("recordings", {}).get(night.name, {}), store / f"{night.name}.npy"
+            if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]
             else:
                 (store / "manifest.json").unlink(missing_ok=True)
                 table, dropped = _write(night, store)
-                entry = {"sources": sources, "sha256": sha256(store / f"{night.name}.npy"), "dropped": dropped}
+                entry = made | {"sha256": sha256(path), "dropped": dropped}
             entries[night.name] = entry
             tables.append(table)
-        if entries != before.get("recordings"):
+        if entries != _load(store).get("recordings"):  # gone while a recording was read
             _finish(store, entries, tables)
     return SleepEdf(store)
 

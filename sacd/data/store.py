@@ -31,7 +31,7 @@ from sacd.data.cohort import Cohort, CohortError, Night, clip_table, read_cohort
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.video import Sampling, probe, read_clips
 from sacd.files import sha256, write_json, write_parquet
-from sacd.provenance import code_fingerprint
+from sacd.provenance import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 FORMAT = 1
@@ -39,15 +39,6 @@ FORMAT = 1
 SHARDS = ("video.npy", "eeg.npy", "clips.parquet")
 _TRUTH = "_truth.npz"
 Size = Annotated[int, Field(ge=1)]
-
-
-def _code() -> str:
-    """Fingerprint of what decides the bytes of a night: this module and those for cohort, EEG, video and stages.
-
-    Left out are modules that change often and decide none: settings are in the record with their values, files are
-    written as they are given, and what is checked is refused or not.
-    """
-    return code_fingerprint([__name__], without=("sacd.config", "sacd.files", "sacd.data.check"))
 
 
 class StoreConfig(Config):
@@ -195,7 +186,8 @@ def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, th
         sources = {_key(path, root): _stamp(path) | {"sha256": sha256(path)} for path in _sources(night, root)}
         facts = _write_shards(night, part, config, threads)
         files = {name: sha256(part / name) for name in SHARDS}
-        record = {"format": FORMAT, "config": config.model_dump(), "code": _code(), "sources": sources, "files": files}
+        code = reader_fingerprint(__name__)
+        record = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources, "files": files}
         write_json(part / "night.json", record | facts)
         if target.exists():
             shutil.rmtree(target)
@@ -311,7 +303,7 @@ def _current(night: Night, root: Path, folder: Path, config: StoreConfig) -> boo
     record = _load(folder / "night.json")
     if record.get("format") != FORMAT or record["config"] != config.model_dump():
         return False
-    if record.get("code") != _code():
+    if record.get("code") != reader_fingerprint(__name__):
         return False
     sources = {_key(path, root): path for path in _sources(night, root)}
     if sources.keys() != record["sources"].keys():

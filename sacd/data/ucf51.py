@@ -4,7 +4,7 @@
     <store>/frames.npy       (n, windows, frames, height, width, 3) uint8
     <store>/sound.npy        (n, 32000 * sound_s) int16
     <store>/videos.parquet   video, label, group, part; row k belongs to row k of the arrays
-    <store>/manifest.json    config, classes, name, sources, what was dropped; present only if all of it is
+    <store>/manifest.json    config, code, classes, name, sources, what was dropped; present only if all of it is
 
 Source: Soomro et al. 2012, arXiv:1212.0402 (UCF101); the 51 classes are those of the audio features of
 github.com/yanbeic/CCL (Chen et al., CVPR 2021), whose archive `embeddings` reads.
@@ -36,6 +36,7 @@ from tqdm import tqdm
 from sacd.config import Config
 from sacd.data.cohort import CohortError
 from sacd.files import create_array, sha256, write_json, write_parquet
+from sacd.provenance import reader_fingerprint
 
 _NAMES: Final = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BasketballDunk BlowDryHair "
@@ -226,7 +227,8 @@ def ingest(root: Path | str, store: Path | str, config: Ucf51StoreConfig, worker
         stamps = [(p.relative_to(root).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in videos["path"]]
         sources = hashlib.sha256(repr(stamps).encode()).hexdigest()
         known = _manifest(store)
-        wanted = {"format": FORMAT, "config": config.model_dump(), "sources": sources}
+        code = reader_fingerprint(__name__)
+        wanted = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources}
         if any(known.get(k) != v for k, v in wanted.items()) or known["files"] != _hashes(store):
             part = Path(tempfile.mkdtemp(prefix=f".{store.name}.", dir=store.parent))
             try:

@@ -90,7 +90,8 @@ def _local_cluster(workers: int | None, runs: int, resources: Mapping[str, str])
     gpus = _gpus() if resources["device"] in ("auto", "cuda") else []
     number = min(workers or len(gpus) or CPU_COUNT, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    options = here | {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.ERROR}
+    # Errors of a run come back as text; all that a worker would say itself is that the scheduler went before it did.
+    options = here | {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     environment = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(number)]
     with dask.config.set({SPAWNED: dask.config.get(SPAWNED) | MALLOC}):
         cluster = SpecCluster(

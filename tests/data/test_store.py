@@ -162,7 +162,7 @@ def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(co
         store_module, "_ingest_night", lambda night, *more: nights.append(night) or decode(night, *more)
     )
     asked = []
-    monkeypatch.setattr(store_module, "code_fingerprint", lambda *a, **more: asked.append(a) or "0" * 16)
+    monkeypatch.setattr(store_module, "reader_fingerprint", lambda *a, **more: asked.append(a) or "0" * 16)
     second = ingest(cohort, first.root, CONFIG)
     assert [night.subject for night in nights] == ["sub-01", "sub-02"] and asked
     assert second.fingerprint == first.fingerprint and second.manifest != first.manifest
@@ -176,7 +176,7 @@ def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(co
 
 def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     """A change of any module that is left out leaves it, a change of any other changes it."""
-    before, hashes = store_module._code(), provenance.code_hashes(["sacd.data.store"])
+    before, hashes = provenance.reader_fingerprint("sacd.data.store"), provenance.code_hashes(["sacd.data.store"])
     deciding = {
         "sacd",
         "sacd.data",
@@ -186,7 +186,7 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     assert hashes.keys() == deciding | {"sacd.config", "sacd.files", "sacd.data.check"}
     for name in hashes:
         monkeypatch.setattr(provenance, "code_hashes", lambda modules, name=name: hashes | {name: "changed"})
-        assert (store_module._code() != before) == (name in deciding)
+        assert (provenance.reader_fingerprint("sacd.data.store") != before) == (name in deciding)
 
 
 def test_the_truth_of_a_simulated_night_is_part_of_the_identity(cohort, tmp_path):

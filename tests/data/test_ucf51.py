@@ -1,6 +1,7 @@
 """UCF51: facts of the real set, the reader on files that the test writes, refusals, the simulated set."""
 
 import hashlib
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from cohort_files import REAL
 
+from sacd.data import ucf51
 from sacd.data.cohort import CohortError
 from sacd.data.simulate.ucf51 import PITCHES_HZ, SimulatedUcf51, simulate_ucf51, write_avi
 from sacd.data.ucf51 import (
@@ -135,12 +137,17 @@ def test_missing_sound_is_dropped_and_told(tmp_path):
     assert store.classes == ["Archery"] and store.name == "part of UCF51, 1 of 51 classes"
 
 
-def test_ingest_reads_again_only_what_changed(tmp_path):
+def test_ingest_reads_again_only_what_changed(tmp_path, monkeypatch):
     root = folder(tmp_path / "in", ["v_Archery_g01_c01", "v_Archery_g09_c01"])
     first = ingest(root, tmp_path / "store", SMALL)
     before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
     assert ingest(root, tmp_path / "store", SMALL).fingerprint == first.fingerprint
     assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
+    with monkeypatch.context() as patched:
+        patched.setattr(ucf51, "reader_fingerprint", lambda module: "other code")
+        assert ingest(root, tmp_path / "store", SMALL).fingerprint == first.fingerprint
+        made_by = json.loads((tmp_path / "store" / "manifest.json").read_text())["code"]
+    assert made_by == "other code" and (tmp_path / "store" / "manifest.json").stat().st_mtime_ns != before
     (tmp_path / "store" / "sound.npy").write_bytes(b"damaged")
     assert ingest(root, tmp_path / "store", SMALL).fingerprint == first.fingerprint
     folder(root, ["v_Bowling_g08_c01"])
