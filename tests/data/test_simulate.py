@@ -1,6 +1,9 @@
 """Simulated cohort: the files, their bytes, and simple facts of sleep that the sleepers must keep."""
 
+import ast
 import json
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
@@ -294,8 +297,49 @@ def test_every_parameter_has_a_source_and_lies_in_its_range() -> None:
 
 
 def test_no_parameter_is_unused() -> None:
-    """A name that the code builds from a band or a group counts by that band or group."""
+    """A name that the code builds from a band, a wave, a group or a surface counts by it, a range by its name."""
     code = "".join(path.read_text() for path in Path(package.__file__).parent.glob("*.py"))
-    built = {f"eeg.{band}" for band in BANDS}
+    built = {f"eeg.{band}{end}" for band in BANDS for end in ("", "_from", "_to")}
     built |= {f"person.{group.lower()}{end}" for group in AHI_GROUPS for end in ("", "_from", "_to")}
-    assert {name for name in set(table().name) - built if f'"{name}"' not in code} == set()
+    built |= {f"scene.{surface}{end}" for surface in ("sheet", "blanket", "pillow", "hair") for end in ("_from", "_to")}
+    peaks = ("cv", "s", "negative_s", "negative_width", "positive", "positive_s", "positive_width")
+    built |= {f"eeg.{wave}_{part}" for wave in ("k_complex", "vertex_wave") for part in peaks}
+    assert built <= set(table().name)
+    used = {name for name in table().name if f'"{name}"' in code or f'"{re.sub("_(from|to)$", "", name)}"' in code}
+    assert set(table().name) - built - used == set()
+
+
+def _numbers(node: ast.AST, where: str = "module") -> Iterator[tuple[str, float, int]]:
+    """(function, number, line) of every number below `node`; whole numbers that only index are left out."""
+    where = getattr(node, "name", where) if isinstance(node, ast.FunctionDef) else where
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        yield where, node.value, node.lineno
+    for child in ast.iter_child_nodes(node):
+        index = isinstance(node, ast.Subscript) and child is node.slice
+        yield from (found for found in _numbers(child, where) if not (index and isinstance(found[1], int)))
+
+
+@pytest.mark.parametrize("module", ["eeg", "hypnogram", "physiology", "video", "write"])
+def test_numbers_stand_in_the_table_and_not_in_the_code(module: str) -> None:
+    """Free everywhere: 0, 1, 2, seconds and minutes, guards against 0. The others say nothing of sleepers or scenes."""
+    free = {0, 1, 2, 60, 3600, 1e-12, 1e-9, 1e-6}
+    allowed = {
+        "eeg": {"draw": {6}, "_slow": {3}},  # how many numbers are drawn; knots beyond the end
+        "hypnogram": {},
+        "physiology": {"module": {3}, "movements": {5}, "draw": {3}, "wave": {0.5}},  # counts of fields; raised cosine
+        "video": {
+            "module": {3, 4, 5, 7, 8, 10, 12},  # places in the vector of a pose
+            "__init__": {0.5},  # the middle of a pixel
+            "render": {64},  # the unit `pixels of 64`
+            "basis": {0.5, 1.5, 5},  # a parabola through three pictures, and how many pictures
+            "frames": {3, 64, 255},  # 3 s^2 - 2 s^3; frames at a time; the largest grey level
+        },
+        "write": {"module": {22, 2000}},  # the date and clock time that every file is stamped with
+    }[module]
+    path = Path(package.__file__).parent / f"{module}.py"
+    found = [
+        f"{path.name}:{line}: {number} in {where} belongs into parameters.csv"
+        for where, number, line in _numbers(ast.parse(path.read_text()))
+        if number not in free | allowed.get(where, set())
+    ]
+    assert not found, "\n".join(found)

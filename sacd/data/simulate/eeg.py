@@ -6,9 +6,10 @@ import numpy as np
 
 from sacd.data.simulate.hypnogram import Night
 from sacd.data.simulate.parameters import parameter as p
+from sacd.data.simulate.parameters import span
 from sacd.data.simulate.physiology import Movements
 
-BANDS = {"delta": (0.4, 3.5), "theta": (4, 7.5), "alpha": (8, 12), "sigma": (12, 15.5), "beta": (16, 30)}
+BANDS = ("delta", "theta", "alpha", "sigma", "beta")
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Head:
         return cls(
             gain=float(np.exp(cv * z[0])),
             bands=np.exp(p("eeg.band_cv") * rng.standard_normal(len(BANDS))),
-            alpha=0.2 if poor else float(np.exp(2 * cv * z[1])),
-            alpha_hz=float(np.clip(p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2], 8, 12)),
+            alpha=p("eeg.poor_alpha_gain") if poor else float(np.exp(p("eeg.alpha_cv_ratio") * cv * z[1])),
+            alpha_hz=float(np.clip(p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2], *span("eeg.alpha"))),
             spindle=float(np.exp(cv * z[3])),
-            spindle_hz=float(np.clip(p("eeg.spindle_hz") + 0.5 * z[4], 11.5, 15.5)),
+            spindle_hz=float(np.clip(p("eeg.spindle_hz") + p("eeg.spindle_hz_sd") * z[4], *span("eeg.spindle_hz"))),
             electrode=float(np.exp(cv * z[5])),
         )
 
@@ -43,7 +44,9 @@ class Head:
 def _noise(n: int, rate: float, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise of rms 1 in a band with soft edges."""
     frequency = np.fft.rfftfreq(n, 1 / rate)
-    shape = 1 / np.sqrt(1 + (np.maximum(low, 1e-9) / np.maximum(frequency, 1e-9)) ** 8 + (frequency / high) ** 8)
+    order = p("eeg.band_order")
+    below, above = np.maximum(low, 1e-9) / np.maximum(frequency, 1e-9), frequency / high
+    shape = 1 / np.sqrt(1 + below**order + above**order)
     return _shaped(n, shape, rng)
 
 
@@ -81,64 +84,73 @@ def eeg(
     weights = state[whole] * (1 - part) + state[whole + 1] * part
 
     frequency = np.fft.rfftfreq(n, 1 / rate)
-    signal = weights @ p("eeg.background") * _shaped(n, np.maximum(frequency, 0.5) ** -0.75 * (frequency > 0.2), rng)
-    waxing = p("eeg.waxing")
-    for (name, (low, high)), gain in zip(BANDS.items(), head.bands, strict=True):
-        envelope = np.exp(waxing * _slow(n, rate, 4.0, rng) - waxing**2 / 2)
-        signal += gain * weights @ p(f"eeg.{name}") * envelope * _noise(n, rate, low, high, rng)
+    shape = np.maximum(frequency, p("eeg.background_flat_hz")) ** p("eeg.background_slope")
+    signal = weights @ p("eeg.background") * _shaped(n, shape * (frequency > p("eeg.background_from_hz")), rng)
+    waxing, waxing_s = p("eeg.waxing"), p("eeg.waxing_s")
+    for name, gain in zip(BANDS, head.bands, strict=True):
+        envelope = np.exp(waxing * _slow(n, rate, waxing_s, rng) - waxing**2 / 2)
+        signal += gain * weights @ p(f"eeg.{name}") * envelope * _noise(n, rate, *span(f"eeg.{name}"), rng)
 
     closed = _toggle(n, rate, rng)
-    alpha = _noise(n, rate, head.alpha_hz - 0.7, head.alpha_hz + 0.7, rng)
+    alpha = _noise(n, rate, head.alpha_hz - p("eeg.alpha_width_hz"), head.alpha_hz + p("eeg.alpha_width_hz"), rng)
     signal += p("eeg.closed_alpha") * head.alpha * weights[:, 0] * closed * alpha
 
     def occurrences(name: str) -> np.ndarray:
         hazard = np.clip(weights @ p(name), 0, None) / 60 / rate
         return np.flatnonzero(rng.random(n) < hazard)
 
-    hz = head.spindle_hz
+    uv, cv, phase = head.spindle * p("eeg.spindle"), p("eeg.spindle_cv"), p("eeg.spindle_phase")
+    hz, jitter = head.spindle_hz, p("eeg.spindle_jitter_hz")
+    mean_s, spread_s, least_s = p("eeg.spindle_s"), p("eeg.spindle_s_cv"), p("eeg.spindle_least_s")
     for i in occurrences("eeg.spindles"):
-        seconds = max(0.5, p("eeg.spindle_s") * np.exp(0.3 * rng.standard_normal()))
+        seconds = max(least_s, mean_s * np.exp(spread_s * rng.standard_normal()))
         t = np.arange(int(seconds * rate)) / rate
-        wave = np.sin(2 * np.pi * (hz + 0.3 * rng.standard_normal()) * t + rng.uniform(0, 6.28))
-        _add(
-            signal, i, head.spindle * p("eeg.spindle") * np.exp(0.3 * rng.standard_normal()) * np.hanning(len(t)) * wave
-        )
-    for i in occurrences("eeg.k_complexes"):
-        t = np.arange(int(1.2 * rate)) / rate
-        shape = -np.exp(-(((t - 0.35) / 0.12) ** 2)) + 0.7 * np.exp(-(((t - 0.75) / 0.2) ** 2))
-        _add(signal, i, p("eeg.k_complex") * np.exp(0.25 * rng.standard_normal()) * shape)
-    for i in occurrences("eeg.vertex_waves"):
-        t = np.arange(int(0.5 * rate)) / rate
-        shape = -np.exp(-(((t - 0.2) / 0.05) ** 2)) + 0.4 * np.exp(-(((t - 0.33) / 0.07) ** 2))
-        _add(signal, i, p("eeg.vertex_wave") * np.exp(0.25 * rng.standard_normal()) * shape)
+        wave = np.sin(2 * np.pi * (hz + jitter * rng.standard_normal()) * t + rng.uniform(0, phase))
+        _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * np.hanning(len(t)) * wave)
+    for occurrence, name in (("eeg.k_complexes", "eeg.k_complex"), ("eeg.vertex_waves", "eeg.vertex_wave")):
+        uv, cv, shape = p(name), p(f"{name}_cv"), _two_peaks(name, rate)
+        for i in occurrences(occurrence):
+            _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * shape)
+    uv, seconds, hz = p("eeg.sawtooth_wave"), span("eeg.sawtooth_s"), span("eeg.sawtooth_hz")
     for i in occurrences("eeg.sawtooth"):
-        t = np.arange(int(rng.uniform(2, 6) * rate)) / rate
-        wave = 2 * ((rng.uniform(2, 5) * t) % 1) - 1
-        _add(signal, i, p("eeg.sawtooth_wave") * np.hanning(len(t)) * wave)
+        t = np.arange(int(rng.uniform(*seconds) * rate)) / rate
+        wave = 2 * ((rng.uniform(*hz) * t) % 1) - 1
+        _add(signal, i, uv * np.hanning(len(t)) * wave)
+    slow, fast, fast_share = span("eeg.arousal_slow"), span("eeg.arousal_fast"), p("eeg.arousal_fast")
     for event in night.events:
         i = int((event.onset - start) * rate)
         if event.kind == "arousal" and 0 <= i < n:
             count = int(event.duration * rate)
-            burst = _noise(count, rate, 7, 14, rng) + 0.5 * _noise(count, rate, 16, 35, rng)
+            burst = _noise(count, rate, *slow, rng) + fast_share * _noise(count, rate, *fast, rng)
             _add(signal, i, p("eeg.arousal") * np.hanning(count) * burst)
     signal *= head.gain
 
     moving = moves.activity(times)
     if np.any(moving > 0):
-        muscle = _noise(n, rate, 20, 0.45 * rate, rng) * 0.5 + _noise(n, rate, 0.3, 2.5, rng)
-        signal += p("eeg.artefact") * moving * muscle * np.exp(0.5 * _slow(n, rate, 20.0, rng))
-    signal += p("eeg.drift") * _noise(n, rate, 0.005, 0.15, rng)
+        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng) * p("eeg.muscle")
+        muscle = muscle + _noise(n, rate, *span("eeg.sway"), rng)
+        strength = np.exp(p("eeg.artefact_cv") * _slow(n, rate, p("eeg.artefact_s"), rng))
+        signal += p("eeg.artefact") * moving * muscle * strength
+    signal += p("eeg.drift") * _noise(n, rate, *span("eeg.drift"), rng)
     signal += head.electrode * p("eeg.electrode") * rng.standard_normal(n)
     signal += p("eeg.mains") * np.sin(2 * np.pi * p("eeg.mains_hz") * times)
     return signal
 
 
+def _two_peaks(name: str, rate: int) -> np.ndarray:
+    """A negative wave of 1 and the positive one after it."""
+    t = np.arange(int(p(f"{name}_s") * rate)) / rate
+    negative = np.exp(-(((t - p(f"{name}_negative_s")) / p(f"{name}_negative_width")) ** 2))
+    positive = np.exp(-(((t - p(f"{name}_positive_s")) / p(f"{name}_positive_width")) ** 2))
+    return -negative + p(f"{name}_positive") * positive
+
+
 def _toggle(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     """1 while the eyes are closed, 0 while open, in turns of random length."""
-    share, mean = p("eeg.eyes_closed"), p("eeg.eyes_s")
+    share, mean, least = p("eeg.eyes_closed"), p("eeg.eyes_s"), p("eeg.eyes_least_s")
     signal, i, closed = np.zeros(n), 0, rng.random() < share
     while i < n:
-        length = int((2 + rng.exponential(2 * mean * (share if closed else 1 - share))) * rate)
+        length = int((least + rng.exponential(2 * mean * (share if closed else 1 - share))) * rate)
         signal[i : i + length] = closed
         i, closed = i + length, not closed
     return np.convolve(signal, np.ones(rate) / rate, "same")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sacd.data.simulate.parameters import parameter as p
-from sacd.stages import AHI_GROUPS, CLIP_S, UNSCORED
+from sacd.data.simulate.parameters import span
+from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED
 
-W, N1, N2, N3, REM = range(5)
+W, N1, N2, N3, REM = range(len(STAGES))
 RESPIRATORY = ("obstructive_apnea", "central_apnea", "hypopnea")
 
 
@@ -48,12 +49,12 @@ def groups(n: int, taken: list[int], rng: np.random.Generator) -> list[int]:
 def semi_markov(group: int, rng: np.random.Generator) -> Night:
     """A night of `night.hours` of a sleeper of AHI group 0..3."""
     name = AHI_GROUPS[group].lower()
-    ahi = float(np.exp(rng.uniform(*np.log([p(f"person.{name}_from"), p(f"person.{name}_to")]))))
+    ahi = float(np.exp(rng.uniform(*np.log(span(f"person.{name}")))))
     weight = p("person.weight_mean") + p("person.weight_per_ahi") * ahi + p("person.weight_sd") * rng.standard_normal()
     person = {
         "sex": "M" if rng.random() < p("person.male_share") else "F",
-        "age": int(np.clip(p("person.age_mean") + p("person.age_sd") * rng.standard_normal(), 18, 85)),
-        "weight_kg": round(float(np.clip(weight, 45, 180)), 1),
+        "age": int(np.clip(p("person.age_mean") + p("person.age_sd") * rng.standard_normal(), *span("person.age"))),
+        "weight_kg": round(float(np.clip(weight, *span("person.weight"))), 1),
         "ahi": round(ahi, 1),
         "source": "semi-markov",
     }
@@ -65,7 +66,7 @@ def semi_markov(group: int, rng: np.random.Generator) -> Night:
 def _stages(ahi: float, rng: np.random.Generator) -> np.ndarray:
     """Stages (clips,): cycles N1 N2 N3 N2 REM, then breaks to W and N1 whose rate grows with the AHI."""
     total = int(p("night.hours") * 3600 / CLIP_S)
-    cv = p("night.bout_cv")
+    cv, least_n2 = p("night.bout_cv"), int(p("night.n2_least_clips"))
 
     def clips(minutes: float) -> int:
         return max(0, round(minutes * np.exp(cv * rng.standard_normal()) * 60 / CLIP_S))
@@ -73,12 +74,13 @@ def _stages(ahi: float, rng: np.random.Generator) -> np.ndarray:
     night = [W] * max(1, clips(p("night.latency_min")))
     cycle = 0
     while len(night) < total:
-        length = max(60.0, p("night.cycle_min") + p("night.cycle_sd_min") * rng.standard_normal())
+        length = p("night.cycle_min") + p("night.cycle_sd_min") * rng.standard_normal()
+        length = max(p("night.cycle_least_min"), length)
         n1 = clips(p("night.n1_min"))
         n3 = clips(p("night.n3_first_min") * p("night.n3_decay") ** cycle * np.exp(-ahi / p("night.n3_ahi_scale")))
         rem = clips(min(p("night.rem_first_min") + p("night.rem_growth_min") * cycle, p("night.rem_max_min")))
-        n2 = max(6, round(length * 60 / CLIP_S) - n1 - n3 - rem)
-        early = round(n2 * rng.uniform(0.25, 0.6))
+        n2 = max(least_n2, round(length * 60 / CLIP_S) - n1 - n3 - rem)
+        early = round(n2 * rng.uniform(*span("night.n2_early")))
         night += [N1] * n1 + [N2] * early + [N3] * n3 + [N2] * (n2 - early) + [REM] * rem
         cycle += 1
     stages = np.array(night[:total], dtype=np.int8)
@@ -101,14 +103,14 @@ def _respiratory(stages: np.ndarray, ahi: float, rng: np.random.Generator) -> li
     quantiles = (np.arange(count) + rng.random(count)) / max(count, 1) * hazard[-1]
     onsets = (np.searchsorted(hazard, quantiles) + rng.random(count)) * CLIP_S
     events: list[Event] = []
-    free = 0.0
+    free, least, shape = 0.0, p("event.min_s"), p("event.gamma_shape")
     for onset in np.sort(onsets):
         onset = max(onset, free)
         clip = int(onset // CLIP_S)
         if clip >= len(stages) or stages[clip] == W:
             continue
         longer = p("event.rem_longer") if stages[clip] == REM else 1.0
-        duration = p("event.min_s") + rng.gamma(2.0, (p("event.mean_s") * longer - p("event.min_s")) / 2)
+        duration = least + rng.gamma(shape, (p("event.mean_s") * longer - least) / shape)
         apnea = rng.random() < p("event.apnea_share")
         central = rng.random() < p("event.central_share")
         kind = RESPIRATORY[1 if central else 0] if apnea else RESPIRATORY[2]
@@ -131,9 +133,9 @@ def with_arousals(
     hazard = p("event.spontaneous_arousal")[stages] * CLIP_S / 3600 * (stages != UNSCORED)
     clips = np.flatnonzero(rng.random(len(stages)) < hazard)
     arousals += list((clips + rng.random(len(clips))) * CLIP_S)
-    scored = list(respiratory)
+    scored, least = list(respiratory), p("event.arousal_least_s")
     for onset in arousals:
-        duration = 3.0 + rng.exponential(p("event.arousal_s") - 3.0)
+        duration = least + rng.exponential(p("event.arousal_s") - least)
         if onset + duration < limit:
             scored.append(Event(round(float(onset), 1), round(float(duration), 1), "arousal"))
     return tuple(sorted(scored, key=lambda event: (event.onset, event.kind)))
@@ -158,11 +160,12 @@ def state(stages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for i, step in enumerate(rng.standard_normal(len(filled))):
         lean[i + 1] = ar * lean[i] + np.sqrt(1 - ar**2) * step
     lean = np.interp(seconds / CLIP_S, np.arange(len(lean)), lean)
-    share = np.clip((np.abs(lean) - p("night.ambiguity_from")) * p("night.ambiguity"), 0, 0.6)
+    share = np.clip((np.abs(lean) - p("night.ambiguity_from")) * p("night.ambiguity"), 0, p("night.ambiguity_most"))
     lighter, deeper = np.array([W, W, N1, N2, N1]), np.array([N1, N2, N3, N3, REM])
-    weights = np.zeros((len(seconds), 5), np.float32)
+    weights = np.zeros((len(seconds), len(STAGES)), np.float32)
     weights[seconds, label] = 1 - share
     weights[seconds, np.where(lean < 0, lighter[label], deeper[label])] += share
-    kernel = np.ones(5, np.float32) / 5
-    padded = np.pad(weights, ((2, 2), (0, 0)), mode="edge")
-    return np.stack([np.convolve(padded[:, k], kernel, "valid") for k in range(5)], axis=1)
+    width = int(p("night.smooth_s"))
+    kernel = np.ones(width, np.float32) / width
+    padded = np.pad(weights, ((width // 2, width // 2), (0, 0)), mode="edge")
+    return np.stack([np.convolve(padded[:, k], kernel, "valid") for k in range(len(STAGES))], axis=1)

@@ -39,3 +39,12 @@ def parameter(name: str) -> float | np.ndarray:
     (10.0, (5,))
     """
     return _values()[name]
+
+
+def span(name: str) -> tuple[float, float]:
+    """Both ends of a range: the rows `name`_from and `name`_to.
+
+    >>> span("eeg.alpha")
+    (8.0, 12.0)
+    """
+    return parameter(f"{name}_from"), parameter(f"{name}_to")

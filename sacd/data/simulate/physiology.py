@@ -7,12 +7,10 @@ import numpy as np
 
 from sacd.data.simulate.hypnogram import Night
 from sacd.data.simulate.parameters import parameter as p
+from sacd.data.simulate.parameters import span
 
 GROSS, LIMB, TWITCH = range(3)
-SIZES = (1.0, 0.4, 0.12)
-"""Size of a movement by kind, relative to one of the whole body."""
-
-RATE = 8
+RATE = p("breath.grid_hz")
 """Breathing is computed at this rate in Hz; the video reads it at its frame times."""
 
 
@@ -38,6 +36,8 @@ class Movements:
 def movements(night: Night, state: np.ndarray, rng: np.random.Generator) -> Movements:
     """Movements of the night: spontaneous ones at the rate of the state, and those that arousals bring."""
     lengths = (p("move.gross_s"), p("move.limb_s"), p("move.twitch_s"))
+    sizes = (1.0, p("move.limb_size"), p("move.twitch_size"))  # relative to one of the whole body
+    shape, least, size_cv, lag = p("move.gamma_shape"), p("move.least_s"), p("move.size_cv"), p("move.arousal_lag_s")
     found = []
     for kind, name in enumerate(("move.gross", "move.limb", "move.twitch")):
         seconds = np.flatnonzero(rng.random(len(state)) < state @ p(name) / 3600)
@@ -46,11 +46,11 @@ def movements(night: Night, state: np.ndarray, rng: np.random.Generator) -> Move
         second = min(int(event.onset), len(state) - 1)
         if event.kind == "arousal" and rng.random() < state[second] @ p("move.with_arousal"):
             kind = GROSS if rng.random() < p("move.arousal_gross") else LIMB
-            found.append((event.onset + rng.uniform(0, 2), kind))
+            found.append((event.onset + rng.uniform(0, lag), kind))
     kept, free = [], 0.0
     for onset, kind in sorted(found):
-        duration = lengths[kind] * rng.gamma(3.0, 1 / 3) + 0.3
-        size = SIZES[kind] * np.exp(0.4 * rng.standard_normal())
+        duration = lengths[kind] * rng.gamma(shape, 1 / shape) + least
+        size = sizes[kind] * np.exp(size_cv * rng.standard_normal())
         turns = kind == GROSS and rng.random() < p("move.posture")
         if onset >= free:
             kept.append((onset, duration, size, kind, turns))
@@ -93,8 +93,9 @@ def breathing(
     breather: Breather, night: Night, state: np.ndarray, start: float, stop: float, rng: np.random.Generator
 ) -> Breathing:
     """Breath by breath from `start` to `stop`: period and depth follow the state, events stop or shrink it."""
-    ar = p("breath.ar")
-    time, noise = start - 10.0, rng.standard_normal(2)
+    ar, slowest, limits = p("breath.ar"), p("breath.rate_least"), span("breath.period")
+    last = stop + p("breath.run_out_s")
+    time, noise = start - p("breath.run_in_s"), rng.standard_normal(2)
     onsets, depths = [], []
     while True:
         weights = state[int(np.clip(time, 0, len(state) - 1))]
@@ -102,10 +103,10 @@ def breathing(
         spread = breather.irregularity * np.array([weights @ p("breath.period_cv"), weights @ p("breath.depth_cv")])
         onsets.append(time)
         depths.append(weights @ p("breath.depth") * np.exp(spread[1] * noise[1]))
-        if time > stop + 5:
+        if time > last:
             break
-        rate = max(weights @ p("breath.rate") + breather.rate, 8.0)
-        time += float(np.clip(60 / rate * np.exp(spread[0] * noise[0]), 1.5, 12))
+        rate = max(weights @ p("breath.rate") + breather.rate, slowest)
+        time += float(np.clip(60 / rate * np.exp(spread[0] * noise[0]), *limits))
     onset, depth = np.array(onsets), np.array(depths) * breather.depth
     grid = np.arange(start, stop, 1 / RATE)
 
@@ -123,11 +124,11 @@ def breathing(
 def _gains(night: Night, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Factors on chest and abdomen by respiratory events: stopped, paradoxical or shallow, then recovery breaths."""
     chest, abdomen = np.ones_like(grid), np.ones_like(grid)
-    effort = p("breath.apnea_effort")
+    effort, over_s = p("breath.apnea_effort"), p("breath.recovery_over_s")
     ends = {"obstructive_apnea": (-effort, effort), "hypopnea": (p("breath.hypopnea"),) * 2}
     for event in night.respiratory():
         end = event.onset + event.duration
-        if end + 60 < grid[0] or event.onset > grid[-1] + 5:
+        if end + over_s < grid[0] or event.onset > grid[-1]:
             continue
         inside = np.clip(grid - event.onset, 0, 1) * np.clip(end - grid, 0, 1)
         after = (grid > end) * (p("breath.recovery") - 1) * np.exp(-np.maximum(grid - end, 0) / p("breath.recovery_s"))
@@ -139,10 +140,11 @@ def _gains(night: Night, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return chest, abdomen
 
 
-def blocks(n_clips: int, count: int, rng: np.random.Generator, length: int = 16) -> list[tuple[int, int]]:
+def blocks(n_clips: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """(first clip, clips) of `count` blocks spread over the night with a jitter; the whole night for 0."""
     if count == 0:
         return [(0, n_clips)]
+    length = int(p("night.block_clips"))
     if count * length > n_clips:
         raise ValueError(f"blocks={count} needs {count * length} clips of a night of {n_clips}: choose fewer blocks")
     edges = np.linspace(0, n_clips, count + 1).astype(int)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sacd.data.simulate import SimulateConfig
 
 START = datetime.date(2000, 1, 1), datetime.time(22, 0, 0)
-PHYSICAL_UV = 500.0
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,11 @@ def _segments(
     """
     draw = stream(config, index, "offset").random(2)
     started = draw[0] < p("video.start_offset_share")
-    offset = (p("video.start_early_s") if draw[1] < 0.5 else p("video.start_late_s")) if started else 0.0
+    early = draw[1] < p("video.start_early_share")
+    offset = (p("video.start_early_s") if early else p("video.start_late_s")) if started else 0.0
     segments, at = [], 0.0
     if offset > 0:
-        segments.append(Segment(0.0, -60.0, np.array([UNSCORED])))
+        segments.append(Segment(0.0, p("night.calibration_s"), np.array([UNSCORED])))
         at = float(CLIP_S)
     for first, count in blocks(len(night.stages), config.blocks, rng):
         segments.append(Segment(at, float(first * CLIP_S), night.stages[first : first + count]))
@@ -108,9 +108,9 @@ def _of(segments: list[Segment], times: np.ndarray) -> list[np.ndarray]:
 
 
 def _edf(path: Path, samples: np.ndarray, rate: int, name: str) -> None:
+    limit = p("eeg.range")
     signal = EdfSignal(
-        np.clip(samples, -PHYSICAL_UV, PHYSICAL_UV), rate, label="C3", physical_dimension="uV",
-        physical_range=(-PHYSICAL_UV, PHYSICAL_UV),
+        np.clip(samples, -limit, limit), rate, label="C3", physical_dimension="uV", physical_range=(-limit, limit),
     )  # fmt: skip
     patient, recording = Patient(name=name), Recording(startdate=START[0], equipment_code="simulated")
     edf = Edf([signal], patient=patient, recording=recording, starttime=START[1], data_record_duration=1)
