@@ -228,7 +228,7 @@ def test_without_decay_the_keys_are_those_of_the_student_of_the_last_step():
 
 
 def test_the_graph_networks_have_a_rate_of_their_own():
-    assert made()[2].rates == {"structure": 0.1}
+    assert made()[2].rates == {"structure": 0.3}
     assert made(structure_rate=1.0)[2].rates == {"structure": 1.0}
     assert made(weight_structure=0.0)[2].rates == {} == made(structure="sp")[2].rates
 
