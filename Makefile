@@ -22,6 +22,8 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export PYTHONHASHSEED := 0
+# Each run and notebook is a process: without bytecode on disk every one compiles its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
        $(if $(UCF101),--ucf101 "$(UCF101)") \
@@ -61,7 +63,7 @@ $(READY): requirements.lock pyproject.toml
 	echo "building the environment in $(VENV)"; \
 	$(PYTHON) -m venv $(VENV); \
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' requirements.lock | sed '$$d'); \
-	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes --compile-bytecode requirements.lock; \
+	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements.lock; \
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .; \
 	touch $@
 

@@ -77,6 +77,8 @@ def run_notebook(
 
 def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int) -> str:
     """Run with papermill; empty, or why it failed."""
+    # On the way jsonschema would build a parser of IRIs, in 1.7 s; no notebook holds one to be checked.
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
