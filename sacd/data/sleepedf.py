@@ -184,7 +184,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str) -> SleepEdf:
                 entry = made | {"sha256": sha256(path), "dropped": dropped}
             entries[night.name] = entry
             tables.append(table)
-        if entries != _load(store).get("recordings"):  # gone while a recording was read
+        if entries != _load(store).get("recordings"):  # none is left where a recording was read
             _finish(store, entries, tables)
     return SleepEdf(store)
 
