@@ -240,10 +240,8 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
             axes.fill_between(mean.index, part.min(), part.max(), color=drawn.get_color(), alpha=0.2, lw=0)
         if term in (levels or {}):
             label, level = levels[term]
-            axes.axhline(level, color=_INK, lw=1, ls="--")
-            axes.annotate(
-                label, (1, level), (0, 2), axes.get_yaxis_transform(), "offset points", ha="right", fontsize=7
-            )
+            # A legend looks for the place with the fewest curves; text on the line would lie on them.
+            axes.legend([axes.axhline(level, color=_INK, lw=1, ls="--")], [label], fontsize=7, frameon=False)
         bare = term.removeprefix("validation_")
         name = TERMS.get(bare) or NAMES.get(bare, bare.replace("_", " "))
         axes.set_title(fill(name if bare == term else f"held out: {name}", 16))
