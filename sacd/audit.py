@@ -18,8 +18,11 @@ from sacd.tables import COLUMNS
 
 CONSISTENT: Final = "consistent"
 CONTRADICTS: Final = "contradicts itself"
+"""Two printed numbers or passages cannot both hold; what this assumes, the computation says after an "if"."""
 IMPOSSIBLE: Final = "impossible"
+"""No data could give these numbers, whatever its distribution of stages."""
 UNCHECKABLE: Final = "cannot be checked"
+"""The paper does not print what is needed, or another reading of it would settle the matter."""
 
 VERDICTS: Final = (CONSISTENT, CONTRADICTS, IMPOSSIBLE, UNCHECKABLE)
 
@@ -41,8 +44,8 @@ class Finding(NamedTuple):
 
 def findings() -> pd.DataFrame:
     """All findings, one row each, in the order of the paper's sections; columns as in `Finding`."""
-    found = [*_data_set(), *_splits(), *_table2(), *_tables(), *_text(), *_hyperparameters(), *_ahi(), *_words()]
-    return pd.DataFrame(found, columns=Finding._fields)
+    found = [*_data_set(), *_bank(), *_splits(), *_table2(), *_tables(), *_text(), *_hyperparameters(), *_ahi()]
+    return pd.DataFrame([*found, *_words(), *_mc2sleepnet()], columns=Finding._fields)
 
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,6 +135,21 @@ def _data_set() -> list[Finding]:
     ]
 
 
+def _bank() -> list[Finding]:
+    size, negatives = (paper.value("settings", "contrastive", name) for name in ("bank", "negatives"))
+    batch, train, needed = paper.value("settings", "student", "batch"), _data("train", "clips"), negatives * len(STAGES)
+    return [
+        Finding("size of the memory bank", "IV-C, V-B", f"a bank of {size:.0f} stores the K = {negatives:.0f} hardest "
+                "negative pairs for each class", f"{negatives:.0f} x {len(STAGES)} classes",
+                f"{needed:.0f} pairs, unless {size:.0f} is said of one class or an item serves several",
+                _judge(needed <= size, UNCHECKABLE), needed, size),
+        Finding("hardest or newest", "IV-C, V-B", "a bank stores the K hardest pairs, 'in the dataset level'",
+                f"it is a queue that discards the oldest: {size:.0f} / batches of {batch:.0f}",
+                f"it holds the newest {size / batch:.0f} batches, hard or not: {100 * size / train:.2f} % of the "
+                f"{train:,.0f} clips", CONTRADICTS, size / batch),
+    ]
+
+
 def _splits() -> list[Finding]:
     train, validation, test = (_data(part, "clips") for part in ("train", "validation", "test"))
     total, kept, high = _data("all", "clips"), _data("kept", "subjects"), _data("subject", "clips_max")
@@ -161,17 +179,16 @@ def _splits() -> list[Finding]:
                 f"clips",
                 _judge(low <= both / kept <= high and both <= staged), both / kept, high),
         Finding("clips of the removed subjects", where, f"{removed:.0f} removed; at least {low:,.0f} clips per subject",
-                f"({staged:,.0f} - {both:,.0f}) / {removed:.0f}", f"{(staged - both) / removed:.0f} clips each "
-                f"(short sleep is one "
-                "reason given for removal)", _judge((staged - both) / removed >= low), (staged - both) / removed, low),
+                f"if train and test are all clips kept: ({staged:,.0f} - {both:,.0f}) / {removed:.0f}",
+                f"{(staged - both) / removed:.0f} clips each (short sleep is one reason given for removal)",
+                _judge((staged - both) / removed >= low, UNCHECKABLE), (staged - both) / removed, low),
         Finding("test clips per subject", where, f"{n_test:.0f} test subjects, at most {high:,.0f} clips each",
                 f"{test:,.0f} / {n_test:.0f}", f"{night:,.0f} clips = {night * 30 / 3600:.1f} h per night",
                 _judge(night <= high, IMPOSSIBLE), night, high),
-        Finding("test subjects by clips", where, f"{n_test:.0f} test subjects", f"{test:,.0f} / n = {train:,.0f} / "
-                f"({kept:.0f} - n)",
+        Finding("test subjects by clips", where, f"{n_test:.0f} test subjects",
+                f"if subjects of both sets have equally many clips: {test:,.0f} / n = {train:,.0f} / ({kept:.0f} - n)",
                 f"n = {best} ({test / best:,.0f} and {train / (kept - best):,.0f} clips per subject)",
-                _judge(best == n_test),
-                best, n_test),
+                _judge(best == n_test, UNCHECKABLE), best, n_test),
         Finding("train and test subjects", "V-A, V-D", f"{kept:.0f} subjects", f"{n_train:.0f} (V-D) + {n_test:.0f}",
                 f"{n_train + n_test:.0f}", _judge(n_train + n_test == kept), n_train + n_test, kept),
         Finding("test subjects by group", where, "20 % of each AHI group, 20 subjects",
@@ -190,15 +207,19 @@ def _table2() -> list[Finding]:
     recall, lowest = table[list(STAGES)] / 100, bounds["kappa"] - 0.005
     sacd = "AttnSleep/SACD"
     found = []
-    for column, claim in (("at_prior", "at Fig. 2's stage distribution, printed accuracy"),
-                          ("at_prior_implied", "at Fig. 2's stage distribution, accuracy that the recalls imply"),
-                          ("any_prior", "at any stage distribution")):
+    # "equally distributed" is said of training and testing in V-A, so Fig. 2's shares are the paper's own assumption
+    assumed = "if the test set has Fig. 2's shares (V-A: 'equally distributed'): "
+    for column, claim, verdict in (
+        ("at_prior", f"{assumed}largest kappa, printed accuracy", CONTRADICTS),
+        ("at_prior_implied", f"{assumed}largest kappa, accuracy that the recalls imply", CONTRADICTS),
+        ("any_prior", "largest kappa at any stage distribution that turns the recalls into the accuracy", IMPOSSIBLE),
+    ):
         over = bounds.index[lowest > bounds[column]]
         found.append(Finding(f"kappa, {column}".replace("_", " "), "Table II", f"{len(table)} kappas",
-            f"largest kappa {claim}; rounding granted",
+            f"{claim}; rounding granted",
             f"{len(over)} of {len(table)} printed kappas are above it; SACD {bounds.at[sacd, 'kappa']:.2f} against "
                 f"at most "
-            f"{bounds.at[sacd, column]:.3f}. Above: " + ", ".join(over), IMPOSSIBLE if len(over) else CONSISTENT,
+            f"{bounds.at[sacd, column]:.3f}. Above: " + ", ".join(over), _judge(not len(over), verdict),
                 len(over), 0))
     twins = table.loc[["-/R(2+1)D-18", "-/R3D-18"]]
     gap = bounds["implied"] - bounds["accuracy"]
@@ -212,20 +233,29 @@ def _table2() -> list[Finding]:
             if table.loc[table.index.str.startswith(t), c].idxmax() != f"{t}/SACD"]
     same = table.loc[["AttnSleep/CRD", "AttnSleep/IFD"]]
     equal = [column for column in table if same[column].nunique() == 1]
+    spread = paper.load().query("item == 'table2' and column == 'kappa'").dropna(subset="sd").set_index("row")
+    high = spread["value"] + 2 * spread["sd"]
+    rivals = table[table.index.str.startswith("AttnSleep/")].drop(sacd).rename(lambda row: row.partition("/")[2])
+    better = rivals.index[rivals["kappa"] > rivals.loc[["CRD", "CCL"], "kappa"].max()]
+    better_n3 = rivals.index[rivals["N3"] > rivals.at["CCL", "N3"]]
+    teachers, methods = ("AttnSleep", "Modified-SEN", "DeepSleepNet"), [*rivals.index, "SACD"]
+    falls = [m for m in methods if (np.diff(table.loc[[f"{t}/{m}" for t in teachers], "accuracy"]) < 0).all()]
     return [
         *found,
         Finding("kappa of the two students", "Table II", "R(2+1)D kappa 0.47, R3D kappa 0.37",
                 f"accuracies {twins['accuracy'].iloc[0]} and {twins['accuracy'].iloc[1]}, recalls within "
                 f"{(twins.iloc[0] - twins.iloc[1])[list(STAGES)].abs().max():.1f} points",
                 f"a gap of {twins['kappa'].iloc[0] - twins['kappa'].iloc[1]:.2f} for nearly equal rows; 0.47 is "
-                f"above its bound, "
-                "0.37 is not: probably a misprint of 0.37", CONTRADICTS, twins["kappa"].iloc[0],
-                twins["kappa"].iloc[1]),
-        Finding("unit of kappa's deviation", "Table II", "kappa 0.60 ± 0.38", "0.60 + 2 x 0.38",
-                f"{0.60 + 2 * 0.38:.2f} > 1: the deviation is on a percent scale (0.0038), the value is not",
-                CONTRADICTS, 0.60 + 2 * 0.38, 1),
+                "above the bound of any stage distribution, 0.37 is not: probably a misprint of 0.37",
+                CONTRADICTS, twins["kappa"].iloc[0], twins["kappa"].iloc[1]),
+        Finding("unit of kappa's deviation", "Table II", "kappa " + ", ".join(
+                f"{line.value:.2f} ± {line.sd:.2f} ({row.partition('/')[0]})" for row, line in spread.iterrows()),
+                "kappa + 2 x deviation",
+                ", ".join(f"{value:.2f}" for value in high) + f"; kappa is at most 1: the deviations are on a percent "
+                f"scale ({spread['sd'].min() / 100:.4f} to {spread['sd'].max() / 100:.4f}), the values are not",
+                _judge(bool((high <= 1).all())), high[sacd], 1),
         Finding("accuracy from recalls", "Table II, Fig. 2", "accuracy of each row",
-                "sum of stage share x recall, Fig. 2's shares",
+                f"{assumed}sum of stage share x recall",
                 f"{gap.drop(w).min():.1f} to {gap.drop(w).max():.1f} points above the printed accuracy in "
                 f"{len(gap) - 1} rows, "
                 f"{gap[w]:.1f} in {w}: the test set has other shares than Fig. 2, or these are not recalls",
@@ -237,14 +267,14 @@ def _table2() -> list[Finding]:
                 f"explains 0.10",
                 _judge(miss <= 2 * ROUNDING, IMPOSSIBLE), 100 * miss, 0.1),
         Finding("recall of W, Modified-SEN/PKT", "Table II", f"W {table.at[w, 'W']}",
-                f"other rows of this teacher: {neighbours.min()} to {neighbours.max()}",
+                f"{assumed}sum of stage share x recall; other rows of this teacher: "
+                f"W {neighbours.min()} to {neighbours.max()}",
                 f"implied accuracy {bounds.at[w, 'implied']:.1f}; with 71.4 it would be "
                 f"{bounds.at[w, 'implied'] + 20 * prior[0]:.1f}, "
                 "like its neighbours: probably a misprint of 71.4", CONTRADICTS, table.at[w, "W"], neighbours.min()),
-        Finding("macro-F1", "Table II", f"{len(table)} macro-F1 values", "largest macro-F1 for the recalls at Fig. "
-                "2's shares",
+        Finding("macro-F1", "Table II", f"{len(table)} macro-F1 values", f"{assumed}largest macro-F1 for the recalls",
                 f"all are below it, by at least {(macro - table['macro_f1']).min():.1f} points",
-                _judge(bool((table["macro_f1"] <= macro).all()), IMPOSSIBLE)),
+                _judge(bool((table["macro_f1"] <= macro).all()))),
         Finding("N1 is the hardest stage", "VI-B2, Table II", "N1 has the highest error rate",
                 "smallest recall of each row",
                 f"N1 in {int((recall.idxmin(axis=1) == 'N1').sum())} of {len(table)} rows",
@@ -252,6 +282,16 @@ def _table2() -> list[Finding]:
         Finding("SACD is best", "V-C, Table II", "best in every column of every teacher but N1 with Modified-SEN",
                 "largest of each column",
                 f"exceptions: {', '.join('/'.join(pair) for pair in best)}", _judge(best == [("Modified-SEN", "N1")])),
+        Finding("strongest rivals", "V-C, Table II",
+                "CRD and CCL are the two most powerful opponents, CCL is the next closest rival",
+                "AttnSleep: methods with a larger kappa than both, with a larger recall of N3 than CCL",
+                f"kappa: {', '.join(better)} {rivals.loc[better, 'kappa'].max():.2f} against "
+                f"{rivals.at['CRD', 'kappa']:.2f} and {rivals.at['CCL', 'kappa']:.2f}; "
+                f"N3: {', '.join(better_n3)} above {rivals.at['CCL', 'N3']} (in accuracy and macro-F1 the claim holds)",
+                _judge(better.empty), rivals["kappa"].max(), rivals.at["CCL", "kappa"]),
+        Finding("order of the teachers", "Table II", f"{len(teachers)} teachers, not ranked in the text",
+                f"accuracy of each method: {' > '.join(teachers)}",
+                f"{len(falls)} of {len(methods)} methods", _judge(falls == methods), len(falls)),
         Finding("CRD and IFD", "Table II", "AttnSleep/CRD and AttnSleep/IFD", "equal cells of two different methods",
                 f"{', '.join(equal)} are equal ({', '.join(str(same[c].iloc[0]) for c in equal)}); may be chance",
                 UNCHECKABLE, len(equal)),
@@ -285,7 +325,8 @@ def _tables() -> list[Finding]:
                 _judge(same == ["-/R3D-18"])),
         Finding("baseline of Table V", "Table V, Table II", "v0: accuracy 52.2, N1 40.3; R(2+1)D in Table II: 52.5, "
                 "N1 41.3, the rest equal",
-                f"N1's share of the test set would be {change['accuracy']:.1f} / {change['N1']:.1f}",
+                "if the two are one run: N1's share of the test set would be "
+                f"{change['accuracy']:.1f} / {change['N1']:.1f}",
                 f"{100 * share:.0f} % (rounding: {100 * (change['accuracy'] - 0.1) / (change['N1'] + 0.1):.0f} to "
                 f"{100 * (change['accuracy'] + 0.1) / (change['N1'] - 0.1):.0f} %) against "
                 f"{100 * stage_prior()[1]:.1f} % in Fig. 2",
@@ -381,9 +422,11 @@ def _hyperparameters() -> list[Finding]:
     where = "VI-B1, Fig. 5"
     return [
         Finding("Fig. 5, lowest of panel c", where, f"lowest of (c) is {fig['c: 0.5/0.1/1']} at (0.5, 0.1, 1)",
-                f"(0.5, 0.5, 1) is on panel (c) too and gives {fig['a: 0.5/0.5/1']} in (a)",
-                f"{fig['a: 0.5/0.5/1']} < {fig['c: 0.5/0.1/1']}, if the grid of (c) has lambda2 = 0.5 as that of (a)",
-                _judge(fig["a: 0.5/0.5/1"] >= fig["c: 0.5/0.1/1"]), fig["a: 0.5/0.5/1"], fig["c: 0.5/0.1/1"]),
+                "if the grid of (c) has lambda2 = 0.5 as that of (a): "
+                f"(0.5, 0.5, 1) gives {fig['a: 0.5/0.5/1']} in (a)",
+                f"{fig['a: 0.5/0.5/1']} < {fig['c: 0.5/0.1/1']}; the grid is not printed",
+                _judge(fig["a: 0.5/0.5/1"] >= fig["c: 0.5/0.1/1"], UNCHECKABLE),
+                fig["a: 0.5/0.5/1"], fig["c: 0.5/0.1/1"]),
         Finding("Fig. 5, lowest of panel a", where, f"lowest of (a) is {fig['a: 0.5/0.5/1']}",
                 "with 10 and 10 the text gives 52 %, not drawn",
                 f"{fig['a: 0.5/10/10']:.0f} < {fig['a: 0.5/0.5/1']}",
@@ -428,5 +471,18 @@ def _ahi() -> list[Finding]:
 def _words() -> list[Finding]:
     """Passages that name different things, from `audit.csv`; found by reading, nothing is computed."""
     with resources.files("sacd").joinpath("audit.csv").open(encoding="utf-8") as file:
-        return [Finding(*passage, CONTRADICTS) for passage in pd.read_csv(file).itertuples(index=False)]
+        return [Finding(*passage) for passage in pd.read_csv(file).itertuples(index=False)]
+
+
+def _mc2sleepnet() -> list[Finding]:
+    """The other paper of this package: its abstract (`paper.csv`) beside the two numbers of its repository's README."""
+    abstract, readme = paper.table("mc2sleepnet")["accuracy"], pd.Series({"SleepEDF-78": 84.7, "SHHS": 88.4})
+    off = readme - abstract
+    return [
+        Finding("MC2SleepNet: README and abstract", "MC2SleepNet (arXiv 2502.17470; younghoonNa/MC2SleepNet), not SACD",
+                "accuracy " + ", ".join(f"{name} {value}" for name, value in abstract.items()) + " (abstract)",
+                "README: " + ", ".join(f"{name} {value}" for name, value in readme.items()),
+                ", ".join(f"{name} {value:+.1f}" for name, value in off.items()) + "; which runs they are is not said",
+                _judge(bool(np.allclose(off, 0)), UNCHECKABLE), off.abs().max(), 0),
+    ]
 # fmt: on

@@ -32,21 +32,20 @@ def confusion_shares(
     """Each cell of the confusion matrix in % of its true stage, or the difference to another method in points.
 
     Args:
-        tables, other: one table a seed, of the same clips.
+        tables, other: one table a seed, of the same clips; for a difference as many of both, `sd` is that of the
+            differences seed by seed.
         seed: of the resampling of subjects.
 
     Returns:
         25 rows: stage, prediction (names), column (`N1 as N2`), and what `sacd.stats.ratios` gives.
     """
     counts = _numbers(tables)
-    numerator = counts if other is None else counts.mean(1, keepdims=True) - _numbers(other).mean(1, keepdims=True)
+    numerator = counts if other is None else counts - _numbers(other)
     n, k = len(counts), len(STAGES)
     of_stage = np.repeat(counts[:, 0].sum(-1), k, axis=1)
     names = [(a, b) for a in STAGES for b in STAGES]
     cells = ratios(100 * numerator.reshape(n, -1, k * k), of_stage, seed=seed)
     cells = cells.assign(stage=[a for a, _ in names], prediction=[b for _, b in names])
-    if other is not None:
-        cells["n_seeds"] = min(len(tables), len(other))
     return cells.assign(column=cells["stage"] + " as " + cells["prediction"])
 
 
@@ -106,22 +105,48 @@ def error_by_distance(methods: Mapping[str, Sequence[pd.DataFrame]], far: int = 
     return pd.concat(lines, ignore_index=True)
 
 
-def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0, resamples: int = 2000) -> pd.Series:
-    """Error rate beside a stage change minus that far from one, in points, with its interval over subjects."""
+def beside_minus_far(
+    tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0, resamples: int = 2000
+) -> pd.DataFrame:
+    """Error rate beside a stage change minus that far from one, in points, with intervals over subjects.
+
+    Rows: `all clips`, each rate pooled over stages; `same stages`, the mean of the stages' own differences, weighted by
+    their clips beside and far (stages without clips at either place are left out). Short stages lie beside changes and
+    long ones far from them, so that a stager that is bad at the short ones has the first difference wherever its
+    errors are; only the second tells of the place.
+
+    Returns:
+        value, ci_low, ci_high, sd (over seeds), n_seeds, n_subjects.
+    """
     distance, subject = distance_to_change(tables[0], far), tables[0]["subject"].to_numpy()
-    wrong = np.mean([(t["stage"] != t["prediction"]).to_numpy(float) for t in tables], 0)
-    columns = [b for d in (1, far) for b in (wrong * (distance == d), (distance == d).astype(float))]
-    sums = pd.DataFrame(np.stack(columns, 1)).groupby(subject).sum().to_numpy()
-    weights = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), resamples)
+    place = np.stack([distance == 1, distance == far], 1).astype(float)
+    stage = np.eye(len(STAGES))[tables[0]["stage"].to_numpy()]
+    cells = (place[:, :, None] * stage[:, None]).reshape(len(place), -1)  # (n, 2 places x 5 stages)
+    wrong = [(t["stage"] != t["prediction"]).to_numpy(float)[:, None] for t in tables]
+    sums = [pd.DataFrame(x).groupby(subject).sum().to_numpy() for x in (cells, *(w * cells for w in wrong))]
 
-    def gap(total: NDArray) -> NDArray:
+    def gaps(clips: NDArray, errors: NDArray) -> NDArray:
+        """`(..., seeds, 2)` of `(..., 10)` and `(..., seeds, 10)`."""
+        n, bad = clips.reshape(*clips.shape[:-1], 1, 2, -1), errors.reshape(*errors.shape[:-1], 2, -1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return 100 * (total[..., 0] / total[..., 1] - total[..., 2] / total[..., 3])
+            rate, own = bad.sum(-1) / n.sum(-1), bad / n
+            weight = np.where((n > 0).all(-2), n.sum(-2), 0)
+            same = np.where(weight > 0, own[..., 0, :] - own[..., 1, :], 0)
+            return 100 * np.stack([rate[..., 0] - rate[..., 1], (weight * same).sum(-1) / weight.sum(-1)], -1)
 
-    draws = gap(weights @ sums)
-    few = len(sums) < 2 or not np.isfinite(draws).any()
-    low, high = (np.nan, np.nan) if few else np.nanquantile(draws, [0.025, 0.975])
-    return pd.Series({"value": gap(sums.sum(0)), "ci_low": low, "ci_high": high, "n_subjects": len(sums)})
+    clips, errors = sums[0], np.stack(sums[1:], 1)
+    n = len(clips)
+    values = gaps(clips.sum(0), errors.sum(0))
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+    draws = gaps(weights @ clips, np.einsum("rs,skc->rkc", weights, errors)).mean(1)
+    known = np.isfinite(draws).any(0) & (n > 1)
+    low, high = np.full((2, 2), np.nan)
+    low[known], high[known] = np.nanquantile(draws[:, known], [0.025, 0.975], axis=0)
+    return pd.DataFrame(
+        {"value": values.mean(0), "ci_low": low, "ci_high": high}
+        | {"sd": values.std(0, ddof=1) if len(tables) > 1 else np.nan, "n_seeds": len(tables), "n_subjects": n},
+        index=["all clips", "same stages"],
+    )
 
 
 def mended(before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:

@@ -7,7 +7,8 @@ every combination is one more inequality.
 
 All inequalities of a claim have to hold, so each is tested at 5 % (intersection-union); that one of them is turned
 round is tested at 5 % divided by their number. Intervals resample subjects, all rows together, of means over seeds.
-They know nothing of training seeds: a difference within two standard errors by the spread over seeds decides nothing.
+They know nothing of training seeds: a difference within two standard errors by the spread over seeds decides nothing
+(of `~`, its distance from `MARGIN`), nor does one whose rows have a single seed each.
 """
 
 import re
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from sacd import paper
 from sacd.metrics import METRICS, scores
 from sacd.stages import STAGES
+from sacd.stats import seed_noise
 
 ERRORS: Final = tuple(f"{true} as {predicted}" for true in STAGES for predicted in STAGES)
 """Cells of a flattened confusion matrix, columns of `tables/subjects.csv`; those on its diagonal are hits."""
@@ -160,13 +162,15 @@ def _difference(left: Side, right: Side) -> list[tuple[float, str, str]]:
     return [(sign / len(names), row, name) for sign, row, names in terms for name in names]
 
 
-def _state(relation: str, interval: NDArray, strict: NDArray) -> int:
-    """1, 0 or -1 of a 95 % interval and of one at the level of the reverse."""
-    if not np.isfinite([*interval, *strict]).all():
+def _state(relation: str, value: float, noise: float, interval: NDArray, strict: NDArray) -> int:
+    """1, 0 or -1 of a difference, its noise by seeds, a 95 % interval and one at the level of the reverse."""
+    if not np.isfinite([value, noise, *interval, *strict]).all():
         return 0
     if relation == ">":
-        return 1 if interval[0] > 0 else -1 if strict[1] < 0 else 0
-    return 1 if max(abs(interval)) < MARGIN else -1 if strict[0] > MARGIN or strict[1] < -MARGIN else 0
+        return 0 if abs(value) <= noise else 1 if interval[0] > 0 else -1 if strict[1] < 0 else 0
+    if max(abs(interval)) < MARGIN and abs(value) + noise < MARGIN:
+        return 1
+    return -1 if (strict[0] > MARGIN or strict[1] < -MARGIN) and abs(value) - noise > MARGIN else 0
 
 
 class _Subjects:
@@ -209,18 +213,14 @@ class _Subjects:
         if len(self._names) < FEWEST or not np.isfinite(value) or not len(draws):
             return float(value), np.nan, np.nan, 0
         interval, strict = (np.quantile(draws, [a / 2, 1 - a / 2]) for a in (LEVEL, LEVEL / parts))
-        noisy = relation == ">" and abs(value) <= self._seed_noise(cells)
-        state = 0 if noisy else _state(relation, interval, strict)
+        state = _state(relation, value, self._seed_noise(cells), interval, strict)
         return float(value), float(interval[0]), float(interval[1]), state
 
     def _seed_noise(self, cells: list[tuple[float, str, str]]) -> float:
-        """Twice the standard error by seeds; a row of one seed is given the largest variance of the others, or none."""
         names, by_row = (*METRICS, *ERRORS), {}
         for weight, row, name in cells:
             by_row[row] = by_row.get(row, 0) + weight * self._seeds[row][:, names.index(name)]
-        known = [seeds.var(ddof=1) for seeds in by_row.values() if len(seeds) > 1]
-        variances = [seeds.var(ddof=1) if len(seeds) > 1 else max(known, default=0) for seeds in by_row.values()]
-        return 2 * np.sqrt(sum(v / len(seeds) for v, seeds in zip(variances, by_row.values(), strict=True)))
+        return float(seed_noise(*by_row.values()))
 
 
 class _Table:
@@ -240,6 +240,7 @@ class _Table:
             return np.nan, np.nan, np.nan, 0
         line = self._table.loc[(row, name)]
         interval = np.array([line["ci_low"], line["ci_high"]], float)
-        noisy = abs(line["value"]) <= 2 * line["sd"] / np.sqrt(line["n_seeds"])  # False where there is no spread
-        state = 0 if noisy or not line["n_subjects"] >= FEWEST else _state(relation, interval, interval)
+        noise = 2 * line["sd"] / np.sqrt(line["n_seeds"])
+        enough = line["n_subjects"] >= FEWEST
+        state = _state(relation, line["value"], noise, interval, interval) if enough else 0
         return float(line["value"]), float(interval[0]), float(interval[1]), state

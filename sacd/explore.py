@@ -4,6 +4,7 @@
 prediction), ahi, x, y (map of Fig. 10) and pc00 .. (float16), from which a map of another perplexity is made.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -97,13 +98,33 @@ def choose(table: pd.DataFrame, run: str, stages: Sequence[str] = STAGES, subjec
     return table[rows & (table["subject"] == subject if subject else True)]
 
 
-def scatter(clips: pd.DataFrame, title: str, colours: Mapping[str, str] = COLOURS) -> "go.Figure":
-    """Interactive map: a point a clip, coloured by true stage, wrong ones as crosses; hover tells clip and AHI."""
+def scatter(clips: pd.DataFrame, title: str, data: str, colours: Mapping[str, str] = COLOURS) -> "go.Figure":
+    """Interactive map: a point a clip, coloured by true stage, wrong ones as crosses; hover tells clip and AHI.
+
+    It is as wide as where it is shown. `data` names the data; it stands under the title with the number of subjects
+    and clips.
+    """
     import plotly.graph_objects as go
 
     from sacd.stages import AHI_GROUPS
 
-    figure = go.Figure(layout={"template": "plotly_white", "title": title, "width": 820, "height": 620})
+    sizes = ((clips["subject"].nunique(), "subject"), (len(clips), "clip"))
+    size = "n = " + ", ".join(f"{n:,} {word}{'s' * (n != 1)}" for n, word in sizes)
+    small = [*textwrap.wrap(data, 48), size]  # lines of 48 characters fit a phone
+    figure = go.Figure(
+        layout={
+            "template": "plotly_white", "autosize": True, "height": 640, "showlegend": True,
+            "margin": {"l": 40, "r": 10, "t": 60 + 19 * len(small), "b": 10},
+            "title": {  # below plotly's buttons
+                "text": f"{title}<br><span style='font-size: 12px'>{'<br>'.join(small)}</span>",
+                "font": {"size": 15}, "x": 0.01, "y": 0.935, "yanchor": "top",
+            },
+            "legend": {
+                "title": {"text": "true stage (clips); × predicted wrongly", "side": "top"},
+                "orientation": "h", "itemsizing": "constant", "yref": "container", "y": 0.01, "yanchor": "bottom",
+            },
+        }
+    )  # fmt: skip
     for label, name in enumerate(STAGES):
         part = clips[clips["stage"] == label]
         if part.empty:
@@ -114,12 +135,16 @@ def scatter(clips: pd.DataFrame, title: str, colours: Mapping[str, str] = COLOUR
             f"<br>AHI {c.ahi:.1f}/h ({groups[c.ahi]})"
             for c in part.itertuples()
         ]
-        wrong = part["prediction"] != label
+        symbols = np.where(part["prediction"] != label, "x-thin-open", "circle").tolist()
+        marker = {"color": colours[name], "size": 6}
         figure.add_scatter(
-            x=part["x"].round(2).tolist(), y=part["y"].round(2).tolist(), mode="markers",
-            name=f"{name} ({len(part):,})", text=hover, hoverinfo="text",
-            marker={"color": colours[name], "size": 6, "symbol": np.where(wrong, "x-thin-open", "circle").tolist()},
+            x=part["x"].round(2).tolist(), y=part["y"].round(2).tolist(), mode="markers", legendgroup=name,
+            showlegend=False, text=hover, hoverinfo="text", marker=marker | {"symbol": symbols},
         )  # fmt: skip
+        # The legend would show the symbol of the first point, be it a cross; an empty trace stands there instead.
+        figure.add_scatter(
+            x=[None], y=[None], mode="markers", legendgroup=name, name=f"{name} ({len(part):,})", marker=marker
+        )
     figure.update_xaxes(title="t-SNE 1", showticklabels=False)
     figure.update_yaxes(title="t-SNE 2", showticklabels=False, scaleanchor="x")
     return figure

@@ -57,11 +57,11 @@ def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _bare(axes: Axes, coordinates: ArrayLike) -> None:
+def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
     """Square axes of a t-SNE map, without ticks: its units mean nothing."""
     coordinates = np.asarray(coordinates)
     low, high = coordinates.min(0), coordinates.max(0)
-    middle, reach = (low + high) / 2, 0.56 * (high - low).max()
+    middle, reach = (low + high) / 2, (0.5 + margin) * (high - low).max()
     axes.set(xticks=[], yticks=[], xlim=middle[0] + reach * np.r_[-1, 1], ylim=middle[1] + reach * np.r_[-1, 1])
     axes.set_aspect("equal")
     for side in ("top", "right"):
@@ -135,7 +135,7 @@ def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | Non
             text = f"{new}, placed: {AHI_GROUPS[ahi_group(ahi[new])]}, AHI {ahi[new]:.1f}/h"
             axes.scatter(guests["x"], guests["y"], s=26, marker="x", color="black", lw=1, label=text)
         axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
-        _bare(axes, np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()]))
+        _bare(axes, np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()]), margin=0.15)  # room for the zone
         _zone(axes, portrait.zone)
     handles = {
         text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)

@@ -79,7 +79,9 @@ def results(v: Verification) -> str:
     counts = v.claims.loc[v.claims["item"] == "audit", "verdict"].value_counts()
     among = ", ".join(f"{n} {MARKS[verdict]} {verdict}" for verdict, n in counts.items())
     lines = [
-        f"Data: **{v.data}**. In brackets: 95 % interval over test subjects. A claim of several parts holds if all do.",
+        f"Data: **{v.data}**. In brackets: 95 % interval over test subjects. A claim of several parts holds if all do. "
+        "A difference within the noise of training seeds, or of rows with a single training each, decides nothing, "
+        "whatever its interval.",
         "",
         markdown(table),
         *(["", f"`make audit`, the paper's numbers among themselves (no data): {among}."] if among else []),

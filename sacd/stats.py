@@ -15,6 +15,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from sacd.metrics import METRICS, confusions, scores
+from sacd.stages import STAGES
 
 Predictions = pd.DataFrame | Sequence[pd.DataFrame]
 """One table of predictions, or one per training seed over the same clips."""
@@ -103,8 +104,10 @@ def paired_difference(
     """Difference of two methods on the same subjects, its bootstrap interval, and a paired permutation test.
 
     The interval resamples subjects, both methods together, of the difference between means over seeds. The test swaps
-    the two methods within subjects (matrices averaged over seeds first): all 2^S swaps where that is at most
-    9,999 (S <= 13), else 9,999 random ones.
+    the two methods within subjects (matrices averaged over seeds first), which turns the sign of a subject's jackknife
+    contribution, `d - (1 - w) d_without` with its share w of the clips: all 2^S signs where that is at most 9,999
+    (S <= 13), else 9,999 random ones. For accuracy this is the exact swap test. The pooled kappa of swapped subjects
+    would not do: a mixture of two very different methods has a kappa of its own, whose spread hides them.
 
     Args:
         a, b: predictions of the same clips; the number of seeds may differ.
@@ -126,26 +129,18 @@ def paired_difference(
         return Paired(difference, np.nan, np.nan, np.nan, n)
     draws = [_resampled(matrices, resamples, seed)[:, column] for matrices in (first, second)]
     low, high = _percentiles(draws[0] - draws[1], level)
-    both = np.concatenate([first.mean(1), second.mean(1)])
-
-    def statistic(rows: NDArray, others: NDArray, axis: int) -> NDArray:
-        return np.subtract(*(scores(both[np.moveaxis(i, axis, -1)].sum(-3))[..., column] for i in (rows, others)))
-
-    test = stats.permutation_test(
-        (np.arange(n), np.arange(n, 2 * n)),
-        statistic,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=9999,
-        batch=1000,
-        rng=np.random.default_rng(seed),
-    )
-    return Paired(difference, low, high, test.pvalue, n)
+    first, second = first.mean(1), second.mean(1)
+    pooled = scores(first.sum(0)) - scores(second.sum(0))
+    without = scores(first.sum(0) - first) - scores(second.sum(0) - second)
+    clips = first.sum(2)[:, [STAGES.index(metric)] if metric in STAGES else slice(None)].sum(1)
+    moved = pooled[column] - (1 - clips / clips.sum()) * without[:, column]
+    p_value = _sign_flip(moved, seed) if np.isfinite(moved).all() else np.nan
+    return Paired(difference, low, high, p_value, n)
 
 
 def supported_leads(rows: Mapping[str, Predictions], *, resamples: int = 2000, seed: int = 0) -> set[tuple[str, str]]:
     """Cells (row, metric) that lead their column with support: the 95 % interval of the difference to every other row,
-    paired over resampled subjects, lies above 0.
+    paired over resampled subjects, lies above 0, and the difference above `seed_noise`.
 
     Args:
         rows: predictions of the same clips, a method each (teachers and bounds are not for the same race).
@@ -154,49 +149,78 @@ def supported_leads(rows: Mapping[str, Predictions], *, resamples: int = 2000, s
     matrices = {name: _matrices(predictions)[1] for name, predictions in rows.items()}
     if len(matrices) < 2 or len(next(iter(matrices.values()))) < 2:
         return set()
-    values = np.stack([scores(m.sum(0)).mean(0) for m in matrices.values()])
+    by_seed = [scores(m.sum(0)) for m in matrices.values()]
+    values = np.stack([row.mean(0) for row in by_seed])
     draws = np.stack([_resampled(m, resamples, seed) for m in matrices.values()])  # (rows, resamples, 8)
     names, leads = list(matrices), set()
     for k, metric in enumerate(METRICS):
         if np.isfinite(values[:, k]).all():
             best = int(values[:, k].argmax())
-            lows = [_percentiles(draws[best, :, k] - d[:, k], 0.95)[0] for j, d in enumerate(draws) if j != best]
-            if min(lows) > 0:
+            others = [j for j in range(len(names)) if j != best]
+            ahead = [_percentiles(draws[best, :, k] - draws[j, :, k], 0.95)[0] > 0 for j in others]
+            ahead += [values[best, k] - values[j, k] > seed_noise(by_seed[best], by_seed[j])[k] for j in others]
+            if all(ahead):
                 leads.add((names[best], metric))
     return leads
+
+
+def seed_noise(*rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Twice the standard error, by training seeds, of a sum or difference of rows' means over seeds.
+
+    Args:
+        rows: `(seeds, ...)` values of each row. One of a single seed is given the largest variance of the others.
+
+    Returns:
+        `(...)`, NaN where no row has several seeds: chance is not known then, and no difference is above it.
+    """
+    known = [row.var(0, ddof=1) for row in rows if len(row) > 1]
+    if not known:
+        return np.full(rows[0].shape[1:], np.nan)
+    largest = np.max(known, axis=0)
+    return 2 * np.sqrt(sum((row.var(0, ddof=1) if len(row) > 1 else largest) / len(row) for row in rows))
+
+
+def compare(
+    tests: Mapping[str, Sequence[pd.DataFrame]],
+    pairs: Sequence[tuple[str, str]],
+    metric: str = "kappa",
+    *,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Pairs of rows of an experiment: `paired_difference`, Holm over the pairs, and a verdict.
+
+    The interval is over subjects and knows nothing of training seeds, so `seed_noise` stands beside it. `better` and
+    `worse` need a corrected p below 0.05 and a difference above that noise; else, or where no seeds tell how large it
+    is, `inconclusive`.
+
+    Args:
+        tests: row -> predictions of the same clips, one table a seed.
+        pairs: (row, the one that it is compared with).
+        metric: one of `sacd.metrics.METRICS`.
+
+    Returns:
+        Indexed by row and against: the fields of `Paired`, p_holm, n_seeds ("3, 1"), seed_noise, verdict.
+    """
+    table = pd.DataFrame(
+        [paired_difference(tests[a], tests[b], metric, seed=seed) for a, b in pairs],
+        index=pd.MultiIndex.from_tuples(pairs, names=["row", "against"]),
+        columns=Paired._fields,
+    )
+    column = METRICS.index(metric)
+    by_seed = {row: scores(_matrices(tests[row])[1].sum(0))[:, column] for pair in pairs for row in pair}
+    table["p_holm"] = correct(table["p_value"])
+    table["n_seeds"] = [f"{len(tests[a])}, {len(tests[b])}" for a, b in pairs]
+    table["seed_noise"] = [float(seed_noise(by_seed[a], by_seed[b])) for a, b in pairs]
+    clear = (table["p_holm"] < 0.05) & (table["difference"].abs() > table["seed_noise"])
+    sign = np.where(table["difference"] > 0, "better", "worse")
+    return table.assign(verdict=np.where(clear, sign, "inconclusive"))
 
 
 def against(
     tests: Mapping[str, Sequence[pd.DataFrame]], reference: str, metric: str = "kappa", *, seed: int = 0
 ) -> pd.DataFrame:
-    """Every row of an experiment against one of them: `paired_difference`, Holm over the rows, and a verdict.
-
-    The interval is over subjects and knows nothing of training seeds. So `seed_noise` stands beside it: twice the
-    standard error of the difference by the reference's spread over its seeds (NaN for a single one). `better` and
-    `worse` need a corrected p below 0.05 and a difference above that noise, where it is known; else `inconclusive`.
-
-    Args:
-        tests: row -> predictions of the same clips, one table a seed.
-        reference: name of the row that the others are compared with.
-        metric: one of `sacd.metrics.METRICS`.
-
-    Returns:
-        Indexed by row: the fields of `Paired`, p_holm, n_seeds, seed_noise, verdict.
-    """
-    others = [row for row in tests if row != reference]
-    table = pd.DataFrame(
-        [paired_difference(tests[row], tests[reference], metric, seed=seed) for row in others],
-        index=pd.Index(others, name="row"),
-        columns=Paired._fields,
-    )
-    values = scores(_matrices(tests[reference])[1].sum(0))[:, METRICS.index(metric)]
-    sd = values.std(ddof=1) if len(values) > 1 else np.nan
-    table["p_holm"] = correct(table["p_value"])
-    table["n_seeds"] = [len(tests[row]) for row in others]
-    table["seed_noise"] = 2 * sd * np.sqrt(1 / table["n_seeds"] + 1 / len(values))
-    clear = (table["p_holm"] < 0.05) & ~(table["difference"].abs() <= table["seed_noise"])
-    sign = np.where(table["difference"] > 0, "better", "worse")
-    return table.assign(verdict=np.where(clear, sign, "inconclusive"))
+    """`compare` of every other row with one of them."""
+    return compare(tests, [(row, reference) for row in tests if row != reference], metric, seed=seed)
 
 
 def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> NDArray[np.float64]:
@@ -312,10 +336,10 @@ def ratios(
         per_seed = numerator.sum(0) / denominator.sum(0)
         draws = (weights @ mean) / (weights @ denominator)
     known = (denominator > 0).sum(0)
-    low, high = np.where(known > 1, _percentiles(draws, level), np.nan)
+    low, high = np.where(known > 1, _percentiles(draws, level).round(9), np.nan)  # no 1e-16 for 0: a sign is read off
     p_values = [_sign_flip(mean[:, i], seed) if known[i] > 1 else np.nan for i in range(k)]
     return pd.DataFrame(
-        {"value": per_seed.mean(0), "ci_low": low, "ci_high": high}
+        {"value": per_seed.mean(0).round(9), "ci_low": low, "ci_high": high}
         | {"sd": per_seed.std(0, ddof=1) if seeds > 1 else np.nan, "n_seeds": seeds, "n_subjects": known}
         | {"p_value": p_values}
     )
@@ -337,12 +361,14 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) 
 
 def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
     """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing,
-    nor does a corrected p (`p_holm`, where there is one) of 0.05 or more.
+    nor does a corrected p (`p_holm`, where there is one) of 0.05 or more, nor a value within two standard errors by
+    its spread over training seeds (`sd` over `n_seeds`), or one of a single seed.
 
-    >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5}), "better", "worse")
+    >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5, "sd": 1, "n_seeds": 3}), "better", "worse")
     '+2.0 [-1.0, +5.0]: inconclusive'
     """
     sure = (line.ci_low > 0 or line.ci_high < 0) and getattr(line, "p_holm", 0) < 0.05
+    sure = sure and abs(line.value) > 2 * line.sd / np.sqrt(line.n_seeds)
     verdict = "inconclusive" if not sure else above if line.value > 0 else below
     return f"{line.value:+.{digits}f} [{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]: {verdict}"
 

@@ -20,6 +20,7 @@ _BOOTSTRAP: Final = "percentile bootstrap over subjects"
 _INTERVALS: Final = {
     "table3": "percentile bootstrap over groups of videos",
     "fig7": "jackknife over subjects",
+    "fig12": "percentile bootstrap over subjects, of rho by Bonett and Wright's formula",
     "fig8": "Wilson's",
     "fig9": "by Bonett and Wright's formula for rho",
 }
@@ -29,7 +30,9 @@ Cells = Collection[tuple[str, str]]
 """Pairs (row, column)."""
 
 
-def rows(item: str, row: str, numbers: pd.DataFrame, data: str, paper_row: str | None = None) -> pd.DataFrame:
+def rows(
+    item: str, row: str, numbers: pd.DataFrame, data: str, paper_row: str | None = None, keep: Collection[str] = ()
+) -> pd.DataFrame:
     """Tidy rows of one row of a table, with the printed values where there are any.
 
     Args:
@@ -37,9 +40,33 @@ def rows(item: str, row: str, numbers: pd.DataFrame, data: str, paper_row: str |
         row: for example `AttnSleep/SACD`; `paper_row` is its name in `sacd.paper` where that differs.
         numbers: column, value and what is known of ci_low, ci_high, sd, n_seeds, n_subjects (`sacd.stats.intervals`).
         data: what made the numbers, such as `simulated cohort, demo profile`.
+        keep: further columns of `numbers`.
     """
     printed = [paper.value(item, paper_row or row, column) for column in numbers["column"]]
-    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(columns=COLUMNS)
+    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(columns=[*COLUMNS, *keep])
+
+
+def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.DataFrame:
+    """Tidy rows `a - b` of `sacd.stats.compare`: the difference, with p_value, p_holm, seed_noise and verdict."""
+    table = compared.reset_index().rename(columns={"difference": "value"})
+    seeds = [min(map(int, n.split(", "))) for n in table["n_seeds"]]
+    table = table.assign(
+        item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=seeds, data=data
+    )
+    return table.reindex(columns=[*COLUMNS, "p_value", "p_holm", "seed_noise", "verdict"])
+
+
+def write_paired(item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path) -> list[Path]:
+    """Write `<item>_paired`, as `write` does: what a notebook shows of `sacd.stats.compare`, with its tests."""
+    table = paired(item, compared, metric, data)
+    view = table[["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seed_noise", "n_subjects", "verdict"]]
+    caption = (
+        f"{item}, differences of {metric}. Data: {data}; [95 % interval, {_INTERVALS.get(item, _BOOTSTRAP)}, both rows "
+        "together]; p: swapping the two within subjects (the sign of each one's jackknife contribution), Holm over the "
+        "rows; a verdict needs a corrected p below 0.05 "
+        "and a difference above the noise of training seeds."
+    )
+    return write(table, folder, f"{item}_paired", view=view.round(4), caption=caption)
 
 
 def _number(value: float, column: str) -> str:

@@ -47,7 +47,6 @@ _CELLS: Final = {
     "teacher's accuracy": [("table4", "AttnSleep (EEG)", "accuracy")],
     "baseline of Table V": [("table5", "v0", "accuracy"), ("table5", "v0", "N1")],
     "Fig. 5, lowest of panel a": [("fig5", "a: 0.5/0.5/1", "accuracy")],
-    "Fig. 5, lowest of panel c": [("fig5", "c: 0.5/0.1/1", "accuracy")],
 }
 """Printed cells that a finding of `sacd.audit` is about."""
 _AUDIT: Final = {"consistent": claims.HOLDS, "cannot be checked": claims.INCONCLUSIVE}

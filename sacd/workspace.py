@@ -294,12 +294,13 @@ class Workspace:
         return MethodConfig(name=name, options={k: v for k, v in given.items() if k not in known or v != known[k]})
 
     def fusion(self, head: str, release: bool, seed: int = 0) -> Run:
-        """A head on both trained encoders (Table IV, A to D)."""
+        """A head on both trained encoders (Table IV, A to D); released, it goes on from the frozen ones' head."""
         p = self.profile
         fit = p.released if release else p.fusion
         config = FusionConfig(head=head, release=release, fit=fit, split=p.split, seed=seed)
         label = f"fusion {head} {'released' if release else 'frozen'} seed {seed}"
-        return self._run("fusion:fusion", config, inputs=self._trained(seed), label=label, cost=65 if release else 8)
+        inputs = (*self._trained(seed), *([("head", self.fusion(head, False, seed))] if release else []))
+        return self._run("fusion:fusion", config, inputs=inputs, label=label, cost=65 if release else 8)
 
     def reverse(self, method: str, release: bool, seed: int = 0, **options: Any) -> Run:
         """The EEG teacher taught by the video student (Table IV, E to G)."""

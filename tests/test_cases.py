@@ -72,7 +72,17 @@ def test_error_by_distance_by_a_naive_count():
         assert found.loc[d, "sd"] == pytest.approx(np.std(rates, ddof=1))
         assert found.loc[d, "ci_low"] <= found.loc[d, "value"] <= found.loc[d, "ci_high"]
     gap = cases.beside_minus_far(tables, far=3)
-    assert gap["value"] == pytest.approx(found.loc[1, "value"] - found.loc[3, "value"])
+    assert gap.loc["all clips", "value"] == pytest.approx(found.loc[1, "value"] - found.loc[3, "value"])
+    same, weights = [], []
+    for s in range(5):
+        here = [(d, t["stage"].iloc[k] != t["prediction"].iloc[k]) for t in tables
+                for k, d in enumerate(naive_distances(t, 3)) if t["stage"].iloc[k] == s]  # fmt: skip
+        rates = {d: [wrong for at, wrong in here if at == d] for d in (1, 3)}
+        if rates[1] and rates[3]:
+            same.append(100 * (np.mean(rates[1]) - np.mean(rates[3])))
+            weights.append(len(rates[1]) + len(rates[3]))
+    assert gap.loc["same stages", "value"] == pytest.approx(np.average(same, weights=weights))
+    assert (gap["ci_low"] <= gap["value"]).all() and (gap["value"] <= gap["ci_high"]).all()
 
 
 def test_planted_errors_at_junctions_are_found():
@@ -80,7 +90,17 @@ def test_planted_errors_at_junctions_are_found():
     beside = cases.distance_to_change(table) == 1
     table.loc[beside, "prediction"] = (table["stage"][beside] + 1) % 5
     gap = cases.beside_minus_far([table])
-    assert gap["value"] == 100 and gap["ci_low"] > 99
+    assert (gap["value"] == 100).all() and (gap["ci_low"] > 99).all() and gap["sd"].isna().all()
+
+
+def test_a_hard_stage_beside_changes_is_no_error_of_the_place():
+    """N1 lasts one clip and is always missed, W and N2 last long and never are."""
+    night = np.tile([0] * 12 + [1] + [2] * 12, 8)
+    table = pd.DataFrame({"subject": np.repeat(list("abcdefgh"), 25), "block": 0, "stage": night})
+    table = table.assign(clip=np.tile(np.arange(25), 8), prediction=np.where(night == 1, 0, night))
+    gap = cases.beside_minus_far([table, table])
+    assert gap.loc["all clips", "value"] > 30 and gap.loc["all clips", "ci_low"] > 0
+    assert gap.loc["same stages", ["value", "ci_low", "ci_high"]].to_list() == [0, 0, 0]
 
 
 def test_confusion_shares_and_differences_by_hand():

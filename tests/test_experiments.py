@@ -49,6 +49,7 @@ def test_table4_starts_everything_from_the_two_baselines(w):
             inputs = dict(run.inputs)
             assert inputs["student"] == video[seed] and inputs["teacher"] == eeg
             assert run.config.fit == (w.profile.fusion if row in "AB" else w.profile.released)
+            assert inputs.get("head") == {"C": rows["A"], "D": rows["B"]}.get(row, [None] * 9)[seed]
     release = {row: runs[0].config.release for row, runs in rows.items() if hasattr(runs[0].config, "release")}
     assert [row for row, released in release.items() if released] == ["C", "D", "F", "G"]
     assert [rows[row][0].config.method.name for row in "EFG"] == ["sacd", "sacd", "ccl"]

@@ -52,8 +52,16 @@ def test_choice_map_and_hover(results):
     assert len(whole) == 120
     other = explore.remap(whole, 5)
     assert not np.allclose(other["x"], whole["x"]) and explore.remap(whole, 30).equals(whole)
-    figure = explore.scatter(clips, "title")
-    assert sum(len(trace.x) for trace in figure.data) == len(clips)
+    figure = explore.scatter(clips, "title", "made-up data")
+    points, legend = figure.data[::2], figure.data[1::2]
+    assert sum(len(trace.x) for trace in points) == len(clips) and not any(trace.showlegend for trace in points)
+    assert [trace.name.split()[0] for trace in legend] == ["N2", "REM"]  # each hides its points: one group
+    assert [trace.legendgroup for trace in points] == [trace.legendgroup for trace in legend] == ["N2", "REM"]
+    assert all(trace.marker.symbol is None for trace in legend)
+    wrong = sum(symbol != "circle" for trace in points for symbol in trace.marker.symbol)
+    assert wrong == (clips["prediction"] != clips["stage"]).sum() > 0
+    assert f"made-up data<br>n = 1 subject, {len(clips)} clips" in figure.layout.title.text
+    assert figure.layout.autosize and figure.layout.width is None
     text = figure.data[0].text[0]
     assert "s3, clip" in text and "true N2" in text and "AHI 44.0/h (Severe)" in text
     assert len(json.dumps(figure.to_plotly_json(), default=str)) < 100_000

@@ -92,7 +92,7 @@ def test_paired_difference_swaps_exactly(rng):
     for swap in itertools.product([False, True], repeat=6):
         swap = np.array(swap)[:, None, None]
         x, y = (np.where(swap, p[:, 0], q[:, 0]).sum(0) for p, q in ((second, first), (first, second)))
-        null.append((scores(x) - scores(y))[0])
+        null.append((scores(x) - scores(y))[0])  # accuracy is linear: the pooled metric of the swaps is their sum
     null = np.array(null)
     one_sided = min((null >= found.difference - 1e-9).mean(), (null <= found.difference + 1e-9).mean())
     assert found.p_value == pytest.approx(min(1, 2 * one_sided))
@@ -123,6 +123,32 @@ def test_swap_test_is_calibrated_under_the_null():
         rng = np.random.default_rng(trial)
         p.append(stats.paired_difference(predict(rng), predict(rng), "accuracy", resamples=10).p_value)
     assert np.mean(np.array(p) < 0.1) < 0.25 and 0.3 < np.median(p) < 0.8
+
+
+def test_two_very_different_methods_do_not_hide_in_their_own_mixture():
+    """One guesses N2 always: the pooled kappa of mixed rows spreads so widely that no swap test on it would see it."""
+    poor, good = predict(np.random.default_rng(1)).assign(prediction=2), predict(np.random.default_rng(2), skill=0.4)
+    found = stats.paired_difference(good, poor, "kappa")
+    n = found.n_subjects
+    assert found.ci_low > 0 and found.p_value == pytest.approx(2 / 2**n)
+
+
+def test_subjects_without_the_stage_say_nothing_of_its_recall(rng):
+    a, b = predict(rng, skill=0.6), predict(rng, skill=0.5)
+    few = a["subject"].isin(sorted(a["subject"].unique())[:5])
+    keep = few | (a["stage"] != 4)
+    a, b = a[keep], b[keep]
+    here = stats.paired_difference(a[few[keep]], b[few[keep]], "REM")
+    assert stats.paired_difference(a, b, "REM").p_value == pytest.approx(here.p_value, abs=0.02)
+    one = a["subject"].eq(a["subject"].iloc[0]) | (a["stage"] != 4)
+    assert np.isnan(stats.paired_difference(a[one], b[one], "REM").p_value), "of one subject nothing can be told"
+
+
+def test_noise_of_seeds_borrows_the_largest_variance_and_is_unknown_without_any():
+    a, b, c = np.array([[1.0], [3.0]]), np.array([[1.0], [2.0], [3.0]]), np.array([[5.0]])
+    assert stats.seed_noise(a, b)[0] == pytest.approx(2 * np.sqrt(2 / 2 + 1 / 3))
+    assert stats.seed_noise(b, a, c)[0] == pytest.approx(2 * np.sqrt(1 / 3 + 2 / 2 + 2 / 1))
+    assert np.isnan(stats.seed_noise(c, c)[0])
 
 
 def test_other_clips_are_refused(rng):
@@ -199,10 +225,14 @@ def test_spearman_shapes_are_checked():
 
 
 def test_a_lead_is_supported_only_by_an_interval_against_every_other_row():
-    poor, good = predict(np.random.default_rng(1), skill=0.2), predict(np.random.default_rng(2), skill=0.8)
+    poor, good = ([predict(np.random.default_rng(s), skill=k) for s in (1, 2)] for k in (0.2, 0.8))
     assert ("good", "kappa") in stats.supported_leads({"poor": poor, "good": good}, resamples=300)
     assert ("good", "kappa") not in stats.supported_leads({"poor": poor, "good": good, "twin": good}, resamples=300)
     assert stats.supported_leads({"good": good}) == set()
+    one = {"poor": poor[:1], "good": good[:1]}
+    assert stats.supported_leads(one, resamples=300) == set(), "one seed each: nobody knows what another would give"
+    apart = [predict(np.random.default_rng(1), skill=k) for k in (0.3, 1.0)]
+    assert stats.supported_leads({"poor": poor, "good": apart}, resamples=300) == set(), "its own seeds differ by more"
 
 
 def test_against_compares_every_row_with_one_and_demands_more_than_seed_noise():
@@ -215,12 +245,15 @@ def test_against_compares_every_row_with_one_and_demands_more_than_seed_noise():
         return pd.DataFrame({"subject": subject, "stage": stage, "prediction": guess})
 
     tests = {"ours": [table(0.7), table(0.7)], "same": [table(0.7)], "bad": [table(0.4)], "good": [table(0.9)]}
-    found = stats.against(tests, "ours", "accuracy")
+    found = stats.against(tests, "ours", "accuracy").droplevel("against")
     assert found["verdict"].to_dict() == {"same": "inconclusive", "bad": "worse", "good": "better"}
-    assert (found["n_seeds"] == 1).all() and found["p_holm"].tolist() == stats.correct(found["p_value"]).tolist()
+    assert (found["n_seeds"] == "1, 2").all() and found["p_holm"].tolist() == stats.correct(found["p_value"]).tolist()
     sd = np.std([100 * (t["stage"] == t["prediction"]).mean() for t in tests["ours"]], ddof=1)
     assert found["seed_noise"].tolist() == pytest.approx([2 * sd * 1.5**0.5] * 3)
-    noisy = stats.against({**tests, "ours": [table(0.2), table(1.0)]}, "ours", "accuracy")
+    noisy = stats.against({**tests, "ours": [table(0.2), table(1.0)]}, "ours", "accuracy").droplevel("against")
     assert (noisy["verdict"] == "inconclusive").all(), "seeds alone differ by more"
     single = stats.against({**tests, "ours": [table(0.7)]}, "ours", "accuracy")
-    assert single["seed_noise"].isna().all() and single.loc["bad", "verdict"] == "worse"
+    assert single["seed_noise"].isna().all() and (single["verdict"] == "inconclusive").all()
+    pairs = stats.compare(tests, [("good", "bad"), ("good", "ours")], "accuracy")
+    assert pairs.loc[("good", "ours"), "seed_noise"] == found.loc["good", "seed_noise"]
+    assert pairs["verdict"].to_list() == ["inconclusive", "better"], "neither good nor bad has a second seed"

@@ -61,6 +61,20 @@ def test_write_gives_three_files_with_equal_bytes_and_the_table_back(table, tmp_
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
+    compared = pd.DataFrame(
+        {"difference": [0.03], "ci_low": [0.01], "ci_high": [0.05], "p_value": [0.01], "n_subjects": [15]}
+        | {"p_holm": [0.02], "n_seeds": ["3, 1"], "seed_noise": [0.02], "verdict": ["better"]},
+        index=pd.MultiIndex.from_tuples([("a", "b")], names=["row", "against"]),
+    )
+    tables.write_paired("table2", compared, "kappa", "simulated", tmp_path)
+    line = tables.read(tmp_path / "table2_paired.csv").iloc[0]
+    assert (line["row"], line["column"], line["value"], line["n_seeds"]) == ("a - b", "kappa", 0.03, 1)
+    assert (line["p_value"], line["p_holm"], line["seed_noise"], line["verdict"]) == (0.01, 0.02, 0.02, "better")
+    text = (tmp_path / "table2_paired.md").read_text()
+    assert "Holm" in text and "Data: simulated" in text and "| a - b | 0.03 |" in text
+
+
 def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
     table["data"], table["n_seeds"] = "simulated cohort, 5 % of it", [1, *[3] * (len(table) - 1)]
     for view in (None, table[["row", "value"]]):

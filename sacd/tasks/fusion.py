@@ -115,6 +115,9 @@ class _FusionGoal:
 def fusion(config: FusionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
     """Experiments A to D: a head on the embeddings of both networks, which stay frozen (A, B) or go on training (C, D).
 
+    C and D are A and B with their gradients released (Table IV): head and encoders go on from where these ended, since
+    a head at random would first undo what the encoders know. They read the run `head`, of A or B.
+
     Frozen encoders are not run again: their embeddings were saved by the runs `student` and `teacher`, as the paper's.
     Released ones get the augmentation of their own training. Writes `weights.safetensors`, `metrics.csv` and
     `predictions.parquet`.
@@ -122,6 +125,9 @@ def fusion(config: FusionConfig, inputs: Inputs, folder: Path, resources: Resour
     t = _Trained(config.split, inputs, resources)
     torch.manual_seed(config.seed)
     head = HEADS[config.head]()
+    if config.release:
+        state = load_file(inputs["head"] / "weights.safetensors")
+        head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
     if config.release:
         model, read = Fusion(t.video, t.eeg, head, release=True), t.both
     else:

@@ -60,6 +60,8 @@ def run(trained, config):
     out = folder / f"run{len(list(folder.glob('run*')))}"
     out.mkdir()
     task = tasks.fusion if isinstance(config, FusionConfig) else tasks.reverse
+    if config.release and task is tasks.fusion:
+        inputs = inputs | {"head": run(trained, fused(config.head, False))}
     task(config, inputs, out, resources, quiet)
     return out
 
@@ -97,6 +99,9 @@ def test_released_encoders_change_and_at_their_own_rate(trained, head, layers):
     inputs, *_ = trained
     weights = load_file(run(trained, fused(head, True, lr=1e-3)) / "weights.safetensors")
     assert sum(k.startswith("head.") and k.endswith("weight") for k in weights) == layers
+    frozen = load_file(run(trained, fused(head, False)) / "weights.safetensors")
+    far = [float((weights[k] - v).abs().max()) for k, v in frozen.items()]
+    assert 0 < max(far) < 2e-2, "it goes on from the head of A or B"
     for part, name in (("video.", "student"), ("eeg.", "teacher")):
         before = load_file(inputs[name] / "weights.safetensors")
         assert moved(weights, before, part)
