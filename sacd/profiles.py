@@ -132,7 +132,7 @@ DEMO = Profile(
     ),
     student=FitConfig(epochs=6, joined=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),
     fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
-    released=FitConfig(epochs=1, joined=4, optimizer="adamw", lr=2e-3, schedule="onecycle", clip_norm=1),
+    released=FitConfig(epochs=1, joined=4, optimizer="adamw", lr=5e-4, schedule="onecycle", clip_norm=1),
     grid={"epochs": 2, "joined": 4},
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
