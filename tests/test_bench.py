@@ -80,7 +80,7 @@ def test_stages_come_from_what_the_command_says(tmp_path, monkeypatch):
         rows["set-up"] == 40 and rows["train, cold, 1 worker(s)"] == 30 and rows["all of it, warm, 2 worker(s)"] == 40
     )
     assert rows["simulate and ingest, warm, 2 worker(s)"] == 4 and rows["report and verify, cold, 2 worker(s)"] == 2
-    assert rows["1 worker over 2 workers, cold, all stages"] == 1 and len(rows) == 1 + 3 * 4 + 1
+    assert rows["1 worker over 2 workers, cold, all stages"] == 1 and len(rows) == 1 + 3 * 4 + 2
     assert [c[-1] for c in commands[1:]] == ["1", "2", "2"] and commands[0][:2] == ["make", "setup"]
     with pytest.raises(ValueError, match="exit 3: no disk"):
         monkeypatch.undo()
