@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sacd.metrics import confusions
 from sacd.stages import STAGES
-from sacd.stats import ratios
+from sacd.stats import ratios, seed_noise
 
 FAR: Final = 5
 """Distances to a stage change are told apart up to this many clips; from here on they count as far."""
@@ -32,20 +32,25 @@ def confusion_shares(
     """Each cell of the confusion matrix in % of its true stage, or the difference to another method in points.
 
     Args:
-        tables, other: one table a seed, of the same clips; for a difference as many of both, `sd` is that of the
-            differences seed by seed.
+        tables, other: one table a seed, of the same clips.
         seed: of the resampling of subjects.
 
     Returns:
-        25 rows: stage, prediction (names), column (`N1 as N2`), and what `sacd.stats.ratios` gives.
+        25 rows: stage, prediction (names), column (`N1 as N2`), and what `sacd.stats.ratios` gives; of a difference
+        `sacd.stats.seed_noise` too.
     """
     counts = _numbers(tables)
-    numerator = counts if other is None else counts - _numbers(other)
+    others = None if other is None else _numbers(other)
+    numerator = counts if others is None else counts.mean(1, keepdims=True) - others.mean(1, keepdims=True)
     n, k = len(counts), len(STAGES)
     of_stage = np.repeat(counts[:, 0].sum(-1), k, axis=1)
     names = [(a, b) for a in STAGES for b in STAGES]
     cells = ratios(100 * numerator.reshape(n, -1, k * k), of_stage, seed=seed)
     cells = cells.assign(stage=[a for a, _ in names], prediction=[b for _, b in names])
+    if others is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            noise = seed_noise(*(100 * x.sum(0) / x.sum((0, -1))[..., None] for x in (counts, others)))
+        cells = cells.assign(n_seeds=min(len(tables), len(other)), seed_noise=noise.ravel())
     return cells.assign(column=cells["stage"] + " as " + cells["prediction"])
 
 
@@ -141,7 +146,8 @@ def beside_minus_far(
     draws = gaps(weights @ clips, np.einsum("rs,skc->rkc", weights, errors)).mean(1)
     known = np.isfinite(draws).any(0) & (n > 1)
     low, high = np.full((2, 2), np.nan)
-    low[known], high[known] = np.nanquantile(draws[:, known], [0.025, 0.975], axis=0)
+    if known.any():
+        low[known], high[known] = np.nanquantile(draws[:, known], [0.025, 0.975], axis=0)
     return pd.DataFrame(
         {"value": values.mean(0), "ci_low": low, "ci_high": high}
         | {"sd": values.std(0, ddof=1) if len(tables) > 1 else np.nan, "n_seeds": len(tables), "n_subjects": n},
@@ -153,7 +159,7 @@ def mended(before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame], seed: 
     """Clips in % that one method gets wrong and another right, the reverse, and the difference, by true stage.
 
     Seeds are compared one to one, as many as both have. Rows: stage (or "all"), column (mended, broken, net), and what
-    `sacd.stats.ratios` gives; p is that of the net difference.
+    `sacd.stats.ratios` gives; p is that of the net difference, as is `sacd.stats.seed_noise` of the two accuracies.
     """
     pairs = list(zip(before, after, strict=False))
     right = [[(t["stage"] == t["prediction"]).to_numpy() for t in pair] for pair in pairs]
@@ -171,9 +177,10 @@ def mended(before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame], seed: 
         ):
             sums = [pd.Series(c * here).astype(float).groupby(subject).sum().to_numpy() for c in change]
             numbers = ratios(100 * np.stack(sums, 1)[:, :, None], clips, seed=seed)
-            lines.append(numbers.assign(stage=name, column=column))
+            rates = (np.array([100 * pair[k][here].mean() for pair in right]) for k in (0, 1))
+            lines.append(numbers.assign(stage=name, column=column, seed_noise=float(seed_noise(*rates))))
     table = pd.concat(lines, ignore_index=True)
-    table.loc[table["column"] != "net", "p_value"] = np.nan
+    table.loc[table["column"] != "net", ["p_value", "seed_noise"]] = np.nan
     return table
 
 

@@ -122,8 +122,9 @@ def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Data
 
 def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]:
     wanted = list(inequalities(claim))
-    rows = {row for _, left, _, right in wanted for _, row, _ in left + right}
-    if absent := sorted(rows - (source.rows if source else set())):
+    cells = {(row, name) for _, left, _, right in wanted for _, row, names in left + right for name in names}
+    rows = {row for row, _ in cells}
+    if absent := source.absent(cells) if source else sorted(rows):
         return {"paper": "", "ours": "", "n": f"not computed: {', '.join(absent)}", "verdict": MISSING}
     parts = [Part(text, _printed(claim, *sides), *source.part(*sides, len(wanted))) for text, *sides in wanted]
     known = [part for part in parts if np.isfinite(part.printed)]
@@ -179,13 +180,15 @@ class _Subjects:
     def __init__(self, lines: pd.DataFrame) -> None:
         self._unit = "groups of videos" if (lines["item"] == "table3").all() else "subjects"
         self._lines = dict(iter(lines.groupby("row", sort=False)))
-        self.rows = set(self._lines)
         self._names = sorted(lines["subject"].unique())
         n = len(self._names)
         draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), _DRAWS)
         self._weights = np.vstack([np.ones(n), draws])
         self._quantities: dict[str, NDArray[np.float64]] = {}
         self._seeds: dict[str, NDArray[np.float64]] = {}
+
+    def absent(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        return sorted({row for row, _ in cells} - self._lines.keys())
 
     def describe(self, rows: Iterable[str]) -> str:
         seeds = sorted({self._lines[row]["seed"].nunique() for row in rows})
@@ -227,8 +230,10 @@ class _Table:
     """Values and intervals of a tidy table whose rows are differences or correlations already: compared with 0."""
 
     def __init__(self, table: pd.DataFrame) -> None:
-        self.rows = set(table["row"])
         self._table = table.drop_duplicates(["row", "column"]).set_index(["row", "column"])
+
+    def absent(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        return sorted(f"{row}@{name}" for row, name in cells if (row, name) not in self._table.index)
 
     def describe(self, rows: Iterable[str]) -> str:
         numbers = sorted({int(n) for n in self._table.loc[list(rows), "n_subjects"].dropna()})
@@ -236,11 +241,10 @@ class _Table:
 
     def part(self, left: Side, relation: str, right: Side, parts: int) -> tuple[float, float, float, int]:
         ((_, row, name),) = _difference(left, right)
-        if (row, name) not in self._table.index:
-            return np.nan, np.nan, np.nan, 0
         line = self._table.loc[(row, name)]
         interval = np.array([line["ci_low"], line["ci_high"]], float)
-        noise = 2 * line["sd"] / np.sqrt(line["n_seeds"])
+        noise = line.get("seed_noise", np.nan)  # of a difference; of a row by itself from its own spread
+        noise = 2 * line["sd"] / np.sqrt(line["n_seeds"]) if np.isnan(noise) else noise
         enough = line["n_subjects"] >= FEWEST
         state = _state(relation, line["value"], noise, interval, interval) if enough else 0
         return float(line["value"]), float(interval[0]), float(interval[1]), state

@@ -29,7 +29,7 @@ class Paired(NamedTuple):
     ci_low: float
     ci_high: float
     p_value: float
-    """Two-sided, of the within-subject swap test."""
+    """Two-sided, by the signs of the subjects' jackknife contributions."""
     n_subjects: int
 
 
@@ -361,14 +361,16 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) 
 
 def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
     """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing,
-    nor does a corrected p (`p_holm`, where there is one) of 0.05 or more, nor a value within two standard errors by
-    its spread over training seeds (`sd` over `n_seeds`), or one of a single seed.
+    nor does a corrected p (`p_holm`, where there is one) of 0.05 or more, nor a value within the noise of training
+    seeds (`seed_noise` of a difference of two methods, else two standard errors by `sd` and `n_seeds`), or one of
+    unknown noise.
 
     >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5, "sd": 1, "n_seeds": 3}), "better", "worse")
     '+2.0 [-1.0, +5.0]: inconclusive'
     """
     sure = (line.ci_low > 0 or line.ci_high < 0) and getattr(line, "p_holm", 0) < 0.05
-    sure = sure and abs(line.value) > 2 * line.sd / np.sqrt(line.n_seeds)
+    noise = line.seed_noise if hasattr(line, "seed_noise") else 2 * line.sd / np.sqrt(line.n_seeds)
+    sure = sure and abs(line.value) > noise
     verdict = "inconclusive" if not sure else above if line.value > 0 else below
     return f"{line.value:+.{digits}f} [{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]: {verdict}"
 

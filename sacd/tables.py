@@ -47,26 +47,29 @@ def rows(
 
 
 def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.DataFrame:
-    """Tidy rows `a - b` of `sacd.stats.compare`: the difference, with p_value, p_holm, seed_noise and verdict."""
-    table = compared.reset_index().rename(columns={"difference": "value"})
-    seeds = [min(map(int, n.split(", "))) for n in table["n_seeds"]]
-    table = table.assign(
-        item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=seeds, data=data
-    )
-    return table.reindex(columns=[*COLUMNS, "p_value", "p_holm", "seed_noise", "verdict"])
+    """Tidy rows `a - b` of `sacd.stats.compare`, with p_value, p_holm, seeds (of both), seed_noise and verdict.
+
+    `n_seeds` is the smaller number of the two.
+    """
+    table = compared.reset_index().rename(columns={"difference": "value", "n_seeds": "seeds"})
+    least = [min(map(int, n.split(", "))) for n in table["seeds"]]
+    table = table.assign(item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=least)
+    return table.assign(data=data).reindex(columns=[*COLUMNS, "p_value", "p_holm", "seeds", "seed_noise", "verdict"])
 
 
 def write_paired(item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path) -> list[Path]:
     """Write `<item>_paired`, as `write` does: what a notebook shows of `sacd.stats.compare`, with its tests."""
     table = paired(item, compared, metric, data)
-    view = table[["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seed_noise", "n_subjects", "verdict"]]
+    units = "groups of videos" if item == "table3" else "subjects"
+    view = table[["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seeds", "seed_noise", "verdict"]]
     caption = (
-        f"{item}, differences of {metric}. Data: {data}; [95 % interval, {_INTERVALS.get(item, _BOOTSTRAP)}, both rows "
-        "together]; p: swapping the two within subjects (the sign of each one's jackknife contribution), Holm over the "
-        "rows; a verdict needs a corrected p below 0.05 "
-        "and a difference above the noise of training seeds."
+        f"{item}, differences of {metric}. Data: {data}; n = {int(table['n_subjects'].max())} {units}; [95 % interval, "
+        f"{_INTERVALS.get(item, _BOOTSTRAP)}, both rows together]; p: signs of the jackknife contributions of {units} "
+        "(of accuracy: swapping the two rows in each), Holm over the rows; a verdict needs a corrected p below 0.05 "
+        "and a difference above the noise of training seeds, which is unknown where both rows have one."
     )
-    return write(table, folder, f"{item}_paired", view=view.round(4), caption=caption)
+    view = view.round(4).astype({"seed_noise": object}).fillna("")
+    return write(table, folder, f"{item}_paired", view=view, caption=caption)
 
 
 def _number(value: float, column: str) -> str:

@@ -101,6 +101,9 @@ def test_a_hard_stage_beside_changes_is_no_error_of_the_place():
     gap = cases.beside_minus_far([table, table])
     assert gap.loc["all clips", "value"] > 30 and gap.loc["all clips", "ci_low"] > 0
     assert gap.loc["same stages", ["value", "ci_low", "ci_high"]].to_list() == [0, 0, 0]
+    assert cases.beside_minus_far([table[table["subject"] == "a"]])["ci_low"].isna().all(), "one subject"
+    still = cases.beside_minus_far([table.assign(stage=2)])
+    assert still[["value", "ci_low"]].isna().all(axis=None), "nothing ever changes"
 
 
 def test_confusion_shares_and_differences_by_hand():
@@ -113,7 +116,11 @@ def test_confusion_shares_and_differences_by_hand():
             assert shares.loc[(true, guess), "value"] == pytest.approx(rate[0])
             assert both.loc[(true, guess), "value"] == pytest.approx(rate[0] - rate[1])
     assert (cases.confusion_shares([a], [a])["value"] == 0).all()
-    assert (cases.confusion_shares([a], [a])["p_value"] == 1).all()
+    assert (cases.confusion_shares([a], [a])["p_value"] == 1).all() and both["seed_noise"].isna().all()
+    c = predictions(9)
+    noise = cases.confusion_shares([a, c], [b]).set_index(["stage", "prediction"])["seed_noise"]
+    sd = np.std([100 * np.mean(t["prediction"][t["stage"] == 2] == 1) for t in (a, c)], ddof=1)
+    assert noise["N2", "N1"] == pytest.approx(2 * np.sqrt(sd**2 / 2 + sd**2))
 
 
 def test_a_stage_that_never_occurs_is_nan_and_has_no_main_error():

@@ -1,10 +1,12 @@
 """Claims: how they are written, and what decides them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from sacd import claims, paper
+from sacd import claims, paper, tables
 from sacd.claims import CONTRADICTS, ERRORS, FAILS, HOLDS, INCONCLUSIVE, MISSING, Claim
 
 
@@ -124,8 +126,22 @@ def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch)
     assert verdict(ci_low=np.nan, ci_high=np.nan).verdict == INCONCLUSIVE
     assert verdict(sd=9.0).verdict == INCONCLUSIVE, "10 is within two standard errors, 2 x 9 / sqrt(3)"
     assert verdict(sd=np.nan).verdict == INCONCLUSIVE, "one seed"
+    assert verdict(seed_noise=11.0).verdict == INCONCLUSIVE and verdict(sd=9.0, seed_noise=1.0).verdict == HOLDS
+    other = {"table2": table.assign(column="kappa")}
+    line = judged(monkeypatch, pd.DataFrame({"item": []}), "a - b@accuracy > 0", tables=other)
+    assert line.verdict == MISSING and line.n == "not computed: a - b@accuracy", "the row is there, the column is not"
     two_rows = judged(monkeypatch, pd.DataFrame({"item": []}), tables={"table2": table})
     assert two_rows.verdict == MISSING, "rows of a table are not paired"
+
+
+def test_every_claim_that_a_table_decides_finds_its_row_there():
+    folder = Path(__file__).parents[1] / "results" / "demo" / "tables"
+    decided = [claim for claim in claims.load() if claim.test.endswith("> 0")]
+    for claim in decided:
+        table = tables.read(folder / f"{claim.data}.csv").set_index(["row", "column"])
+        cells = [(row, n) for _, left, *_ in claims.inequalities(claim) for _, row, names in left for n in names]
+        assert cells and not [cell for cell in cells if cell not in table.index], claim.claim
+    assert len(decided) > 8
 
 
 def test_table_3_is_paired_over_groups_of_videos(monkeypatch):

@@ -117,11 +117,12 @@ def test_seeds_of_the_two_methods_may_differ_in_number(rng):
     assert found.p_value < 0.05 and found.ci_low > 0
 
 
-def test_swap_test_is_calibrated_under_the_null():
+@pytest.mark.parametrize("metric", ["accuracy", "kappa"])
+def test_swap_test_is_calibrated_under_the_null(metric):
     p = []
     for trial in range(60):
         rng = np.random.default_rng(trial)
-        p.append(stats.paired_difference(predict(rng), predict(rng), "accuracy", resamples=10).p_value)
+        p.append(stats.paired_difference(predict(rng), predict(rng), metric, resamples=10).p_value)
     assert np.mean(np.array(p) < 0.1) < 0.25 and 0.3 < np.median(p) < 0.8
 
 
@@ -161,6 +162,18 @@ def test_other_clips_are_refused(rng):
         stats.paired_difference(a, a, "auc")
     with pytest.raises(ValueError, match="no table"):
         stats.intervals([])
+
+
+def test_in_words_a_verdict_needs_interval_p_and_more_than_the_noise_of_seeds():
+    def verdict(**changes):
+        line = {"value": 2.0, "ci_low": 1.0, "ci_high": 3.0, "sd": 0.5, "n_seeds": 3} | changes
+        return stats.in_words(pd.Series(line), "more", "less").rpartition(": ")[2]
+
+    assert verdict() == "more" and verdict(value=-2.0, ci_low=-3.0, ci_high=-1.0) == "less"
+    assert verdict(ci_low=-1.0) == "inconclusive" and verdict(p_holm=0.06) == "inconclusive"
+    assert verdict(sd=2.0) == "inconclusive" and verdict(sd=np.nan, n_seeds=1) == "inconclusive"
+    assert verdict(sd=np.nan, seed_noise=1.9) == "more" and verdict(seed_noise=2.1) == "inconclusive"
+    assert verdict(seed_noise=np.nan) == "inconclusive"
 
 
 def test_correction():

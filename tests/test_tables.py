@@ -71,8 +71,12 @@ def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
     line = tables.read(tmp_path / "table2_paired.csv").iloc[0]
     assert (line["row"], line["column"], line["value"], line["n_seeds"]) == ("a - b", "kappa", 0.03, 1)
     assert (line["p_value"], line["p_holm"], line["seed_noise"], line["verdict"]) == (0.01, 0.02, 0.02, "better")
+    assert line["seeds"] == "3, 1"
     text = (tmp_path / "table2_paired.md").read_text()
-    assert "Holm" in text and "Data: simulated" in text and "| a - b | 0.03 |" in text
+    assert "Holm" in text and "Data: simulated" in text and "n = 15 subjects" in text and "| a - b | 0.03 |" in text
+    tables.write_paired("table3", compared.assign(seed_noise=np.nan), "accuracy", "simulated", tmp_path)
+    text = (tmp_path / "table3_paired.md").read_text()
+    assert "n = 15 groups of videos" in text and "nan" not in text
 
 
 def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
