@@ -142,14 +142,14 @@ DEMO = Profile(
 SMOKE = DEMO.model_copy(
     update={
         "name": "smoke",
-        "simulate": SimulateConfig(n_subjects=12, blocks=2),
+        "simulate": SimulateConfig(n_subjects=10, blocks=2, seed=2),  # every stage in every part of the split
         "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
         "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
         "stagers": DEMO.stagers.model_copy(
             update={"fit": _TEACHER.model_copy(update={"epochs": 1}), "subjects": 8, "clips": 32}
         ),
-        "student": DEMO.student.model_copy(update={"epochs": 2}),
-        "fusion": DEMO.fusion.model_copy(update={"epochs": 2}),
+        "student": DEMO.student.model_copy(update={"epochs": 1}),
+        "fusion": DEMO.fusion.model_copy(update={"epochs": 1}),
         "released": DEMO.released.model_copy(update={"epochs": 1}),
         "grid": {"epochs": 1, "joined": 4},
         "seeds": 2,
