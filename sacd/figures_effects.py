@@ -16,7 +16,7 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
     """Difference of each row to a reference with its 95 % interval; the grey bar is what training seeds alone give.
 
     Args:
-        table: of `sacd.stats.against`.
+        table: of `sacd.stats.against`, indexed by row alone.
         reference: what the rows are compared with.
         metric: the one compared.
     """

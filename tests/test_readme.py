@@ -51,8 +51,10 @@ def test_what_is_said_of_the_demos_students_and_teacher_is_what_its_notebook_pri
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         for output in cell.get("outputs", [])
     )
-    kappa = pd.read_csv(ROOT / "results" / "demo" / "tables" / "table2.csv").query("column == 'kappa'")
-    kappa = kappa.set_index("row")["value"]
+    folder = ROOT / "results" / "demo" / "tables"
+    table = pd.read_csv(folder / "table2.csv").pivot(index="row", columns="column", values="value")
+    kappa, f1 = table["kappa"], table["macro_f1"]
+    less = pd.read_csv(folder / "table5_paired.csv").set_index("row").loc["v0 - ours"]  # the other way round
     alone, bound = (kappa[f"-/{name}"] for name in ("R(2+1)D-18", "R3D-18")), kappa["bound/true signals"]
     shares = [f"{k / bound:.2f}" for k in alone]
     forest = re.search(r"band-power forest, ([\d.]+): beaten by teacher/AttnSleep ([+\d.]+)", said)
@@ -61,6 +63,9 @@ def test_what_is_said_of_the_demos_students_and_teacher_is_what_its_notebook_pri
     readme_text = " ".join(README.split())
     for told in (
         f"kappa {gain} over",
+        f"gains {-less.value:.1f} points [{-less.ci_high:+.1f}, {-less.ci_low:+.1f}]",
+        f"training seeds ({less.seed_noise:.1f}); its macro-F1 does not rise "
+        f"({f1['AttnSleep/SACD'] - f1['-/R(2+1)D-18']:+.1f})",
         f"{shares[0]} (R(2+1)D-18) and {shares[1]} (R3D-18) of the kappa {bound:.2f}",
         f"validation subjects ({float(forest[1]) + float(forest[2]):.2f} against {float(forest[1]):.2f})",
         f"test subjects ({teacher:.2f} against {forest_test:.2f})",
