@@ -35,8 +35,8 @@ from sacd.data.simulate import simulate
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore, ingest
 from sacd.files import sha256
+from sacd.fingerprint import source_file
 from sacd.profiles import PROFILES, Profile
-from sacd.provenance import source_file
 from sacd.runs import Report, Run, RunStore, execute
 from sacd.workspace_ucf51 import Ucf51Workspace
 
@@ -389,14 +389,14 @@ class Workspace:
         return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
 
     def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
-        """Which run made each row: id, seed, commit, duration, and whether its tree was clean."""
-        lines = []
-        for row, runs in rows.items():
-            for run in runs:
-                facts = json.loads((self.runs.folder(run) / "provenance.json").read_text())
-                facts |= facts["git"]
-                lines.append(
-                    {"row": row, "run": run.id, "seed": getattr(run.config, "seed", None)}
-                    | {k: facts.get(k) for k in ("commit", "dirty", "started", "duration_s", "peak_memory_mb")}
-                )
+        """Which run made each row: seed, id, and the hashes of its settings, code and data.
+
+        Commit, date and duration stand in `results/<profile>/record.csv`: they differ when a run is computed again.
+        """
+        lines = [
+            {"row": row, "seed": getattr(run.config, "seed", None), "run": run.id}
+            | {"settings": run.settings, "code": run.identity["code"], "data": run.data[:12]}
+            for row, runs in rows.items()
+            for run in runs
+        ]
         return pd.DataFrame(lines)

@@ -23,7 +23,7 @@ from filelock import FileLock
 from sacd.data.cohort import CohortError
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.files import atomic, sha256, write_json, write_parquet
-from sacd.provenance import reader_fingerprint
+from sacd.fingerprint import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED, label
 
 CHANNEL: Final = "Fpz-Cz"
@@ -174,7 +174,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str) -> SleepEdf:
         entries, tables = {}, []
         for night in found:
             sources = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in (night.psg, night.hypnogram)}
-            made = {"sources": sources, "code": reader_fingerprint(__name__)}
+            made = {"sources": sources, "code": reader_fingerprint(f"{__name__}:ingest_sleepedf")}
             entry, path = before.get("recordings", {}).get(night.name, {}), store / f"{night.name}.npy"
             if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]

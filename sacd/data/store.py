@@ -31,7 +31,7 @@ from sacd.data.cohort import Cohort, CohortError, Night, clip_table, read_cohort
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.video import Sampling, probe, read_clips
 from sacd.files import sha256, write_json, write_parquet
-from sacd.provenance import reader_fingerprint
+from sacd.fingerprint import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 FORMAT = 1
@@ -186,7 +186,7 @@ def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, th
         sources = {_key(path, root): _stamp(path) | {"sha256": sha256(path)} for path in _sources(night, root)}
         facts = _write_shards(night, part, config, threads)
         files = {name: sha256(part / name) for name in SHARDS}
-        code = reader_fingerprint(__name__)
+        code = reader_fingerprint(f"{__name__}:ingest")
         record = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources, "files": files}
         write_json(part / "night.json", record | facts)
         if target.exists():
@@ -303,7 +303,7 @@ def _current(night: Night, root: Path, folder: Path, config: StoreConfig) -> boo
     record = _load(folder / "night.json")
     if record.get("format") != FORMAT or record["config"] != config.model_dump():
         return False
-    if record.get("code") != reader_fingerprint(__name__):
+    if record.get("code") != reader_fingerprint(f"{__name__}:ingest"):
         return False
     sources = {_key(path, root): path for path in _sources(night, root)}
     if sources.keys() != record["sources"].keys():

@@ -36,7 +36,7 @@ from tqdm import tqdm
 from sacd.config import Config
 from sacd.data.cohort import CohortError
 from sacd.files import create_array, sha256, write_json, write_parquet
-from sacd.provenance import reader_fingerprint
+from sacd.fingerprint import reader_fingerprint
 
 _NAMES: Final = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BasketballDunk BlowDryHair "
@@ -227,7 +227,7 @@ def ingest(root: Path | str, store: Path | str, config: Ucf51StoreConfig, worker
         stamps = [(p.relative_to(root).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in videos["path"]]
         sources = hashlib.sha256(repr(stamps).encode()).hexdigest()
         known = _manifest(store)
-        code = reader_fingerprint(__name__)
+        code = reader_fingerprint(f"{__name__}:ingest")
         wanted = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources}
         if any(known.get(k) != v for k, v in wanted.items()) or known["files"] != _hashes(store):
             part = Path(tempfile.mkdtemp(prefix=f".{store.name}.", dir=store.parent))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -18,9 +19,10 @@ from pydantic import Field, model_validator
 
 from sacd.config import Config
 from sacd.data.simulate import hypnogram, parameters, ucddb
-from sacd.provenance import code_fingerprint
+from sacd.fingerprint import code_fingerprint
 from sacd.stages import CLIP_S, ahi_group
 
+log = logging.getLogger(__name__)
 GENERATOR = "sacd.data.simulate"
 VERSION = 1
 """Raised when the same config gives other files than before, for people; the code's fingerprint tells it by itself."""
@@ -54,6 +56,8 @@ def simulate(
 ) -> Path:
     """Write a cohort of simulated sleepers into `root` (BIDS style), or find it there already.
 
+    A cohort that other code, settings or nights made is made again; the old one stays until the new one is complete.
+
     Args:
         root: folder to write; complete or absent, never half made.
         config: seed and size.
@@ -62,7 +66,7 @@ def simulate(
         progress: called with (subjects done, subjects in all).
 
     Returns: `root`.
-    Raises: ValueError if `root` holds something else, or `nights` is not UCDDB.
+    Raises: ValueError if `root` holds what no simulator made, or `nights` is not UCDDB.
     """
     root = Path(root)
     if nights is not None:
@@ -71,11 +75,13 @@ def simulate(
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the cohort there
         if root.exists():
-            found = root / "dataset_description.json"
-            if found.is_file() and json.loads(found.read_text()).get("Simulator") == description["Simulator"]:
+            before = _simulator(root)
+            if before == description["Simulator"]:
                 return root
-            problem = "is not this simulated cohort, or other code made it"
-            raise ValueError(f"{root} exists and {problem}: delete it or choose another folder")
+            if not before:
+                raise ValueError(f"{root} exists and is no simulated cohort: choose another folder")
+            changed = [name for name in before if before[name] != description["Simulator"].get(name)]
+            log.warning("%s: simulated again, for its %s changed", root, " and ".join(changed) or "record")
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         try:
             jobs = _jobs(config, nights)
@@ -88,7 +94,12 @@ def simulate(
             pd.DataFrame(people, columns=columns).to_csv(folder / "participants.tsv", sep="\t", index=False)
             (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
             folder.chmod(0o755)
+            if root.exists():
+                old = root.with_name(f".{root.name}.old")
+                shutil.rmtree(old, ignore_errors=True)  # of a process that died between the next two lines
+                os.rename(root, old)
             os.rename(folder, root)
+            shutil.rmtree(root.with_name(f".{root.name}.old"), ignore_errors=True)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     return root
@@ -115,6 +126,15 @@ def _jobs(config: SimulateConfig, nights: Path | None) -> list[tuple[int, str | 
     return list(enumerate([*real.index.astype(str), *rest] if len(real) else rest))
 
 
+def _simulator(root: Path) -> dict:
+    """Which simulator made a cohort, as its description tells; empty for any other folder."""
+    try:
+        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return description.get("Simulator") or {}
+
+
 def _rows(write: Callable[[tuple], dict], jobs: list, workers: int) -> Iterator[dict]:
     if workers == 1:
         yield from map(write, jobs)
@@ -137,7 +157,7 @@ def _description(config: SimulateConfig, nights: Path | None) -> dict:
         real = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     simulator = {
         "version": VERSION,
-        "code": code_fingerprint([__name__], without=("sacd.config",)),  # settings are there with their values
+        "code": code_fingerprint([f"{__name__}:simulate"], without=("sacd.files",)),
         "config": config.model_dump(),
         "parameters": hashlib.sha256(values.to_csv(index=False).encode()).hexdigest(),
         "nights": real,
