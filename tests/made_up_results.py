@@ -10,8 +10,9 @@ from PIL import Image
 
 from sacd import manifest, stats, tables
 from sacd.experiments import Notebook
-from sacd.files import write_parquet
+from sacd.files import sha256, write_parquet
 from sacd.notebook_copies import stamped
+from sacd.notebooks import record_of
 
 DATA = "simulated cohort, demo profile"
 
@@ -30,12 +31,15 @@ class Space:
     def __init__(self, root, rows: dict[str, float], subjects: int = 12, seeds: int = 2) -> None:
         self.results, self.data_name, self.profile = root / "results" / "demo", DATA, SimpleNamespace(name="demo")
         self.prepared = True
+        clips = pd.DataFrame({"subject": ["sub-00"] * 5, "onset_s": range(0, 150, 30), "stage": range(5)})
+        self.store = SimpleNamespace(clips=clips)
         self.runs = SimpleNamespace(folder=lambda run: root / "runs" / run.id)
         self.rows = {
             row: [
                 SimpleNamespace(
                     id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.tasks.student:student",
                     config=SimpleNamespace(seed=seed, method=SimpleNamespace(name="sacd")), inputs=(),
+                    settings=f"{number:04x}{seed:04x}", identity={"code": "e" * 16}, data="d" * 64,
                 )
                 for seed in range(seeds)
             ]
@@ -71,8 +75,11 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     Image.new("RGB", (40, 20), "white").save(space.results / "figures" / "a.png")
     cells = [nbformat.v4.new_markdown_cell("# Table II\n[the tour](00_tour.ipynb)"), nbformat.v4.new_code_cell("1")]
     depends = {run.label: run.id for runs in space.rows.values() for run in runs}
-    text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"commit": "c" * 40, "data": data})
+    text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"data": data})
     (space.results / "notebooks").mkdir()
-    (space.results / "notebooks" / "20_comparison.ipynb").write_text(text)
+    copy = space.results / "notebooks" / "20_comparison.ipynb"
+    copy.write_text(text)
+    facts = {"content": sha256(copy), "commit": "c" * 40, "dirty": False, "started": "2026-01-02", "duration_s": 4.0}
+    record_of(copy).write_text(json.dumps(facts))
     manifest.write_manifest(space)
     return space

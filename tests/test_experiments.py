@@ -6,9 +6,9 @@ import pytest
 
 from sacd import experiments, paper
 from sacd.experiments import LAMBDAS, OURS, PLANES, fig5, flat, planes, readings, table2, table4, table5
+from sacd.fingerprint import code_hashes
 from sacd.models.eeg import TEACHERS
 from sacd.profiles import PROFILES
-from sacd.provenance import code_hashes
 from sacd.workspace import Workspace
 
 
@@ -124,5 +124,5 @@ def test_grids_of_the_small_profiles_are_no_longer_than_a_whole_training():
 def test_a_run_names_the_module_of_its_teacher(w):
     """Imported by a string, it would not count as code of the run, and its results would stay after a change."""
     teachers = {runs[0].config.name: runs[0] for row, runs in table2(w).items() if row.startswith("teacher/")}
-    assert "sacd.models.modified_sen" in code_hashes(teachers["modified_sen"].entry_modules)
-    assert "sacd.models.modified_sen" not in code_hashes(teachers["attnsleep"].entry_modules)
+    assert "sacd.models.modified_sen:ModifiedSEN" in code_hashes(teachers["modified_sen"].entries)
+    assert "sacd.models.modified_sen:ModifiedSEN" not in code_hashes(teachers["attnsleep"].entries)

@@ -11,6 +11,7 @@ from sacd import manifest
 from sacd.claims import ERRORS
 from sacd.files import sha256
 from sacd.metrics import METRICS, scores, summary
+from sacd.notebooks import record_of
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def test_every_file_has_its_checksum_and_maker(space):
     }
     assert all(sha256(space.results / n) == e["sha256"] for n, e in content["files"].items())
     notebook = content["notebooks"]["20_comparison"]
-    assert len(notebook["runs"]) == 6 and notebook["commit"] == "c" * 40 and notebook["date"].endswith("UTC")
-    assert content["machine"]["packages"]["numpy"]
+    assert len(notebook["runs"]) == 6 and list(notebook) == ["runs"]
+    assert content["machine"]["packages"]["numpy"] and "pinned" in content["machine"]["instructions"]
     assert str(space.results.parent) not in json.dumps(content)
 
 
@@ -45,29 +46,47 @@ def test_subjects_hold_the_confusion_matrices(space):
     np.testing.assert_allclose(scores(matrix), [summary(space.predictions(run))[m] for m in METRICS])
 
 
-def test_runs_are_listed_with_their_cost(space):
-    runs = pd.read_csv(space.results / manifest.RUNS)
-    assert len(runs) == 6 and runs["run"].is_unique and set(runs["item"]) == {"table2"}
-    assert runs[["duration_s", "peak_cpu_mb", "seed"]].max().tolist() == [36.0, 1024.0, 1]
-
-
-def test_runs_name_their_data_processor_and_lock(space):
+def test_runs_are_listed_with_what_they_depend_on(space):
     runs = pd.read_csv(space.results / manifest.RUNS, dtype=str)
-    assert set(zip(runs["data"], runs["cpu"], runs["lock"], strict=True)) == {("d" * 12, "Made up, 2 GHz", "1" * 12)}
+    assert len(runs) == 6 and runs["run"].is_unique and set(runs["item"]) == {"table2"}
+    assert set(zip(runs["data"], runs["code"], strict=True)) == {("d" * 12, "e" * 16)}
+    assert runs["settings"].is_unique
+
+
+def test_what_differs_when_computed_again_stands_in_the_record_alone(space):
+    record = pd.read_csv(space.results / manifest.RECORD, dtype=str)
+    assert record["kind"].tolist() == ["run"] * 6 + ["notebook"]
+    runs = record[record["kind"] == "run"]
+    assert set(zip(runs["duration_s"], runs["cpu"], strict=True)) == {("36.0", "Made up, 2 GHz")}
+    assert record["commit"].unique().tolist() == ["c" * 40] and set(runs["lock"]) == {"1" * 12}
+    others = [path for path in space.results.rglob("*") if path.suffix in (".csv", ".json", ".ipynb", ".md")]
+    others = [path for path in others if path.name != manifest.RECORD and not path.name.startswith(".")]
+    assert others and not any("c" * 40 in path.read_text() or "2026-01-0" in path.read_text() for path in others)
+
+
+def test_computed_again_to_the_same_bytes_the_record_stays(space):
+    before = {path.name: path.read_bytes() for path in space.results.iterdir() if path.is_file()}
+    for run in (run for runs in space.rows.values() for run in runs):
+        facts = space.runs.folder(run) / "provenance.json"
+        facts.write_text(facts.read_text().replace("36.0", "47.0").replace("2 GHz", "3 GHz"))
+    sidecar = record_of(space.results / "notebooks" / "20_comparison.ipynb")
+    sidecar.write_text(sidecar.read_text().replace("2026-01-02", "2026-02-03"))
+    manifest.write_manifest(space)
+    assert {path.name: path.read_bytes() for path in space.results.iterdir() if path.is_file()} == before
 
 
 def test_lines_of_an_older_file_have_empty_text_in_newer_columns(space):
     runs, index = space.results / manifest.RUNS, space.results / manifest.MANIFEST
     before = sha256(runs)
-    pd.read_csv(runs, dtype=str).drop(columns=["data", "cpu", "lock"]).to_csv(runs, index=False)
+    pd.read_csv(runs, dtype=str).drop(columns=["data", "code"]).to_csv(runs, index=False)
     index.write_text(index.read_text().replace(before, sha256(runs)))
     for run in space.rows["AttnSleep/CCL"]:
         (space.runs.folder(run) / "provenance.json").unlink()
     manifest.write_manifest(space)
     table = pd.read_csv(runs, dtype=str, keep_default_na=False)
     kept = table["row"] == "AttnSleep/CCL"
-    assert kept.sum() == 2 and set(table.loc[kept, ["data", "cpu", "lock"]].to_numpy().ravel()) == {""}
-    assert set(table.loc[~kept, "lock"]) == {"1" * 12}
+    assert kept.sum() == 2 and set(table.loc[kept, ["data", "code"]].to_numpy().ravel()) == {""}
+    assert set(table.loc[~kept, "code"]) == {"e" * 16}
 
 
 def test_a_second_time_nothing_is_written(space, monkeypatch):
@@ -91,15 +110,6 @@ def test_lines_of_runs_computed_elsewhere_stay_until_nobody_asks_for_them(space)
     del space.rows["AttnSleep/CCL"]
     manifest.write_manifest(space)
     assert len(pd.read_csv(files[0])) == 4 and len(pd.read_csv(files[1])) == 4 * 12
-
-
-def test_a_run_computed_anew_replaces_its_line(space):
-    run = space.rows["AttnSleep/CCL"][0]
-    facts = space.runs.folder(run) / "provenance.json"
-    facts.write_text(facts.read_text().replace("36.0", "47.0"))
-    manifest.write_manifest(space)
-    runs = pd.read_csv(space.results / manifest.RUNS)
-    assert sorted(runs["duration_s"]) == [36.0] * 5 + [47.0] and runs["run"].is_unique
 
 
 def test_an_altered_subjects_file_is_made_again(space):

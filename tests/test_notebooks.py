@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from sacd import notebook_inputs
+from sacd.files import sha256
 from sacd.notebook_copies import to_html
 from sacd.notebook_inputs import check_parameters, key_of, parameters_of
-from sacd.notebooks import NotebookError, main, run_notebook
+from sacd.notebooks import NotebookError, main, record_of, run_notebook
 
 PARAMETERS = 'profile: str = "demo"\nseeds: int = 3\nrate: float = 1e-3\nquick: bool = True\nlimit: int | None = None'
 
@@ -103,21 +104,23 @@ def test_success(tmp_path):
     check = f"import sys, os\nassert sys.executable == {sys.executable!r} and seeds == 5 and profile == 'demo'"
     source = notebook(tmp_path / "a.ipynb", check, write(result), "print(os.environ['TQDM_MININTERVAL'], '\\n' * 3)")
     output = tmp_path / "results" / "notebooks" / "a.ipynb"
-    stamp = {"profile": "demo", "data": "simulated cohort", "commit": "abc", "runs": "0123"}
+    stamp = {"profile": "demo", "data": "simulated cohort", "runs": "0123"}
     options = {"expects": [result], "stamp": stamp, "depends": {"run": "0123"}}
     environment = dict(os.environ)
     assert run_notebook(source, output, {"seeds": 5}, **options) == "executed"
     assert dict(os.environ) == environment
     made = nbformat.read(output, 4)
     nbformat.validate(made)
-    assert "simulated cohort" in made.cells[1].source and "**date** 20" in made.cells[1].source
+    assert made.cells[1].source == "> **profile** demo · **data** simulated cohort · **runs** 0123"
     assert made.metadata.kernelspec.name == "python3"
     assert made.metadata.sacd.parameters.seeds == 5 and list(made.metadata.sacd.results) == ["results/table.csv"]
     assert str(tmp_path) not in json.dumps(made.metadata)
-    assert sorted(p.name for p in output.parent.iterdir()) == [".a.ipynb.lock", "a.ipynb"]
+    assert sorted(p.name for p in output.parent.iterdir()) == [".a.ipynb.lock", ".a.json", "a.ipynb"]
+    record = json.loads(record_of(output).read_text())
+    assert record["content"] == sha256(output) and record["duration_s"] > 0 and record["started"].startswith("20")
 
     bytes_before = output.read_bytes()
-    assert run_notebook(source, output, {"seeds": 5}, **options | {"stamp": {"commit": "other"}}) == "skipped"
+    assert run_notebook(source, output, {"seeds": 5}, **options | {"stamp": {"profile": "other"}}) == "skipped"
     assert output.read_bytes() == bytes_before
     for change in ({"seeds": 6}, {"seeds": 5, "depends": {"run": "4567"}}):
         depends = change.pop("depends", options["depends"])
@@ -125,6 +128,7 @@ def test_success(tmp_path):
     result.write_text("altered")
     assert run_notebook(source, output, {"seeds": 5}, **options) == "executed"
     assert result.read_text() == "x"
+    assert output.read_bytes() == bytes_before  # on another day, in another kernel
 
     page = to_html(output)
     text = page.read_text()
@@ -273,7 +277,13 @@ def test_two_processes_side_by_side(tmp_path):
         assert process.returncode == 0, err
         assert out.strip().endswith(": executed")
     made = ["a.ipynb", "b.ipynb"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f".{name}.lock" for name in made), *made]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        ".a.ipynb.lock",
+        ".a.json",
+        ".b.ipynb.lock",
+        ".b.json",
+        *made,
+    ]
 
 
 def test_a_stopped_runner_takes_its_kernel_along(tmp_path):

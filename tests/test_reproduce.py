@@ -155,7 +155,7 @@ def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch)
 
 
 def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
-    read = Run("sacd.stages:x", Config())
+    read = Run("sacd.stages:label", Config())
 
     def runs(space):
         return {"row": [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]}

@@ -35,10 +35,17 @@ def test_what_enters_the_identity():
         run(inputs=(("a", run(seed=1)),)),
         run(inputs=(("b", run(seed=1)),)),
         run(inputs=(("a", run(seed=2)),)),
-        run(modules=("sacd.stages:A",)),
-        run(modules=("sacd.stages:B",)),
+        run(modules=("sacd.stages:STAGES",)),
+        run(modules=("sacd.stages:COLOURS",)),
     ]
     assert len({base.id, *(other.id for other in others)}) == 9
+
+
+def test_settings_are_the_identity_without_code_and_data():
+    assert run().settings == run(data="f00d").settings == run(inputs=()).settings
+    assert run(inputs=(("a", run(1, data="x")),)).settings == run(inputs=(("a", run(1, data="y")),)).settings
+    others = [run(seed=1), run(task="train"), run(inputs=(("a", run(seed=1)),)), run(inputs=(("a", run(seed=2)),))]
+    assert len({run().settings, *(other.settings for other in others)}) == 5
 
 
 def test_what_does_not_enter_the_identity():
@@ -90,7 +97,7 @@ def test_a_finished_run_has_everything(tmp_path):
     assert provenance["id"] == r.id and provenance["data"] == "d4ta" and provenance["attempts"] == 1
     assert {"started", "duration_s", "peak_memory_mb", "git", "machine", "code"} <= provenance.keys()
     assert {"lock", "packages", "cpu", "gpu"} <= provenance["machine"].keys()
-    assert set(provenance["code"]) >= {"toy_tasks", "sacd.files", "sacd.config"}
+    assert set(provenance["code"]) >= {"toy_tasks:count", "sacd.files:write_json"}
     assert not (tmp_path / ".work" / r.id).exists()
 
 
@@ -139,12 +146,12 @@ def filled(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "listed_task", raising=False)
     module = tmp_path / "listed_task.py"
-    module.write_text("from toy_tasks import count\n")
+    module.write_text("from toy_tasks import count as made\ndef count(*a): made(*a)\n")
     store = RunStore(tmp_path / "runs")
     old = Run("listed_task:count", Toy(seed=3), label="older")
     reader = run(4, inputs=(("older", old),), label="reader")
     execute([run(0, item="table2", label="good"), run(1, label="altered"), reader], store, workers=0, quiet=True)
-    module.write_text("from toy_tasks import count\nCHANGED = 1\n")
+    module.write_text("from toy_tasks import count as made\ndef count(*a): return made(*a)\n")
     (store.folder(run(1)) / "sum.json").write_text("{}")
     half = run(2, label="half")
     work = store.begin(half)
@@ -160,8 +167,8 @@ def test_listing(filled):
     }  # fmt: skip
     assert entries["good"].seed == 0 and entries["good"].item == "table2" and entries["good"].why == ""
     assert entries["altered"].why == "sum.json was altered or truncated (checksum differs)"
-    assert entries["older"].why == "code changed: listed_task"
-    assert entries["reader"].why == f"input older ({old.id}) is stale: code changed: listed_task"
+    assert entries["older"].why == "code changed: listed_task:count"
+    assert entries["reader"].why == f"input older ({old.id}) is stale: code changed: listed_task:count"
     assert entries["half"].why == "interrupted at 40%"
     unwanted = {entry.label: entry for entry in list_runs(store, wanted={reader.id: "20_comparison"})}
     assert (unwanted["good"].state, unwanted["good"].why) == ("unasked", "no notebook of a profile asks for it")

@@ -120,15 +120,37 @@ def test_a_cohort_that_is_there_is_left_alone(cohort: Path) -> None:
     before = (cohort / "participants.tsv").stat().st_mtime_ns
     assert simulate(cohort, CONFIG) == cohort
     assert (cohort / "participants.tsv").stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="not this simulated cohort"):
-        simulate(cohort, CONFIG.model_copy(update={"seed": 6}))
 
 
-def test_a_cohort_of_other_code_is_refused(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "code_fingerprint", lambda *modules, **more: "0" * 16)
-    with pytest.raises(ValueError, match=r"cohort exists and .* other code made it: delete it or") as error:
-        simulate(cohort, CONFIG)
-    assert "\n" not in str(error.value)
+def test_what_no_simulator_made_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "dataset_description.json").write_text('{"Name": "a lab\'s"}')
+    with pytest.raises(ValueError, match="is no simulated cohort: choose another folder"):
+        simulate(tmp_path / "lab", CONFIG)
+    assert [path.name for path in (tmp_path / "lab").iterdir()] == ["dataset_description.json"]
+
+
+def test_other_code_makes_the_cohort_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = CONFIG.model_copy(update={"n_subjects": 1, "blocks": 1})
+    root = simulate(tmp_path / "cohort", config)
+    events = next(root.rglob("*events.tsv"))
+    made = events.read_bytes()
+    events.write_text("of the older code")
+    monkeypatch.setattr(package, "code_fingerprint", lambda *entries, **more: "0" * 16)
+
+    def fail(*_: object) -> dict:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(package, "_write", fail)
+        with pytest.raises(OSError, match="disk full"):
+            simulate(root, config)
+    assert events.read_text() == "of the older code"  # the old one stays until the new one is whole
+    simulate(root, config)
+    assert events.read_bytes() == made and "simulated again, for its code changed" in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".cohort.lock", "cohort"]
 
 
 def test_a_run_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from cohort_files import REAL, number, numbered, paths, write_about, write_cohor
 from test_cohort import ERRORS
 
 import sacd.data.store as store_module
-from sacd import provenance
+from sacd import fingerprint
 from sacd.data.cohort import CohortError
 from sacd.data.store import ClipStore, StoreConfig, ingest
 
@@ -176,17 +176,15 @@ def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(co
 
 def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     """A change of any module that is left out leaves it, a change of any other changes it."""
-    before, hashes = provenance.reader_fingerprint("sacd.data.store"), provenance.code_hashes(["sacd.data.store"])
-    deciding = {
-        "sacd",
-        "sacd.data",
-        *(f"sacd.data.{name}" for name in ("cohort", "eeg", "store", "video")),
-        "sacd.stages",
-    }
-    assert hashes.keys() == deciding | {"sacd.config", "sacd.files", "sacd.data.check"}
-    for name in hashes:
-        monkeypatch.setattr(provenance, "code_hashes", lambda modules, name=name: hashes | {name: "changed"})
-        assert (provenance.reader_fingerprint("sacd.data.store") != before) == (name in deciding)
+    entry = "sacd.data.store:ingest"
+    before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
+    modules = {name.partition(":")[0] for name in hashes}
+    deciding = {*(f"sacd.data.{name}" for name in ("cohort", "eeg", "store", "video")), "sacd.stages"}
+    assert modules == deciding | {"sacd.files", "sacd.data.check"}
+    for module in modules:
+        changed = {name: "changed" if name.startswith(f"{module}:") else code for name, code in hashes.items()}
+        monkeypatch.setattr(fingerprint, "code_hashes", lambda entries, changed=changed: changed)
+        assert (fingerprint.reader_fingerprint(entry) != before) == (module in deciding)
 
 
 def test_the_truth_of_a_simulated_night_is_part_of_the_identity(cohort, tmp_path):
