@@ -78,17 +78,17 @@ check: $(READY)  ## report the problems of the cohort DATA in one table
 
 # One target an item of the paper: the notebook that makes it.
 tour: NB = 00_tour ## one night, from file to prediction
-fig2: NB = 10_cohort ## Fig. 2, Tables I and VI, splits
-table2: NB = 20_comparison ## Table II, the comparison
-table3: NB = 21_ucf51 ## Table III, audio to video on UCF51
-table4: NB = 22_fusion ## Table IV, fusion and reverse distillation
-table5: NB = 23_ablation ## Table V, the ablation of SACD
-fig5: NB = 30_hyperparameters ## Fig. 5, grids of the loss weights
-fig6: NB = 31_confusion ## Fig. 6, confusion matrices
-fig7: NB = 32_ahi_spearman ## Fig. 7, Spearman of embedding and AHI
-fig8: NB = 33_ahi_portrait ## Figs. 8 and 9, t-SNE of subjects and clips by AHI
-fig10: NB = 34_stage_tsne ## Fig. 10, t-SNE of clips by stage
-fig11: NB = 35_cases ## Figs. 11 to 13, cases and error types
+fig2: NB = 10_fig2_cohort ## Fig. 2, Tables I and VI, splits
+table2: NB = 20_table2_comparison ## Table II, the comparison
+table3: NB = 21_table3_ucf51 ## Table III, audio to video on UCF51
+table4: NB = 22_table4_fusion ## Table IV, fusion and reverse distillation
+table5: NB = 23_table5_ablation ## Table V, the ablation of SACD
+fig5: NB = 30_fig5_hyperparameters ## Fig. 5, grids of the loss weights
+fig6: NB = 31_fig6_confusion ## Fig. 6, confusion matrices
+fig7: NB = 32_fig7_ahi_spearman ## Fig. 7, Spearman of embedding and AHI
+fig8: NB = 33_fig8_fig9_ahi_portrait ## Figs. 8 and 9, t-SNE of subjects and clips by AHI
+fig10: NB = 34_fig10_stage_tsne ## Fig. 10, t-SNE of clips by stage
+fig11: NB = 35_fig11_fig13_cases ## Figs. 11 to 13, cases and error types
 readings: NB = 40_readings ## the readings of open points
 audit: NB = 41_paper_audit ## the paper's printed numbers checked against each other
 mc2sleepnet: NB = 42_mc2sleepnet ## MC2SleepNet beside the EEG teachers
@@ -103,7 +103,7 @@ report: $(READY)  ## build results/PROFILE/report/index.html from what lies in r
 	$(PY) -m sacd report $(ARGS)
 
 bench: $(READY)  ## measure ingest, training step, execution: results/bench
-	$(PY) -m sacd bench $(foreach part,$(ONLY),--only $(part))
+	$(PY) -m benchmarks $(foreach part,$(ONLY),--only $(part))
 
 runs: $(READY)  ## list every training: what, state, how long, why stale
 	$(PY) -m sacd runs

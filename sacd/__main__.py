@@ -39,9 +39,6 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
         if name == "report":
             sub.add_argument("--readme", action="store_true", help="fill in the generated parts of README.md as well")
-    bench = commands.add_parser("bench", help="measure ingest, training step, execution")
-    bench.add_argument("--only", action="append", help="a part's name; may be repeated")
-    bench.add_argument("--output", type=Path, help="folder of bench.json and bench.md; default: results/bench")
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -71,18 +68,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "runs":
-        from sacd.reproduce import wanted
+        from sacd.experiments.reproduce import wanted
+        from sacd.experiments.workspace import CHECKOUT
         from sacd.runs import cli
-        from sacd.workspace import CHECKOUT
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
-    if args.command == "bench":
-        from sacd import bench
-        from sacd.workspace import CHECKOUT
-
-        print(bench.markdown(bench.run(args.output or CHECKOUT / "results" / "bench", args.only)))
-        return 0
-    from sacd.workspace import Workspace
+    from sacd.experiments.workspace import Workspace
 
     sleepedf = getattr(args, "sleepedf", None)
     space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf)
@@ -95,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
     if args.command == "simulate":
-        from sacd.data.simulate import simulate
+        from sacd.simulate.cohort import simulate
 
         print(simulate(space.cohort, space.profile.simulate, nights=space.nights, workers=args.workers or 1))
         return 0
@@ -115,9 +106,9 @@ def _locked(results: Path, how: int) -> Iterator[None]:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
-    from sacd.experiments import NOTEBOOKS
-    from sacd.manifest import write_manifest
-    from sacd.reproduce import execute_notebooks
+    from sacd.experiments.items import NOTEBOOKS
+    from sacd.experiments.record import write_manifest
+    from sacd.experiments.reproduce import execute_notebooks
 
     names = args.only or list(NOTEBOOKS)
     if unknown := set(names) - set(NOTEBOOKS):
@@ -151,8 +142,9 @@ def _reproduce(space, args: argparse.Namespace) -> int:
 
 def _conclude(results: Path, site: bool, readme: bool = False) -> int:
     """Verify, build the site or else print everything; 1 if a file or a number is not what it should be."""
-    from sacd import report, verify
-    from sacd.readme import write_readme
+    from sacd.report import page as report
+    from sacd.report import verify
+    from sacd.report.readme import write_readme
 
     found = verify.verify(results)
     verify.write(found)

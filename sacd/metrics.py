@@ -98,7 +98,7 @@ def by_subject(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def right_or_wrong(predictions: pd.DataFrame, unit: str = "group") -> pd.DataFrame:
-    """A table of predictions of any classes as one whose accuracy the functions of `sacd.stats` take.
+    """A table of predictions of any classes as one whose accuracy the functions of `sacd.analysis.stats` take.
 
     Args:
         predictions: columns label and prediction (classes), and `unit`: what is resampled in place of the subject.

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sacd import manifest, stats, tables
-from sacd.experiments import Notebook
+from sacd.analysis import stats, tables
+from sacd.experiments import record as manifest
+from sacd.experiments.items import Notebook
 from sacd.files import write_parquet
-from sacd.notebook_copies import stamped
+from sacd.runs.notebook_copies import stamped
 
 DATA = "simulated cohort, demo profile"
 
@@ -34,7 +35,7 @@ class Space:
         self.rows = {
             row: [
                 SimpleNamespace(
-                    id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.tasks.student:student",
+                    id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.training.student:student",
                     config=SimpleNamespace(seed=seed, method=SimpleNamespace(name="sacd")), inputs=(),
                 )
                 for seed in range(seeds)
@@ -61,7 +62,7 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     space.data_name = data
     shown = Notebook(lambda w: w.rows, ("tables/table2.csv", "figures/a.png"), item="table2")
     monkeypatch.setattr(manifest, "ITEMS", {"table2": lambda w: w.rows})
-    monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_comparison": shown})
+    monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_table2_comparison": shown})
     lines = [
         tables.rows("table2", row, stats.intervals([space.predictions(r) for r in runs], resamples=100), data)
         for row, runs in space.rows.items()
@@ -73,6 +74,6 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     depends = {run.label: run.id for runs in space.rows.values() for run in runs}
     text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"commit": "c" * 40, "data": data})
     (space.results / "notebooks").mkdir()
-    (space.results / "notebooks" / "20_comparison.ipynb").write_text(text)
+    (space.results / "notebooks" / "20_table2_comparison.ipynb").write_text(text)
     manifest.write_manifest(space)
     return space

@@ -23,7 +23,7 @@ from filelock import FileLock
 from sacd.data.cohort import CohortError
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.files import atomic, sha256, write_json, write_parquet
-from sacd.provenance import reader_fingerprint
+from sacd.runs.provenance import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED, label
 
 CHANNEL: Final = "Fpz-Cz"

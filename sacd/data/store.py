@@ -31,7 +31,7 @@ from sacd.data.cohort import Cohort, CohortError, Night, clip_table, read_cohort
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.video import Sampling, probe, read_clips
 from sacd.files import sha256, write_json, write_parquet
-from sacd.provenance import reader_fingerprint
+from sacd.runs.provenance import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 FORMAT = 1

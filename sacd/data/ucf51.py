@@ -36,7 +36,7 @@ from tqdm import tqdm
 from sacd.config import Config
 from sacd.data.cohort import CohortError
 from sacd.files import create_array, sha256, write_json, write_parquet
-from sacd.provenance import reader_fingerprint
+from sacd.runs.provenance import reader_fingerprint
 
 _NAMES: Final = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BasketballDunk BlowDryHair "
@@ -305,7 +305,7 @@ def _about(root: Path, classes: list[str]) -> dict[str, str]:
     name = json.loads((root / ABOUT).read_text())["Name"] if simulated else "UCF51 of UCF101"
     if n == len(CLASSES):
         return {"name": name}
-    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.verify` goes by that word.
+    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.report.verify` goes by that word.
     return {"name": f"{name if simulated else 'part of UCF51'}, {n} of {len(CLASSES)} classes"}
 
 

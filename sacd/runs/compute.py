@@ -13,7 +13,14 @@ from importlib import import_module
 from pathlib import Path
 
 from sacd.files import write_json
-from sacd.provenance import code_fingerprint, edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
+from sacd.runs.provenance import (
+    code_fingerprint,
+    edited_since_import,
+    git_state,
+    machine,
+    peak_memory_mb,
+    reset_peak_memory,
+)
 from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error, read_json
 
 Listener = Callable[[str, float, str], None]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from sacd.provenance import code_fingerprint, code_hashes
+from sacd.runs.provenance import code_fingerprint, code_hashes
 from sacd.runs.store import PROGRESS, RunError, RunStore, check, modules_of, read_json
 
 Wanted = Mapping[str, str]

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import Any, Final
 
-from sacd.provenance import edited_since_import
 from sacd.runs.compute import Listener, compute
+from sacd.runs.provenance import edited_since_import
 from sacd.runs.store import Run, RunError, RunStore
 
 

@@ -9,9 +9,9 @@ from cohort_files import REAL, number, numbered, paths, write_about, write_cohor
 from test_cohort import ERRORS
 
 import sacd.data.store as store_module
-from sacd import provenance
 from sacd.data.cohort import CohortError
 from sacd.data.store import ClipStore, StoreConfig, ingest
+from sacd.runs import provenance
 
 CONFIG = StoreConfig(height=16, width=32, frames=60)
 

@@ -1,0 +1,155 @@
+"""Simulated cohort: sleepers whose EEG and infrared video follow the same night, in the data contract's files."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from pydantic import Field, model_validator
+
+from sacd.config import Config
+from sacd.runs.provenance import code_fingerprint
+from sacd.simulate import hypnogram, parameters, ucddb
+from sacd.stages import CLIP_S, ahi_group
+
+GENERATOR = "sacd.simulate"
+VERSION = 1
+"""Raised when the same config gives other files than before, for people; the code's fingerprint tells it by itself."""
+
+
+class SimulateConfig(Config):
+    """Size and seed of a simulated cohort; what a sleeper is like stands in parameters.csv."""
+
+    seed: int = Field(0, ge=0)
+    n_subjects: int = Field(ge=1)
+    blocks: int = Field(0, ge=0, description="blocks of 16 consecutive clips kept of each night; 0 keeps all of it")
+    eeg_rate: int = Field(128, ge=80, description="Hz")
+    fps_num: int = Field(32, ge=1, description="video frames/s, numerator")
+    fps_den: int = Field(15, ge=1, description="video frames/s, denominator")
+    width: int = Field(64, ge=32, multiple_of=2, description="pixels")
+    height: int = Field(48, ge=24, multiple_of=2, description="pixels")
+
+    @model_validator(mode="after")
+    def _whole_clips(self) -> "SimulateConfig":
+        if CLIP_S * self.fps_num % self.fps_den:
+            raise ValueError(f"fps {self.fps_num}/{self.fps_den} gives no whole number of frames in {CLIP_S} s")
+        return self
+
+
+def simulate(
+    root: Path,
+    config: SimulateConfig,
+    nights: Path | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a cohort of simulated sleepers into `root` (BIDS style), or find it there already.
+
+    Args:
+        root: folder to write; complete or absent, never half made.
+        config: seed and size.
+        nights: folder of UCDDB's tables; its 25 real nights then drive the first subjects.
+        workers: processes; the files do not depend on it.
+        progress: called with (subjects done, subjects in all).
+
+    Returns: `root`.
+    Raises: ValueError if `root` holds something else, or `nights` is not UCDDB.
+    """
+    root = Path(root)
+    if nights is not None:
+        nights = ucddb.check(nights)
+    description = _description(config, nights)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the cohort there
+        if root.exists():
+            found = root / "dataset_description.json"
+            if found.is_file() and json.loads(found.read_text()).get("Simulator") == description["Simulator"]:
+                return root
+            problem = "is not this simulated cohort, or other code made it"
+            raise ValueError(f"{root} exists and {problem}: delete it or choose another folder")
+        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            jobs = _jobs(config, nights)
+            people = []
+            for person in _rows(partial(_write, folder, config, nights), jobs, workers):
+                people.append(person)
+                if progress:
+                    progress(len(people), len(jobs))
+            columns = ["participant_id", "sex", "age", "weight_kg", "ahi", "source"]
+            pd.DataFrame(people, columns=columns).to_csv(folder / "participants.tsv", sep="\t", index=False)
+            (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
+            folder.chmod(0o755)
+            os.rename(folder, root)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return root
+
+
+def night_of(config: SimulateConfig, job: tuple[int, str | int], nights: Path | None = None) -> hypnogram.Night:
+    """The whole night of one subject, nothing rendered: `job` is its index and its UCDDB study or its AHI group."""
+    index, source = job
+    rng = stream(config, index, "night")
+    return ucddb.night(nights, source, rng) if isinstance(source, str) else hypnogram.semi_markov(source, rng)
+
+
+def stream(config: SimulateConfig, index: int, purpose: str) -> np.random.Generator:
+    """The random numbers of one subject for one purpose; no stream depends on how much another was used."""
+    purposes = ("groups", "night", "state", "blocks", "movement", "breathing", "eeg", "scene", "camera", "offset")
+    return np.random.default_rng(np.random.SeedSequence([config.seed, index, purposes.index(purpose)]))
+
+
+def _jobs(config: SimulateConfig, nights: Path | None) -> list[tuple[int, str | int]]:
+    """(index, UCDDB study or AHI group) of every subject: real nights first, then those that fill the AHI groups."""
+    real = ucddb.subjects(nights)[: config.n_subjects] if nights is not None else pd.DataFrame({"PSG AHI": []})
+    taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
+    rest = hypnogram.groups(config.n_subjects - len(taken), taken, stream(config, 0, "groups"))
+    return list(enumerate([*real.index.astype(str), *rest] if len(real) else rest))
+
+
+def _rows(write: Callable[[tuple], dict], jobs: list, workers: int) -> Iterator[dict]:
+    if workers == 1:
+        yield from map(write, jobs)
+    else:
+        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+            yield from pool.map(write, jobs)
+
+
+def _write(folder: Path, config: SimulateConfig, nights: Path | None, job: tuple[int, str | int]) -> dict:
+    from sacd.simulate.write import write  # heavy imports only where a night is rendered
+
+    return write(folder, config, job[0], night_of(config, job, nights))
+
+
+def _description(config: SimulateConfig, nights: Path | None) -> dict:
+    values = parameters.table()[["name", "stage", "value"]]
+    real = None
+    if nights is not None:
+        files = sorted([*Path(nights).glob("ucddb*_*.txt"), Path(nights) / "SubjectDetails.xls"])
+        real = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    simulator = {
+        "version": VERSION,
+        "code": code_fingerprint([__name__], without=("sacd.config",)),  # settings are there with their values
+        "config": config.model_dump(),
+        "parameters": hashlib.sha256(values.to_csv(index=False).encode()).hexdigest(),
+        "nights": real,
+    }
+    name = "simulated cohort" + ("" if nights is None else " driven by real nights of UCDDB")
+    return {
+        "Name": name + ("; condensed nights" if config.blocks else ""),
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "simulated": True,
+        "GeneratedBy": [
+            {"Name": GENERATOR, "Version": str(VERSION), "Description": "simulated EEG and infrared video"}
+        ],
+        "Simulator": simulator,
+    }
