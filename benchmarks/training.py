@@ -80,8 +80,8 @@ def _step(
     import torch
 
     from sacd.experiments.profiles import DEMO, PAPER
-    from sacd.losses import Context, build
-    from sacd.models import Output
+    from sacd.losses.base import Context, build
+    from sacd.models.output import Output
     from sacd.models.video import Late
     from sacd.training.distil import Objective
     from sacd.training.fit import _groups, _optimizer

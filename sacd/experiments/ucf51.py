@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sacd.catalogue import METHODS
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store, ingest
 from sacd.experiments.profiles import Profile
 from sacd.files import sha256
+from sacd.losses import METHODS
 from sacd.runs import Run
 from sacd.simulate.ucf51 import simulate_ucf51
 

@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from sacd.catalogue import METHODS, PUBLISHED, TEACHERS
 from sacd.config import (
     BackboneConfig,
     BoundConfig,
@@ -36,6 +35,8 @@ from sacd.data.store import ClipStore, ingest
 from sacd.experiments.profiles import PROFILES, Profile
 from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.files import sha256
+from sacd.losses import METHODS
+from sacd.models import PUBLISHED, TEACHERS
 from sacd.runs import Report, Run, RunStore, execute
 from sacd.runs.provenance import source_file
 from sacd.simulate.cohort import simulate

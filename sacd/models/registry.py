@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sacd.models import Output
+from sacd.models.output import Output
 from sacd.models.video import VideoResNet
 
 OURS = {"r2plus1d_18": "r2plus1d", "r3d_18": "r3d"}

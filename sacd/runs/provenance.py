@@ -24,7 +24,7 @@ PACKAGES: Final = (
 
 # Their classes count, their values do not: a value that a run uses is in the run's identity, and another profile's
 # epochs or a new method shall not make it stale.
-_BY_VALUE: Final = ("sacd.config", "sacd.catalogue")
+_BY_VALUE: Final = ("sacd.config", "sacd.losses", "sacd.models")
 
 
 def code_fingerprint(modules: Iterable[str], without: Iterable[str] = ()) -> str:

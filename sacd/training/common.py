@@ -18,7 +18,7 @@ from sacd.config import Config, SplitConfig
 from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore
 from sacd.metrics import summary
-from sacd.models import Output
+from sacd.models.output import Output
 from sacd.stages import STAGES
 
 Inputs = Mapping[str, Path]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sacd.config import FitConfig, MethodConfig
-from sacd.losses import Batch, Context, Method, build
-from sacd.models import Output
+from sacd.losses.base import Batch, Context, Method, build
+from sacd.models.output import Output
 from sacd.training.fit import Progress, count_steps, fit
 
 

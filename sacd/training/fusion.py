@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from sacd.config import FusionConfig, ReverseConfig, SplitConfig, StudentConfig, TeacherConfig
 from sacd.files import save_tensors, write_parquet
-from sacd.losses import Context, build
-from sacd.models import Output
+from sacd.losses.base import Context, build
 from sacd.models.eeg import class_weights
 from sacd.models.fusion import Fusion, HeadA, HeadB
+from sacd.models.output import Output
 from sacd.models.video import Late
 from sacd.training.common import Inputs, Resources, config_of, open_clips, outputs_of, predictions, rows_of, scores_of
 from sacd.training.distil import Objective, take

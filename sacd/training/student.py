@@ -11,8 +11,8 @@ from torch import Tensor
 from sacd.config import StudentConfig
 from sacd.data.splits import PARTS
 from sacd.files import save_tensors, write_parquet
-from sacd.losses import Method
-from sacd.models import Output
+from sacd.losses.base import Method
+from sacd.models.output import Output
 from sacd.models.video import Late
 from sacd.stages import STAGES
 from sacd.training.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of

@@ -12,8 +12,8 @@ from sacd.config import FitConfig, StagerConfig, TeacherConfig
 from sacd.data.store import ClipStore
 from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
-from sacd.models import Output
 from sacd.models.eeg import Teacher, build_teacher, class_weights
+from sacd.models.output import Output
 from sacd.training.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
 from sacd.training.fit import Progress, fit
 

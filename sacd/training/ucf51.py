@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store
 from sacd.files import save_tensors, sha256, write_parquet
-from sacd.models import Output
 from sacd.models.audio import CNN14
+from sacd.models.output import Output
 from sacd.models.pretrained import load_cnn14
 from sacd.models.registry import build_student
 from sacd.training.common import Inputs, Resources, outputs_of

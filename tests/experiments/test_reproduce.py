@@ -76,7 +76,8 @@ def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
 
 def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
     text = (
-        "import sys; import sacd.__main__ as command; from sacd.experiments import record as manifest, reproduce, workspace\n"
+        "import sys; import sacd.__main__ as command\n"
+        "from sacd.experiments import record as manifest, reproduce, workspace\n"
         "manifest.write_manifest = lambda w: None\n"
         "command._conclude = lambda *a, **k: 0\n"
         "workspace.Workspace.prepare = lambda *a: None\n"

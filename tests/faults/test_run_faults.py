@@ -12,10 +12,10 @@ import pytest
 from cohort_files import write_noise
 from toy_tasks import Toy
 
-from sacd.catalogue import METHODS
 from sacd.config import BackboneConfig, FitConfig, MethodConfig, SplitConfig, StudentConfig, TeacherConfig
 from sacd.data.store import StoreConfig, ingest
 from sacd.files import load_checkpoint, write_json
+from sacd.losses import METHODS
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.store import read_json
 

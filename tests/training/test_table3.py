@@ -128,7 +128,7 @@ def test_runs_of_table3(tmp_path):
 def test_a_method_s_own_rates_reach_the_optimizer(monkeypatch):
     """The learning rate of SACD's graph networks is its own; both kinds of student train through `distil`."""
     from sacd.losses.base import Method
-    from sacd.models import Output
+    from sacd.models.output import Output
     from sacd.training import distil
 
     class Slow(Method):
