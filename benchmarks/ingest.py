@@ -99,14 +99,13 @@ def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
     """Simulate, ingest, train a student with more subjects: time a subject, which should not grow."""
     from sacd.experiments.profiles import SMOKE
     from sacd.experiments.workspace import Workspace
-    from sacd.simulate.cohort import simulate
 
     rows, each = [], []
     for n in subjects:
         size = SMOKE.simulate.model_copy(update={"n_subjects": n, "blocks": 1})
         space = Workspace(SMOKE.model_copy(update={"simulate": size}), root=folder / str(n))
         marks = [time.perf_counter()]
-        simulate(space.cohort, size, workers=2)
+        space.simulate(2)
         marks.append(time.perf_counter())
         space.prepare(2)
         marks.append(time.perf_counter())

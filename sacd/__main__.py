@@ -86,9 +86,7 @@ def _run(args: argparse.Namespace) -> int:
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
     if args.command == "simulate":
-        from sacd.simulate.cohort import simulate
-
-        print(simulate(space.cohort, space.profile.simulate, nights=space.nights, workers=args.workers or 1))
+        print(space.simulate(args.workers or 1))
         return 0
     if args.command == "reproduce":
         return _reproduce(space, args)

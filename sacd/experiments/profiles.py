@@ -7,7 +7,7 @@ from pydantic import Field
 from sacd.config import BackboneConfig, Config, Count, FitConfig, SplitConfig
 from sacd.data.store import StoreConfig
 from sacd.data.ucf51 import Ucf51StoreConfig
-from sacd.simulate.cohort import SimulateConfig
+from sacd.simulate.settings import SimulateConfig
 from sacd.simulate.ucf51 import SimulatedUcf51
 
 

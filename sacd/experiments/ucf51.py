@@ -10,7 +10,7 @@ from sacd.data.ucf51 import Ucf51Store, ingest
 from sacd.experiments.profiles import Profile
 from sacd.files import sha256
 from sacd.losses import METHODS
-from sacd.runs import Run
+from sacd.runs import Run, reader_fingerprint
 from sacd.simulate.ucf51 import simulate_ucf51
 
 
@@ -34,7 +34,8 @@ class Ucf51Workspace:
         workers = workers or os.cpu_count() or 1
         if self.simulated:
             simulate_ucf51(self.videos, self.profile.ucf51.simulate, workers)
-        ingest(self.videos, self.store_path, self.profile.ucf51.store, workers)
+        code = reader_fingerprint(Ucf51Store.__module__)
+        ingest(self.videos, self.store_path, self.profile.ucf51.store, workers, code)
 
     @property
     def prepared(self) -> bool:

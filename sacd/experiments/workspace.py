@@ -37,7 +37,7 @@ from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.files import sha256
 from sacd.losses import METHODS
 from sacd.models import PUBLISHED, TEACHERS
-from sacd.runs import Report, Run, RunStore, execute
+from sacd.runs import Report, Run, RunStore, code_fingerprint, execute, reader_fingerprint
 from sacd.runs.provenance import source_file
 from sacd.simulate.cohort import simulate
 
@@ -152,10 +152,19 @@ class Workspace:
         """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
         workers = workers or os.cpu_count() or 1
         if self.simulated:
-            simulate(self.cohort, self.profile.simulate, nights=self.nights, workers=workers)
-        ingest(self.cohort, self.store_path, self.profile.store, workers=workers)
+            self.simulate(workers)
+        code = reader_fingerprint(ClipStore.__module__)
+        ingest(self.cohort, self.store_path, self.profile.store, workers=workers, code=code)
         if self.sleepedf:
-            ingest_sleepedf(self.sleepedf, self.sleepedf_path)
+            code = reader_fingerprint(SleepEdf.__module__)
+            ingest_sleepedf(self.sleepedf, self.sleepedf_path, code)
+
+    def simulate(self, workers: int = 1) -> Path:
+        """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
+        # Settings stand in the cohort's description with their values.
+        code = code_fingerprint([simulate.__module__], without=("sacd.config",))
+        settings = self.profile.simulate
+        return simulate(self.cohort, settings, nights=self.nights, workers=workers, code=code)
 
     @property
     def prepared(self) -> bool:

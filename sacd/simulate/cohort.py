@@ -11,38 +11,16 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock
-from pydantic import Field, model_validator
 
-from sacd.config import Config
-from sacd.runs.provenance import code_fingerprint
 from sacd.simulate import hypnogram, parameters, ucddb
-from sacd.stages import CLIP_S, ahi_group
+from sacd.simulate.settings import SimulateConfig, stream
+from sacd.stages import ahi_group
 
 GENERATOR = "sacd.simulate"
 VERSION = 1
 """Raised when the same config gives other files than before, for people; the code's fingerprint tells it by itself."""
-
-
-class SimulateConfig(Config):
-    """Size and seed of a simulated cohort; what a sleeper is like stands in parameters.csv."""
-
-    seed: int = Field(0, ge=0)
-    n_subjects: int = Field(ge=1)
-    blocks: int = Field(0, ge=0, description="blocks of 16 consecutive clips kept of each night; 0 keeps all of it")
-    eeg_rate: int = Field(128, ge=80, description="Hz")
-    fps_num: int = Field(32, ge=1, description="video frames/s, numerator")
-    fps_den: int = Field(15, ge=1, description="video frames/s, denominator")
-    width: int = Field(64, ge=32, multiple_of=2, description="pixels")
-    height: int = Field(48, ge=24, multiple_of=2, description="pixels")
-
-    @model_validator(mode="after")
-    def _whole_clips(self) -> "SimulateConfig":
-        if CLIP_S * self.fps_num % self.fps_den:
-            raise ValueError(f"fps {self.fps_num}/{self.fps_den} gives no whole number of frames in {CLIP_S} s")
-        return self
 
 
 def simulate(
@@ -51,6 +29,7 @@ def simulate(
     nights: Path | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    code: str = "",
 ) -> Path:
     """Write a cohort of simulated sleepers into `root` (BIDS style), or find it there already.
 
@@ -60,6 +39,7 @@ def simulate(
         nights: folder of UCDDB's tables; its 25 real nights then drive the first subjects.
         workers: processes; the files do not depend on it.
         progress: called with (subjects done, subjects in all).
+        code: fingerprint of the code that decides the files; a cohort that other code made is refused.
 
     Returns: `root`.
     Raises: ValueError if `root` holds something else, or `nights` is not UCDDB.
@@ -67,7 +47,7 @@ def simulate(
     root = Path(root)
     if nights is not None:
         nights = ucddb.check(nights)
-    description = _description(config, nights)
+    description = _description(config, nights, code)
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the cohort there
         if root.exists():
@@ -101,12 +81,6 @@ def night_of(config: SimulateConfig, job: tuple[int, str | int], nights: Path | 
     return ucddb.night(nights, source, rng) if isinstance(source, str) else hypnogram.semi_markov(source, rng)
 
 
-def stream(config: SimulateConfig, index: int, purpose: str) -> np.random.Generator:
-    """The random numbers of one subject for one purpose; no stream depends on how much another was used."""
-    purposes = ("groups", "night", "state", "blocks", "movement", "breathing", "eeg", "scene", "camera", "offset")
-    return np.random.default_rng(np.random.SeedSequence([config.seed, index, purposes.index(purpose)]))
-
-
 def _jobs(config: SimulateConfig, nights: Path | None) -> list[tuple[int, str | int]]:
     """(index, UCDDB study or AHI group) of every subject: real nights first, then those that fill the AHI groups."""
     real = ucddb.subjects(nights)[: config.n_subjects] if nights is not None else pd.DataFrame({"PSG AHI": []})
@@ -129,7 +103,7 @@ def _write(folder: Path, config: SimulateConfig, nights: Path | None, job: tuple
     return write(folder, config, job[0], night_of(config, job, nights))
 
 
-def _description(config: SimulateConfig, nights: Path | None) -> dict:
+def _description(config: SimulateConfig, nights: Path | None, code: str) -> dict:
     values = parameters.table()[["name", "stage", "value"]]
     real = None
     if nights is not None:
@@ -137,7 +111,7 @@ def _description(config: SimulateConfig, nights: Path | None) -> dict:
         real = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     simulator = {
         "version": VERSION,
-        "code": code_fingerprint([__name__], without=("sacd.config",)),  # settings are there with their values
+        "code": code,
         "config": config.model_dump(),
         "parameters": hashlib.sha256(values.to_csv(index=False).encode()).hexdigest(),
         "nights": real,

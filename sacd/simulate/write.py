@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -14,16 +13,13 @@ from av.video.reformatter import ColorRange
 from edfio import Edf, EdfSignal, Patient, Recording
 from threadpoolctl import threadpool_limits
 
-from sacd.simulate.cohort import stream
 from sacd.simulate.eeg import Head, eeg
 from sacd.simulate.hypnogram import Night, state
 from sacd.simulate.parameters import parameter as p
 from sacd.simulate.physiology import GROSS, LIMB, Breather, blocks, breathing, movements
+from sacd.simulate.settings import SimulateConfig, stream
 from sacd.simulate.video import Light, Poses, Scene, frames
 from sacd.stages import CLIP_S, STAGES, UNSCORED
-
-if TYPE_CHECKING:
-    from sacd.simulate.cohort import SimulateConfig
 
 START = datetime.date(2000, 1, 1), datetime.time(22, 0, 0)
 
@@ -41,7 +37,7 @@ class Segment:
         return len(self.labels) * CLIP_S
 
 
-def write(folder: Path, config: "SimulateConfig", index: int, night: Night) -> dict:
+def write(folder: Path, config: SimulateConfig, index: int, night: Night) -> dict:
     """Write one subject's files below `folder`; the row of participants.tsv."""
     name = f"sub-{index + 1:0{max(2, len(str(config.n_subjects)))}d}"
     with threadpool_limits(1):  # the same bytes whatever the number of threads
@@ -73,7 +69,7 @@ def write(folder: Path, config: "SimulateConfig", index: int, night: Night) -> d
 
 
 def _segments(
-    config: "SimulateConfig", index: int, night: Night, rng: np.random.Generator
+    config: SimulateConfig, index: int, night: Night, rng: np.random.Generator
 ) -> tuple[float, list[Segment]]:
     """The video's offset in s and the pieces of the night that are kept.
 
@@ -93,7 +89,7 @@ def _segments(
     return offset, segments
 
 
-def _frame_times(config: "SimulateConfig", segments: list[Segment], offset: float) -> np.ndarray:
+def _frame_times(config: SimulateConfig, segments: list[Segment], offset: float) -> np.ndarray:
     """Times (frames,) of the video's frames in s since the EEG's start."""
     stop = segments[-1].at + segments[-1].seconds
     return offset + np.arange(int(np.ceil((stop - offset) * config.fps_num / config.fps_den))) * (
@@ -134,7 +130,7 @@ def _events(segments: list[Segment], night: Night) -> pd.DataFrame:
 
 
 def _video(
-    path: Path, config: "SimulateConfig", index: int, segments: list, times: np.ndarray, breaths: list, moves
+    path: Path, config: SimulateConfig, index: int, segments: list, times: np.ndarray, breaths: list, moves
 ) -> None:
     setting, camera = stream(config, index, "scene"), stream(config, index, "camera")
     scene = Scene(config.width, config.height, setting)
