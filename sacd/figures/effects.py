@@ -5,7 +5,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Rectangle
 
-from sacd.figures.base import _INK, NAMES, Figure, _styled
+from sacd.figures.base import _INK, Figure, _styled
+from sacd.figures.comparison import NAMES
 
 _SEEN, _UNSEEN = "#D55E00", "#0072B2"
 _LINES = ("o-", "s--", "D-.", "^:")

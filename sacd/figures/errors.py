@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from sacd.analysis.cases import PRINTED_ERRORS
 from sacd.data.store import ClipStore
-from sacd.figures.base import _INK, Figure, _styled, montage
+from sacd.figures.base import _INK, Figure, _styled
+from sacd.figures.nights import montage
 from sacd.stages import COLOURS, STAGES
 
 _LINES = (("o", "-"), ("s", "--"), ("^", ":"))

@@ -3,9 +3,7 @@ import pandas as pd
 import pytest
 
 from sacd.analysis import ahi, cases, maps, portrait
-from sacd.figures import base as figures
-from sacd.figures import embeddings as figures_ahi
-from sacd.figures import errors as figures_cases
+from sacd.figures import base, embeddings, errors
 from sacd.stages import STAGES
 
 TITLES = {"AHI": "(a)", "Normal": "(b)", "Mild": "(c)", "Moderate": "(d)", "Severe": "(e)"}
@@ -18,7 +16,7 @@ def noise(*shape):
 def correlation_boxes():
     means = noise(12, 5, 20)
     means[:, 3] = np.nan  # nobody has N3
-    return figures_ahi.correlation_boxes(
+    return embeddings.correlation_boxes(
         ahi.correlations(means, ahi.targets(np.r_[np.full(6, 2.0), np.full(6, 40.0)]), permutations=20), TITLES
     )
 
@@ -26,7 +24,7 @@ def correlation_boxes():
 def subject_maps():
     values = np.linspace(1, 60, 12)
     panel = (noise(12, 2), values, np.arange(12) < 4)
-    return figures_ahi.subject_maps({"N2": panel, "N3": panel}, {"N2": (np.zeros(2), 70.0)})
+    return embeddings.subject_maps({"N2": panel, "N3": panel}, {"N2": (np.zeros(2), 70.0)})
 
 
 def clip_maps():
@@ -34,7 +32,7 @@ def clip_maps():
     subject = np.repeat(["a", "b", "c"], 12)
     found = portrait.clip_portrait(noise(36, 5), subject, index, ["a", "b"])
     assert isinstance(found.zone, maps.DangerZone)
-    return figures_ahi.clip_maps({"N2": found}, index, "c")
+    return embeddings.clip_maps({"N2": found}, index, "c")
 
 
 def table(seed):
@@ -49,25 +47,25 @@ def table(seed):
 def confusion_comparison():
     a, b = table(1), table(2)
     difference = cases.confusion_shares([a], [b]).assign(p_holm=0.01)
-    return figures_cases.confusion_comparison(
+    return errors.confusion_comparison(
         {"SACD": cases.confusion_shares([a]), "CCL": cases.confusion_shares([b])}, {"SACD - CCL": difference}
     )
 
 
 def where_errors_are():
     people = pd.DataFrame({"movement": [1.0, 2, 3], "error": [10.0, 30, 20]})
-    return figures_cases.where_errors_are(cases.error_by_distance({"a": [table(1)], "b": [table(2)]}), people, "(b)")
+    return errors.where_errors_are(cases.error_by_distance({"a": [table(1)], "b": [table(2)]}), people, "(b)")
 
 
 DRAW = {
     "correlation_boxes": correlation_boxes,
     "subject_maps": subject_maps,
     "clip_maps": clip_maps,
-    "stage_maps": lambda: figures_ahi.stage_maps({"a": noise(50, 2)}, np.arange(50) % 3),
+    "stage_maps": lambda: embeddings.stage_maps({"a": noise(50, 2)}, np.arange(50) % 3),
     "confusion_comparison": confusion_comparison,
     "where_errors_are": where_errors_are,
-    "error_types": lambda: figures_cases.error_types(cases.confusion_shares([table(3)]), "SACD"),
-    "message": lambda: figures_cases.message("No clip."),
+    "error_types": lambda: errors.error_types(cases.confusion_shares([table(3)]), "SACD"),
+    "message": lambda: errors.message("No clip."),
 }
 
 
@@ -75,8 +73,8 @@ DRAW = {
 def test_every_figure_draws_and_saves_equal_bytes(name, tmp_path):
     written = []
     for folder in "ab":
-        figure = figures.label_data(DRAW[name](), "simulated cohort, smoke profile", 3, 80)
-        written.append([path.read_bytes() for path in figures.save(figure, tmp_path / folder, name)])
+        figure = base.label_data(DRAW[name](), "simulated cohort, smoke profile", 3, 80)
+        written.append([path.read_bytes() for path in base.save(figure, tmp_path / folder, name)])
     assert written[0] == written[1] and min(map(len, written[0])) > 2000
 
 
@@ -113,7 +111,7 @@ class _Store:
 
 def test_frames_only_if_they_may_be_shown():
     rows = pd.DataFrame({"subject": ["a", "b"], "row": [0, 1]})
-    shown, hidden = (figures_cases.correspondence(_Store(), rows, ["x", "y"], frames) for frames in (True, False))
+    shown, hidden = (errors.correspondence(_Store(), rows, ["x", "y"], frames) for frames in (True, False))
     assert sum(len(axes.images) for axes in shown.axes) == 10
     assert sum(len(axes.images) for axes in hidden.axes) == 0
-    assert "No clip" in figures_cases.correspondence(_Store(), rows[:0], [], True).texts[0].get_text()
+    assert "No clip" in errors.correspondence(_Store(), rows[:0], [], True).texts[0].get_text()

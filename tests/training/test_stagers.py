@@ -10,7 +10,7 @@ from sacd.analysis import stats, tables
 from sacd.config import FitConfig, StagerConfig
 from sacd.experiments import items as experiments
 from sacd.experiments.workspace import Workspace
-from sacd.figures import stagers as figures_stagers
+from sacd.figures import comparison
 from sacd.metrics import F1, METRICS, stage_f1
 from sacd.training import stager as task
 from sacd.training import teacher as teachers
@@ -197,7 +197,7 @@ def test_figure_shows_every_row_and_both_printed_values(stages):
         + [tables.rows("mc2sleepnet", name, unknown, "printed") for name in ("SleepEDF-78", "SHHS")]
     )
     assert tidy["paper_value"].dropna().tolist() == [84.6, 88.6]
-    figure = figures_stagers.stagers(tidy)
+    figure = comparison.stagers(tidy)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["MC2SleepNet", "AttnSleep"] and sum("as printed" in text for text in labels) == 2
     accuracy = figure.axes[0]
@@ -207,5 +207,5 @@ def test_figure_shows_every_row_and_both_printed_values(stages):
         len(METRICS) == 8
         and sum(np.isfinite(np.asarray(line.get_ydata(), float)).all() for line in lines) >= 2 * stages
     )
-    empty = figures_stagers.stagers(tidy[tidy["value"].isna()])  # nothing measured: still a figure
+    empty = comparison.stagers(tidy[tidy["value"].isna()])  # nothing measured: still a figure
     assert len(empty.legends[0].get_texts()) == 2

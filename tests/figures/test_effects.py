@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sacd.figures import base as figures
+from sacd.figures import base
 from sacd.figures.effects import differences, plane
 
 WEIGHTS = (0.1, 0.5, 1.0, 10.0)
@@ -51,7 +51,5 @@ def test_a_plane_frames_the_papers_point_and_bands_it_where_seeds_are_known(sd, 
     assert [list(line.get_ydata()) for line in lines.lines] == values.T.to_numpy().tolist()
     band = [p for p in lines.patches if p.get_height() == pytest.approx(4 * sd)]
     assert len(band) == np.isfinite(sd) and len(labels(figure)) == 4 + np.isfinite(sd)
-    drawn = [
-        figures.save(figures.label_data(f, "toy data"), tmp_path / n, "plane") for f, n in ((figure, "a"), (again, "b"))
-    ]
+    drawn = [base.save(base.label_data(f, "toy data"), tmp_path / n, "plane") for f, n in ((figure, "a"), (again, "b"))]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))
