@@ -1,7 +1,7 @@
 """What embeddings tell of sleep apnea: mean embedding of a subject's stages against its AHI (Fig. 7, VI-B3).
 
 The unit is the subject. AHI groups are those of `sacd.stages.ahi_group`. Channels of one network are far from
-independent: single channels are corrected for their number (`stats.spearman`), and what is said of a stage as a
+independent: single channels are corrected for their number (`correlation.spearman`), and what is said of a stage as a
 whole is tested by permuting the AHI over subjects, all channels together.
 """
 
@@ -15,7 +15,7 @@ import yasa
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
-from sacd.analysis import stats
+from sacd.analysis import correlation
 from sacd.simulate import ucddb
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
 
@@ -58,13 +58,14 @@ def targets(ahi: ArrayLike) -> dict[str, NDArray[np.float64]]:
 def correlations(
     means: ArrayLike, values: Mapping[str, ArrayLike], *, permutations: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """`stats.spearman` for each target: target, stage, channel, n, rho, p, q, p_max.
+    """`correlation.spearman` for each target: target, stage, channel, n, rho, p, q, p_max.
 
     q (Benjamini-Hochberg) and p_max (permutation null of the largest |rho|) are over all stages and channels of a
     target, 5 x 512 in the paper.
     """
     tables = [
-        stats.spearman(means, v, permutations=permutations, seed=seed).assign(target=name) for name, v in values.items()
+        correlation.spearman(means, v, permutations=permutations, seed=seed).assign(target=name)
+        for name, v in values.items()
     ]
     table = pd.concat(tables, ignore_index=True)
     table["stage"] = np.array(STAGES)[table.pop("group")]
@@ -80,8 +81,8 @@ def strength(means: ArrayLike, values: ArrayLike, *, permutations: int = 1000, s
         fewer than three subjects have.
     """
     means = np.asarray(means, float)
-    rho = stats.rank_correlation(means, np.asarray(values, float)[None])[0]
-    null = np.abs(stats.rank_correlation(means, stats.permuted(values, permutations, seed)))
+    rho = correlation.rank_correlation(means, np.asarray(values, float)[None])[0]
+    null = np.abs(correlation.rank_correlation(means, correlation.permuted(values, permutations, seed)))
     known = np.isfinite(rho).any(1)
     lines = []
     for s, name in enumerate(STAGES):
@@ -126,7 +127,7 @@ def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP
     chosen = np.isin(STAGES, stages)
 
     def difference(rows: NDArray) -> float:
-        size = np.abs(stats.rank_correlation(means[rows], values[rows][None])[0])
+        size = np.abs(correlation.rank_correlation(means[rows], values[rows][None])[0])
         size = np.array([np.nanmean(s) if np.isfinite(s).any() else np.nan for s in size])
         if np.isnan(size[chosen]).all() or np.isnan(size[~chosen]).all():
             return np.nan
@@ -157,9 +158,9 @@ def replication(
     over the held-out subjects. One row a stage: channels, n (held-out subjects), signed_rho, p.
     """
     means, values, held_out = np.asarray(means, float), np.asarray(values, float), np.asarray(held_out, bool)
-    chosen_on = stats.rank_correlation(means[~held_out], values[~held_out][None])[0]
-    shuffled = np.vstack([values[held_out], stats.permuted(values[held_out], permutations, seed)])
-    tested = stats.rank_correlation(means[held_out], shuffled)
+    chosen_on = correlation.rank_correlation(means[~held_out], values[~held_out][None])[0]
+    shuffled = np.vstack([values[held_out], correlation.permuted(values[held_out], permutations, seed)])
+    tested = correlation.rank_correlation(means[held_out], shuffled)
     lines = []
     for s, name in enumerate(STAGES):
         take = (np.abs(chosen_on[s]) > ABOVE) & np.isfinite(tested[0, s])
@@ -208,5 +209,5 @@ def real_nights(folder: Path) -> pd.DataFrame:
 def correlate_measures(nights: pd.DataFrame, *, permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """Spearman of each measure with `ahi`, corrected for the number of measures: n, rho, p, q, p_max by measure."""
     measures = nights.drop(columns="ahi")  # as groups of one channel: a night without REM is left out of REM only
-    table = stats.spearman(measures.to_numpy()[:, :, None], nights["ahi"], permutations=permutations, seed=seed)
+    table = correlation.spearman(measures.to_numpy()[:, :, None], nights["ahi"], permutations=permutations, seed=seed)
     return table.assign(measure=measures.columns).set_index("measure")[["n", "rho", "p", "q", "p_max"]]

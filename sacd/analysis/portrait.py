@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from sacd.analysis import stats
+from sacd.analysis import correlation
 from sacd.analysis.ahi import ABOVE
 from sacd.analysis.maps import DangerZone, fit_map, place
 from sacd.stages import ahi_group
@@ -28,7 +28,7 @@ def select(means: ArrayLike, ahi: ArrayLike, above: float = ABOVE) -> tuple[NDAr
 
     If not, the `FALL_BACK` channels of largest |rho| stand in for them.
     """
-    rho = np.abs(stats.rank_correlation(np.asarray(means, float)[:, None], np.asarray(ahi, float)[None])[0, 0])
+    rho = np.abs(correlation.rank_correlation(np.asarray(means, float)[:, None], np.asarray(ahi, float)[None])[0, 0])
     passed = np.flatnonzero(rho > above)
     if len(passed) > 1:
         return passed, True
@@ -103,7 +103,7 @@ def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hit
     if not n:
         return Hits(*[np.nan] * 5, 0)
     low, high = proportion_confint(right, n, method="wilson")
-    null = (stats.permuted(true, permutations, seed) == predicted).sum(1)
+    null = (correlation.permuted(true, permutations, seed) == predicted).sum(1)
     p_value = ((null >= right).sum() + 1) / (permutations + 1)
     return Hits(100 * right / n, 100 * low, 100 * high, 100 * null.mean() / n, p_value, n)
 
@@ -175,5 +175,7 @@ def told_by_zone(shares: pd.DataFrame, *, permutations: int = 9999, seed: int = 
     n = len(shares)
     if n < 4 or shares["in_zone"].nunique() < 2:
         return Told(np.nan, np.nan, n)
-    table = stats.spearman(shares[["in_zone"]].to_numpy()[:, None], shares["ahi"], permutations=permutations, seed=seed)
+    table = correlation.spearman(
+        shares[["in_zone"]].to_numpy()[:, None], shares["ahi"], permutations=permutations, seed=seed
+    )
     return Told(float(table["rho"][0]), float(table["p_max"][0]), n)

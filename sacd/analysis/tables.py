@@ -46,6 +46,12 @@ def rows(
     return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(columns=[*COLUMNS, *keep])
 
 
+def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """`sacd.paper.audit.findings` as a tidy table, the words in further columns."""
+    table = table.assign(item="audit", row=table["finding"], column="computed", data="the paper's printed numbers")
+    return table.reindex(columns=[*COLUMNS, "where", "claim", "computation", "result", "verdict"])
+
+
 def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.DataFrame:
     """Tidy rows `a - b` of `stats.compare`, with p_value, p_holm, seeds (of both), seed_noise and verdict.
 

@@ -12,8 +12,7 @@ from sacd.experiments.items import ITEMS, NOTEBOOKS
 from sacd.experiments.reproduce import DATA
 from sacd.experiments.workspace import Workspace
 from sacd.files import sha256, write_json, write_text
-from sacd.metrics import right_or_wrong
-from sacd.report.claims import ERRORS
+from sacd.metrics import ERRORS, right_or_wrong
 from sacd.runs import Run
 from sacd.runs.notebook_inputs import read_notebook
 from sacd.runs.provenance import machine

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sacd.analysis.tables import COLUMNS
 from sacd.paper import printed as paper
 from sacd.paper.bounds import (
     ROUNDING,
@@ -53,12 +52,6 @@ def findings() -> pd.DataFrame:
     """All findings, one row each, in the order of the paper's sections; columns as in `Finding`."""
     found = [*_data_set(), *_bank(), *_splits(), *_table2(), *_tables(), *_text(), *_hyperparameters(), *_ahi()]
     return pd.DataFrame([*found, *_words(), *_mc2sleepnet()], columns=Finding._fields)
-
-
-def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """`findings` as a tidy table of `sacd.analysis.tables`, the words in further columns."""
-    table = table.assign(item="audit", row=table["finding"], column="computed", data="the paper's printed numbers")
-    return table.reindex(columns=[*COLUMNS, "where", "claim", "computation", "result", "verdict"])
 
 
 def kappa_bounds() -> pd.DataFrame:

@@ -23,12 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sacd.analysis.stats import seed_noise
-from sacd.metrics import METRICS, scores
+from sacd.metrics import ERRORS, METRICS, scores
 from sacd.paper import printed as paper
-from sacd.stages import STAGES
-
-ERRORS: Final = tuple(f"{true} as {predicted}" for true in STAGES for predicted in STAGES)
-"""Cells of a flattened confusion matrix, columns of `tables/subjects.csv`; those on its diagonal are hits."""
 
 HOLDS: Final = "claim holds"
 FAILS: Final = "claim fails"

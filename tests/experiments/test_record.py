@@ -9,8 +9,7 @@ import pytest
 
 from sacd.experiments import record as manifest
 from sacd.files import sha256
-from sacd.metrics import METRICS, scores, summary
-from sacd.report.claims import ERRORS
+from sacd.metrics import ERRORS, METRICS, scores, summary
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ def test_a_mended_number_changes_the_verdict(monkeypatch):
 
 
 def test_tidy_findings_are_written_and_read_back(found, tmp_path):
-    table = audit.tidy(found.reset_index())
+    table = tables.audit_rows(found.reset_index())
     files = tables.write(table, tmp_path, "audit", view=found.reset_index()[["finding", "claim", "result", "verdict"]])
     back = tables.read(files[0])
     assert len(back) == len(found) and set(back["verdict"]) <= set(audit.VERDICTS)

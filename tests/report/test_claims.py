@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from sacd.analysis import tables
+from sacd.metrics import ERRORS
 from sacd.paper import printed as paper
 from sacd.report import claims
-from sacd.report.claims import CONTRADICTS, ERRORS, FAILS, HOLDS, INCONCLUSIVE, MISSING, Claim
+from sacd.report.claims import CONTRADICTS, FAILS, HOLDS, INCONCLUSIVE, MISSING, Claim
 
 
 def subjects(rows: dict[str, np.ndarray], n: int = 12, spread: float = 0.0, seeds: int = 2) -> pd.DataFrame:
