@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from sacd.analysis import stats, tables
-from sacd.experiments import record as manifest
+from sacd.experiments import record
 from sacd.experiments.items import Notebook
 from sacd.files import write_parquet
 from sacd.runs.notebook_copies import stamped
@@ -61,8 +61,8 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     space = Space(root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more)
     space.data_name = data
     shown = Notebook(lambda w: w.rows, ("tables/table2.csv", "figures/a.png"), item="table2")
-    monkeypatch.setattr(manifest, "ITEMS", {"table2": lambda w: w.rows})
-    monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_table2_comparison": shown})
+    monkeypatch.setattr(record, "ITEMS", {"table2": lambda w: w.rows})
+    monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": shown})
     lines = [
         tables.rows("table2", row, stats.intervals([space.predictions(r) for r in runs], resamples=100), data)
         for row, runs in space.rows.items()
@@ -75,5 +75,5 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"commit": "c" * 40, "data": data})
     (space.results / "notebooks").mkdir()
     (space.results / "notebooks" / "20_table2_comparison.ipynb").write_text(text)
-    manifest.write_manifest(space)
+    record.write_manifest(space)
     return space

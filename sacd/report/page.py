@@ -11,11 +11,11 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from sacd.experiments.record import RUNS, read_manifest
 from sacd.files import sha256, write_json, write_text
 from sacd.report import claims
 from sacd.report.readme import MARKS, summary
 from sacd.report.verify import Verification, items, sections
+from sacd.results import RUNS, read_manifest
 from sacd.runs import notebook_copies
 from sacd.runs.notebook_copies import to_html
 from sacd.runs.notebook_inputs import read_notebook

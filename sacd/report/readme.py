@@ -9,11 +9,11 @@ from typing import Final
 import pandas as pd
 
 from sacd.analysis.tables import markdown
-from sacd.experiments.workspace import CHECKOUT
 from sacd.files import write_text
 from sacd.paper import printed as paper
 from sacd.report import claims
 from sacd.report.verify import DIFFERS, NEEDS, REPRODUCED, Verification, items
+from sacd.runs.provenance import REPOSITORY
 
 HEADLINES: Final = (
     ("table2", "-/R(2+1)D-18", "accuracy"),
@@ -71,7 +71,7 @@ def write_readme(v: Verification) -> None:
     if v.results.name == "demo":
         parts["README.md"] = {"results": results(v)}
     for name, made in parts.items():
-        write_text(CHECKOUT / name, filled((CHECKOUT / name).read_text(encoding="utf-8"), **made))
+        write_text(REPOSITORY / name, filled((REPOSITORY / name).read_text(encoding="utf-8"), **made))
 
 
 def results(v: Verification) -> str:

@@ -16,11 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from sacd.analysis import tables
-from sacd.experiments.record import RUNS, SUBJECTS, altered, listed_files, read_manifest
-from sacd.experiments.workspace import CHECKOUT
 from sacd.files import write_text
 from sacd.paper import printed as paper
 from sacd.report import claims
+from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
+from sacd.runs.provenance import REPOSITORY
 from sacd.stages import STAGES
 
 REPRODUCED: Final = "reproduced"
@@ -78,7 +78,7 @@ class Verification(NamedTuple):
 @cache
 def items() -> dict[str, Item]:
     """Make target, notebook and title of every item, from the Makefile."""
-    text = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     found = [Item(*match) for match in re.findall(r"^(\w+): NB = (\S+) ## (.*)$", text, re.MULTILINE)]
     targets = {item.target: item for item in found}
     shared = {"table1": "fig2", "table6": "fig2", "fig9": "fig8", "fig12": "fig11", "fig13": "fig11"}
@@ -262,7 +262,7 @@ def codecheck(results: Path) -> str:
 
     Version 1.0, since 2.0 wants the ORCID of every author of the paper. Who checks adds `codechecker` and `report`.
     """
-    cited = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
     titles = {item.notebook: item.title for item in items().values()}
     files = [
         {"file": name, "comment": f"{titles.get(entry['notebook'], 'all items')}; made by {entry['notebook']}"}

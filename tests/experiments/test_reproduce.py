@@ -77,8 +77,8 @@ def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
 def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
     text = (
         "import sys; import sacd.__main__ as command\n"
-        "from sacd.experiments import record as manifest, reproduce, workspace\n"
-        "manifest.write_manifest = lambda w: None\n"
+        "from sacd.experiments import record, reproduce, workspace\n"
+        "record.write_manifest = lambda w: None\n"
         "command._conclude = lambda *a, **k: 0\n"
         "workspace.Workspace.prepare = lambda *a: None\n"
         "workspace.Workspace.data_name = 'none'\n"
@@ -94,7 +94,7 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
 MAKE_J = """
 import pathlib, sys, time
 import sacd.__main__ as command
-from sacd.experiments import record as manifest, reproduce, workspace
+from sacd.experiments import record, reproduce, workspace
 me, root = sys.argv[1], pathlib.Path(sys.argv[2])
 
 def wait(name):
@@ -117,7 +117,7 @@ def notebooks(*a):
 workspace.Workspace.data_name = "none"
 workspace.Workspace.execute = lambda *a, **k: type("R", (), {"failed": ()})()
 reproduce.execute_notebooks = notebooks
-manifest.write_manifest = lambda w: None
+record.write_manifest = lambda w: None
 command._conclude = lambda *a, **k: int((root / "half a table").exists())
 sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_audit", "--root", str(root)]))
 """

@@ -8,8 +8,8 @@ import made_up_results
 import pandas as pd
 import pytest
 
-from sacd.experiments.record import MANIFEST
 from sacd.report import readme, verify
+from sacd.results import MANIFEST
 from sacd.simulate import parameters
 
 ROOT = Path(__file__).resolve().parents[2]

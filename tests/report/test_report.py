@@ -12,9 +12,9 @@ import made_up_results
 import nbformat
 import pytest
 
-from sacd.experiments.record import MANIFEST
 from sacd.report import page as report
 from sacd.report import verify
+from sacd.results import MANIFEST
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
