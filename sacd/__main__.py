@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--ucf101", type=Path, help="folder of UCF101's videos, for Table III")
         if name == "reproduce":
             sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
-            sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
+            sub.add_argument("--only", action="append", help="an item or a notebook's name; may be repeated")
         if name == "report":
             sub.add_argument("--readme", action="store_true", help="fill in the generated parts of README.md as well")
     runs = commands.add_parser("runs", help="list, show or prune runs")
@@ -107,10 +107,10 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     from sacd.experiments.items import NOTEBOOKS
     from sacd.experiments.record import write_manifest
     from sacd.experiments.reproduce import execute_notebooks
+    from sacd.paper.contents import notebook_of
 
-    names = args.only or list(NOTEBOOKS)
-    if unknown := set(names) - set(NOTEBOOKS):
-        raise ValueError(f"no notebook {', '.join(sorted(unknown))}; known: {', '.join(NOTEBOOKS)}")
+    # Two items may share a notebook; it is executed once.
+    names = list(dict.fromkeys(map(notebook_of, args.only or NOTEBOOKS)))
     marks = [("start", time.perf_counter())]
     sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
     for source in {source.store_path: source for source in sources}.values():

@@ -12,9 +12,10 @@ import jinja2
 import pandas as pd
 
 from sacd.files import sha256, write_json, write_text
+from sacd.paper.contents import items
 from sacd.report import claims
 from sacd.report.readme import MARKS, summary
-from sacd.report.verify import Verification, items, sections
+from sacd.report.verify import Verification, sections
 from sacd.results import RUNS, read_manifest
 from sacd.runs import notebook_copies
 from sacd.runs.notebook_copies import to_html

@@ -11,8 +11,9 @@ import pandas as pd
 from sacd.analysis.tables import markdown
 from sacd.files import write_text
 from sacd.paper import printed as paper
+from sacd.paper.contents import items
 from sacd.report import claims
-from sacd.report.verify import DIFFERS, NEEDS, REPRODUCED, Verification, items
+from sacd.report.verify import DIFFERS, NEEDS, REPRODUCED, Verification
 from sacd.runs.provenance import REPOSITORY
 
 HEADLINES: Final = (

@@ -18,6 +18,7 @@ from rich.table import Table
 from sacd.analysis import tables
 from sacd.files import write_text
 from sacd.paper import printed as paper
+from sacd.paper.contents import items
 from sacd.report import claims
 from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
 from sacd.runs.provenance import REPOSITORY
@@ -54,14 +55,6 @@ _CELLS: Final = {
 _AUDIT: Final = {"consistent": claims.HOLDS, "cannot be checked": claims.INCONCLUSIVE}
 
 
-class Item(NamedTuple):
-    """What `make` knows of a paper item."""
-
-    target: str
-    notebook: str
-    title: str
-
-
 class Verification(NamedTuple):
     """All that `verify` found; `problems` make it fail."""
 
@@ -73,16 +66,6 @@ class Verification(NamedTuple):
     """item, where, claim, paper, ours, n, verdict; the audit's findings at the end."""
     problems: list[str]
     notes: list[str]
-
-
-@cache
-def items() -> dict[str, Item]:
-    """Make target, notebook and title of every item, from the Makefile."""
-    text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    found = [Item(*match) for match in re.findall(r"^(\w+): NB = (\S+) ## (.*)$", text, re.MULTILINE)]
-    targets = {item.target: item for item in found}
-    shared = {"table1": "fig2", "table6": "fig2", "fig9": "fig8", "fig12": "fig11", "fig13": "fig11"}
-    return targets | {item: targets[target] for item, target in shared.items()}
 
 
 def verify(results: Path) -> Verification:
