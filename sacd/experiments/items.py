@@ -4,8 +4,9 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
+from sacd.experiments.recipes import STUDENTS
 from sacd.experiments.ucf51 import Ucf51Workspace
-from sacd.experiments.workspace import STUDENTS, Workspace
+from sacd.experiments.workspace import Workspace
 from sacd.runs import Run
 
 BOUNDS = (
