@@ -227,7 +227,9 @@ class Recipes:
 
     def bound(self, name: str) -> Run:
         """A classifier that frames the results."""
-        return self._run("baselines:bound", BoundConfig(name=name, split=self.profile.split), label=f"bound {name}", cost=5)
+        return self._run(
+            "baselines:bound", BoundConfig(name=name, split=self.profile.split), label=f"bound {name}", cost=5
+        )
 
     def stagers(self, name: str) -> list[Run]:
         """An EEG stager, cross-validated: one run a fold; none where the data hold fewer than 4 subjects."""
