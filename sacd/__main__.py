@@ -68,17 +68,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "runs":
-        from sacd.experiments.reproduce import wanted
+        from sacd.experiments.reproduce import wanted  # --help and a refusal need none of it
         from sacd.experiments.workspace import CHECKOUT
         from sacd.runs import cli
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
-    from sacd.experiments.workspace import Workspace
+    from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     sleepedf = getattr(args, "sleepedf", None)
     space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf)
     if args.command == "check":
-        from sacd.data.check import check
+        from sacd.data.check import check  # --help and a refusal need none of it
 
         if not space.cohort.is_dir():
             raise ValueError(f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first")
@@ -104,7 +104,7 @@ def _locked(results: Path, how: int) -> Iterator[None]:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
-    from sacd.experiments.items import NOTEBOOKS
+    from sacd.experiments.items import NOTEBOOKS  # --help and a refusal need none of it
     from sacd.experiments.record import write_manifest
     from sacd.experiments.reproduce import execute_notebooks
     from sacd.paper.contents import notebook_of
@@ -140,7 +140,7 @@ def _reproduce(space, args: argparse.Namespace) -> int:
 
 def _conclude(results: Path, site: bool, readme: bool = False) -> int:
     """Verify, build the site or else print everything; 1 if a file or a number is not what it should be."""
-    from sacd.report import page as report
+    from sacd.report import page as report  # --help and a refusal need none of it
     from sacd.report import verify
     from sacd.report.readme import write_readme
 

@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 
 from sacd.analysis.maps import PERPLEXITY, fit_map
 from sacd.files import write_parquet
-from sacd.stages import COLOURS, STAGES, ahi_group
+from sacd.stages import AHI_GROUPS, COLOURS, STAGES, ahi_group
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -104,9 +104,7 @@ def scatter(clips: pd.DataFrame, title: str, data: str, colours: Mapping[str, st
     It is as wide as where it is shown. `data` names the data; it stands under the title with the number of subjects
     and clips.
     """
-    import plotly.graph_objects as go
-
-    from sacd.stages import AHI_GROUPS
+    import plotly.graph_objects as go  # slow to import
 
     sizes = ((clips["subject"].nunique(), "subject"), (len(clips), "clip"))
     size = "n = " + ", ".join(f"{n:,} {word}{'s' * (n != 1)}" for n, word in sizes)

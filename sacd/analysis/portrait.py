@@ -96,7 +96,7 @@ def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hit
     Shuffling keeps how often each group occurs and how often each is predicted. Leaving a subject out makes its own
     group rarer among its neighbours, so that noise scores a little below this chance: the test is conservative.
     """
-    from statsmodels.stats.proportion import proportion_confint
+    from statsmodels.stats.proportion import proportion_confint  # slow to import
 
     true, predicted = table["group"].to_numpy(), table["prediction"].to_numpy()
     right, n = int((true == predicted).sum()), len(table)

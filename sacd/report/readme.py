@@ -1,4 +1,4 @@
-"""What is made, not written: the results table of README.md, the list of departures of sacd/README.md."""
+"""What is made, not written: the results table of README.md; the map and the list of departures of sacd/README.md."""
 
 import ast
 import re
@@ -68,7 +68,7 @@ def summary(v: Verification) -> pd.DataFrame:
 
 def write_readme(v: Verification) -> None:
     """Fill in the generated parts of both files; the results table shows the demo, whatever else was verified."""
-    parts = {"sacd/README.md": {"deviations": deviations()}}
+    parts = {"sacd/README.md": {"map": modules(), "deviations": deviations()}}
     if v.results.name == "demo":
         parts["README.md"] = {"results": results(v)}
     for name, made in parts.items():
@@ -101,6 +101,26 @@ def deviations(package: Path = Path(__file__).parents[1]) -> str:
                 for text in paragraph.split("Deviation:")[1:]:
                     lines.append(f"- [{where}]({where}){f' `{name}`' if name else ''}: {' '.join(text.split())}")
     return "\n".join(lines)
+
+
+def modules(package: Path = Path(__file__).parents[1]) -> str:
+    """List of all modules with the first line of each one's docstring, folder by folder."""
+    lines = _folder(package, package)
+    for folder in sorted(path.parent for path in package.glob("*/__init__.py")):
+        lines += [f"- **{folder.name}/** {_first_line(folder / '__init__.py')}"]
+        lines += [f"  {line}" for line in _folder(folder, package)]
+    return "\n".join(lines)
+
+
+def _folder(folder: Path, package: Path) -> list[str]:
+    """Lines of the modules in a folder."""
+    paths = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+    return [f"- [{path.name}]({path.relative_to(package).as_posix()}) {_first_line(path)}" for path in paths]
+
+
+def _first_line(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -132,7 +132,7 @@ def _device(name: str) -> str:
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
     """As many threads for BLAS, OpenMP and torch in a notebook as in a worker: sums then have equal bits."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # slow to import
 
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1

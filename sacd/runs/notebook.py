@@ -79,7 +79,7 @@ def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: 
     """Run with papermill; empty, or why it failed."""
     # On the way jsonschema would build a parser of IRIs, in 1.7 s; no notebook holds one to be checked.
     sys.modules.setdefault("rfc3987_syntax", None)
-    import papermill
+    import papermill  # slow to import
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     with _kernel() as name:

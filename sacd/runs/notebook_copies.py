@@ -46,13 +46,13 @@ def to_html(notebook: Path, output: Path | None = None) -> Path:
     Nothing is loaded from other hosts; formulas therefore stay in TeX notation. The file stands alone, unless it has
     plots of plotly: these stay interactive by a copy of plotly.js, `plotly.min.js` in the same folder.
     """
-    import nbformat
+    import nbformat  # slow to import
     from nbconvert import HTMLExporter
 
     output = output or notebook.with_suffix(".html")
     content = nbformat.read(notebook, 4)
     if _with_plots(content):
-        from plotly.offline import get_plotlyjs
+        from plotly.offline import get_plotlyjs  # slow to import
 
         write_text(output.with_name("plotly.min.js"), get_plotlyjs())
     exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
@@ -66,7 +66,7 @@ def _with_plots(notebook: Any) -> int:
     """Give each plotly figure an HTML form, which nbconvert shows; the first loads plotly.js. Returns how many."""
     outputs = [out.data for c in notebook.cells for out in c.get("outputs", []) if _PLOTLY in out.get("data", {})]
     for n, data in enumerate(outputs):
-        import plotly.io
+        import plotly.io  # slow to import
 
         figure, script = data[_PLOTLY], False if n else "directory"
         data["text/html"] = plotly.io.to_html(

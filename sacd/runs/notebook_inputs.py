@@ -46,7 +46,7 @@ def check_parameters(source: Path, given: Mapping[str, Any], *, text: bool = Fal
     Raises:
         NotebookError: a name is unknown, a value is missing or has another type; the message lists the known ones.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter, ValidationError  # slow to import
 
     known = parameters_of(source)
     types = {name: getattr(kind, "__name__", str(kind)) for name, (kind, _) in known.items()}

@@ -96,7 +96,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def edited_since_import(modules: Iterable[str]) -> list[str]:
     """Modules that this process imported and whose file changed since it started: it would compute with old code."""
-    import psutil
+    import psutil  # slow to import
 
     # The start is known to about a second; what is edited in the first two is not yet imported.
     started = psutil.Process().create_time()
@@ -226,7 +226,7 @@ def reset_peak_memory() -> None:
 
 def peak_memory_mb() -> dict[str, float]:
     """Peak memory of this process since `reset_peak_memory`, in MB, by device."""
-    import resource
+    import resource  # not on every system
 
     try:
         status = Path("/proc/self/status").read_text()

@@ -24,6 +24,14 @@ def test_departures_are_those_of_the_docstrings():
     assert len(readme.deviations().splitlines()) == marked > 10
 
 
+def test_the_map_names_every_module_with_what_it_is_for():
+    text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
+    assert readme.filled(text, map=readme.modules()) == text, HOW
+    modules = [path for path in (ROOT / "sacd").rglob("*.py") if path.name != "__init__.py"]
+    assert readme.modules().count("](") == len(modules)
+    assert not [line for line in readme.modules().splitlines() if line.endswith((")", "** "))]
+
+
 def test_results_are_those_of_the_demo():
     if not (ROOT / "results" / "demo" / MANIFEST).is_file():
         pytest.skip("results/demo has no manifest yet")
