@@ -10,6 +10,7 @@ NIGHTS ?=
 UCF101 ?=
 SLEEPEDF ?=
 ONLY ?=
+AGAINST ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
@@ -48,6 +49,7 @@ help:  ## this list
 	  WORKERS "parallel runs (default: one per core)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
 	  ONLY "parts for make bench: ingest memory loader step grid stages growth (default: all)" \
+	  AGAINST "for make verify: a results folder to compare with (default: what is committed)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
 	  PYTHON "the Python 3.11 that builds the environment (default python3.11)" \
 	  VENV "folder of the environment (default .venv)"
@@ -67,6 +69,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r <(sed -n '/^uv==/,/^[a-z]/p' requirements.lock | sed '$$d'); \
 	$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements.lock; \
 	$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .; \
+	$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "sacd_cpu.pth").write_text("import sacd.cpu\n")'; \
 	touch $@
 
 reproduce: $(READY)  ## simulate (or read DATA), train what is missing, execute the notebooks, write results/PROFILE
@@ -82,7 +85,7 @@ $(ITEMS): $(READY)
 	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $@
 
 verify: $(READY)  ## check the manifest of results/PROFILE, compare every number with the paper
-	$(PY) -m sacd verify $(ARGS)
+	$(PY) -m sacd verify $(ARGS) $(if $(AGAINST),--against "$(AGAINST)")
 
 report: $(READY)  ## build results/PROFILE/report/index.html from what lies in results/PROFILE
 	$(PY) -m sacd report $(ARGS)

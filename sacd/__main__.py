@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sacd import cpu
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sacd", description=__doc__)
@@ -37,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "reproduce":
             sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
             sub.add_argument("--only", action="append", help="an item or a notebook's name; may be repeated")
+        if name == "verify":
+            sub.add_argument("--against", type=Path, help="results folder to compare with; default: what is committed")
         if name == "report":
             sub.add_argument("--readme", action="store_true", help="fill in the generated parts of README.md as well")
     runs = commands.add_parser("runs", help="list, show or prune runs")
@@ -59,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sacd").setLevel(logging.INFO)
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # it sets up its own logging when imported
+    if args.command in ("simulate", "reproduce") and (text := cpu.warning()):
+        print(text, file=sys.stderr)
     try:
         return _run(args)
     except (ValueError, OSError) as error:
@@ -91,7 +97,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "reproduce":
         return _reproduce(space, args)
     with _locked(space.results, fcntl.LOCK_EX):
-        return _conclude(space.results, site=args.command == "report", readme=getattr(args, "readme", False))
+        against, readme = getattr(args, "against", None), getattr(args, "readme", False)
+        return _conclude(space.results, site=args.command == "report", readme=readme, against=against)
 
 
 @contextmanager
@@ -138,15 +145,17 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     return int(bool(report.failed or failed or wrong))
 
 
-def _conclude(results: Path, site: bool, readme: bool = False) -> int:
-    """Verify, build the site or else print everything; 1 if a file or a number is not what it should be."""
+def _conclude(results: Path, site: bool, readme: bool = False, against: Path | None = None) -> int:
+    """Verify, and build the site if it is asked for; 1 if a file or a number is not what it should be."""
     from sacd.report import page as report  # --help and a refusal need none of it
     from sacd.report import verify
     from sacd.report.readme import write_readme
 
-    found = verify.verify(results)
+    if against and not (against / "MANIFEST.json").is_file():
+        raise ValueError(f"{against}: no results folder, it has no MANIFEST.json; name one that `make reproduce` wrote")
+    found = verify.verify(results, against)
     verify.write(found)
-    verify.show(found, full=not site)
+    verify.show(found)
     if site:
         print(f"report: {report.build(found)}")
     if readme:

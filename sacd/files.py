@@ -67,6 +67,15 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json_text(text: str | None) -> dict[str, Any]:
+    """A JSON object; empty where there is no text, or it is truncated or something else."""
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def write_parquet(path: Path | str, frame: "pd.DataFrame") -> None:
     """Parquet file without the index, written atomically; equal frames give equal bytes."""
     with atomic(path) as temporary:

@@ -8,10 +8,12 @@ from sacd.runs.store import read_json
 
 MANIFEST: Final = "MANIFEST.json"
 RUNS: Final = "runs.csv"
+RECORD: Final = "record.csv"
+"""What differs when the same is computed again: dates, durations, machines; no part of the manifest."""
 SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices of the test subjects by item, row and seed: every metric and paired test follows from them."""
 _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")  # folders of what follows from the rest, or went wrong
-_UNLISTED: Final = (MANIFEST, "verify.md", "codecheck.yml")
+_UNLISTED: Final = (MANIFEST, RECORD, "verify.md", "codecheck.yml")
 
 
 def read_manifest(results: Path) -> dict[str, Any]:

@@ -1,5 +1,10 @@
-"""Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv` and `MANIFEST.json`."""
+"""Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv` and `MANIFEST.json`.
 
+These are equal whenever the results are. What differs when the same is computed again, such as dates, durations and
+the machine, stands in `record.csv` alone; a line there stays as long as its run or executed notebook is the same.
+"""
+
+import hashlib
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path, PurePosixPath
@@ -13,8 +18,9 @@ from sacd.experiments.reproduce import DATA
 from sacd.experiments.workspace import Workspace
 from sacd.files import sha256, write_json, write_text
 from sacd.metrics import ERRORS, right_or_wrong
-from sacd.results import MANIFEST, RUNS, SUBJECTS, listed_files, read_manifest
+from sacd.results import MANIFEST, RECORD, RUNS, SUBJECTS, listed_files, read_manifest
 from sacd.runs import Run
+from sacd.runs.notebook import record_of
 from sacd.runs.notebook_inputs import read_notebook
 from sacd.runs.provenance import machine
 from sacd.runs.store import read_json
@@ -22,9 +28,10 @@ from sacd.stages import STAGES
 
 _REPRODUCE: Final = "reproduce"
 _SHARED: Final = "shared"
-_FACTS: Final = [
-    *("item", "row", "method", "seed", "run", "label", "commit", "dirty", "started", "duration_s"),
-    *("peak_cpu_mb", "peak_gpu_mb", "cores", "threads", "data", "cpu", "lock"),
+_FACTS: Final = ["item", "row", "method", "seed", "run", "label", "settings", "code", "data"]
+_RECORD: Final = [
+    *("kind", "name", "id", "commit", "dirty", "started", "duration_s", "peak_cpu_mb", "peak_gpu_mb"),
+    *("cores", "threads", "cpu", "lock", "pinned", "pin_honoured"),
 ]
 
 
@@ -41,7 +48,7 @@ def write_manifest(w: Workspace) -> Path:
         path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
         for name, path in ((SUBJECTS, subjects), (RUNS, runs))
     )
-    lines = _as_text(pd.DataFrame([_facts(w, *line) for line in shown], columns=_FACTS).convert_dtypes())
+    lines = _as_text(pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS).convert_dtypes())
     if trusted:
         lines = pd.concat([lines, kept := _kept(w, _read(runs), lines, asked)])
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
@@ -59,10 +66,57 @@ def write_manifest(w: Workspace) -> Path:
         for name in listed_files(w.results)
     }
     data = w.data_name if w.prepared else known.get("data", "none")
-    content = {"profile": w.profile.name, "data": data, "notebooks": notebooks, "files": files}
+    clips = _clips(w) if w.prepared else known.get("clips", "")
+    content = {"profile": w.profile.name, "data": data, "clips": clips, "notebooks": notebooks, "files": files}
     if {key: known.get(key) for key in content} != content:
         write_json(w.results / MANIFEST, content | {"machine": machine()})
+    _write_record(w, asked)
     return w.results / MANIFEST
+
+
+def _clips(w: Workspace) -> str:
+    """Hash of which clips there are and how they are staged: the same on every machine, whatever it does to pixels."""
+    staged = w.store.clips[["subject", "onset_s", "stage"]].to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(staged.encode()).hexdigest()
+
+
+def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
+    """Bring `record.csv` up to date: lines of the runs and notebooks that are shown, in their order."""
+    path = w.results / RECORD
+    before = _read(path).reindex(columns=_RECORD, fill_value="") if path.is_file() else pd.DataFrame(columns=_RECORD)
+    known = {line["id"]: line for line in before.to_dict("records")}
+    lines = {}
+    for _, row, run in asked:
+        facts = read_json(w.runs.folder(run) / "provenance.json")
+        lines[run.id] = _record("run", run.label or row, run.id, facts) if facts else known.get(run.id)
+    for name in NOTEBOOKS:
+        copy = _executed(w, name)
+        facts, digest = read_json(record_of(copy)), sha256(copy) if copy.is_file() else ""
+        made_here = facts.get("content") == digest
+        lines[digest] = _record("notebook", name, digest, facts) if digest and made_here else known.get(digest)
+    kept = [known.get(key) or line for key, line in lines.items() if key in known or line]
+    text = _csv(pd.DataFrame(kept, columns=_RECORD))
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _record(kind: str, name: str, key: str, facts: dict[str, Any]) -> dict[str, str]:
+    """One line of `record.csv`, as text."""
+    place, memory, git = facts.get("machine", {}), facts.get("peak_memory_mb", {}), facts.get("git", facts)
+    pin = place.get("instructions", {})
+    line = {
+        "kind": kind,
+        "name": name,
+        "id": key,
+        **{field: git.get(field) for field in ("commit", "dirty")},
+        **{field: facts.get(field) for field in ("started", "duration_s")},
+        **{f"peak_{device}_mb": memory.get(device) for device in ("cpu", "gpu")},
+        **{field: place.get(field) for field in ("cores", "threads", "cpu")},
+        "lock": (place.get("lock") or "")[:12],
+        "pinned": " ".join(f"{name}={value}" for name, value in pin.get("pinned", {}).items()),
+        "pin_honoured": pin.get("honoured"),
+    }
+    return {field: "" if value is None else str(value) for field, value in line.items()}
 
 
 def shown_runs(w: Workspace) -> Iterator[tuple[str, str, Run]]:
@@ -119,11 +173,9 @@ def _kept(w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[t
     return kept.reindex(columns=_FACTS, fill_value="")  # an older file has fewer columns
 
 
-def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
+def _facts(item: str, row: str, run: Run) -> dict[str, Any]:
     """One line of `runs.csv`."""
-    record = read_json(w.runs.folder(run) / "provenance.json")
-    method, memory = getattr(run.config, "method", None), record.get("peak_memory_mb", {})
-    place = record.get("machine", {})
+    method = getattr(run.config, "method", None)
     return {
         "item": item,
         "row": row,
@@ -131,12 +183,9 @@ def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
         "seed": getattr(run.config, "seed", None),
         "run": run.id,
         "label": run.label,
-        **{key: record.get("git", {}).get(key) for key in ("commit", "dirty")},
-        **{key: record.get(key) for key in ("started", "duration_s")},
-        **{f"peak_{device}_mb": memory.get(device) for device in ("cpu", "gpu")},
-        **{key: place.get(key) for key in ("cores", "threads", "cpu")},
-        "data": (record.get("data") or "")[:12],
-        "lock": (place.get("lock") or "")[:12],
+        "settings": run.settings,
+        "code": run.identity["code"],
+        "data": run.data[:12],
     }
 
 
@@ -166,13 +215,12 @@ def _executed(w: Workspace, name: str) -> Path:
 
 
 def _notebook(w: Workspace, name: str) -> dict[str, Any]:
-    """Commit and date of an execution, and the runs that it showed."""
+    """The runs that an execution showed."""
     record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
-    stamp = record.get("stamp", {})
     depends = record.get("depends", {})
     other = NOTEBOOKS[name].reads
     runs = sorted({run for label, run in depends.items() if label not in other and not label.startswith(DATA)})
-    return {"commit": stamp.get("commit"), "date": stamp.get("date"), "runs": runs}
+    return {"runs": runs}
 
 
 def _stem(path: str, whole: bool) -> str:

@@ -13,7 +13,6 @@ from sacd.experiments.profiles import PROFILES
 from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.files import sha256
 from sacd.runs.notebook_inputs import check_parameters, is_current, key_of, parameters_of
-from sacd.runs.provenance import git_state
 
 DATA: Final = "data "
 """What a notebook without runs depends on is the data: fingerprints under this word and a number."""
@@ -102,11 +101,9 @@ def _command(w: Workspace, name: str) -> list[str]:
         return []
     command = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(output)]
     data = [source.data_name for source in NOTEBOOKS[name].data(w)]
-    git = git_state()
     stamp = {
         "profile": w.profile.name,
         "data": data[0] if data else "none needed",
-        "commit": (git["commit"] or "none") + (", changed since" if git["dirty"] else ""),
         "runs": " ".join(sorted({run.id[:8] for run in NOTEBOOKS[name].runs(w)})) or "none",
     }
     for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):

@@ -34,7 +34,7 @@ class Ucf51Workspace:
         workers = workers or os.cpu_count() or 1
         if self.simulated:
             simulate_ucf51(self.videos, self.profile.ucf51.simulate, workers)
-        code = reader_fingerprint(Ucf51Store.__module__)
+        code = reader_fingerprint(f"{ingest.__module__}:ingest")
         ingest(self.videos, self.store_path, self.profile.ucf51.store, workers, code)
 
     @property

@@ -102,16 +102,15 @@ class Workspace(Recipes):
         workers = workers or os.cpu_count() or 1
         if self.simulated:
             self.simulate(workers)
-        code = reader_fingerprint(ClipStore.__module__)
+        code = reader_fingerprint(f"{ingest.__module__}:ingest")
         ingest(self.cohort, self.store_path, self.profile.store, workers=workers, code=code)
         if self.sleepedf:
-            code = reader_fingerprint(SleepEdf.__module__)
+            code = reader_fingerprint(f"{ingest_sleepedf.__module__}:ingest_sleepedf")
             ingest_sleepedf(self.sleepedf, self.sleepedf_path, code)
 
     def simulate(self, workers: int = 1) -> Path:
         """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
-        # Settings stand in the cohort's description with their values.
-        code = code_fingerprint([simulate.__module__], without=("sacd.config",))
+        code = code_fingerprint([f"{simulate.__module__}:simulate"], without=("sacd.files",))
         settings = self.profile.simulate
         return simulate(self.cohort, settings, nights=self.nights, workers=workers, code=code)
 
@@ -165,14 +164,14 @@ class Workspace(Recipes):
         return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
 
     def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
-        """Which run made each row: id, seed, commit, duration, and whether its tree was clean."""
-        lines = []
-        for row, runs in rows.items():
-            for run in runs:
-                facts = json.loads((self.runs.folder(run) / "provenance.json").read_text())
-                facts |= facts["git"]
-                lines.append(
-                    {"row": row, "run": run.id, "seed": getattr(run.config, "seed", None)}
-                    | {k: facts.get(k) for k in ("commit", "dirty", "started", "duration_s", "peak_memory_mb")}
-                )
+        """Which run made each row: seed, id, and the hashes of its settings, code and data.
+
+        Commit, date and duration stand in `results/<profile>/record.csv`: they differ when a run is computed again.
+        """
+        lines = [
+            {"row": row, "seed": getattr(run.config, "seed", None), "run": run.id}
+            | {"settings": run.settings, "code": run.identity["code"], "data": run.data[:12]}
+            for row, runs in rows.items()
+            for run in runs
+        ]
         return pd.DataFrame(lines)

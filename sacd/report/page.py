@@ -16,7 +16,7 @@ from sacd.paper.contents import items
 from sacd.report import claims
 from sacd.report.readme import MARKS, summary
 from sacd.report.verify import Verification, sections
-from sacd.results import RUNS, read_manifest
+from sacd.results import RECORD, read_manifest
 from sacd.runs import notebook_copies
 from sacd.runs.notebook_copies import to_html
 from sacd.runs.notebook_inputs import read_notebook
@@ -67,7 +67,10 @@ def _pages(notebooks: Path, folder: Path) -> None:
 def _index(v: Verification, manifest: dict[str, Any]) -> str:
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    runs = pd.read_csv(v.results / RUNS) if (v.results / RUNS).is_file() else pd.DataFrame()
+    path = v.results / RECORD
+    record = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["kind"])
+    runs = record[record["kind"] == "run"].drop(columns="kind")
+    executed = record[record["kind"] == "notebook"].set_index("name").astype(str).to_dict("index")
     titles = {item.notebook: item.title for item in items().values()}
     links = {title: f"{name}.html" for name, title in titles.items() if name in manifest["notebooks"]}
     links |= {item: links[items()[item].title] for item in items() if items()[item].title in links}
@@ -89,7 +92,8 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
         notebooks=pd.DataFrame(
             [
                 {"notebook": name, "shows": titles.get(name, ""), "runs": len(entry["runs"])}
-                | {"commit": (entry["commit"] or "")[:10], "executed": entry["date"] or ""}
+                | {"commit": executed.get(name, {}).get("commit", "")[:10]}
+                | {"executed": executed.get(name, {}).get("started", "")}
                 for name, entry in manifest["notebooks"].items()
             ],
             columns=["notebook", "shows", "runs", "commit", "executed"],
@@ -137,7 +141,7 @@ def _facts(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
     machine = manifest["machine"]
     facts = {"profile": manifest["profile"], "data": manifest["data"]}
     if len(runs):
-        once = runs.drop_duplicates("run")
+        once = runs.drop_duplicates("id")
         threads = once["threads"].fillna(1)
         peak = once["peak_cpu_mb"].max() / 1024
         changed = once["dirty"].eq(True).map({True: " with changes", False: ""})

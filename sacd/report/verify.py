@@ -1,8 +1,7 @@
 """Compares `results/<profile>` with its manifest, with the committed results, and with the paper."""
 
-import io
 import re
-import subprocess
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 import yaml
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from sacd.analysis import tables
 from sacd.files import write_text
 from sacd.paper import printed as paper
 from sacd.paper.contents import items
-from sacd.report import claims
+from sacd.report import claims, drift
+from sacd.report.drift import Drift
 from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
 from sacd.runs.provenance import REPOSITORY
 from sacd.stages import STAGES
@@ -35,13 +32,6 @@ ALONE: Final = "no counterpart of ours"
 NOT_YET: Final = "not computed yet"
 AS_CELL: Final = "repeated in the text, compared under its table"
 AS_CLAIM: Final = "a difference, judged as a claim"
-
-TOLERANCE: Final = {"accuracy": 6.0, "macro_f1": 6.0, "kappa": 0.06, **dict.fromkeys(STAGES, 18.0)}
-"""Allowed drift from the committed results of a mean over three seeds, n seeds: times sqrt(3 / n). About three standard
-deviations of the difference of two retrainings, by the spread over seeds of the demo: another processor rounds
-otherwise, and a training amplifies that. The same machine gives the same bytes."""
-OTHERS: Final = 0.1
-"""Allowed drift of any other column, as a share of the committed value."""
 
 _CELLS: Final = {
     "kappa of the two students": [("table2", "-/R(2+1)D-18", "kappa")],
@@ -66,10 +56,14 @@ class Verification(NamedTuple):
     """item, where, claim, paper, ours, n, verdict; the audit's findings at the end."""
     problems: list[str]
     notes: list[str]
+    drift: Drift
 
 
-def verify(results: Path) -> Verification:
+def verify(results: Path, against: Path | None = None) -> Verification:
     """Check the files of a results folder, and judge its numbers and the paper's claims; nothing is written.
+
+    Args:
+        against: another results folder to compare with; default: what is committed of this one.
 
     Raises:
         ValueError: the folder has no manifest.
@@ -85,9 +79,9 @@ def verify(results: Path) -> Verification:
         notes.append(f"missing: no table yet of {', '.join(f'{i} (make {items()[i].target})' for i in absent)}")
     if missing.any():
         notes.append(f"missing: {missing.sum()} of {len(judged)} claims wait for rows that are not computed yet")
-    drifted, note = drift(results)
+    drifted = drift.drift(results, drift.folder(against) if against else drift.committed(results))
     judged = pd.concat([judged[~missing], _audit(found)], ignore_index=True)
-    return Verification(results, manifest["data"], numbers(found), judged, problems + drifted, [*notes, note])
+    return Verification(results, manifest["data"], numbers(found), judged, problems + drifted.problems, notes, drifted)
 
 
 def numbers(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -170,46 +164,11 @@ def _audit(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"ours": audit["result"], "n": "arithmetic", "verdict": verdicts})
 
 
-def drift(results: Path) -> tuple[list[str], str]:
-    """Numbers that left the tables committed at HEAD by more than `TOLERANCE`, and what was compared."""
-    drifted, count, equal = [], 0, 0
-    for path in _git(results, "ls-tree", "-r", "--name-only", "HEAD", "tables").splitlines():
-        if not path.endswith(".csv") or path == SUBJECTS:
-            continue
-        before = tables.read(io.StringIO(_git(results, "show", f"HEAD:./{path}")))
-        if not (results / path).is_file():
-            drifted.append(f"{path}: is among the committed results, but not here")
-            continue
-        both = before.merge(tables.read(results / path), on=["item", "row", "column"], how="left", indicator=True)
-        for line in both[both["value_x"].notna()].itertuples(index=False):
-            count += 1
-            equal += line.value_x == line.value_y
-            seeds = min(n for n in (line.n_seeds_x, line.n_seeds_y, 3) if n == n)
-            base = TOLERANCE.get(line.column)
-            allowed = base * np.sqrt(3 / seeds) if base else OTHERS * abs(line.value_x)
-            if not abs(line.value_y - line.value_x) <= allowed + 1e-9:
-                name = f"{line.item}, {line.row}, {line.column}"
-                drifted.append(f"{name}: {line.value_y:.4g}, committed {line.value_x:.4g}, tolerance {allowed:.2g}")
-    if not count:
-        return drifted, "drift: no committed results of this folder to compare with"
-    limits = f"accuracy and macro-F1 {TOLERANCE['accuracy']:g} points, kappa {TOLERANCE['kappa']:g}, recall "
-    limits += f"{TOLERANCE['W']:g} points (each x sqrt(3 / seeds)), any other {OTHERS:.0%}"
-    return drifted, f"drift: {count} numbers compared with the committed ones, {equal} are equal; tolerance: {limits}"
-
-
-def _git(folder: Path, *words: str) -> str:
-    """What git prints; empty where there is no repository, or nothing committed of this folder."""
-    command = ["git", "-C", str(folder), *words]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
 def write(v: Verification) -> None:
     """Write `verify.md` and `codecheck.yml`."""
     lines = [f"# {v.results.name}: ours beside the paper", "", f"Data: {v.data}.", ""]
-    lines += [f"- **{problem}**" for problem in v.problems] + [f"- {note}" for note in v.notes]
+    lines += [f"- **{problem}**" for problem in v.problems]
+    lines += [f"- {note}" for note in [*drift.summary(v.drift), *v.notes]]
     for title, frame in sections(v):
         lines += ["", f"## {title}", "", tables.markdown(frame)]
     write_text(v.results / "verify.md", "\n".join(lines).rstrip() + "\n")
@@ -219,6 +178,11 @@ def write(v: Verification) -> None:
 def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
     """Title and printable table of the claims, of each item's numbers, of the audit, of numbers without ours."""
     audit, alone = v.claims["item"] == "audit", v.numbers["ours"].isna()
+    if len(v.drift.claims):
+        yield "claims whose verdict is not that of the results compared with", v.drift.claims
+    left = v.drift.numbers[~v.drift.numbers["verdict"].isin([drift.EQUAL, drift.WITHIN])]
+    if len(left):
+        yield "numbers that left the noise of retraining, or of which none is known", left
     yield "claims of the text", v.claims[~audit]
     for item, lines in v.numbers[~alone].groupby("item", sort=False):
         text = {
@@ -262,25 +226,24 @@ def codecheck(results: Path) -> str:
     return "%YAML 1.1\n---\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 
 
-def show(v: Verification, full: bool) -> None:
-    """Print everything, or only what is wrong and how many verdicts there are of each kind."""
-    console = Console(highlight=False, width=None)
-    for title, frame in sections(v) if full else ():
-        table = Table(title=title, title_justify="left")
-        for column in frame.columns:
-            table.add_column(column, overflow="fold")
-        for line in frame.astype(str).itertuples(index=False):
-            table.add_row(*map(escape, line))
-        console.print(table)
+LINES: Final = 10
+"""Of problems that are printed; all of them are in verify.md."""
+
+
+def show(v: Verification) -> None:
+    """Print one screen: what is wrong, what was compared, how many verdicts there are of each kind."""
     audit = v.claims["item"] == "audit"
-    for note in v.notes:
-        console.print(note, markup=False)
+    lines = [f"{v.results.name}: {v.data}", *drift.summary(v.drift), *v.notes]
     for what, verdicts in (
-        (f"printed numbers, {v.data}", v.numbers["verdict"]),
-        (f"claims of the text, {v.data}", v.claims.loc[~audit, "verdict"]),
+        ("printed numbers", v.numbers["verdict"]),
+        ("claims of the text", v.claims.loc[~audit, "verdict"]),
         ("the paper's numbers among themselves", v.claims.loc[audit, "verdict"]),
     ):
         counts = ", ".join(f"{n} {word}" for word, n in verdicts.value_counts().items())
-        console.print(f"{what}: {counts or 'none yet'}", markup=False)
-    for problem in v.problems:
-        console.print(f"error: {problem}", style="red", markup=False)
+        lines.append(f"{what}: {counts or 'none yet'}")
+    lines += [f"error: {problem}" for problem in v.problems[:LINES]]
+    if more := len(v.problems) - LINES:
+        lines += [f"error: {more} more, listed in verify.md"] if more > 0 else []
+    lines.append(f"all of it: {v.results / 'verify.md'}")
+    for line in lines:
+        print(textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False))

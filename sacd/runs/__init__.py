@@ -1,8 +1,8 @@
 """Run store and run engine. `Run` says what to compute, `execute` computes what is missing, `RunStore` keeps it."""
 
 from sacd.runs.execute import Failure, Report, execute
+from sacd.runs.fingerprint import code_fingerprint, reader_fingerprint
 from sacd.runs.listing import cli, list_runs
-from sacd.runs.provenance import code_fingerprint, reader_fingerprint
 from sacd.runs.store import CHECKPOINT, Run, RunError, RunStore, State
 
 __all__ = [

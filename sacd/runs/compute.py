@@ -13,14 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from sacd.files import write_json
-from sacd.runs.provenance import (
-    code_fingerprint,
-    edited_since_import,
-    git_state,
-    machine,
-    peak_memory_mb,
-    reset_peak_memory,
-)
+from sacd.runs.fingerprint import code_fingerprint
+from sacd.runs.provenance import edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
 from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error, read_json
 
 Listener = Callable[[str, float, str], None]
@@ -37,7 +31,7 @@ def compute(
             raise RunError(
                 f"{run_id}: this worker has other code than the client; give both the same commit, restart it"
             )
-        if edited := edited_since_import(run.entry_modules):
+        if edited := edited_since_import(run.entries):
             raise RunError(f"{', '.join(edited)}: edited after this process imported it; restart the process")
         with store.lock(run):
             if store.state(run).name == "done":
@@ -83,11 +77,11 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
             listener(run.id, share, text)
 
     progress(earlier.get("share", 0.0), earlier.get("text", ""))
-    modules = [import_module(name) for name in run.entry_modules]
+    modules = [import_module(name.partition(":")[0]) for name in run.entries]
     task = getattr(modules[0], run.task.partition(":")[2], None)
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
-    if code_fingerprint(run.entry_modules) != run.identity["code"]:
+    if code_fingerprint(run.entries) != run.identity["code"]:
         raise RunError(f"{run.title}: its code was edited while it was imported; repeat the command")
     _keep_data_manifest(store, run)
     record |= {"git": git_state()}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from sacd.runs.provenance import code_fingerprint, code_hashes
-from sacd.runs.store import PROGRESS, RunError, RunStore, check, modules_of, read_json
+from sacd.runs.fingerprint import code_fingerprint, code_hashes
+from sacd.runs.store import PROGRESS, RunError, RunStore, check, read_json
 
 Wanted = Mapping[str, str]
 """Id of a run that today's experiments ask for -> the items that show it."""
@@ -70,11 +70,11 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     if not record:
         return ""
     identity, before = record["identity"], read_json(folder / "provenance.json").get("code", {})
-    entry_modules = modules_of(identity["task"], record["about"]["modules"])
+    entries = record["about"].get("entries", [])
     why = ""
     try:
-        if code_fingerprint(entry_modules) != identity["code"]:
-            now = code_hashes(entry_modules)
+        if code_fingerprint(entries) != identity["code"]:
+            now = code_hashes(entries)
             changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
             why = f"code changed: {', '.join(changed[:4])}{more}"

@@ -4,12 +4,15 @@ One process a notebook: `python -m sacd.runs.notebook SOURCE OUTPUT -p name valu
 """
 
 import argparse
+import hashlib
 import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,7 @@ from filelock import FileLock
 from sacd.files import write_json, write_text
 from sacd.runs.notebook_copies import stamped, stopped_at
 from sacd.runs.notebook_inputs import NotebookError, check_parameters, hashes_of, is_current, key_of, read_notebook
+from sacd.runs.provenance import git_state, machine
 
 LARGEST_MB: Final = 2
 
@@ -39,7 +43,8 @@ def run_notebook(
         output: written only on success; a failed copy goes to `failed/` beside it.
         expects: result files that this execution has to write.
         timeout_s: limit for each cell.
-        stamp: profile, data, commit, run ids ...; shown under the title. The date is added.
+        stamp: profile, data, run ids ...; shown under the title. When and at which commit it was executed is told by a
+            hidden file beside the copy (`record_of`), since that is not the same when it is executed again.
         depends: by name, ids of runs and hashes of files that the notebook reads; another value executes it anew.
 
     Raises:
@@ -52,6 +57,7 @@ def run_notebook(
         if is_current(output, key, expects):
             return "skipped"
         before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
+        started, clock = datetime.now(UTC), time.monotonic()
         failed = output.parent / "failed" / output.name
         with tempfile.TemporaryDirectory() as folder:
             partial = Path(folder, "partial.ipynb")
@@ -72,7 +78,16 @@ def run_notebook(
         if reason:
             raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
         failed.unlink(missing_ok=True)
+        git = git_state()
+        record = {"content": hashlib.sha256(text.encode()).hexdigest(), "commit": git["commit"], "dirty": git["dirty"]}
+        spent = {"started": started.isoformat(timespec="seconds"), "duration_s": round(time.monotonic() - clock, 1)}
+        write_json(record_of(output), record | spent | {"machine": machine()})
         return "executed"
+
+
+def record_of(output: Path) -> Path:
+    """Where the commit, date, duration and machine of an execution stand, for an executed copy."""
+    return output.with_name(f".{output.stem}.json")
 
 
 def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int) -> str:

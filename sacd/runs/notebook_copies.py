@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +25,20 @@ def stopped_at(notebook: Mapping[str, Any]) -> str:
 
 
 def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, str]) -> str:
-    """Text of the executed notebook with its stamp under the title, and without paths of this machine."""
-    stamp["date"] = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    """Text of the executed notebook with its stamp under the title: equal executions give equal bytes.
+
+    Times, paths of this machine and random ids go: who executes it again on another day finds it unchanged.
+    """
     metadata = notebook["metadata"]
+    metadata.pop("papermill", None)
     metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata["papermill"] = {k: v for k, v in metadata.get("papermill", {}).items() if not k.endswith("_path")}
+    metadata["language_info"] = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
     metadata["sacd"] = record | {"stamp": stamp}
+    for cell in notebook["cells"]:
+        for timed in ("papermill", "execution"):
+            cell["metadata"].pop(timed, None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["id"] = "injected-parameters"
     text = " · ".join(f"**{name}** {value}" for name, value in stamp.items())
     cell = {"cell_type": "markdown", "id": "stamp", "metadata": {"tags": ["stamp"]}, "source": f"> {text}"}
     titled = bool(notebook["cells"]) and notebook["cells"][0]["cell_type"] == "markdown"

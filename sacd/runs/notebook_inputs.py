@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Union
 
 from sacd.files import sha256
-from sacd.runs.provenance import code_fingerprint, source_file, static_imports
+from sacd.runs.fingerprint import code_fingerprint, entries_of
 
 _TYPES: Final = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -74,9 +74,8 @@ def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, st
         (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", [])) for c in read_notebook(source)["cells"]
     ]
     code = "\n".join(text for kind, text, _ in cells if kind == "code" and not text.startswith("%%"))
-    tree = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE))
-    ours = {m for m in static_imports(tree) if m.partition(".")[0] == "sacd" and source_file(m)}
-    parts = [cells, sorted(parameters.items()), code_fingerprint(ours), sorted(depends.items())]
+    entries = entries_of(re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE))
+    parts = [cells, sorted(parameters.items()), code_fingerprint(entries), sorted(depends.items())]
     beside = sorted(Path(__file__).parents[1].glob("*/*"))
     read = [path for path in beside if path.suffix in (".csv", ".mplstyle")]
     parts.append([sha256(path) for path in read])  # what the paper prints, its claims, the style

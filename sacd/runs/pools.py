@@ -54,7 +54,7 @@ class DaskPool(Pool):
 def open_pool(
     store: RunStore, todo: list[Run], workers: int | None, cluster: str | None, resources: Mapping[str, str]
 ) -> Iterator[Pool]:
-    alone = workers is None and len(todo) == 1 and not edited_since_import(todo[0].entry_modules)
+    alone = workers is None and len(todo) == 1 and not edited_since_import(todo[0].entries)
     if cluster is None and (workers == 0 or alone):
         yield Pool(store, resources)
         return

@@ -1,20 +1,18 @@
-"""Where a number comes from: the code that computes it, the commit, the machine."""
+"""Where a number comes from: the commit, the machine, its memory."""
 
-import ast
-import hashlib
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from sacd import cpu
 from sacd.files import sha256
+from sacd.runs.fingerprint import code_hashes, source_file
 
 REPOSITORY: Final = Path(__file__).parents[2]
 PACKAGES: Final = (
@@ -22,148 +20,16 @@ PACKAGES: Final = (
     "pandas", "safetensors", "distributed",
 )  # fmt: skip
 
-# Their classes count, their values do not: a value that a run uses is in the run's identity, and another profile's
-# epochs or a new method shall not make it stale.
-_BY_VALUE: Final = ("sacd.config", "sacd.losses", "sacd.models")
 
-
-def code_fingerprint(modules: Iterable[str], without: Iterable[str] = ()) -> str:
-    """16 hex digits over the parsed source of modules and of the modules of this package that they import.
-
-    Comments, docstrings, formatting and `__version__` leave it; any change of an expression changes it. Imports are
-    followed when they are statements, wherever they stand; a module imported by a string has to be named. This module
-    counts only if it is named: it tells how numbers were made, and makes none.
-
-    Args:
-        without: modules that are left out, though what they import counts.
-
-    Raises:
-        ValueError: a module has no source file.
-    """
-    hashes = [(name, code) for name, code in sorted(code_hashes(modules).items()) if name not in without]
-    return hashlib.sha256(repr(hashes).encode()).hexdigest()[:16]
-
-
-def reader_fingerprint(module: str) -> str:
-    """`code_fingerprint` of what decides the bytes of a store that a module reads from files.
-
-    Left out are modules that change often and decide none: settings are in the store's record with their values, files
-    are written as they are given, and what is checked is refused or not.
-    """
-    return code_fingerprint([module], without=("sacd.config", "sacd.files", "sacd.data.check"))
-
-
-def code_hashes(modules: Iterable[str]) -> dict[str, str]:
-    """Module name to hash of its parsed source: what `code_fingerprint` is made of."""
-    asked = {name: source_file(name) for name in modules}
-    key, modules = tuple(asked.items()), list(asked)
-    if key in _KNOWN and all(_stamp(path) == seen for path, seen in _KNOWN[key][0].items()):
-        return dict(_KNOWN[key][1])
-    ours = {"sacd", *(name.partition(".")[0] for name in modules)}
-    hashes: dict[str, str] = {}
-    files: dict[Path, tuple[int, int] | None] = {}
-    waiting = [parent for name in modules for parent in _with_parents(name)]
-    for name, path in asked.items():
-        if path is None:
-            raise ValueError(f"module {name} has no source file; name an importable module as 'package.module'")
-    seen = {__name__} - asked.keys()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name.partition(".")[0] not in ours:
-            continue
-        seen.add(name)
-        if (path := source_file(name)) is None:
-            continue
-        files[path] = _stamp(path)
-        hashes[name], imports = _parse(name, path, files[path])
-        waiting += [parent for module in imports for parent in _with_parents(module)]
-    _KNOWN[key] = files, hashes
-    return dict(hashes)
-
-
-_KNOWN: dict[tuple[tuple[str, Path | None], ...], tuple[dict[Path, tuple[int, int] | None], dict[str, str]]] = {}
-"""Of `code_hashes`: files as they were, and their hashes; a `make reproduce` asks thousands of times."""
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes with an edit; None if the file is gone."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
-
-
-def edited_since_import(modules: Iterable[str]) -> list[str]:
-    """Modules that this process imported and whose file changed since it started: it would compute with old code."""
+def edited_since_import(entries: Iterable[str]) -> list[str]:
+    """Modules that entry points reach, imported by this process, whose file changed since it started: old code."""
     import psutil  # slow to import
 
     # The start is known to about a second; what is edited in the first two is not yet imported.
     started = psutil.Process().create_time()
-    return [
-        name
-        for name in code_hashes(modules)
-        if name in sys.modules and (path := source_file(name)) and path.stat().st_mtime > started + 2
-    ]
-
-
-def source_file(module: str) -> Path | None:
-    """Source of a module, found without importing it (nor its parents); None where there is none."""
-    top, *rest = module.split(".")
-    try:
-        spec = find_spec(top)
-    except ValueError:  # __main__ of a script
-        return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    if not rest:
-        return Path(spec.origin)
-    path = Path(spec.origin).parent.joinpath(*rest)
-    candidates = (path / "__init__.py", path.with_name(path.name + ".py"))
-    return next((file for file in candidates if file.is_file()), None)
-
-
-def static_imports(tree: ast.AST, module: str = "", is_package: bool = False) -> Iterator[str]:
-    """Names of the modules that the import statements of a parsed source may bring in."""
-    parts = module.split(".")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = parts[: len(parts) - node.level + is_package] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
-
-
-def _with_parents(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
-
-
-@cache
-def _parse(name: str, path: Path, stamp: tuple[int, int] | None) -> tuple[str, frozenset[str]]:
-    """Hash and imports of a source file; the last argument makes the cache notice an edit."""
-    tree = ast.parse(path.read_bytes(), str(path))
-    imports = frozenset(static_imports(tree, name, path.name == "__init__.py"))
-    for node in ast.walk(tree):
-        for field in ("body", "orelse", "finalbody"):
-            body = getattr(node, field, None)
-            if isinstance(body, list):
-                setattr(node, field, [statement for statement in body if not _inert(statement)])
-    if name in _BY_VALUE:
-        tree.body = [statement for statement in tree.body if isinstance(statement, ast.ClassDef)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imports
-
-
-def _inert(statement: ast.stmt) -> bool:
-    """Docstrings (of attributes too), bare strings, `pass`, `__version__ = ...` and the like."""
-    match statement:
-        case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
-            return True
-        case ast.Assign(targets=[ast.Name(id=name)]):
-            return name in ("__version__", "__all__")
-    return False
+    modules = sorted({name.partition(":")[0] for name in code_hashes(entries)} & sys.modules.keys())
+    files = {module: source_file(module) for module in modules}
+    return [module for module, file in files.items() if file and file.stat().st_mtime > started + 2]
 
 
 def git_state() -> dict[str, Any]:
@@ -193,6 +59,7 @@ def machine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
+        "instructions": cpu.state(),
         "cores": os.cpu_count(),
         "gpu": None,
     }

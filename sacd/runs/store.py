@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from sacd.config import Config
 from sacd.files import sha256, sync, write_json
-from sacd.runs.provenance import code_fingerprint, code_hashes
+from sacd.runs.fingerprint import code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 CHECKPOINT: Final = re.compile(r"checkpoint.*\.safetensors")
@@ -64,27 +64,34 @@ class Run:
     """Resources of this run alone, before those of `execute`: the store that its `data` names. No part of the id."""
 
     @property
-    def entry_modules(self) -> tuple[str, ...]:
-        return modules_of(self.task, self.modules)
+    def entries(self) -> tuple[str, ...]:
+        """Entry points of the code that it depends on, as `code_fingerprint` takes them."""
+        return (self.task, *self.modules)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that the results depend on, as JSON values."""
         return {
-            "task": self.task,
+            "task": _short(self.task),
             "class": type(self.config).__qualname__,
             "config": self.config.model_dump(mode="json"),
             "data": self.data,
-            "code": code_fingerprint(self.entry_modules),
-            "modules": list(self.modules),
+            "code": code_fingerprint(self.entries),
+            "modules": [_short(name) for name in self.modules],
             "inputs": {name: run.id for name, run in self.inputs},
         }
 
     @cached_property
+    def settings(self) -> str:
+        """8 hex digits of what was asked for: `identity` without code and data, which differ between machines."""
+        asked = {key: self.identity[key] for key in ("task", "class", "config", "modules")}
+        asked["inputs"] = {name: run.settings for name, run in self.inputs}
+        return _digest(asked)[:8]
+
+    @cached_property
     def id(self) -> str:
         """16 hex digits of `identity`."""
-        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self.identity)[:16]
 
     @property
     def title(self) -> str:
@@ -101,9 +108,14 @@ class Run:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-def modules_of(task: str, modules: Iterable[str]) -> tuple[str, ...]:
-    """Modules whose code, with what they import, a run depends on."""
-    return tuple(name.partition(":")[0] for name in (task, *modules))
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _short(entry: str) -> str:
+    """ "module:name" without the package that the module lies in: a file that moves makes no run stale."""
+    return entry.rpartition(".")[2]
 
 
 class State(NamedTuple):
@@ -175,7 +187,7 @@ class RunStore:
         for half_written in work.rglob(".*tmp*"):  # ours, and safetensors' own `.tmpXXXXXX`
             half_written.unlink()
         _refuse_conflict(run, work)
-        about = {"item": run.item, "label": run.label, "modules": list(run.modules)}
+        about = {"item": run.item, "label": run.label, "entries": list(run.entries)}
         write_json(work / "config.json", {"identity": run.identity, "about": about})
         return work
 
@@ -185,7 +197,7 @@ class RunStore:
         (work / PROGRESS).unlink(missing_ok=True)
         if not any(p.name not in _OURS and not CHECKPOINT.fullmatch(p.name) for p in work.iterdir()):
             raise RunError(f"{run.title}: {run.task} ended without writing a file into its folder")
-        write_json(work / "provenance.json", {**provenance, "code": code_hashes(run.entry_modules)})
+        write_json(work / "provenance.json", {**provenance, "code": code_hashes(run.entries)})
         names = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
         names = [name for name in names if name != "checksums.json" and not CHECKPOINT.fullmatch(name)]
         for name in names:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from sacd.simulate import hypnogram, parameters, ucddb
 from sacd.simulate.settings import SimulateConfig, stream
 from sacd.stages import ahi_group
 
+log = logging.getLogger(__name__)
 GENERATOR = "sacd.simulate"
 VERSION = 1
 """Raised when the same config gives other files than before, for people; the code's fingerprint tells it by itself."""
@@ -33,16 +35,18 @@ def simulate(
 ) -> Path:
     """Write a cohort of simulated sleepers into `root` (BIDS style), or find it there already.
 
+    A cohort that other code, settings or nights made is made again; the old one stays until the new one is complete.
+
     Args:
         root: folder to write; complete or absent, never half made.
         config: seed and size.
         nights: folder of UCDDB's tables; its 25 real nights then drive the first subjects.
         workers: processes; the files do not depend on it.
         progress: called with (subjects done, subjects in all).
-        code: fingerprint of the code that decides the files; a cohort that other code made is refused.
+        code: fingerprint of the code that decides the files; what other code made is simulated again.
 
     Returns: `root`.
-    Raises: ValueError if `root` holds something else, or `nights` is not UCDDB.
+    Raises: ValueError if `root` holds what no simulator made, or `nights` is not UCDDB.
     """
     root = Path(root)
     if nights is not None:
@@ -51,11 +55,13 @@ def simulate(
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the cohort there
         if root.exists():
-            found = root / "dataset_description.json"
-            if found.is_file() and json.loads(found.read_text()).get("Simulator") == description["Simulator"]:
+            before = _simulator(root)
+            if before == description["Simulator"]:
                 return root
-            problem = "is not this simulated cohort, or other code made it"
-            raise ValueError(f"{root} exists and {problem}: delete it or choose another folder")
+            if not before:
+                raise ValueError(f"{root} exists and is no simulated cohort: choose another folder")
+            changed = [name for name in before if before[name] != description["Simulator"].get(name)]
+            log.warning("%s: simulated again, for its %s changed", root, " and ".join(changed) or "record")
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         try:
             jobs = _jobs(config, nights)
@@ -68,7 +74,12 @@ def simulate(
             pd.DataFrame(people, columns=columns).to_csv(folder / "participants.tsv", sep="\t", index=False)
             (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
             folder.chmod(0o755)
+            if root.exists():
+                old = root.with_name(f".{root.name}.old")
+                shutil.rmtree(old, ignore_errors=True)  # of a process that died between the next two lines
+                os.rename(root, old)
             os.rename(folder, root)
+            shutil.rmtree(root.with_name(f".{root.name}.old"), ignore_errors=True)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     return root
@@ -87,6 +98,15 @@ def _jobs(config: SimulateConfig, nights: Path | None) -> list[tuple[int, str | 
     taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
     rest = hypnogram.groups(config.n_subjects - len(taken), taken, stream(config, 0, "groups"))
     return list(enumerate([*real.index.astype(str), *rest] if len(real) else rest))
+
+
+def _simulator(root: Path) -> dict:
+    """Which simulator made a cohort, as its description tells; empty for any other folder."""
+    try:
+        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return description.get("Simulator") or {}
 
 
 def _rows(write: Callable[[tuple], dict], jobs: list, workers: int) -> Iterator[dict]:
