@@ -31,12 +31,14 @@ ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nigh
        $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
 EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
-ITEMS := tour fig2 table2 table3 table4 table5 fig5 fig6 fig7 fig8 fig10 fig11 readings audit mc2sleepnet explore
+# Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
+ITEMS := tour table1 table2 table3 table4 table5 table6 fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet explore
 .PHONY: help reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):[^#]*## (.*)/  \1\t\2/' | expand -t 14
+	@echo; echo "items, a target each"; $(PYTHON) sacd/paper/contents.py 2>/dev/null || echo "  $(ITEMS)"
 	@echo; echo "variables"
 	@printf '  %-10s%s\n' \
 	  PROFILE "smoke (minutes, for CI), demo (default) or paper (the paper's settings; needs DATA= and a GPU)" \
@@ -79,25 +81,8 @@ simulate: $(READY)  ## write the simulated cohort only (data/PROFILE/cohort)
 check: $(READY)  ## report the problems of the cohort DATA in one table
 	$(PY) -m sacd check $(ARGS)
 
-# One target an item of the paper: the notebook that makes it.
-tour: NB = 00_tour ## one night, from file to prediction
-fig2: NB = 10_cohort ## Fig. 2, Tables I and VI, splits
-table2: NB = 20_comparison ## Table II, the comparison
-table3: NB = 21_ucf51 ## Table III, audio to video on UCF51
-table4: NB = 22_fusion ## Table IV, fusion and reverse distillation
-table5: NB = 23_ablation ## Table V, the ablation of SACD
-fig5: NB = 30_hyperparameters ## Fig. 5, grids of the loss weights
-fig6: NB = 31_confusion ## Fig. 6, confusion matrices
-fig7: NB = 32_ahi_spearman ## Fig. 7, Spearman of embedding and AHI
-fig8: NB = 33_ahi_portrait ## Figs. 8 and 9, t-SNE of subjects and clips by AHI
-fig10: NB = 34_stage_tsne ## Fig. 10, t-SNE of clips by stage
-fig11: NB = 35_cases ## Figs. 11 to 13, cases and error types
-readings: NB = 40_readings ## the readings of open points
-audit: NB = 41_paper_audit ## the paper's printed numbers checked against each other
-mc2sleepnet: NB = 42_mc2sleepnet ## MC2SleepNet beside the EEG teachers
-explore: NB = 50_explore ## the interactive notebook, executed once
 $(ITEMS): $(READY)
-	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $(NB)
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $@
 
 verify: $(READY)  ## check the manifest of results/PROFILE, compare every number with the paper
 	$(PY) -m sacd verify $(ARGS) $(if $(AGAINST),--against "$(AGAINST)")
@@ -106,7 +91,7 @@ report: $(READY)  ## build results/PROFILE/report/index.html from what lies in r
 	$(PY) -m sacd report $(ARGS)
 
 bench: $(READY)  ## measure ingest, training step, execution: results/bench
-	$(PY) -m sacd bench $(foreach part,$(ONLY),--only $(part))
+	$(PY) -m benchmarks $(foreach part,$(ONLY),--only $(part))
 
 runs: $(READY)  ## list every training: what, state, how long, why stale
 	$(PY) -m sacd runs

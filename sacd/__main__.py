@@ -38,14 +38,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--ucf101", type=Path, help="folder of UCF101's videos, for Table III")
         if name == "reproduce":
             sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
-            sub.add_argument("--only", action="append", help="a notebook's name; may be repeated")
+            sub.add_argument("--only", action="append", help="an item or a notebook's name; may be repeated")
         if name == "verify":
             sub.add_argument("--against", type=Path, help="results folder to compare with; default: what is committed")
         if name == "report":
             sub.add_argument("--readme", action="store_true", help="fill in the generated parts of README.md as well")
-    bench = commands.add_parser("bench", help="measure ingest, training step, execution")
-    bench.add_argument("--only", action="append", help="a part's name; may be repeated")
-    bench.add_argument("--output", type=Path, help="folder of bench.json and bench.md; default: results/bench")
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -77,23 +74,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     if args.command == "runs":
-        from sacd.reproduce import wanted
+        from sacd.experiments.reproduce import wanted  # --help and a refusal need none of it
+        from sacd.experiments.workspace import CHECKOUT
         from sacd.runs import cli
-        from sacd.workspace import CHECKOUT
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
-    if args.command == "bench":
-        from sacd import bench
-        from sacd.workspace import CHECKOUT
-
-        print(bench.markdown(bench.run(args.output or CHECKOUT / "results" / "bench", args.only)))
-        return 0
-    from sacd.workspace import Workspace
+    from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     sleepedf = getattr(args, "sleepedf", None)
     space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf)
     if args.command == "check":
-        from sacd.data.check import check
+        from sacd.data.check import check  # --help and a refusal need none of it
 
         if not space.cohort.is_dir():
             raise ValueError(f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first")
@@ -101,9 +92,7 @@ def _run(args: argparse.Namespace) -> int:
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
     if args.command == "simulate":
-        from sacd.data.simulate import simulate
-
-        print(simulate(space.cohort, space.profile.simulate, nights=space.nights, workers=args.workers or 1))
+        print(space.simulate(args.workers or 1))
         return 0
     if args.command == "reproduce":
         return _reproduce(space, args)
@@ -122,13 +111,13 @@ def _locked(results: Path, how: int) -> Iterator[None]:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
-    from sacd.experiments import NOTEBOOKS
-    from sacd.manifest import write_manifest
-    from sacd.reproduce import execute_notebooks
+    from sacd.experiments.items import NOTEBOOKS  # --help and a refusal need none of it
+    from sacd.experiments.record import write_manifest
+    from sacd.experiments.reproduce import execute_notebooks
+    from sacd.paper.contents import notebook_of
 
-    names = args.only or list(NOTEBOOKS)
-    if unknown := set(names) - set(NOTEBOOKS):
-        raise ValueError(f"no notebook {', '.join(sorted(unknown))}; known: {', '.join(NOTEBOOKS)}")
+    # Two items may share a notebook; it is executed once.
+    names = list(dict.fromkeys(map(notebook_of, args.only or NOTEBOOKS)))
     marks = [("start", time.perf_counter())]
     sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
     for source in {source.store_path: source for source in sources}.values():
@@ -158,8 +147,9 @@ def _reproduce(space, args: argparse.Namespace) -> int:
 
 def _conclude(results: Path, site: bool, readme: bool = False, against: Path | None = None) -> int:
     """Verify, and build the site if it is asked for; 1 if a file or a number is not what it should be."""
-    from sacd import report, verify
-    from sacd.readme import write_readme
+    from sacd.report import page as report  # --help and a refusal need none of it
+    from sacd.report import verify
+    from sacd.report.readme import write_readme
 
     if against and not (against / "MANIFEST.json").is_file():
         raise ValueError(f"{against}: no results folder, it has no MANIFEST.json; name one that `make reproduce` wrote")

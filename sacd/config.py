@@ -27,7 +27,7 @@ class SplitConfig(Config):
 
 
 class FitConfig(Config):
-    """How `sacd.train.fit` optimises. Defaults are the paper's (V-B); epochs and milestones after A24."""
+    """How `sacd.training.fit.fit` optimises. Defaults are the paper's (V-B); epochs and milestones after A24."""
 
     epochs: Count = 80
     batch: Count = 16
@@ -50,7 +50,7 @@ class BackboneConfig(Config):
     name: str = "r2plus1d_18"
     width: Positive = 1.0
     input: Literal["frames", "motion"] = "frames"
-    """Grey frames (one channel), or `sacd.data.inputs.motion` (two)."""
+    """Grey frames (one channel), or `sacd.data.motion.motion` (two)."""
     frozen: Annotated[int, Field(ge=0, le=4)] = 0
     """Stages kept as pretrained and cached: 0 none, 1 the stem, 2 stem and layer 1, 3 ... and layer 2."""
     freeze_norm: bool = False
@@ -60,7 +60,7 @@ class BackboneConfig(Config):
 
 
 class MotionConfig(Config):
-    """The student's input `sacd.data.inputs.motion` of every clip, computed once. Nothing to set."""
+    """The student's input `sacd.data.motion.motion` of every clip, computed once. Nothing to set."""
 
 
 class PretextConfig(Config):

@@ -78,7 +78,7 @@ def _loaded_unpinned() -> list[str]:
     """Loaded libraries that use other instructions than the pinned ones: `sacd` was imported after them."""
     late = []
     if "numpy" in sys.modules:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
+        from numpy._core._multiarray_umath import __cpu_features__ as features  # only if it is loaded already
 
         late += ["numpy"] if features.get("X86_V4") or not features.get("X86_V3", True) else []
     if (torch := sys.modules.get("torch")) and hasattr(torch, "backends"):

@@ -104,7 +104,7 @@ def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.mem
 
 def save_tensors(path: Path | str, tensors: Mapping[str, Any], _metadata: dict[str, str] | None = None) -> None:
     """Safetensors file of torch tensors or NumPy arrays, written atomically; equal tensors give equal bytes."""
-    import torch
+    import torch  # see above
     from safetensors.torch import save_file
 
     # Copies: safetensors refuses views and tensors that share memory (tied weights).
@@ -133,7 +133,7 @@ def load_checkpoint(path: Path | str) -> Any:
     Raises:
         ValueError: the file is not a whole checkpoint.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError, safe_open  # see above
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -145,7 +145,7 @@ def load_checkpoint(path: Path | str) -> Any:
 
 def _flatten(value: Any, where: str, tensors: dict[str, Any]) -> Any:
     """JSON tree of `value`: plain values as they are, anything else as {kind: content}."""
-    import torch
+    import torch  # see above
 
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
         kind = "tensor" if isinstance(value, torch.Tensor) else "array" if isinstance(value, np.ndarray) else "scalar"

@@ -20,6 +20,9 @@ F1: Final = tuple(f"F1 {stage}" for stage in STAGES)
 
 PERCENT: Final = frozenset((*METRICS, *F1)) - {"kappa"}
 
+ERRORS: Final = tuple(f"{true} as {predicted}" for true in STAGES for predicted in STAGES)
+"""Cells of a flattened confusion matrix, columns of `tables/subjects.csv`; those on its diagonal are hits."""
+
 
 def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
     """Clips `(5, 5)` by true stage (row) and predicted stage (column); every stage is there, met or not.
@@ -98,7 +101,7 @@ def by_subject(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def right_or_wrong(predictions: pd.DataFrame, unit: str = "group") -> pd.DataFrame:
-    """A table of predictions of any classes as one whose accuracy the functions of `sacd.stats` take.
+    """A table of predictions of any classes as one whose accuracy the functions of `sacd.analysis.stats` take.
 
     Args:
         predictions: columns label and prediction (classes), and `unit`: what is resampled in place of the subject.

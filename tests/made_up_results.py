@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sacd import manifest, stats, tables
-from sacd.experiments import Notebook
+from sacd.analysis import stats, tables
+from sacd.experiments import record
+from sacd.experiments.items import Notebook
 from sacd.files import sha256, write_parquet
-from sacd.notebook_copies import stamped
-from sacd.notebooks import record_of
+from sacd.runs.notebook import record_of
+from sacd.runs.notebook_copies import stamped
 
 DATA = "simulated cohort, demo profile"
 
@@ -37,7 +38,7 @@ class Space:
         self.rows = {
             row: [
                 SimpleNamespace(
-                    id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.tasks.student:student",
+                    id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.training.student:student",
                     config=SimpleNamespace(seed=seed, method=SimpleNamespace(name="sacd")), inputs=(),
                     settings=f"{number:04x}{seed:04x}", identity={"code": "e" * 16}, data="d" * 64,
                 )
@@ -64,8 +65,8 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     space = Space(root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more)
     space.data_name = data
     shown = Notebook(lambda w: w.rows, ("tables/table2.csv", "figures/a.png"), item="table2")
-    monkeypatch.setattr(manifest, "ITEMS", {"table2": lambda w: w.rows})
-    monkeypatch.setattr(manifest, "NOTEBOOKS", {"20_comparison": shown})
+    monkeypatch.setattr(record, "ITEMS", {"table2": lambda w: w.rows})
+    monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": shown})
     lines = [
         tables.rows("table2", row, stats.intervals([space.predictions(r) for r in runs], resamples=100), data)
         for row, runs in space.rows.items()
@@ -77,9 +78,9 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     depends = {run.label: run.id for runs in space.rows.values() for run in runs}
     text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"data": data})
     (space.results / "notebooks").mkdir()
-    copy = space.results / "notebooks" / "20_comparison.ipynb"
+    copy = space.results / "notebooks" / "20_table2_comparison.ipynb"
     copy.write_text(text)
     facts = {"content": sha256(copy), "commit": "c" * 40, "dirty": False, "started": "2026-01-02", "duration_s": 4.0}
     record_of(copy).write_text(json.dumps(facts))
-    manifest.write_manifest(space)
+    record.write_manifest(space)
     return space

@@ -32,7 +32,8 @@ def digest(*arrays):
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
 def main():
-    from sacd.data.simulate import SimulateConfig, simulate
+    from sacd.simulate.cohort import simulate
+    from sacd.simulate.settings import SimulateConfig
     from sacd.data.store import StoreConfig, ingest
     cohort = simulate(folder / "cohort", SimulateConfig(n_subjects=1, blocks=1, seed=3))
     video = next((folder / "cohort").rglob("*.mp4")).read_bytes()

@@ -23,7 +23,6 @@ from filelock import FileLock
 from sacd.data.cohort import CohortError
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.files import atomic, sha256, write_json, write_parquet
-from sacd.fingerprint import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED, label
 
 CHANNEL: Final = "Fpz-Cz"
@@ -159,8 +158,11 @@ def scored_clips(
     return table[["clip", "onset_s", "stage"]].assign(block=new.cumsum()), dropped
 
 
-def ingest_sleepedf(folder: Path | str, store: Path | str) -> SleepEdf:
+def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> SleepEdf:
     """Bring a store up to date with a folder of Sleep-EDF; recordings that did not change are not read again.
+
+    Args:
+        code: fingerprint of the code that decides the bytes; what other code made is read again.
 
     Raises:
         CohortError: the first problem; nothing half-written is taken for whole.
@@ -174,7 +176,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str) -> SleepEdf:
         entries, tables = {}, []
         for night in found:
             sources = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in (night.psg, night.hypnogram)}
-            made = {"sources": sources, "code": reader_fingerprint(f"{__name__}:ingest_sleepedf")}
+            made = {"sources": sources, "code": code}
             entry, path = before.get("recordings", {}).get(night.name, {}), store / f"{night.name}.npy"
             if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]

@@ -31,7 +31,6 @@ from sacd.data.cohort import Cohort, CohortError, Night, clip_table, read_cohort
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.video import Sampling, probe, read_clips
 from sacd.files import sha256, write_json, write_parquet
-from sacd.fingerprint import reader_fingerprint
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 FORMAT = 1
@@ -124,7 +123,7 @@ class ClipStore:
         ]
 
 
-def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: int = 1) -> ClipStore:
+def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: int = 1, code: str = "") -> ClipStore:
     """Bring a store up to date with a cohort: only nights that are missing, damaged or changed are decoded.
 
     A night is written under a temporary name and moved when whole, so that an interrupted ingest goes on where it
@@ -135,6 +134,7 @@ def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: in
         store: folder of the store, made if it does not exist.
         config: a night made under another config, or by other code, is made anew.
         workers: nights decoded at a time, each in its own process; does not change a byte.
+        code: fingerprint of the code that decides the bytes, as the caller counts it.
 
     Raises:
         CohortError: the first problem; finished nights stay, of the others nothing is left.
@@ -144,10 +144,12 @@ def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: in
     with FileLock(store / ".lock"):
         for left in store.glob(".*.partial"):
             shutil.rmtree(left)
-        todo = [night for night in cohort.nights if not _current(night, cohort.root, store / night.subject, config)]
+        todo = [
+            night for night in cohort.nights if not _current(night, cohort.root, store / night.subject, config, code)
+        ]
         if todo:
             (store / "manifest.json").unlink(missing_ok=True)
-            _ingest_nights(todo, cohort.root, store, config, workers)
+            _ingest_nights(todo, cohort.root, store, config, workers, code)
         for old in store.glob("sub-*/night.json"):
             if old.parent.name not in {night.subject for night in cohort.nights}:
                 shutil.rmtree(old.parent)
@@ -155,17 +157,17 @@ def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: in
     return ClipStore(store)
 
 
-def _ingest_nights(nights: list[Night], root: Path, store: Path, config: StoreConfig, workers: int) -> None:
+def _ingest_nights(nights: list[Night], root: Path, store: Path, config: StoreConfig, workers: int, code: str) -> None:
     bar = tqdm(total=len(nights), desc="ingest", unit="night", disable=None)
     with bar:
         if workers <= 1 or len(nights) == 1:
             for night in nights:
-                _ingest_night(night, root, store, config, 0)
+                _ingest_night(night, root, store, config, 0, code)
                 bar.update()
             return
         # Spawned, not forked: a fork of a process that has loaded torch or FFmpeg may hang.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(_ingest_night, night, root, store, config, 1) for night in nights]
+            jobs = [pool.submit(_ingest_night, night, root, store, config, 1, code) for night in nights]
             try:
                 for job in as_completed(jobs):
                     job.result()
@@ -175,7 +177,7 @@ def _ingest_nights(nights: list[Night], root: Path, store: Path, config: StoreCo
                 raise
 
 
-def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, threads: int) -> None:
+def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str) -> None:
     """Decode one night into `<store>/<subject>`, whole or not at all."""
     for level, problem in night_problems(night, config.channel, config.eeg_rate):
         if level == "error":
@@ -186,7 +188,6 @@ def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, th
         sources = {_key(path, root): _stamp(path) | {"sha256": sha256(path)} for path in _sources(night, root)}
         facts = _write_shards(night, part, config, threads)
         files = {name: sha256(part / name) for name in SHARDS}
-        code = reader_fingerprint(f"{__name__}:ingest")
         record = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources, "files": files}
         write_json(part / "night.json", record | facts)
         if target.exists():
@@ -298,12 +299,12 @@ def _load(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _current(night: Night, root: Path, folder: Path, config: StoreConfig) -> bool:
+def _current(night: Night, root: Path, folder: Path, config: StoreConfig, code: str) -> bool:
     """Was this folder made by this config and code from these sources, and is it undamaged?"""
     record = _load(folder / "night.json")
     if record.get("format") != FORMAT or record["config"] != config.model_dump():
         return False
-    if record.get("code") != reader_fingerprint(f"{__name__}:ingest"):
+    if record.get("code") != code:
         return False
     sources = {_key(path, root): path for path in _sources(night, root)}
     if sources.keys() != record["sources"].keys():

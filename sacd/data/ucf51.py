@@ -36,7 +36,6 @@ from tqdm import tqdm
 from sacd.config import Config
 from sacd.data.cohort import CohortError
 from sacd.files import create_array, sha256, write_json, write_parquet
-from sacd.fingerprint import reader_fingerprint
 
 _NAMES: Final = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BasketballDunk BlowDryHair "
@@ -207,7 +206,9 @@ class Ucf51Store:
         self.sound = np.load(self.root / "sound.npy", mmap_mode="r", allow_pickle=False)
 
 
-def ingest(root: Path | str, store: Path | str, config: Ucf51StoreConfig, workers: int = 1) -> Ucf51Store:
+def ingest(
+    root: Path | str, store: Path | str, config: Ucf51StoreConfig, workers: int = 1, code: str = ""
+) -> Ucf51Store:
     """Read every video of the 51 classes once; nothing is done where the store is that of these files and settings.
 
     Videos without sound, by `WITHOUT_SOUND` or because there is no track, are dropped and listed in `dropped`.
@@ -216,6 +217,7 @@ def ingest(root: Path | str, store: Path | str, config: Ucf51StoreConfig, worker
         root: UCF101, or a simulated set of the same layout.
         store: folder to write, whole or not at all.
         workers: processes; does not change a byte.
+        code: fingerprint of the code that decides the bytes; a store that other code made is made anew.
 
     Raises:
         CohortError: the first file that cannot be read.
@@ -227,7 +229,6 @@ def ingest(root: Path | str, store: Path | str, config: Ucf51StoreConfig, worker
         stamps = [(p.relative_to(root).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in videos["path"]]
         sources = hashlib.sha256(repr(stamps).encode()).hexdigest()
         known = _manifest(store)
-        code = reader_fingerprint(f"{__name__}:ingest")
         wanted = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources}
         if any(known.get(k) != v for k, v in wanted.items()) or known["files"] != _hashes(store):
             part = Path(tempfile.mkdtemp(prefix=f".{store.name}.", dir=store.parent))
@@ -305,7 +306,7 @@ def _about(root: Path, classes: list[str]) -> dict[str, str]:
     name = json.loads((root / ABOUT).read_text())["Name"] if simulated else "UCF51 of UCF101"
     if n == len(CLASSES):
         return {"name": name}
-    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.verify` goes by that word.
+    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.report.verify` goes by that word.
     return {"name": f"{name if simulated else 'part of UCF51'}, {n} of {len(CLASSES)} classes"}
 
 

@@ -1,6 +1,6 @@
 """What a distillation method is: terms added to the student's cross-entropy, and what happens after a step.
 
-A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of `sacd/catalogue.py`.
+A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of `sacd/losses/__init__.py`.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sacd.catalogue import METHODS
-from sacd.models import Output
+from sacd.losses import METHODS
+from sacd.models.output import Output
 
 
 class Batch(NamedTuple):

@@ -6,8 +6,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import linear, wide
+from sacd.losses.common import linear
 from sacd.losses.divergence import divergence
+from sacd.models.numerics import wide
 
 
 @wide

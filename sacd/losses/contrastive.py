@@ -5,8 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sacd.losses.common import widen
-from sacd.models.graph import unit
+from sacd.models.numerics import unit, widen
 
 Selection = Literal["top_k", "semi_hard_random", "per_class"]
 Directions = Literal["both", "video", "eeg"]

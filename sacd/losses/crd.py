@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import linear, wide
+from sacd.losses.common import linear
+from sacd.models.numerics import wide
 
 DIMENSIONS = 128
 

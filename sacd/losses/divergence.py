@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sacd.losses.common import widen
+from sacd.models.numerics import widen
 
 
 def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "jsd") -> Tensor:

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import wide
 from sacd.losses.pkt import EPS, neighbours
+from sacd.models.numerics import wide
 
 
 def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import wide
+from sacd.models.numerics import wide
 
 
 @wide

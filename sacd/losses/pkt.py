@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import wide
+from sacd.models.numerics import wide
 
 EPS = 1e-7
 

@@ -5,7 +5,7 @@ from torch.linalg import vector_norm
 from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import wide
+from sacd.models.numerics import wide
 
 EPS = 1e-6
 

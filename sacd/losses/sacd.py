@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import wide
 from sacd.losses.contrastive import Directions, Selection, k_hard_contrastive
 from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
 from sacd.losses.structure import StructureLoss
-from sacd.models import Output
 from sacd.models.bank import MemoryBank
+from sacd.models.numerics import wide
+from sacd.models.output import Output
 
 Structure = Literal["ours", "literal", "matched_only", "sp"]
 Update = Literal["residual", "gru"]

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.losses.common import wide
-from sacd.models.graph import unit
+from sacd.models.numerics import unit, wide
 
 
 @wide

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sacd.losses.common import widen
-from sacd.models.graph import GraphNetwork, unit
+from sacd.models.graph import GraphNetwork
+from sacd.models.numerics import unit, widen
 
 Reading = Literal["ours", "matched_only", "literal"]
 

@@ -1,16 +1,18 @@
-"""Video students, EEG and audio teachers, graph network, memory banks, fusion heads."""
+"""Video students, EEG and audio teachers, graph network, memory banks, fusion heads; the teachers by name.
 
-from typing import NamedTuple
+Modules are named, not imported: the code of a run is then that of the one teacher that it uses, a new line here leaves
+all other runs as they are, and listing runs takes no second of torch. The files of published weights stand here, not in
+`pretrained.py`, for the same reason.
+"""
 
-from torch import Tensor
+from typing import Final
 
+TEACHERS: Final = {
+    "attnsleep": "sacd.models.eeg:AttnSleep",
+    "deepsleepnet": "sacd.models.eeg:DeepSleepNet",
+    "modified_sen": "sacd.models.modified_sen:ModifiedSEN",
+    "mc2sleepnet": "sacd.models.mc2sleepnet:MC2SleepNet",
+}
 
-class Output(NamedTuple):
-    """What every student and every teacher returns for a batch of B clips."""
-
-    embedding: Tensor
-    """`(B, 512)`: the latent vector F that the losses compare."""
-    logits: Tensor
-    """`(B, 5)`: unnormalised class scores."""
-    features: tuple[Tensor, ...] = ()
-    """Stage features, shallow to deep, each `(B, C, ...)`; FitNet, IFD and the like use them."""
+PUBLISHED: Final = {"r3d_18": "r3d18_KM_200ep.pth", "r2plus1d_18": "r2p1d18_K_200ep.pth"}
+"""File names of the students' published weights; see `sacd.models.pretrained.load_pretrained`."""

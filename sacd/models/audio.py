@@ -5,7 +5,7 @@ import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import Tensor, nn
 
-from sacd.models import Output
+from sacd.models.output import Output
 
 SAMPLE_RATE = 32_000
 """Hz."""

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sacd.catalogue import TEACHERS
-from sacd.models import Output
+from sacd.models import TEACHERS
+from sacd.models.output import Output
 from sacd.stages import CLIP_S, STAGES
 
 EMBEDDING: Final = 512

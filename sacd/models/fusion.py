@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from sacd.models import Output
+from sacd.models.output import Output
 
 
 class HeadA(nn.Sequential):

@@ -6,22 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sacd.models.numerics import unit
+
 NODE_INPUT, NODE, EDGE, MESSAGE, GRAPH = 64, 128, 64, 512, 1024
 """Widths printed in the paper: h before its MLP, h, e, m, O_G. Hidden layers (not printed): 64 for e, else 128."""
-
-
-def unit(x: Tensor) -> Tensor:
-    """Rows of unit L2 length, computed in float32 at least; safe for every finite input.
-
-    A row is first divided by its largest absolute entry (no change to its direction), so no square over- or underflows.
-    Rows with no entry above 1e-4 shrink smoothly to zero instead: their gradient then stays finite in float16 too.
-
-    >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    x = x if x.dtype == torch.float64 else x.float()
-    scaled = x / x.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-4)
-    return nn.functional.normalize(scaled, dim=-1, eps=1.0)
 
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sacd.losses.common import wide
-from sacd.models import Output
 from sacd.models.eeg import Teacher, scaled
+from sacd.models.numerics import wide
+from sacd.models.output import Output
 from sacd.stages import STAGES
 
 FRAME_S: Final = 2

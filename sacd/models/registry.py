@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sacd.models import Output
+from sacd.models.output import Output
 from sacd.models.video import VideoResNet
 
 OURS = {"r2plus1d_18": "r2plus1d", "r3d_18": "r3d"}
@@ -100,7 +100,7 @@ class Framewise(_Student):
 
 
 def _torchvision(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
-    from torchvision.models import video
+    from torchvision.models import video  # one backbone's library
 
     net = getattr(video, name)(weights=None, **options)
     old = net.stem[0]
@@ -112,7 +112,7 @@ def _torchvision(name: str, in_channels: int, n_classes: int, options: dict[str,
 
 
 def _pytorchvideo(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
-    from pytorchvideo.models import hub
+    from pytorchvideo.models import hub  # one backbone's library
 
     *body, head = getattr(hub, name)(pretrained=False, input_channel=in_channels, **options).blocks
     # The heads pool a window of the size they were trained on; a global pool takes clips of any size.
@@ -124,7 +124,7 @@ def _pytorchvideo(name: str, in_channels: int, n_classes: int, options: dict[str
 
 
 def _timm(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
-    import timm
+    import timm  # one backbone's library
 
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), 5)) or "see timm.list_models()"

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sacd.models import Output
+from sacd.models.output import Output
 
 Kind = Literal["r2plus1d", "r3d"]
 Norm = Literal["batch", "group"]

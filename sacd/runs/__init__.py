@@ -1,7 +1,21 @@
 """Run store and run engine. `Run` says what to compute, `execute` computes what is missing, `RunStore` keeps it."""
 
 from sacd.runs.execute import Failure, Report, execute
+from sacd.runs.fingerprint import code_fingerprint, reader_fingerprint
 from sacd.runs.listing import cli, list_runs
 from sacd.runs.store import CHECKPOINT, Run, RunError, RunStore, State
 
-__all__ = ["CHECKPOINT", "Failure", "Report", "Run", "RunError", "RunStore", "State", "cli", "execute", "list_runs"]
+__all__ = [
+    "CHECKPOINT",
+    "Failure",
+    "Report",
+    "Run",
+    "RunError",
+    "RunStore",
+    "State",
+    "cli",
+    "code_fingerprint",
+    "execute",
+    "list_runs",
+    "reader_fingerprint",
+]

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from sacd.files import write_json
-from sacd.fingerprint import code_fingerprint
-from sacd.provenance import edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
+from sacd.runs.fingerprint import code_fingerprint
+from sacd.runs.provenance import edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
 from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error, read_json
 
 Listener = Callable[[str, float, str], None]
@@ -126,7 +126,7 @@ def _device(name: str) -> str:
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
     """As many threads for BLAS, OpenMP and torch in a notebook as in a worker: sums then have equal bits."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # slow to import
 
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1

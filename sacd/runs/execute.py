@@ -212,7 +212,7 @@ class _Bar:
     """One progress bar over all runs, weighted by their cost."""
 
     def __init__(self, todo: Mapping[str, Run], quiet: bool) -> None:
-        from tqdm import tqdm
+        from tqdm import tqdm  # slow to import
 
         self.todo, self.shares, self.text = todo, dict.fromkeys(todo, 0.0), ""
         self.counts = (0, 0, 0)

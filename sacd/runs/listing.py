@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from sacd.fingerprint import code_fingerprint, code_hashes
+from sacd.runs.fingerprint import code_fingerprint, code_hashes
 from sacd.runs.store import PROGRESS, RunError, RunStore, check, read_json
 
 Wanted = Mapping[str, str]
@@ -94,9 +94,9 @@ def cli(
     ask: Callable[[str], str] = input,
 ) -> int:
     """`runs [list | show ID | prune] [--store FOLDER]`; returns the exit code. `wanted` is asked only for a list."""
-    import argparse
+    import argparse  # of the command line alone
 
-    from rich.console import Console
+    from rich.console import Console  # slow to import
     from rich.table import Column, Table
 
     parser = argparse.ArgumentParser(prog="sacd runs")

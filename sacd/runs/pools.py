@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import Any, Final
 
-from sacd.provenance import edited_since_import
 from sacd.runs.compute import Listener, compute
+from sacd.runs.provenance import edited_since_import
 from sacd.runs.store import Run, RunError, RunStore
 
 
@@ -43,7 +43,7 @@ class DaskPool(Pool):
         return self.client.submit(compute, self.root, run, run.id, self.resources, pure=False, priority=priority)
 
     def wait(self, handles: list[Any]) -> None:
-        from distributed import wait
+        from distributed import wait  # slow to import
 
         if handles:
             with suppress(TimeoutError), self.client.as_current():
@@ -58,7 +58,7 @@ def open_pool(
     if cluster is None and (workers == 0 or alone):
         yield Pool(store, resources)
         return
-    from distributed import Client
+    from distributed import Client  # slow to import
 
     if cluster is not None:
         try:
@@ -83,7 +83,7 @@ long, zeroing the same pages again and again."""
 @contextmanager
 def _local_cluster(workers: int | None, runs: int, resources: Mapping[str, str]) -> Iterator[tuple[Any, int]]:
     """Worker processes of one thread on loopback, restarted when they die; with GPUs, each sees one of them."""
-    import dask
+    import dask  # slow to import
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -116,7 +116,7 @@ def _gpus() -> list[str]:
     ids = None if visible is None else list(takewhile(_GPU.match, map(str.strip, visible.split(","))))
     if ids == [] or (ids is None and not shutil.which("nvidia-smi")):
         return []  # without the seconds that it takes to import torch
-    import torch
+    import torch  # slow to import
 
     number = torch.cuda.device_count()
     return [str(i) for i in range(number)] if ids is None else ids[:number]

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from sacd.config import Config
 from sacd.files import sha256, sync, write_json
-from sacd.fingerprint import code_fingerprint, code_hashes
+from sacd.runs.fingerprint import code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 CHECKPOINT: Final = re.compile(r"checkpoint.*\.safetensors")

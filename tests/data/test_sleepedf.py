@@ -111,8 +111,8 @@ def test_a_second_ingest_reads_only_what_changed(tmp_path, monkeypatch):
     (tmp_path / "store" / "SC4001.npy").write_bytes(b"damaged")
     assert ingest_sleepedf(tmp_path / "edf", tmp_path / "store").fingerprint == changed.fingerprint
     assert read[1:] == ["SC4001E0-PSG.edf"]
-    monkeypatch.setattr(sleepedf, "reader_fingerprint", lambda module: "other code")
-    assert ingest_sleepedf(tmp_path / "edf", tmp_path / "store").fingerprint == changed.fingerprint
+    other = ingest_sleepedf(tmp_path / "edf", tmp_path / "store", code="other code")
+    assert other.fingerprint == changed.fingerprint
     assert read[2:] == ["SC4001E0-PSG.edf", "SC4011E0-PSG.edf"]
     for path in (tmp_path / "edf").glob("SC4011*"):
         path.unlink()

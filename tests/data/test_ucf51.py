@@ -11,7 +11,6 @@ from cohort_files import REAL
 
 from sacd.data import ucf51
 from sacd.data.cohort import CohortError
-from sacd.data.simulate.ucf51 import PITCHES_HZ, SimulatedUcf51, simulate_ucf51, write_avi
 from sacd.data.ucf51 import (
     CLASSES,
     TEST_GROUPS,
@@ -26,8 +25,9 @@ from sacd.data.ucf51 import (
     read_frames,
     read_sound,
 )
-from sacd.tasks.ucf51 import linear_head
-from sacd.verify import OWN_DATA
+from sacd.report.verify import OWN_DATA
+from sacd.simulate.ucf51 import PITCHES_HZ, SimulatedUcf51, simulate_ucf51, write_avi
+from sacd.training.ucf51 import linear_head
 
 SMALL = Ucf51StoreConfig(height=16, width=16, frames=4, stride=2, windows=2, sound_s=0.5)
 ARCHIVE = REAL / "ucf51_audio" / "audiocnn14embed512_features.tar.gz"

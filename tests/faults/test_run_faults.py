@@ -5,21 +5,17 @@ import json
 import multiprocessing
 import os
 import random
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the toy tasks
 from cohort_files import write_noise
 from toy_tasks import Toy
 
-from sacd.catalogue import METHODS
 from sacd.config import BackboneConfig, FitConfig, MethodConfig, SplitConfig, StudentConfig, TeacherConfig
 from sacd.data.store import StoreConfig, ingest
 from sacd.files import load_checkpoint, write_json
+from sacd.losses import METHODS
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.store import read_json
 
@@ -46,7 +42,7 @@ def compute_here(root, runs, marks):
 def spawn():
     """Starts processes that have imported torch already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "pandas", "pytest", "sacd.runs", "sacd.tasks.student"])
+    context.set_forkserver_preload(["torch._dynamo", "pandas", "pytest", "sacd.runs", "sacd.training.student"])
 
     def start(*arguments):
         process = context.Process(target=compute_here, args=arguments)
@@ -95,14 +91,16 @@ def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
     data = ingest(tmp_path / "cohort", tmp_path / "store", StoreConfig(height=16, width=16, frames=4)).fingerprint
     common = {"data": data, "resources": (("store", str(tmp_path / "store")),)}
     fit = FitConfig(epochs=1, batch=8, optimizer="adamw", schedule="onecycle")
-    teacher = Run("sacd.tasks.teacher:teacher", TeacherConfig(fit=fit, split=SplitConfig()), **common)
+    teacher = Run("sacd.training.teacher:teacher", TeacherConfig(fit=fit, split=SplitConfig()), **common)
     config = StudentConfig(
         backbone=BackboneConfig(width=0.0625),
         method=MethodConfig(name="sacd"),
         fit=fit.model_copy(update={"epochs": 24}),
         split=SplitConfig(),
     )
-    r = Run("sacd.tasks.student:student", config, inputs=(("teacher", teacher),), modules=(METHODS["sacd"],), **common)
+    r = Run(
+        "sacd.training.student:student", config, inputs=(("teacher", teacher),), modules=(METHODS["sacd"],), **common
+    )
     whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
     for store, last in ((whole, r), (broken, teacher)):
         assert execute([last], store, workers=0, quiet=True).failed == ()

@@ -6,7 +6,7 @@ from tiny import CLIPS, Student, World
 from torch.nn import functional as F
 from torchdistill.losses.mid_level import CRDLoss
 
-from sacd.losses import build
+from sacd.losses.base import build
 from sacd.losses.cmc import CMC
 
 

@@ -2,9 +2,10 @@ import pytest
 import torch
 from tiny import Student, World
 
-from sacd.losses import build
-from sacd.losses.common import linear, wide
+from sacd.losses.base import build
+from sacd.losses.common import linear
 from sacd.losses.kd import kd
+from sacd.models.numerics import wide
 
 
 def test_half_precision_is_widened_and_the_gradient_comes_back_in_its_own():

@@ -6,9 +6,8 @@ import pytest
 import torch
 from tiny import SIZE, STAGES, Student, World, adam, step
 
-from sacd.losses import Batch, Method, build
-from sacd.losses.base import METHODS
-from sacd.models import Output
+from sacd.losses.base import METHODS, Batch, Method, build
+from sacd.models.output import Output
 
 ROWS = torch.arange(16)
 

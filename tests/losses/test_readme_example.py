@@ -9,8 +9,8 @@ from unittest.mock import patch
 import torch
 from tiny import Student, World, adam, step
 
-from sacd.catalogue import METHODS
-from sacd.losses import Method, build
+from sacd.losses import METHODS
+from sacd.losses.base import Method, build
 
 README = Path(__file__).parents[2] / "README.md"
 

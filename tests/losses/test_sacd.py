@@ -5,12 +5,12 @@ import pytest
 import torch
 from tiny import SIZE, Student, World, adam, step
 
-from sacd.losses import build
+from sacd.losses.base import build
 from sacd.losses.contrastive import k_hard_contrastive
 from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
-from sacd.models import Output
-from sacd.tasks.student import distillation_figures
+from sacd.models.output import Output
+from sacd.training.student import distillation_figures
 
 WEIGHTS = ("weight_structure", "weight_contrastive", "weight_jsd")
 BLOCKS = [torch.arange(s, s + 8) for s in (0, 8, 16, 24, 32)]

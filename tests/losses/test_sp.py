@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from torchdistill.losses import mid_level
 from torchdistill.losses.mid_level import SPKDLoss
 
-from sacd.losses import Batch, Context, build
+from sacd.losses.base import Batch, Context, build
 from sacd.losses.sp import similarity_preserving
-from sacd.models import Output
+from sacd.models.output import Output
 
 
 def pair(b: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,8 +8,8 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
-from sacd.diagnostics import graph_distances, matching_auc, ridge_distances
 from sacd.losses.structure import StructureLoss, graph_distance, literal, pair_margin
+from sacd.training.diagnostics import graph_distances, matching_auc, ridge_distances
 
 DIM, CLIPS = 64, 8
 LAYERS = pytest.mark.parametrize("layers", [1, 3], ids=["demo", "default"])

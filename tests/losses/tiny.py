@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from sacd.losses import Batch, Context
-from sacd.models import Output
+from sacd.losses.base import Batch, Context
+from sacd.models.output import Output
 
 CLIPS, STAGES, SIZE = 40, 5, 32
 

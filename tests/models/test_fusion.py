@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sacd.models import Output
 from sacd.models.fusion import Fusion, HeadA, HeadB
+from sacd.models.output import Output
 
 
 class Encoder(nn.Module):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, leaky_relu
 
-from sacd.models.graph import GraphNetwork, unit
+from sacd.models.graph import GraphNetwork
+from sacd.models.numerics import unit
 
 DIM = 24
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sacd.experiments.workspace import Workspace
 from sacd.models.audio import CNN14
 from sacd.models.pretrained import load_cnn14, load_pretrained
 from sacd.models.video import VideoResNet
 from sacd.runs import execute
-from sacd.tasks.pretext import make_student
-from sacd.workspace import Workspace
+from sacd.training.pretext import make_student
 
 BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 

@@ -8,7 +8,7 @@ import torch
 
 from sacd.config import BackboneConfig
 from sacd.models.registry import STUDENTS, build_student
-from sacd.tasks.pretext import make_student
+from sacd.training.pretext import make_student
 
 NAMES = [*STUDENTS[:-1], "timm:test_resnet", "timm:skresnet18"]
 

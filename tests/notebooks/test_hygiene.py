@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sacd.experiments import NOTEBOOKS
-from sacd.notebook_inputs import parameters_of
+from sacd.experiments.items import NOTEBOOKS
+from sacd.runs.notebook_inputs import parameters_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -1,0 +1,84 @@
+"""`make bench`: what the project measures of itself. Both sides of a ratio run in turns; a ratio outlives the machine.
+
+Each part returns rows (`Row`); `run` keeps the last measurement of every part in `results/bench/`.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.execution import grid, stages
+from benchmarks.ingest import growth, ingest_speed, memory
+from benchmarks.measure import Row
+from benchmarks.training import distilling, loading
+from sacd.files import write_json, write_text
+from sacd.runs.provenance import git_state, machine
+
+PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
+    "ingest": ingest_speed,
+    "memory": memory,
+    "loader": loading,
+    "step": distilling,
+    "grid": grid,
+    "stages": stages,
+    "growth": growth,
+}
+
+
+def run(output: Path, only: Sequence[str] | None = None, parts: Mapping[str, Callable] = PARTS) -> dict[str, Any]:
+    """Measure some parts (default: all) and write `bench.json` and `bench.md`; what was measured before is kept.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    names = list(only or parts)
+    if unknown := [name for name in names if name not in parts]:
+        raise ValueError(f"no part {', '.join(unknown)} of the bench; known: {', '.join(parts)}")
+    path = output / "bench.json"
+    record = json.loads(path.read_text()) if path.is_file() else {}
+    for name in names:
+        start, load = time.perf_counter(), round(os.getloadavg()[0], 1)
+        with tempfile.TemporaryDirectory(prefix="sacd-bench-") as folder:
+            rows = parts[name](Path(folder))
+        about = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "took_s": round(time.perf_counter() - start, 1),
+            **git_state(),
+        }
+        facts = machine()
+        about |= {key: facts.get(key) for key in ("cpu", "cores", "threads", "gpu", "system")} | {"load": load}
+        measured = [row._asdict() | {"value": float(f"{row.value:.4g}")} for row in rows]
+        record[name] = {"about": about, "rows": measured}
+        record = {name: record[name] for name in PARTS if name in record} | record
+        write_json(path, record)
+        write_text(output / "bench.md", markdown(record))
+    return record
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The table of all parts, and where and when each was measured."""
+    lines = ["| part | measured | value | aim | met | how |", "|---|---|---|---|---|---|"]
+    for name, part in record.items():
+        for row in part["rows"]:
+            met = {True: "yes", False: "**no**", None: ""}[row["met"]]
+            value = f"{row['value']:.3g}" + ("" if row["unit"] == "ratio" else f" {row['unit']}")
+            lines.append(f"| {name} | {row['measure']} | {value} | {row['aim']} | {met} | {row['detail']} |")
+    lines += [
+        "",
+        "Where pairs are told: medians, both sides ran in turns in one process and core-seconds are counted, so that "
+        "other jobs weigh little. All else was measured once; plain seconds are wall time on the machine named.",
+        "",
+    ]
+    for name, part in record.items():
+        a = part["about"]
+        commit = (a["commit"] or "no commit")[:7] + (" with changes" if a["dirty"] else "")
+        lines.append(
+            f"- {name}: {a['date']}, {a['cpu']}, {a['cores']} cores, load {a['load']} at the start, "
+            f"{a['threads'] or 1} thread(s), {commit}, {a['took_s']:.0f} s"
+        )
+    return "\n".join(lines) + "\n"

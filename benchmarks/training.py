@@ -1,0 +1,121 @@
+"""The training step: with the real loader, with the distillation, against the step without."""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Row, interleaved, over, ratio
+from benchmarks.nights import empty_night
+from sacd.config import BackboneConfig, FitConfig, MethodConfig
+from sacd.files import create_array
+
+
+def loading(folder: Path, pairs: int = 9) -> list[Row]:
+    """Training step with the real loader over the step with the batch in memory."""
+    import torch
+
+    from sacd.data.store import ClipStore
+    from sacd.training.pretext import reader
+
+    rows = []
+    for name, size, frames, given in (("demo", (24, 32), 64, 3), ("paper, a quarter as wide", (112, 112), 16, 2)):
+        backbone, step = _step(name == "demo", frames, size)
+        store = empty_night(folder / name.partition(",")[0], 64, frames, size)
+        inputs = {"pretext": folder}
+        if backbone.frozen:
+            with torch.inference_mode():
+                one = _example(backbone, 1, frames, size)
+            early = create_array(folder / "early.npy", np.float16, (4, 64, *one.shape[1:]))
+            early[:] = np.random.default_rng(0).normal(size=early.shape)
+            early.flush()
+        read = reader(backbone, inputs, {"store": str(ClipStore(store).root)})
+        batch = 64 if backbone.frozen else 16
+        chosen = np.random.default_rng(0).permutation(64)[:batch]
+        ready = read(chosen, given)
+        with_loader = partial(lambda step, read, rows, flip: step(read(rows, flip)), step, read, chosen, given)
+        seconds = interleaved([with_loader, partial(step, ready)], pairs)
+        rows.append(
+            ratio(f"step with loader over step in memory, {name}", over(*seconds), 1.05, False, f"batch {batch}")
+        )
+    return rows
+
+
+def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
+    """A step of SACD over a step of cross-entropy alone."""
+    rows = []
+    for name, frames, size, rounds in (("demo", 64, (24, 32), pairs), ("paper", 16, (112, 112), paper_pairs)):
+        batch = 64 if name == "demo" else 16
+        backbone, plain = _step(name == "demo", frames, size, width=None if name == "demo" else 1.0)
+        _, taught = _step(name == "demo", frames, size, "sacd", width=None if name == "demo" else 1.0)
+        x = _example(backbone, batch, frames, size)
+        seconds = interleaved([partial(taught, x), partial(plain, x)], rounds)
+        detail = f"batch {batch}, {statistics.median(seconds[1]):.2f} core-s a plain step"
+        shape = "stages 2 to 4 of the narrow student" if backbone.frozen else "R(2+1)D-18 at 16x112x112"
+        rows.append(ratio(f"SACD's step over cross-entropy's, {name} ({shape})", over(*seconds), 1.1, False, detail))
+    return rows
+
+
+def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int, int]) -> Any:
+    """Random input of a student: frames, or what its frozen stages give for its motion (half the frames' size)."""
+    import torch
+
+    from sacd.training.pretext import make_student
+
+    generator = torch.Generator().manual_seed(0)
+    if backbone.input == "frames":
+        return torch.randn(batch, 1, frames, *size, generator=generator)
+    x = torch.randn(batch, 2, frames, size[0] // 2, size[1] // 2, generator=generator)
+    with torch.no_grad():
+        return make_student(backbone).eval().early(x, backbone.frozen)
+
+
+def _step(
+    demo: bool, frames: int, size: tuple[int, int], method: str = "ce", width: float | None = None
+) -> tuple[BackboneConfig, Callable[[Any], None]]:
+    """One optimizer step of a student as `training.fit` makes it, for a given batch; teacher outputs are random."""
+    import torch
+
+    from sacd.experiments.profiles import DEMO, PAPER
+    from sacd.losses.base import Context, build
+    from sacd.models.output import Output
+    from sacd.models.video import Late
+    from sacd.training.distil import Objective
+    from sacd.training.fit import _groups, _optimizer
+    from sacd.training.pretext import make_student
+
+    profile = DEMO if demo else PAPER
+    backbone = profile.backbone.model_copy(update={} if demo else {"width": width or 0.25})
+    torch.manual_seed(0)
+    student = make_student(backbone)
+    model = Late(student, backbone.frozen) if backbone.frozen else student
+    n = 64
+    teacher = Output(torch.randn(n, 512), torch.randn(n, 5))
+    labels = torch.arange(n) % 5
+    with torch.inference_mode():
+        example = model.eval()(_example(backbone, 2, frames, size))
+    head = Output(teacher.embedding[:2], teacher.logits[:2])
+    context = Context(model, example, head, labels, 1000, torch.Generator().manual_seed(0))
+    config = MethodConfig(name=method, options=profile.methods.get(method, {}))
+    built = build(config.name, context, **config.options)
+    both = torch.nn.ModuleDict({"student": model, "method": built}).train()
+    fit = FitConfig(optimizer=profile.student.optimizer)
+    rates = {f"method.{part}": factor for part, factor in built.rates.items()}
+    optimizer, _ = _optimizer(_groups(both, fit.lr, rates), fit, 1000)
+    given: list[Any] = []
+    objective = Objective(model, built, lambda rows, generator: given[-1], labels, teacher, None)
+    generator = torch.Generator().manual_seed(0)
+
+    def step(x: Any) -> None:
+        given[:] = [x]
+        terms = objective.terms(torch.arange(len(x)), 0, generator)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            objective.update()
+
+    return backbone, step

@@ -1,0 +1,194 @@
+"""Result tables: one tidy format, written as CSV, Markdown and LaTeX; wide, the printed value stands beside ours."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from sacd.files import write_text
+from sacd.metrics import PERCENT
+from sacd.paper import printed as paper
+
+COLUMNS: Final = [
+    *("item", "row", "column", "value", "ci_low", "ci_high", "sd", "n_seeds", "n_subjects", "paper_value", "data")
+]  # fmt: skip
+"""Of every tidy table; `value` and `paper_value` are in the paper's units (% or a fraction), see `paper.printed`."""
+
+_BOOTSTRAP: Final = "percentile bootstrap over subjects"
+_INTERVALS: Final = {
+    "table3": "percentile bootstrap over groups of videos",
+    "fig7": "jackknife over subjects",
+    "fig12": "percentile bootstrap over subjects, of rho by Bonett and Wright's formula",
+    "fig8": "Wilson's",
+    "fig9": "by Bonett and Wright's formula for rho",
+}
+"""How an item's 95 % intervals were made, where not by `_BOOTSTRAP` (`stats`)."""
+
+Cells = Collection[tuple[str, str]]
+"""Pairs (row, column)."""
+
+
+def rows(
+    item: str, row: str, numbers: pd.DataFrame, data: str, paper_row: str | None = None, keep: Collection[str] = ()
+) -> pd.DataFrame:
+    """Tidy rows of one row of a table, with the printed values where there are any.
+
+    Args:
+        item: `table2`, `fig7`, ...
+        row: for example `AttnSleep/SACD`; `paper_row` is its name in `sacd.paper.printed` where that differs.
+        numbers: column, value and what is known of ci_low, ci_high, sd, n_seeds, n_subjects (`stats.intervals`).
+        data: what made the numbers, such as `simulated cohort, demo profile`.
+        keep: further columns of `numbers`.
+    """
+    printed = [paper.value(item, paper_row or row, column) for column in numbers["column"]]
+    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(columns=[*COLUMNS, *keep])
+
+
+def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """`sacd.paper.audit.findings` as a tidy table, the words in further columns."""
+    table = table.assign(item="audit", row=table["finding"], column="computed", data="the paper's printed numbers")
+    return table.reindex(columns=[*COLUMNS, "where", "claim", "computation", "result", "verdict"])
+
+
+def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.DataFrame:
+    """Tidy rows `a - b` of `stats.compare`, with p_value, p_holm, seeds (of both), seed_noise and verdict.
+
+    `n_seeds` is the smaller number of the two.
+    """
+    table = compared.reset_index().rename(columns={"difference": "value", "n_seeds": "seeds"})
+    least = [min(map(int, n.split(", "))) for n in table["seeds"]]
+    table = table.assign(item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=least)
+    return table.assign(data=data).reindex(columns=[*COLUMNS, "p_value", "p_holm", "seeds", "seed_noise", "verdict"])
+
+
+def write_paired(item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path) -> list[Path]:
+    """Write `<item>_paired`, as `write` does: what a notebook shows of `stats.compare`, with its tests."""
+    table = paired(item, compared, metric, data)
+    units = "groups of videos" if item == "table3" else "subjects"
+    view = table[["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seeds", "seed_noise", "verdict"]]
+    caption = (
+        f"{item}, differences of {metric}. Data: {data}; n = {int(table['n_subjects'].max())} {units}; [95 % interval, "
+        f"{_INTERVALS.get(item, _BOOTSTRAP)}, both rows together]; p: signs of the jackknife contributions of {units} "
+        "(of accuracy: swapping the two rows in each), Holm over the rows; a verdict needs a corrected p below 0.05 "
+        "and a difference above the noise of training seeds, which is unknown where both rows have one."
+    )
+    view = view.round(4).astype({"seed_noise": object}).fillna("")
+    return write(table, folder, f"{item}_paired", view=view, caption=caption)
+
+
+def _number(value: float, column: str) -> str:
+    if pd.isna(value):
+        return ""
+    if column in PERCENT:
+        return f"{value:.1f}"
+    if column == "kappa":
+        return f"{value:.2f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def _cell(line: pd.Series) -> str:
+    text = _number(line["value"], line["column"])
+    if text and pd.notna(line["sd"]):
+        text += f" ± {_number(line['sd'], line['column'])}"
+    if text and pd.notna(line["ci_low"]):
+        text += f" [{_number(line['ci_low'], line['column'])}, {_number(line['ci_high'], line['column'])}]"
+    return text
+
+
+def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
+    """A tidy table as text, rows and columns in given order, each column as printed and ours.
+
+    Ours reads `value ± sd [95 % interval]`. Cells (row, column) in `supported` carry a trailing `*`: give only
+    those whose lead over the other rows the paired interval supports. A column that the paper does not print has no
+    `paper` half.
+    """
+    _check(table)
+    if twice := table.loc[table.duplicated(["row", "column"]), ["row", "column"]].values.tolist():
+        raise ValueError(f"row and column {twice[0]} occur twice; a wide table shows one item at a time")
+    cells = {}
+    for column in table["column"].unique():
+        lines = table[table["column"] == column].set_index("row", drop=False)
+        if lines["paper_value"].notna().any():
+            cells[column, "paper"] = lines["paper_value"].map(lambda value, column=column: _number(value, column))
+        if lines["value"].notna().any():
+            ours = lines.apply(_cell, axis=1)
+            cells[column, "ours"] = ours + [" *" if (row, column) in supported else "" for row in lines.index]
+    view = pd.DataFrame(cells, index=pd.Index(table["row"].unique(), name="row")).fillna("")
+    view.columns = pd.MultiIndex.from_tuples(view.columns, names=["column", ""])
+    return view
+
+
+def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
+    """Item, data, n of subjects and seeds, what a cell shows and how its interval was made, from a tidy table."""
+    item, parts = ", ".join(table["item"].unique()), [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
+    units = "groups of videos" if item == "table3" else "subjects"
+    for column, what in (("n_subjects", units), ("n_seeds", "seeds a row")):
+        if len(numbers := sorted({int(n) for n in table[column].dropna()})):
+            parts.append(f"{what}: {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}")
+    if table["sd"].notna().any():
+        parts.append("± sd over seeds")
+    if table["ci_low"].notna().any():
+        parts.append(f"[95 % interval, {_INTERVALS.get(item, _BOOTSTRAP)}]")
+    if supported:
+        parts.append("* leads every other row by a paired interval")
+    return f"{item}. {'; '.join(parts)}."
+
+
+def write(
+    table: pd.DataFrame,
+    folder: Path,
+    name: str,
+    supported: Cells = (),
+    view: pd.DataFrame | None = None,
+    caption: str | None = None,
+) -> list[Path]:
+    """Write `<name>.csv` (tidy), `.md` and `.tex` (wide, with a caption), atomically; equal tables give equal bytes.
+
+    Args:
+        table: tidy; further columns follow those of `COLUMNS`. Rows stay as sorted, numbers keep six digits.
+        folder: made if missing.
+        name: of the files, without ending.
+        supported: as in `wide`.
+        view: what Markdown and LaTeX show in place of `wide(table)`.
+        caption: in place of `caption_of(table)`.
+
+    Raises:
+        ValueError: the table lacks a column of `COLUMNS`.
+    """
+    _check(table)
+    view = wide(table, supported) if view is None else view
+    flat = view.reset_index() if view.index.name else view
+    heads = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
+    ordered = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
+    caption = caption_of(table, supported) if caption is None else caption
+    texts = {
+        "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "md": caption.replace("*", "\\*") + "\n\n" + markdown(flat.set_axis(heads, axis=1)) + "\n",
+        "tex": flat.set_axis(heads, axis=1).to_latex(
+            index=False, escape=True, caption=re.sub(r"([&%$#_{}])", r"\\\1", caption)
+        ),
+    }
+    paths = [Path(folder) / f"{name}.{ending}" for ending in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return paths
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as text in Markdown."""
+    lines = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A tidy table from its CSV."""
+    table = pd.read_csv(path, dtype={"item": str, "row": str, "column": str, "data": str})
+    _check(table)
+    return table
+
+
+def _check(table: pd.DataFrame) -> None:
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise ValueError(f"table lacks the column(s) {', '.join(missing)}; a tidy table has {', '.join(COLUMNS)}")

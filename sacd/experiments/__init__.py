@@ -1,0 +1,1 @@
+"""Which runs each table and figure needs: profiles, workspace, items; executing notebooks and recording results."""

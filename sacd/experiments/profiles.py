@@ -1,0 +1,188 @@
+"""The numbers of the profiles `smoke`, `demo` and `paper`, in one place. A profile never switches an algorithm off."""
+
+from typing import Any
+
+from pydantic import Field
+
+from sacd.config import BackboneConfig, Config, Count, FitConfig, SplitConfig
+from sacd.data.store import StoreConfig
+from sacd.data.ucf51 import Ucf51StoreConfig
+from sacd.simulate.settings import SimulateConfig
+from sacd.simulate.ucf51 import SimulatedUcf51
+
+
+class Ucf51Profile(Config):
+    """Settings of Table III.
+
+    Deviation: the paper says R(2+1)D-18; the code that it builds on (CCL's) trains one block a stage, 10 layers, from
+    scratch, and so do we.
+    """
+
+    simulate: SimulatedUcf51
+    store: Ucf51StoreConfig
+    backbone: BackboneConfig = BackboneConfig(options={"blocks": (1, 1, 1, 1)})
+    smallest_crop: float = 0.25
+    teacher_width: float = 1.0
+    teacher: FitConfig
+    student: FitConfig
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of a method that differ from its defaults."""
+
+
+class Stagers(Config):
+    """The EEG stagers of `42_mc2sleepnet`: training, folds, and how much of the data; see `StagerConfig`."""
+
+    fit: FitConfig
+    folds: Count
+    subjects: int = 0
+    clips: int = 0
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Of a stager's class."""
+
+
+class Profile(Config):
+    """All settings of one size of the project."""
+
+    name: str
+    simulate: SimulateConfig
+    store: StoreConfig
+    split: SplitConfig = SplitConfig()
+    backbone: BackboneConfig
+    pretext: FitConfig | None
+    """None: a student starts from the published weights in `data/weights`, or at random without them."""
+    teacher: FitConfig
+    teachers: dict[str, bool] = Field(default_factory=dict)
+    """Of `TeacherConfig`, for every teacher."""
+    teacher_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of a teacher that differ from its defaults."""
+    stagers: Stagers
+    student: FitConfig
+    fusion: FitConfig
+    """Heads on frozen embeddings (Table IV, A and B)."""
+    released: FitConfig
+    """Trained encoders that go on training (Table IV, C to G)."""
+    grid: dict[str, Any] = Field(default_factory=dict)
+    """What the grids of Fig. 5 change of `student`: so many runs may have to be shorter."""
+    class_weight_power: float = 0.0
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of a method that differ from its defaults."""
+    seeds: Count = 3
+    """Of the rows that are compared most: the students alone, CCL and SACD."""
+    other_seeds: Count = 1
+    """Of every other row."""
+    ucf51: Ucf51Profile
+
+
+_NARROW = BackboneConfig(
+    width=0.125,
+    input="motion",
+    frozen=2,
+    options={"stem_kernel": 3, "init": "looks_linear"},
+)
+
+_SHUFFLED = FitConfig(
+    epochs=10, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, weight_decay=1e-2, schedule="onecycle",
+    clip_norm=1, select="last",
+)  # fmt: skip
+_NARROW_UCF51 = Ucf51Profile(
+    simulate=SimulatedUcf51(classes=12, clips=2, seconds=1.3),
+    store=Ucf51StoreConfig(height=24, width=32, frames=8, stride=4, windows=1, sound_s=1.3),
+    backbone=BackboneConfig(width=0.125, options={"stem_kernel": 3, "blocks": (1, 1, 1, 1)}),
+    smallest_crop=0.6,
+    teacher_width=0.0625,
+    teacher=_SHUFFLED.model_copy(update={"epochs": 20}),  # at 12 it still guesses
+    student=_SHUFFLED,
+    methods={"sacd": {"layers": 1}},
+)
+_SMALL: dict[str, dict[str, Any]] = {  # all about as large as AttnSleep, which has one size
+    "attnsleep": {"drop": 0.1},
+    "deepsleepnet": {"width": 0.25},
+    "modified_sen": {"width": 0.5},
+    "mc2sleepnet": {"width": 0.25, "layers": 2, "depth": 2},
+}
+_TEACHER = FitConfig(
+    epochs=4,
+    batch=32,
+    order="shuffled",
+    optimizer="adamw",
+    lr=2e-3,
+    weight_decay=1e-2,
+    schedule="onecycle",
+    clip_norm=5,
+    select="last",
+)
+
+DEMO = Profile(
+    name="demo",
+    simulate=SimulateConfig(n_subjects=75, blocks=4),
+    store=StoreConfig(height=24, width=32, frames=64),
+    backbone=_NARROW,
+    pretext=FitConfig(
+        epochs=18, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
+    ),
+    teacher=_TEACHER,
+    teachers={"whiten": True, "class_weights": False},
+    teacher_options=_SMALL,
+    stagers=Stagers(
+        fit=_TEACHER,
+        folds=2,
+        subjects=30,
+        clips=64,
+        options=_SMALL,
+    ),
+    student=FitConfig(epochs=6, joined=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),
+    fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
+    released=FitConfig(epochs=1, joined=4, optimizer="adamw", lr=5e-4, schedule="onecycle", clip_norm=1),
+    grid={"epochs": 2, "joined": 4},
+    class_weight_power=0.5,
+    methods={"sacd": {"layers": 1}},
+    ucf51=_NARROW_UCF51,
+)
+
+SMOKE = DEMO.model_copy(
+    update={
+        "name": "smoke",
+        "simulate": SimulateConfig(n_subjects=10, blocks=2, seed=2),  # every stage in every part of the split
+        "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
+        "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
+        "stagers": DEMO.stagers.model_copy(
+            update={"fit": _TEACHER.model_copy(update={"epochs": 1}), "subjects": 8, "clips": 32}
+        ),
+        "student": DEMO.student.model_copy(update={"epochs": 1}),
+        "fusion": DEMO.fusion.model_copy(update={"epochs": 1}),
+        "released": DEMO.released.model_copy(update={"epochs": 1}),
+        "grid": {"epochs": 1, "joined": 4},
+        "seeds": 2,
+        "ucf51": _NARROW_UCF51.model_copy(
+            update={
+                "simulate": SimulatedUcf51(classes=4, clips=1, seconds=1.3),
+                "teacher": _SHUFFLED.model_copy(update={"epochs": 2}),
+                "student": _SHUFFLED.model_copy(update={"epochs": 2}),
+            }
+        ),
+    }
+)
+
+_PAPER_TEACHER = FitConfig(epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3)
+
+PAPER = Profile(
+    name="paper",
+    simulate=SimulateConfig(n_subjects=105, blocks=0, fps_num=25, fps_den=1, width=320, height=240),
+    store=StoreConfig(height=112, width=112, frames=16, sampling="consecutive"),
+    backbone=BackboneConfig(),
+    pretext=None,
+    teacher=_PAPER_TEACHER,
+    stagers=Stagers(fit=_PAPER_TEACHER, folds=10),
+    student=FitConfig(),
+    fusion=FitConfig(epochs=100, order="shuffled"),
+    released=FitConfig(),
+    other_seeds=3,
+    ucf51=Ucf51Profile(
+        simulate=SimulatedUcf51(clips=5, seconds=7),
+        store=Ucf51StoreConfig(),
+        teacher=_SHUFFLED.model_copy(update={"epochs": 60, "batch": 64, "lr": 1e-3}),
+        student=FitConfig(epochs=300, order="shuffled", select="last"),
+    ),
+)
+
+PROFILES = {p.name: p for p in (SMOKE, DEMO, PAPER)}

@@ -1,0 +1,238 @@
+"""Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv` and `MANIFEST.json`.
+
+These are equal whenever the results are. What differs when the same is computed again, such as dates, durations and
+the machine, stands in `record.csv` alone; a line there stays as long as its run or executed notebook is the same.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sacd.experiments.items import ITEMS, NOTEBOOKS
+from sacd.experiments.reproduce import DATA
+from sacd.experiments.workspace import Workspace
+from sacd.files import sha256, write_json, write_text
+from sacd.metrics import ERRORS, right_or_wrong
+from sacd.results import MANIFEST, RECORD, RUNS, SUBJECTS, listed_files, read_manifest
+from sacd.runs import Run
+from sacd.runs.notebook import record_of
+from sacd.runs.notebook_inputs import read_notebook
+from sacd.runs.provenance import machine
+from sacd.runs.store import read_json
+from sacd.stages import STAGES
+
+_REPRODUCE: Final = "reproduce"
+_SHARED: Final = "shared"
+_FACTS: Final = ["item", "row", "method", "seed", "run", "label", "settings", "code", "data"]
+_RECORD: Final = [
+    *("kind", "name", "id", "commit", "dirty", "started", "duration_s", "peak_cpu_mb", "peak_gpu_mb"),
+    *("cores", "threads", "cpu", "lock", "pinned", "pin_honoured"),
+]
+
+
+def write_manifest(w: Workspace) -> Path:
+    """Write what is out of date of the three files, each atomically; equal results leave `MANIFEST.json` untouched.
+
+    Lines of runs that are asked for but were not computed here stay as they are: they came with the repository.
+    """
+    known = read_manifest(w.results)
+    asked = list(shown_runs(w))
+    shown = [line for line in asked if (w.runs.folder(line[2]) / "provenance.json").is_file()]
+    subjects, runs = w.results / SUBJECTS, w.results / RUNS
+    trusted = all(
+        path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
+        for name, path in ((SUBJECTS, subjects), (RUNS, runs))
+    )
+    lines = _as_text(pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS).convert_dtypes())
+    if trusted:
+        lines = pd.concat([lines, kept := _kept(w, _read(runs), lines, asked)])
+    if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
+        matrices = _as_text(_by_subject(w, shown))
+        if trusted:
+            before = _read(subjects)
+            matrices = pd.concat([matrices, before[_keys(before).isin(_keys(kept))]])
+        write_text(subjects, _csv(matrices))
+        write_text(runs, _csv(lines))
+    notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
+    makers = {_stem(path, whole): n for whole in (False, True) for n in NOTEBOOKS for path in NOTEBOOKS[n].files}
+    files = {
+        name: {"sha256": sha256(w.results / name), "bytes": (w.results / name).stat().st_size}
+        | {"notebook": _maker(name, makers)}
+        for name in listed_files(w.results)
+    }
+    data = w.data_name if w.prepared else known.get("data", "none")
+    clips = _clips(w) if w.prepared else known.get("clips", "")
+    content = {"profile": w.profile.name, "data": data, "clips": clips, "notebooks": notebooks, "files": files}
+    if {key: known.get(key) for key in content} != content:
+        write_json(w.results / MANIFEST, content | {"machine": machine()})
+    _write_record(w, asked)
+    return w.results / MANIFEST
+
+
+def _clips(w: Workspace) -> str:
+    """Hash of which clips there are and how they are staged: the same on every machine, whatever it does to pixels."""
+    staged = w.store.clips[["subject", "onset_s", "stage"]].to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(staged.encode()).hexdigest()
+
+
+def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
+    """Bring `record.csv` up to date: lines of the runs and notebooks that are shown, in their order."""
+    path = w.results / RECORD
+    before = _read(path).reindex(columns=_RECORD, fill_value="") if path.is_file() else pd.DataFrame(columns=_RECORD)
+    known = {line["id"]: line for line in before.to_dict("records")}
+    lines = {}
+    for _, row, run in asked:
+        facts = read_json(w.runs.folder(run) / "provenance.json")
+        lines[run.id] = _record("run", run.label or row, run.id, facts) if facts else known.get(run.id)
+    for name in NOTEBOOKS:
+        copy = _executed(w, name)
+        facts, digest = read_json(record_of(copy)), sha256(copy) if copy.is_file() else ""
+        made_here = facts.get("content") == digest
+        lines[digest] = _record("notebook", name, digest, facts) if digest and made_here else known.get(digest)
+    kept = [known.get(key) or line for key, line in lines.items() if key in known or line]
+    text = _csv(pd.DataFrame(kept, columns=_RECORD))
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _record(kind: str, name: str, key: str, facts: dict[str, Any]) -> dict[str, str]:
+    """One line of `record.csv`, as text."""
+    place, memory, git = facts.get("machine", {}), facts.get("peak_memory_mb", {}), facts.get("git", facts)
+    pin = place.get("instructions", {})
+    line = {
+        "kind": kind,
+        "name": name,
+        "id": key,
+        **{field: git.get(field) for field in ("commit", "dirty")},
+        **{field: facts.get(field) for field in ("started", "duration_s")},
+        **{f"peak_{device}_mb": memory.get(device) for device in ("cpu", "gpu")},
+        **{field: place.get(field) for field in ("cores", "threads", "cpu")},
+        "lock": (place.get("lock") or "")[:12],
+        "pinned": " ".join(f"{name}={value}" for name, value in pin.get("pinned", {}).items()),
+        "pin_honoured": pin.get("honoured"),
+    }
+    return {field: "" if value is None else str(value) for field, value in line.items()}
+
+
+def shown_runs(w: Workspace) -> Iterator[tuple[str, str, Run]]:
+    """Item, row and run of everything that is shown, then what these runs were made from; no run twice in an item."""
+    seen: dict[str, Run] = {}
+    notebooks = {name: notebook for name, notebook in NOTEBOOKS.items() if notebook.prepared(w)}
+    for notebook in notebooks.values():
+        for row, runs in notebook.rows(w).items() if notebook.item else ():
+            for run in runs:
+                seen[run.id] = run
+                yield notebook.item, row, run
+    for name, notebook in notebooks.items():
+        for run in notebook.runs(w):
+            if run.id not in seen:
+                seen[run.id] = run
+                yield name, run.label, run
+    waiting = list(seen.values())
+    while waiting:
+        for _, run in waiting.pop().inputs:
+            if run.id not in seen:
+                seen[run.id] = run
+                waiting.append(run)
+                yield _SHARED, run.label, run
+
+
+def _read(path: Path | StringIO) -> pd.DataFrame:
+    """A CSV whose cells stay text, so that lines which are kept stay as they are."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    return _read(StringIO(_csv(table)))
+
+
+def _keys(table: pd.DataFrame) -> pd.Series:
+    """Item, row and seed of each line, as text."""
+    return table["item"] + "\n" + table["row"] + "\n" + table["seed"]
+
+
+def _kept(w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]) -> pd.DataFrame:
+    """Lines of an earlier `runs.csv` that `lines` do not replace and that are still asked for, as far as is known."""
+    seeds = ["" if (seed := getattr(run.config, "seed", None)) is None else str(seed) for _, _, run in asked]
+    wanted = {f"{item}\n{row}\n{seed}" for (item, row, _), seed in zip(asked, seeds, strict=True)}
+    known = {item for item, _, _ in asked}
+    before = before[before["item"].isin({n.item or name for name, n in NOTEBOOKS.items()} | {_SHARED})]  # not renamed
+    if not all(notebook.prepared(w) for notebook in NOTEBOOKS.values()):
+        known -= {_SHARED}  # other notebooks share other runs
+    keys = _keys(before)
+    kept = before[~keys.isin(_keys(lines)) & (keys.isin(wanted) | ~before["item"].isin(known))]
+    return kept.reindex(columns=_FACTS, fill_value="")  # an older file has fewer columns
+
+
+def _facts(item: str, row: str, run: Run) -> dict[str, Any]:
+    """One line of `runs.csv`."""
+    method = getattr(run.config, "method", None)
+    return {
+        "item": item,
+        "row": row,
+        "method": method.name if method else run.task.partition(":")[2],
+        "seed": getattr(run.config, "seed", None),
+        "run": run.id,
+        "label": run.label,
+        "settings": run.settings,
+        "code": run.identity["code"],
+        "data": run.data[:12],
+    }
+
+
+def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame:
+    """Confusion matrices of the test subjects, a line a row, seed and subject, of all runs that predict.
+
+    Of Table III: of the groups of videos, with right as the first cell and wrong as the second.
+    """
+    tables = []
+    for item, row, run in shown:
+        path = w.runs.folder(run) / "predictions.parquet"
+        if item not in ITEMS or not path.is_file():
+            continue
+        clips = w.predictions(run)
+        if "label" in clips:  # the 51 actions of Table III
+            clips = right_or_wrong(clips)
+        cell = pd.Categorical(np.asarray(ERRORS)[clips["stage"] * len(STAGES) + clips["prediction"]], categories=ERRORS)
+        counts = pd.crosstab(clips["subject"], cell, dropna=False).reindex(columns=ERRORS, fill_value=0)
+        seed = getattr(run.config, "seed", 0)
+        tables.append(counts.reset_index().assign(item=item, row=row, seed=seed))
+    columns = ["item", "row", "seed", "subject", *ERRORS]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _executed(w: Workspace, name: str) -> Path:
+    return w.results / "notebooks" / f"{name}.ipynb"
+
+
+def _notebook(w: Workspace, name: str) -> dict[str, Any]:
+    """The runs that an execution showed."""
+    record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
+    depends = record.get("depends", {})
+    other = NOTEBOOKS[name].reads
+    runs = sorted({run for label, run in depends.items() if label not in other and not label.startswith(DATA)})
+    return {"runs": runs}
+
+
+def _stem(path: str, whole: bool) -> str:
+    """Folder and name without ending, or without what follows the first "_" as well."""
+    stem = str(PurePosixPath(path).with_suffix(""))
+    return stem if whole else stem.partition("_")[0]
+
+
+def _maker(name: str, makers: dict[str, str]) -> str | None:
+    """What made a file: a notebook that declares it, with any ending, or that declares another of the same item."""
+    if name.startswith("notebooks/"):
+        return PurePosixPath(name).stem
+    if name in (RUNS, SUBJECTS):
+        return _REPRODUCE
+    return makers.get(_stem(name, True)) or makers.get(_stem(name, False))

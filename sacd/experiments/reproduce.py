@@ -1,0 +1,111 @@
+"""Execute the notebooks of a workspace, side by side; which runs today's notebooks ask for."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final
+
+from sacd.experiments.items import AFTER, NOTEBOOKS
+from sacd.experiments.profiles import PROFILES
+from sacd.experiments.workspace import CHECKOUT, Workspace
+from sacd.files import sha256
+from sacd.runs.notebook_inputs import check_parameters, is_current, key_of, parameters_of
+
+DATA: Final = "data "
+"""What a notebook without runs depends on is the data: fingerprints under this word and a number."""
+
+
+def wanted(root: Path | None = None) -> dict[str, str] | None:
+    """Notebooks by id of every run that they ask for, directly or as an input, on the data that lie under `root`.
+
+    Seeds are the profiles'. None where there is no data.
+    """
+    found: dict[str, list[str]] = {}
+    root = root or CHECKOUT
+    stores = sorted((root / "data").glob("*/store/manifest.json"))
+    for slug in (path.parts[-3] for path in stores):
+        profile, _, cohort = slug.partition("-")
+        if profile not in PROFILES:
+            continue
+        kind = "nights" if cohort == "nights" else "data"
+        space = Workspace(profile, root=root, **({kind: cohort} if cohort else {}))
+        for name, notebook in NOTEBOOKS.items():
+            waiting = notebook.runs(space) if notebook.prepared(space) else []
+            while waiting:
+                run = waiting.pop()
+                if name not in found.setdefault(run.id, []):
+                    found[run.id].append(name)
+                    waiting += [other for _, other in run.inputs]
+    return {run: ", ".join(sorted(names)) for run, names in found.items()} if stores else None
+
+
+def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = None) -> list[str]:
+    """Execute the notebooks that are not current, a process each, `workers` at a time (default: the cores).
+
+    What a process says is printed whole when it ends; returns the names of those that failed, in the order given.
+    """
+    names = list(dict.fromkeys(names))
+    failed: set[str] = set()
+    for late in (False, True):
+        commands = {}
+        for name in [name for name in names if (AFTER.get(name) in names) == late]:
+            try:
+                if command := _command(w, name):
+                    commands[name] = command
+            except (ValueError, SyntaxError) as error:
+                print(f"error: {name}: {error}", file=sys.stderr)
+                failed.add(name)
+        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            running = {pool.submit(_run, command, w.root): name for name, command in commands.items()}
+            for job in as_completed(running):
+                code, said = job.result()
+                print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
+                if code:
+                    failed.add(running[job])
+    return [name for name in names if name in failed]
+
+
+def _run(command: list[str], folder: Path) -> tuple[int, str]:
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode, done.stdout
+
+
+def _command(w: Workspace, name: str) -> list[str]:
+    """Command that executes a notebook; empty if its executed copy is current."""
+    source = CHECKOUT / "notebooks" / f"{name}.ipynb"
+    output = w.results / "notebooks" / source.name
+    given = {
+        "profile": w.profile.name,
+        "data": "" if w.simulated else str(w.cohort.resolve()),
+        "nights": str(w.nights.resolve()) if w.nights else "",
+        "root": "" if w.root == CHECKOUT else str(w.root.resolve()),
+        "ucf101": "" if w.ucf51.simulated else str(w.ucf51.videos.resolve()),
+        "sleepedf": str(w.sleepedf.resolve()) if w.sleepedf else "",
+        "seeds": w.asked_seeds,
+        "results": "results",
+        "menus": False,
+    }
+    given = {key: value for key, value in given.items() if key in parameters_of(source)}
+    if "results" in given:  # a notebook that needs no data only has to know its folder
+        given["profile"] = w.results.name
+    depends = {run.label: run.id for run in NOTEBOOKS[name].runs(w)}
+    if not depends:  # runs name their data
+        sources = [source for source in NOTEBOOKS[name].data(w) if source.prepared]
+        depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(sources)}
+    depends |= {path: sha256(w.results / path) for path in NOTEBOOKS[name].reads if (w.results / path).is_file()}
+    expects = [w.results / path for path in NOTEBOOKS[name].files]
+    if is_current(output, key_of(source, check_parameters(source, given), depends), expects):
+        return []
+    command = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(output)]
+    data = [source.data_name for source in NOTEBOOKS[name].data(w)]
+    stamp = {
+        "profile": w.profile.name,
+        "data": data[0] if data else "none needed",
+        "runs": " ".join(sorted({run.id[:8] for run in NOTEBOOKS[name].runs(w)})) or "none",
+    }
+    for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):
+        command += [word for key, value in values.items() for word in (flag, key, str(value))]
+    return command + [word for path in expects for word in ("-e", str(path))]

@@ -1,0 +1,177 @@
+"""A profile on a cohort: where its files lie, and the runs that tables and figures are made of."""
+
+import json
+import os
+from collections.abc import Mapping
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from sacd.data.cohort import read_cohort
+from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
+from sacd.data.store import ClipStore, ingest
+from sacd.experiments.profiles import PROFILES, Profile
+from sacd.experiments.recipes import Recipes
+from sacd.experiments.ucf51 import Ucf51Workspace
+from sacd.runs import Report, Run, RunStore, code_fingerprint, execute, reader_fingerprint
+from sacd.simulate.cohort import simulate
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Workspace(Recipes):
+    """One profile on one cohort: where its files are, and the runs that its items are made of.
+
+    Args:
+        profile: "smoke", "demo" or "paper", or a profile of your own.
+        data: folder of a cohort that exists; without it the profile's simulated cohort is used.
+        nights: folder of the UCDDB tables; real stages and respiratory events then drive the simulated cohort.
+        root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this package lies in.
+        seeds: seeds a row, instead of the profile's.
+        ucf101: folder of UCF101's videos, for Table III; without it they are simulated too.
+        sleepedf: folder of Sleep-EDF's cassette recordings, for the EEG stagers; without it they use the cohort's EEG.
+    """
+
+    def __init__(
+        self,
+        profile: str | Profile = "demo",
+        data: str | Path | None = None,
+        nights: str | Path | None = None,
+        root: str | Path | None = None,
+        seeds: int | None = None,
+        ucf101: str | Path | None = None,
+        sleepedf: str | Path | None = None,
+    ) -> None:
+        if isinstance(profile, str) and profile not in PROFILES:
+            raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
+        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.asked_seeds = seeds or 0
+        """Seeds asked for in place of the profile's; 0: none. What a notebook is told."""
+        self.seeds = seeds or self.profile.seeds
+        """Seeds of the rows that are compared most: the students alone, CCL and SACD."""
+        self.other_seeds = seeds or self.profile.other_seeds
+        """Seeds of every other row."""
+        self.root = Path(root) if root else CHECKOUT
+        self.nights = Path(nights) if nights else None
+        self.sleepedf = Path(sleepedf) if sleepedf else None
+        self.sleepedf_path = self.root / "data" / "sleepedf"
+        slug = self.profile.name + (f"-{Path(data).resolve().name}" if data else "-nights" if nights else "")
+        self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
+        self.simulated = not data
+        self.store_path = self.root / "data" / slug / "store"
+        self.results = self.root.resolve() / "results" / slug
+        self.runs = RunStore(self.root / "runs")
+        videos = self.root / "data" / self.profile.name
+        self.ucf51 = Ucf51Workspace(self.profile, videos, Path(ucf101) if ucf101 else None)
+        """Videos and runs of Table III."""
+        self.clips = ""
+        """How the clips were taken from the video, where that is not the profile's way; part of every label."""
+        self.original = self
+        """The workspace that this one differs from in its clips alone: its teachers serve both."""
+
+    def with_clips(self, frames: int, sampling: str) -> "Workspace":
+        """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it.
+
+        The EEG of every clip is the same, and so are the teachers.
+        """
+        if (frames, sampling) in self._others:
+            return self._others[frames, sampling]
+        other = self._others[frames, sampling] = copy(self)
+        for cached in ("store", "_others", "_starts"):
+            other.__dict__.pop(cached, None)
+        store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
+        if store != self.profile.store:
+            other.profile = self.profile.model_copy(update={"store": store})
+            other.clips = f"{frames} {sampling} frames"
+            other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
+        return other
+
+    @cached_property
+    def _others(self) -> dict[tuple[int, str], "Workspace"]:
+        """Made by `with_clips`; a store is read once."""
+        return {}
+
+    def prepare(self, workers: int | None = None) -> None:
+        """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
+        workers = workers or os.cpu_count() or 1
+        if self.simulated:
+            self.simulate(workers)
+        code = reader_fingerprint(f"{ingest.__module__}:ingest")
+        ingest(self.cohort, self.store_path, self.profile.store, workers=workers, code=code)
+        if self.sleepedf:
+            code = reader_fingerprint(f"{ingest_sleepedf.__module__}:ingest_sleepedf")
+            ingest_sleepedf(self.sleepedf, self.sleepedf_path, code)
+
+    def simulate(self, workers: int = 1) -> Path:
+        """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
+        code = code_fingerprint([f"{simulate.__module__}:simulate"], without=("sacd.files",))
+        settings = self.profile.simulate
+        return simulate(self.cohort, settings, nights=self.nights, workers=workers, code=code)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare()` made the store."""
+        return (self.store_path / "manifest.json").is_file()
+
+    @cached_property
+    def store(self) -> ClipStore:
+        """The clip store; `prepare()` makes it."""
+        return ClipStore(self.store_path)
+
+    @cached_property
+    def data_name(self) -> str:
+        """What every output says of its data, e.g. "simulated cohort, demo profile"."""
+        return f"{read_cohort(self.cohort).name}, {self.profile.name} profile"
+
+    def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
+        """Compute what is missing of `runs`; see `sacd.runs.execute`."""
+        flat = [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
+        places = {"store": self.store_path, "cohort": self.cohort, "sleepedf": self.sleepedf_path}
+        resources = {name: str(path.resolve()) for name, path in places.items()} | self.ucf51.resources
+        return execute(flat, self.runs, resources=resources, **options)
+
+    @cached_property
+    def eeg_store(self) -> ClipStore | SleepEdf:
+        """What the EEG stagers are trained on: Sleep-EDF where its folder is given, else the cohort."""
+        return SleepEdf(self.sleepedf_path) if self.sleepedf else self.store
+
+    # --- results ---
+
+    def read(self, run: Run, name: str) -> pd.DataFrame:
+        """A table that a finished run wrote: `predictions.parquet`, `metrics.csv` or `held_out.csv`."""
+        path = self.runs.folder(run) / name
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+
+    def predictions(self, run: Run, part: str = "test") -> pd.DataFrame:
+        """Predicted clips of one part of the split, one row a clip."""
+        table = self.read(run, "predictions.parquet")
+        return table[table["part"] == part].reset_index(drop=True)
+
+    def embeddings(self, run: Run) -> NDArray[np.float32]:
+        """Embeddings `(n, 512)` of all clips of the store, in its order."""
+        return load_file(self.runs.folder(run) / "embeddings.safetensors")["embedding"].astype(np.float32)
+
+    @property
+    def frames_may_be_shown(self) -> bool:
+        """Whether the sleepers are simulated: no frame of a real one reaches a result unless the user asks for it."""
+        description = self.cohort / "dataset_description.json"
+        return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
+
+    def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
+        """Which run made each row: seed, id, and the hashes of its settings, code and data.
+
+        Commit, date and duration stand in `results/<profile>/record.csv`: they differ when a run is computed again.
+        """
+        lines = [
+            {"row": row, "seed": getattr(run.config, "seed", None), "run": run.id}
+            | {"settings": run.settings, "code": run.identity["code"], "data": run.data[:12]}
+            for row, runs in rows.items()
+            for run in runs
+        ]
+        return pd.DataFrame(lines)

@@ -1,0 +1,1 @@
+"""Figures: functions that take tables or arrays and return a figure."""

@@ -1,0 +1,52 @@
+"""Arithmetic that networks and losses share: float32 at least, vectors of unit length."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LIMIT = 1e15
+"""Largest magnitude that enters a loss: its square, summed over a batch of feature maps, still fits float32."""
+
+
+def widen(x: Tensor) -> Tensor:
+    """A floating tensor in float32 or better, within +-`LIMIT` (so that an overflow to inf stays finite).
+
+    >>> widen(torch.tensor([1.0, float("inf")], dtype=torch.float16))
+    tensor([1.0000e+00, 1.0000e+15])
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32)).clamp(-LIMIT, LIMIT)
+
+
+def wide(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a loss: its floating tensors are widened, and autocast is off inside."""
+
+    def widened(a: object) -> object:
+        return widen(a) if isinstance(a, Tensor) and a.is_floating_point() else a
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = next(a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*map(widened, args), **{name: widened(a) for name, a in kwargs.items()})
+
+    return wrapped
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of unit L2 length, computed in float32 at least; safe for every finite input.
+
+    A row is first divided by its largest absolute entry (no change to its direction), so no square over- or underflows.
+    Rows with no entry above 1e-4 shrink smoothly to zero instead: their gradient then stays finite in float16 too.
+
+    >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    x = x if x.dtype == torch.float64 else x.float()
+    scaled = x / x.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-4)
+    return nn.functional.normalize(scaled, dim=-1, eps=1.0)

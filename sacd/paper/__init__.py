@@ -1,0 +1,1 @@
+"""The paper's printed numbers, and what they imply about each other."""

@@ -1,0 +1,52 @@
+"""What lies in a results folder: its manifest, the files that belong into it, and which of them were altered."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from sacd.files import sha256
+from sacd.runs.store import read_json
+
+MANIFEST: Final = "MANIFEST.json"
+RUNS: Final = "runs.csv"
+RECORD: Final = "record.csv"
+"""What differs when the same is computed again: dates, durations, machines; no part of the manifest."""
+SUBJECTS: Final = "tables/subjects.csv"
+"""Confusion matrices of the test subjects by item, row and seed: every metric and paired test follows from them."""
+_DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")  # folders of what follows from the rest, or went wrong
+_UNLISTED: Final = (MANIFEST, RECORD, "verify.md", "codecheck.yml")
+
+
+def read_manifest(results: Path) -> dict[str, Any]:
+    """Content of `MANIFEST.json`; empty if there is none."""
+    return read_json(results / MANIFEST)
+
+
+def listed_files(results: Path) -> list[str]:
+    """Files that belong into the manifest, relative to `results`: not itself, nor what follows from the rest."""
+    paths = [path.relative_to(results) for path in results.rglob("*") if path.is_file()]
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if path.as_posix() not in _UNLISTED
+        and not any(part.startswith(".") or part in _DERIVED for part in path.parts)
+        and not (path.parts[0] == "notebooks" and path.suffix in (".html", ".js"))
+    )
+
+
+def altered(results: Path) -> list[str]:
+    """One line a file of the manifest that is missing or altered.
+
+    Raises:
+        ValueError: there is no manifest.
+    """
+    manifest = read_manifest(results)
+    if not manifest:
+        raise ValueError(f"{results / MANIFEST}: missing or truncated; `make reproduce` writes it")
+    problems = []
+    for name, entry in manifest["files"].items():
+        path, maker = results / name, f"made by {entry['notebook'] or 'no notebook that is known'}"
+        if not path.is_file():
+            problems.append(f"{name}: missing ({maker}); `make reproduce` makes it again")
+        elif sha256(path) != entry["sha256"]:
+            problems.append(f"{name}: altered, its SHA-256 is not that of the manifest ({maker})")
+    return problems

@@ -1,0 +1,162 @@
+"""Executes a notebook strictly: typed parameters, this interpreter, time limits, declared results; a stamp on the copy.
+
+One process a notebook: `python -m sacd.runs.notebook SOURCE OUTPUT -p name value`.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock
+
+from sacd.files import write_json, write_text
+from sacd.runs.notebook_copies import stamped, stopped_at
+from sacd.runs.notebook_inputs import NotebookError, check_parameters, hashes_of, is_current, key_of, read_notebook
+from sacd.runs.provenance import git_state, machine
+
+LARGEST_MB: Final = 2
+
+
+def run_notebook(
+    source: Path,
+    output: Path,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    expects: Sequence[Path] = (),
+    timeout_s: int = 3600,
+    start_timeout: int = 300,
+    stamp: Mapping[str, str] | None = None,
+    depends: Mapping[str, str] | None = None,
+) -> str:
+    """Execute a notebook unless `output` is current; returns "executed" or "skipped".
+
+    Args:
+        output: written only on success; a failed copy goes to `failed/` beside it.
+        expects: result files that this execution has to write.
+        timeout_s: limit for each cell.
+        stamp: profile, data, run ids ...; shown under the title. When and at which commit it was executed is told by a
+            hidden file beside the copy (`record_of`), since that is not the same when it is executed again.
+        depends: by name, ids of runs and hashes of files that the notebook reads; another value executes it anew.
+
+    Raises:
+        NotebookError: refused before the start, or failed; the message names the cell and the copy.
+    """
+    values = check_parameters(source, parameters or {})
+    key = key_of(source, values, depends or {})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(output.with_name(f".{output.name}.lock")):  # who comes second finds it executed
+        if is_current(output, key, expects):
+            return "skipped"
+        before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
+        started, clock = datetime.now(UTC), time.monotonic()
+        failed = output.parent / "failed" / output.name
+        with tempfile.TemporaryDirectory() as folder:
+            partial = Path(folder, "partial.ipynb")
+            reason = _execute(source, partial, values, timeout_s, start_timeout)
+            unwritten = [p for p in expects if not p.is_file() or p.stat().st_mtime_ns == before[p]]
+            if not reason and unwritten:
+                reason = f"it ended without writing {', '.join(map(str, unwritten))}"
+            notebook = read_notebook(partial) if partial.exists() else read_notebook(source)
+        results = {} if reason else hashes_of(expects)
+        text = stamped(
+            notebook,
+            {"key": key, "parameters": values, "depends": dict(depends or {}), "results": results},
+            dict(stamp or {}),
+        )
+        if not reason and (mb := len(text.encode()) / 2**20) > LARGEST_MB:
+            reason = f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; show fewer or smaller figures"
+        write_text(failed if reason else output, text)
+        if reason:
+            raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
+        failed.unlink(missing_ok=True)
+        git = git_state()
+        record = {"content": hashlib.sha256(text.encode()).hexdigest(), "commit": git["commit"], "dirty": git["dirty"]}
+        spent = {"started": started.isoformat(timespec="seconds"), "duration_s": round(time.monotonic() - clock, 1)}
+        write_json(record_of(output), record | spent | {"machine": machine()})
+        return "executed"
+
+
+def record_of(output: Path) -> Path:
+    """Where the commit, date, duration and machine of an execution stand, for an executed copy."""
+    return output.with_name(f".{output.stem}.json")
+
+
+def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int) -> str:
+    """Run with papermill; empty, or why it failed."""
+    # On the way jsonschema would build a parser of IRIs, in 1.7 s; no notebook holds one to be checked.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    import papermill  # slow to import
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    with _kernel() as name:
+        for last in (False, True):
+            try:
+                papermill.execute_notebook(
+                    source, partial, values, kernel_name=name, language="python", progress_bar=False,
+                    start_timeout=start_timeout, execution_timeout=timeout_s,
+                    extra_arguments=["--IPKernelApp.log_level=50"],  # no warning about its own loopback
+                )  # fmt: skip
+                return ""
+            except papermill.PapermillExecutionError as error:
+                text = "\n".join(error.traceback) or f"{error.ename}: {error.evalue}"
+                lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
+                return "\n    ".join([stopped_at(read_notebook(partial)), *lines[-15:]])
+            except CellTimeoutError:
+                return f"{stopped_at(read_notebook(partial))}: a cell took more than {timeout_s} s"
+            except DeadKernelError:
+                return f"{stopped_at(read_notebook(partial))}: the kernel died (out of memory?); use a smaller profile"
+            except RuntimeError as error:  # the kernel did not start; ports may clash where many start at once
+                if last:
+                    return f"the kernel of {sys.executable} did not start twice: {error}"
+    raise AssertionError
+
+
+@contextmanager
+def _kernel() -> Iterator[str]:
+    """Name of a kernel that is the running interpreter, without the user's start-up files; installed nowhere."""
+    before, name = os.environ.get("JUPYTER_PATH"), "sacd-running-interpreter"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        # A progress bar in an executed notebook shall be a few lines, not thousands.
+        environment = {"IPYTHONDIR": f"{folder}/ipython", "TQDM_MININTERVAL": "30"}
+        spec = {"argv": command, "display_name": "Python 3", "language": "python", "env": environment}
+        write_json(Path(folder, "kernels", name, "kernel.json"), spec)
+        os.environ["JUPYTER_PATH"] = folder + (os.pathsep + before if before else "")
+        try:
+            yield name
+        finally:
+            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(JUPYTER_PATH=before)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Execute one notebook; returns the exit code, 1 with one message where it fails."""
+    parser = argparse.ArgumentParser(prog="python -m sacd.runs.notebook", description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("output", type=Path)
+    for flag, name in (("-p", "--parameter"), ("-s", "--stamp"), ("-d", "--depends")):
+        parser.add_argument(flag, name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("-e", "--expect", type=Path, action="append", default=[], help="result file that it must write")
+    parser.add_argument("--timeout", type=int, default=3600, help="seconds for each cell (default: %(default)s)")
+    args = parser.parse_args(argv)
+    try:
+        values = check_parameters(args.source, dict(args.parameter), text=True)
+        more = {"stamp": dict(args.stamp), "depends": dict(args.depends), "timeout_s": args.timeout}
+        outcome = run_notebook(args.source, args.output, values, expects=args.expect, **more)
+    except (NotebookError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.output}: {outcome}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

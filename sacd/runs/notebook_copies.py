@@ -1,0 +1,92 @@
+"""Executed copies of notebooks: where one stopped, the stamp on it, and as HTML that needs no network."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sacd.files import write_text
+from sacd.runs.notebook_inputs import content_hash
+
+_PLOTLY: Final = "application/vnd.plotly.v1+json"
+
+
+def stopped_at(notebook: Mapping[str, Any]) -> str:
+    """Nearest heading above the cell at which papermill stopped."""
+    title = "before the first heading"
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            headings = [line.lstrip("# ") for line in "".join(cell["source"]).splitlines() if line.startswith("#")]
+            title = headings[-1] if headings else title
+        elif cell["metadata"].get("papermill", {}).get("status") in ("failed", "running"):
+            break
+    return f"in the part {title!r}"
+
+
+def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, str]) -> str:
+    """Text of the executed notebook with its stamp under the title: equal executions give equal bytes.
+
+    Times, paths of this machine and random ids go: who executes it again on another day finds it unchanged.
+    """
+    metadata = notebook["metadata"]
+    metadata.pop("papermill", None)
+    metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata["language_info"] = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
+    metadata["sacd"] = record | {"stamp": stamp}
+    for cell in notebook["cells"]:
+        for timed in ("papermill", "execution"):
+            cell["metadata"].pop(timed, None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["id"] = "injected-parameters"
+    text = " · ".join(f"**{name}** {value}" for name, value in stamp.items())
+    cell = {"cell_type": "markdown", "id": "stamp", "metadata": {"tags": ["stamp"]}, "source": f"> {text}"}
+    titled = bool(notebook["cells"]) and notebook["cells"][0]["cell_type"] == "markdown"
+    notebook["cells"].insert(int(titled), cell)
+    metadata["sacd"]["content"] = content_hash(notebook)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def to_html(notebook: Path, output: Path | None = None) -> Path:
+    """Write `notebook` as an HTML file, by default beside it, and return its path.
+
+    Nothing is loaded from other hosts; formulas therefore stay in TeX notation. The file stands alone, unless it has
+    plots of plotly: these stay interactive by a copy of plotly.js, `plotly.min.js` in the same folder.
+    """
+    import nbformat  # slow to import
+    from nbconvert import HTMLExporter
+
+    output = output or notebook.with_suffix(".html")
+    content = nbformat.read(notebook, 4)
+    if _with_plots(content):
+        from plotly.offline import get_plotlyjs  # slow to import
+
+        write_text(output.with_name("plotly.min.js"), get_plotlyjs())
+    exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.log.setLevel("ERROR")
+    html, _ = exporter.from_notebook_node(content, {"metadata": {"name": notebook.stem}})
+    write_text(output, re.sub(r"<script.*?</script>", _if_local, html, flags=re.DOTALL))
+    return output
+
+
+def _with_plots(notebook: Any) -> int:
+    """Give each plotly figure an HTML form, which nbconvert shows; the first loads plotly.js. Returns how many."""
+    outputs = [out.data for c in notebook.cells for out in c.get("outputs", []) if _PLOTLY in out.get("data", {})]
+    for n, data in enumerate(outputs):
+        import plotly.io  # slow to import
+
+        figure, script = data[_PLOTLY], False if n else "directory"
+        data["text/html"] = plotly.io.to_html(
+            {"data": figure["data"], "layout": figure["layout"]}, full_html=False, include_plotlyjs=script,
+            config={"showSendToCloud": False, "displaylogo": False},  # the page shall not offer to upload data
+            validate=False, div_id=f"plotly-{n}",
+        )  # fmt: skip
+    return len(outputs)
+
+
+def _if_local(script: re.Match[str]) -> str:
+    """A script, unless it is one of the template's that load MathJax, RequireJS, Mermaid or widgets from elsewhere."""
+    opening = script[0][: script[0].index(">")]
+    hosts = ("cdnjs.cloudflare.com", "unpkg.com")
+    remote = "//" in opening or "mathjax-config" in opening or any(host in script[0] for host in hosts)
+    return "" if remote else script[0]

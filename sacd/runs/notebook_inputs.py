@@ -1,0 +1,110 @@
+"""What an execution of a notebook depends on: parameters, cells, the code it imports."""
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Union
+
+from sacd.files import sha256
+from sacd.runs.fingerprint import code_fingerprint, entries_of
+
+_TYPES: Final = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+class NotebookError(ValueError):
+    """A notebook was refused or failed; the message is for the user."""
+
+
+def read_notebook(path: Path) -> dict[str, Any]:
+    """A notebook as nested dicts."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
+    """Type and default (`...` if there is none) of what the cell tagged `parameters` declares: typed scalars."""
+    known: dict[str, tuple[Any, Any]] = {}
+    cells = [c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    for node in ast.parse("\n".join("".join(c["source"]) for c in cells)).body:
+        text = ast.unparse(node)
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            raise NotebookError(f"{source}: parameters cell: {text!r} is not of the form 'name: type = value'")
+        names = [part.strip() for part in ast.unparse(node.annotation).split("|")]
+        if unknown := [name for name in names if name not in (*_TYPES, "None")]:
+            raise NotebookError(f"{source}: parameters cell: {text!r}: {unknown[0]} is not one of {', '.join(_TYPES)}")
+        kind = Union[tuple(_TYPES.get(name) for name in names)]  # noqa: UP007 (built at run time)
+        default = ast.literal_eval(node.value) if node.value else ...
+        known[node.target.id] = (kind, default)
+    return known
+
+
+def check_parameters(source: Path, given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
+    """All parameters of a notebook with `given` in place of defaults, checked; with `text`, converted from strings.
+
+    Raises:
+        NotebookError: a name is unknown, a value is missing or has another type; the message lists the known ones.
+    """
+    from pydantic import TypeAdapter, ValidationError  # slow to import
+
+    known = parameters_of(source)
+    types = {name: getattr(kind, "__name__", str(kind)) for name, (kind, _) in known.items()}
+    listing = ", ".join(f"{n}: {types[n]}" + ("" if d is ... else f" = {d!r}") for n, (_, d) in known.items())
+    values: dict[str, Any] = {}
+    for name in [*known, *(n for n in given if n not in known)]:
+        if name not in known:
+            raise NotebookError(f"{source}: parameter {name!r} is unknown; known: {listing or 'none'}")
+        kind, value = known[name][0], given.get(name, known[name][1])
+        if value is ...:
+            raise NotebookError(f"{source}: parameter {name!r} is missing; known: {listing}")
+        adapter = TypeAdapter(kind)
+        try:
+            from_text = text and name in given
+            values[name] = adapter.validate_strings(value) if from_text else adapter.validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise NotebookError(f"{source}: parameter {name!r} = {value!r}: {reason}; known: {listing}") from None
+    return values
+
+
+def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, str]) -> str:
+    """Hash of all that an execution depends on: cells, parameters, code and tables of the package, `depends`."""
+    cells = [
+        (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", [])) for c in read_notebook(source)["cells"]
+    ]
+    code = "\n".join(text for kind, text, _ in cells if kind == "code" and not text.startswith("%%"))
+    entries = entries_of(re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE))
+    parts = [cells, sorted(parameters.items()), code_fingerprint(entries), sorted(depends.items())]
+    beside = sorted(Path(__file__).parents[1].glob("*/*"))
+    read = [path for path in beside if path.suffix in (".csv", ".mplstyle")]
+    parts.append([sha256(path) for path in read])  # what the paper prints, its claims, the style
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def is_current(output: Path, key: str, expects: Sequence[Path] = ()) -> bool:
+    """Whether `output` was executed with this key, and it and all result files are as that execution left them."""
+    if not output.is_file() or not all(path.is_file() for path in expects):
+        return False
+    try:
+        notebook = read_notebook(output)
+        record = notebook["metadata"].get("sacd", {})
+    except ValueError:
+        return False
+    same = record.get("key") == key and record.get("content") == content_hash(notebook)
+    return same and record.get("results") == hashes_of(expects)
+
+
+def content_hash(notebook: Mapping[str, Any]) -> str:
+    """SHA-256 of an executed notebook with its outputs, but for the place of this hash (`metadata.sacd.content`)."""
+    metadata = dict(notebook["metadata"])
+    metadata["sacd"] = {name: value for name, value in metadata.get("sacd", {}).items() if name != "content"}
+    return hashlib.sha256(json.dumps({**notebook, "metadata": metadata}, sort_keys=True).encode()).hexdigest()
+
+
+def hashes_of(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256, by folder and name, of files and of what lies beside them for the same item: `a.tex`, `a_b.md`."""
+    items = {(path.parent, path.stem.partition("_")[0]) for path in files}
+    found = {p for folder in {path.parent for path in files} for p in folder.iterdir()}
+    mine = sorted(p for p in found if (p.parent, p.stem.partition("_")[0]) in items and p.is_file())
+    return {f"{path.parent.name}/{path.name}": sha256(path) for path in mine}

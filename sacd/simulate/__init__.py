@@ -1,0 +1,1 @@
+"""Simulated nights and videos, written as the files that `sacd.data` reads."""

@@ -1,0 +1,161 @@
+"""EEG of one channel (C3), in uV, from the state of the sleeper, movements and arousals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sacd.simulate.hypnogram import Night
+from sacd.simulate.parameters import parameter as p
+from sacd.simulate.parameters import span
+from sacd.simulate.physiology import Movements
+
+BANDS = ("delta", "theta", "alpha", "sigma", "beta")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is this sleeper's own in the EEG: gains of the background and the bands, alpha, spindles, electrode."""
+
+    gain: float
+    bands: np.ndarray
+    alpha: float
+    alpha_hz: float
+    spindle: float
+    spindle_hz: float
+    electrode: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Head":
+        """A sleeper from the population."""
+        z = rng.standard_normal(6)
+        poor = rng.random() < p("eeg.poor_alpha")
+        cv = p("eeg.subject_cv")
+        return cls(
+            gain=float(np.exp(cv * z[0])),
+            bands=np.exp(p("eeg.band_cv") * rng.standard_normal(len(BANDS))),
+            alpha=p("eeg.poor_alpha_gain") if poor else float(np.exp(p("eeg.alpha_cv_ratio") * cv * z[1])),
+            alpha_hz=float(np.clip(p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2], *span("eeg.alpha"))),
+            spindle=float(np.exp(cv * z[3])),
+            spindle_hz=float(np.clip(p("eeg.spindle_hz") + p("eeg.spindle_hz_sd") * z[4], *span("eeg.spindle_hz"))),
+            electrode=float(np.exp(cv * z[5])),
+        )
+
+
+def _noise(n: int, rate: float, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of rms 1 in a band with soft edges."""
+    frequency = np.fft.rfftfreq(n, 1 / rate)
+    order = p("eeg.band_order")
+    below, above = np.maximum(low, 1e-9) / np.maximum(frequency, 1e-9), frequency / high
+    shape = 1 / np.sqrt(1 + below**order + above**order)
+    return _shaped(n, shape, rng)
+
+
+def _shaped(n: int, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    spectrum = (rng.standard_normal(len(shape)) + 1j * rng.standard_normal(len(shape))) * shape
+    signal = np.fft.irfft(spectrum, n)
+    return signal / max(signal.std(), 1e-12)
+
+
+def _slow(n: int, rate: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """A slow random curve of about unit variance that changes over `seconds`."""
+    knots = rng.standard_normal(int(n / rate / seconds) + 3)
+    return np.interp(np.arange(n) / rate / seconds, np.arange(len(knots)), knots)
+
+
+def eeg(
+    head: Head,
+    night: Night,
+    state: np.ndarray,
+    moves: Movements,
+    start: float,
+    n: int,
+    rate: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Samples (n,) in uV from `start` s since lights out.
+
+    1/f background and five band noises whose strength follows the state; alpha while the eyes are closed; spindles,
+    K-complexes, vertex and sawtooth waves; arousals; drift, electrode and mains noise; artefacts while the body moves.
+    """
+    times = start + np.arange(n) / rate
+    at = np.clip(times, 0, len(state) - 1)
+    whole = np.minimum(at.astype(int), len(state) - 2)
+    part = (at - whole)[:, None]
+    weights = state[whole] * (1 - part) + state[whole + 1] * part
+
+    frequency = np.fft.rfftfreq(n, 1 / rate)
+    shape = np.maximum(frequency, p("eeg.background_flat_hz")) ** p("eeg.background_slope")
+    signal = weights @ p("eeg.background") * _shaped(n, shape * (frequency > p("eeg.background_from_hz")), rng)
+    waxing, waxing_s = p("eeg.waxing"), p("eeg.waxing_s")
+    for name, gain in zip(BANDS, head.bands, strict=True):
+        envelope = np.exp(waxing * _slow(n, rate, waxing_s, rng) - waxing**2 / 2)
+        signal += gain * weights @ p(f"eeg.{name}") * envelope * _noise(n, rate, *span(f"eeg.{name}"), rng)
+
+    closed = _toggle(n, rate, rng)
+    alpha = _noise(n, rate, head.alpha_hz - p("eeg.alpha_width_hz"), head.alpha_hz + p("eeg.alpha_width_hz"), rng)
+    signal += p("eeg.closed_alpha") * head.alpha * weights[:, 0] * closed * alpha
+
+    def occurrences(name: str) -> np.ndarray:
+        hazard = np.clip(weights @ p(name), 0, None) / 60 / rate
+        return np.flatnonzero(rng.random(n) < hazard)
+
+    uv, cv, phase = head.spindle * p("eeg.spindle"), p("eeg.spindle_cv"), p("eeg.spindle_phase")
+    hz, jitter = head.spindle_hz, p("eeg.spindle_jitter_hz")
+    mean_s, spread_s, least_s = p("eeg.spindle_s"), p("eeg.spindle_s_cv"), p("eeg.spindle_least_s")
+    for i in occurrences("eeg.spindles"):
+        seconds = max(least_s, mean_s * np.exp(spread_s * rng.standard_normal()))
+        t = np.arange(int(seconds * rate)) / rate
+        wave = np.sin(2 * np.pi * (hz + jitter * rng.standard_normal()) * t + rng.uniform(0, phase))
+        _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * np.hanning(len(t)) * wave)
+    for occurrence, name in (("eeg.k_complexes", "eeg.k_complex"), ("eeg.vertex_waves", "eeg.vertex_wave")):
+        uv, cv, shape = p(name), p(f"{name}_cv"), _two_peaks(name, rate)
+        for i in occurrences(occurrence):
+            _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * shape)
+    uv, seconds, hz = p("eeg.sawtooth_wave"), span("eeg.sawtooth_s"), span("eeg.sawtooth_hz")
+    for i in occurrences("eeg.sawtooth"):
+        t = np.arange(int(rng.uniform(*seconds) * rate)) / rate
+        wave = 2 * ((rng.uniform(*hz) * t) % 1) - 1
+        _add(signal, i, uv * np.hanning(len(t)) * wave)
+    slow, fast, fast_share = span("eeg.arousal_slow"), span("eeg.arousal_fast"), p("eeg.arousal_fast")
+    for event in night.events:
+        i = int((event.onset - start) * rate)
+        if event.kind == "arousal" and 0 <= i < n:
+            count = int(event.duration * rate)
+            burst = _noise(count, rate, *slow, rng) + fast_share * _noise(count, rate, *fast, rng)
+            _add(signal, i, p("eeg.arousal") * np.hanning(count) * burst)
+    signal *= head.gain
+
+    moving = moves.activity(times)
+    if np.any(moving > 0):
+        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng) * p("eeg.muscle")
+        muscle = muscle + _noise(n, rate, *span("eeg.sway"), rng)
+        strength = np.exp(p("eeg.artefact_cv") * _slow(n, rate, p("eeg.artefact_s"), rng))
+        signal += p("eeg.artefact") * moving * muscle * strength
+    signal += p("eeg.drift") * _noise(n, rate, *span("eeg.drift"), rng)
+    signal += head.electrode * p("eeg.electrode") * rng.standard_normal(n)
+    signal += p("eeg.mains") * np.sin(2 * np.pi * p("eeg.mains_hz") * times)
+    return signal
+
+
+def _two_peaks(name: str, rate: int) -> np.ndarray:
+    """A negative wave of 1 and the positive one after it."""
+    t = np.arange(int(p(f"{name}_s") * rate)) / rate
+    negative = np.exp(-(((t - p(f"{name}_negative_s")) / p(f"{name}_negative_width")) ** 2))
+    positive = np.exp(-(((t - p(f"{name}_positive_s")) / p(f"{name}_positive_width")) ** 2))
+    return -negative + p(f"{name}_positive") * positive
+
+
+def _toggle(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """1 while the eyes are closed, 0 while open, in turns of random length."""
+    share, mean, least = p("eeg.eyes_closed"), p("eeg.eyes_s"), p("eeg.eyes_least_s")
+    signal, i, closed = np.zeros(n), 0, rng.random() < share
+    while i < n:
+        length = int((least + rng.exponential(2 * mean * (share if closed else 1 - share))) * rate)
+        signal[i : i + length] = closed
+        i, closed = i + length, not closed
+    return np.convolve(signal, np.ones(rate) / rate, "same")
+
+
+def _add(signal: np.ndarray, start: int, wave: np.ndarray) -> None:
+    stop = min(start + len(wave), len(signal))
+    signal[start:stop] += wave[: stop - start]

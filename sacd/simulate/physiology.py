@@ -1,0 +1,151 @@
+"""Breathing and movement of one night, shared by the EEG and the video."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sacd.simulate.hypnogram import Night
+from sacd.simulate.parameters import parameter as p
+from sacd.simulate.parameters import span
+
+GROSS, LIMB, TWITCH = range(3)
+RATE = p("breath.grid_hz")
+"""Breathing is computed at this rate in Hz; the video reads it at its frame times."""
+
+
+@dataclass(frozen=True)
+class Movements:
+    """Movements of a night in order of time, none overlapping; arrays (n,)."""
+
+    onset: np.ndarray
+    duration: np.ndarray
+    size: np.ndarray
+    kind: np.ndarray
+    posture: np.ndarray  # bool: the sleeper turns over
+
+    def activity(self, times: np.ndarray) -> np.ndarray:
+        """Strength of movement (times,) at the given times in s since lights out."""
+        if not len(self.onset):
+            return np.zeros(len(times))
+        at = np.searchsorted(self.onset, times, side="right") - 1
+        inside = (times - self.onset[at]) / self.duration[at]
+        return np.where((at >= 0) & (inside < 1), self.size[at] * np.sin(np.pi * inside), 0.0)
+
+
+def movements(night: Night, state: np.ndarray, rng: np.random.Generator) -> Movements:
+    """Movements of the night: spontaneous ones at the rate of the state, and those that arousals bring."""
+    lengths = (p("move.gross_s"), p("move.limb_s"), p("move.twitch_s"))
+    sizes = (1.0, p("move.limb_size"), p("move.twitch_size"))  # relative to one of the whole body
+    shape, least, size_cv, lag = p("move.gamma_shape"), p("move.least_s"), p("move.size_cv"), p("move.arousal_lag_s")
+    found = []
+    for kind, name in enumerate(("move.gross", "move.limb", "move.twitch")):
+        seconds = np.flatnonzero(rng.random(len(state)) < state @ p(name) / 3600)
+        found += [(float(second + rng.random()), kind) for second in seconds]
+    for event in night.events:
+        second = min(int(event.onset), len(state) - 1)
+        if event.kind == "arousal" and rng.random() < state[second] @ p("move.with_arousal"):
+            kind = GROSS if rng.random() < p("move.arousal_gross") else LIMB
+            found.append((event.onset + rng.uniform(0, lag), kind))
+    kept, free = [], 0.0
+    for onset, kind in sorted(found):
+        duration = lengths[kind] * rng.gamma(shape, 1 / shape) + least
+        size = sizes[kind] * np.exp(size_cv * rng.standard_normal())
+        turns = kind == GROSS and rng.random() < p("move.posture")
+        if onset >= free:
+            kept.append((onset, duration, size, kind, turns))
+            free = onset + duration
+    columns = [np.array(column) for column in zip(*kept, strict=True)] if kept else [np.zeros(0)] * 5
+    return Movements(*columns[:3], columns[3].astype(int), columns[4].astype(bool))
+
+
+@dataclass(frozen=True)
+class Breathing:
+    """Movement of chest and abdomen on a grid of `RATE` Hz from `start` (s since lights out); 1 is a quiet breath."""
+
+    start: float
+    chest: np.ndarray
+    abdomen: np.ndarray
+
+    def at(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Chest and abdomen (times,) at the given times."""
+        grid = self.start + np.arange(len(self.chest)) / RATE
+        return np.interp(times, grid, self.chest), np.interp(times, grid, self.abdomen)
+
+
+@dataclass(frozen=True)
+class Breather:
+    """What is this sleeper's own in breathing."""
+
+    rate: float  # breaths/min above the mean
+    irregularity: float
+    depth: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Breather":
+        """A sleeper from the population."""
+        cv = p("breath.subject_cv")
+        rate, irregularity, depth = rng.standard_normal(3)
+        return cls(p("breath.rate_sd") * rate, float(np.exp(cv * irregularity)), float(np.exp(cv * depth)))
+
+
+def breathing(
+    breather: Breather, night: Night, state: np.ndarray, start: float, stop: float, rng: np.random.Generator
+) -> Breathing:
+    """Breath by breath from `start` to `stop`: period and depth follow the state, events stop or shrink it."""
+    ar, slowest, limits = p("breath.ar"), p("breath.rate_least"), span("breath.period")
+    last = stop + p("breath.run_out_s")
+    time, noise = start - p("breath.run_in_s"), rng.standard_normal(2)
+    onsets, depths = [], []
+    while True:
+        weights = state[int(np.clip(time, 0, len(state) - 1))]
+        noise = ar * noise + np.sqrt(1 - ar**2) * rng.standard_normal(2)
+        spread = breather.irregularity * np.array([weights @ p("breath.period_cv"), weights @ p("breath.depth_cv")])
+        onsets.append(time)
+        depths.append(weights @ p("breath.depth") * np.exp(spread[1] * noise[1]))
+        if time > last:
+            break
+        rate = max(weights @ p("breath.rate") + breather.rate, slowest)
+        time += float(np.clip(60 / rate * np.exp(spread[0] * noise[0]), *limits))
+    onset, depth = np.array(onsets), np.array(depths) * breather.depth
+    grid = np.arange(start, stop, 1 / RATE)
+
+    def wave(lag: float) -> np.ndarray:
+        breaths = np.interp(grid, onset, np.arange(len(onset))) - lag
+        at = np.clip(breaths.astype(int), 0, len(onset) - 1)
+        phase, rise = breaths - at, p("breath.inspiration")
+        phase = np.where(phase < rise, 0.5 * phase / rise, 0.5 + 0.5 * (phase - rise) / (1 - rise))
+        return depth[at] * (0.5 - 0.5 * np.cos(2 * np.pi * phase))
+
+    chest, abdomen = _gains(night, grid)
+    return Breathing(start, chest * wave(p("video.lag")), abdomen * wave(0.0))
+
+
+def _gains(night: Night, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Factors on chest and abdomen by respiratory events: stopped, paradoxical or shallow, then recovery breaths."""
+    chest, abdomen = np.ones_like(grid), np.ones_like(grid)
+    effort, over_s = p("breath.apnea_effort"), p("breath.recovery_over_s")
+    ends = {"obstructive_apnea": (-effort, effort), "hypopnea": (p("breath.hypopnea"),) * 2}
+    for event in night.respiratory():
+        end = event.onset + event.duration
+        if end + over_s < grid[0] or event.onset > grid[-1]:
+            continue
+        inside = np.clip(grid - event.onset, 0, 1) * np.clip(end - grid, 0, 1)
+        after = (grid > end) * (p("breath.recovery") - 1) * np.exp(-np.maximum(grid - end, 0) / p("breath.recovery_s"))
+        for signal, level in zip(
+            (chest, abdomen), ends.get(event.kind, (p("breath.central_effort"),) * 2), strict=True
+        ):
+            signal += after
+            signal += inside * (level - signal)
+    return chest, abdomen
+
+
+def blocks(n_clips: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """(first clip, clips) of `count` blocks spread over the night with a jitter; the whole night for 0."""
+    if count == 0:
+        return [(0, n_clips)]
+    length = int(p("night.block_clips"))
+    if count * length > n_clips:
+        raise ValueError(f"blocks={count} needs {count * length} clips of a night of {n_clips}: choose fewer blocks")
+    edges = np.linspace(0, n_clips, count + 1).astype(int)
+    return [(int(rng.integers(a, b - length + 1)), length) for a, b in pairwise(edges)]

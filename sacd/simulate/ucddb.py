@@ -1,0 +1,93 @@
+"""Real nights of UCDDB (St. Vincent's / UCD Sleep Apnea Database, PhysioNet, ODC-By): stages, apneas and AHI."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xlrd
+
+from sacd.simulate.hypnogram import REM, RESPIRATORY, Event, Night, W, with_arousals
+from sacd.stages import CLIP_S, UNSCORED, label
+
+# 0 wake, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4; 6 artefact, 7 indeterminate and 8 (undocumented) are not scored.
+CODES = {0: W, 1: REM, 2: label("S1"), 3: label("S2"), 4: label("S3"), 5: label("S4")}
+KINDS = {"APNEA-O": 0, "APNEA-M": 0, "APNEA-C": 1, "HYP-O": 2, "HYP-C": 2, "HYP-M": 2}
+IN_SLEEP = 0.75
+_EVENT = re.compile(r"^(\d\d):(\d\d):(\d\d)\s+((?:APNEA|HYP)-[OCM])\s+(\d+)\s+(.*)$")
+
+
+def check(folder: Path) -> Path:
+    """The folder, if it holds the tables of every subject of SubjectDetails.xls; ValueError if not."""
+    folder = Path(folder)
+    needed = [folder / "SubjectDetails.xls"]
+    if needed[0].is_file():
+        needed += [folder / f"{s.lower()}_{kind}.txt" for s in subjects(folder).index for kind in ("stage", "respevt")]
+    if missing := [path for path in needed if not path.is_file()]:
+        raise ValueError(
+            f"{missing[0]} is missing: nights must be a folder of UCDDB's tables (physionet.org/content/ucddb)"
+        )
+    return folder
+
+
+def subjects(folder: Path) -> pd.DataFrame:
+    """One row a subject of SubjectDetails.xls, indexed by study number, in its order."""
+    sheet = xlrd.open_workbook(Path(folder) / "SubjectDetails.xls").sheet_by_index(0)
+    rows = [sheet.row_values(i) for i in range(sheet.nrows)]
+    frame = pd.DataFrame(rows[1:], columns=[str(name).strip() for name in rows[0]])
+    return frame[frame["Study Number"] != ""].set_index("Study Number")
+
+
+def stages(path: Path) -> np.ndarray:
+    """Labels (clips,) of a *_stage.txt: one R&K code a line of 30 s."""
+    codes = [int(line) for line in path.read_text().split()]
+    return np.array([CODES.get(code, UNSCORED) for code in codes], dtype=np.int8)
+
+
+def _events(path: Path) -> list[tuple[float, float, int, bool]]:
+    """(clock time in s, duration in s, kind, followed by an arousal) of a *_respevt.txt; periodic breathing is left."""
+    found = []
+    for line in path.read_text(errors="replace").splitlines():
+        if match := _EVENT.match(line):
+            hour, minute, second, kind, duration, rest = match.groups()
+            signs = re.findall(r"(?<=\s)[+-](?=\s|$)", " " + rest)  # snore, arousal
+            clock = int(hour) * 3600 + int(minute) * 60 + int(second)
+            found.append((float(clock), float(duration), KINDS[kind], signs[1:2] == ["+"]))
+    return found
+
+
+def _in_sleep(labels: np.ndarray, onsets: np.ndarray, start: float) -> float:
+    """Share of the clock times that fall into sleep if the recording began at clock time `start`."""
+    clips = ((onsets - start) % 86400 // CLIP_S).astype(int)
+    return float(np.mean((clips < len(labels)) & (labels[np.minimum(clips, len(labels) - 1)] > W)))
+
+
+def night(folder: Path, study: str, rng: np.random.Generator) -> Night:
+    """One real night: its stages, its apneas and hypopneas in recording time, its person.
+
+    The clock start is SubjectDetails' unless fewer than 0.75 of the events then fall into sleep; then the start
+    that puts most of them there.
+    """
+    row = subjects(folder).loc[study]
+    labels = stages(Path(folder) / f"{study.lower()}_stage.txt")
+    rows = _events(Path(folder) / f"{study.lower()}_respevt.txt")
+    onsets = np.array([row[0] for row in rows])
+    start = round(pd.Timedelta(str(row["PSG Start Time"]).strip()).total_seconds())
+    if len(onsets) and _in_sleep(labels, onsets, start) < IN_SLEEP:
+        start = max(range(0, 86400, 10), key=lambda clock: _in_sleep(labels, onsets, clock))
+    limit = len(labels) * CLIP_S
+    respiratory, ends = [], set()
+    for clock, duration, kind, arousal in rows:
+        onset = (clock - start) % 86400
+        if onset + duration < limit:
+            respiratory.append(Event(onset, duration, RESPIRATORY[kind]))
+            if arousal:
+                ends.add(onset)
+    person = {
+        "sex": str(row["Gender"]).strip(),
+        "age": int(row["Age"]),
+        "weight_kg": float(row["Weight (kg)"]),
+        "ahi": float(row["PSG AHI"]),
+        "source": study,
+    }
+    return Night(labels, with_arousals(labels, respiratory, rng, ends), person)

@@ -1,1 +1,0 @@
-"""What a run computes: pretext, teacher, student, bound. Each task writes its files into the folder it is given."""

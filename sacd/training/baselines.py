@@ -1,0 +1,104 @@
+"""Bounds that make a result readable: what guessing gives, what band powers give, what the simulator's truth gives."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.signal import welch
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+
+from sacd.config import BoundConfig
+from sacd.files import write_parquet
+from sacd.stages import STAGES
+from sacd.training.common import Inputs, Resources, open_clips, predictions, rows_of
+from sacd.training.fit import Progress
+
+BANDS_HZ = ((0.5, 2), (2, 4), (4, 8), (8, 11), (11, 16), (16, 30), (30, 45))
+
+
+def band_powers(eeg: np.ndarray, rate: int) -> np.ndarray:
+    """Log power in `BANDS_HZ` of each clip, Welch's method with windows of 4 s: `(n, samples)` uV -> `(n, 7)`."""
+    frequency, density = welch(eeg, fs=rate, nperseg=4 * rate, axis=-1)
+    return np.log(
+        np.stack([density[:, (frequency >= a) & (frequency < b)].mean(axis=1) for a, b in BANDS_HZ], axis=1) + 1e-6
+    )
+
+
+def within_night(x: np.ndarray, subjects: np.ndarray) -> np.ndarray:
+    """`x` beside `x` minus its median over the subject's clips: a sleeper's own level counts for much."""
+    return np.hstack([x, x - pd.DataFrame(x).groupby(subjects).transform("median").to_numpy()])
+
+
+def signal_facts(breathing: np.ndarray, activity: np.ndarray, rate: float) -> np.ndarray:
+    """What true breathing and movement say of a clip: spectrum, rate, regularity, depth; amount and timing of movement.
+
+    Args:
+        breathing, activity: `(n, T)` sampled at `rate` Hz over a clip.
+    """
+    x = breathing - breathing.mean(axis=1, keepdims=True)
+    power = np.abs(np.fft.rfft(x * np.hanning(x.shape[1]), axis=1))[:, 1:] ** 2
+    hertz = np.fft.rfftfreq(x.shape[1], 1 / rate)[1:]
+    share = power / (power.sum(axis=1, keepdims=True) + 1e-9)
+    coarse = np.stack([p.sum(axis=1) for p in np.array_split(share, 16, axis=1)], axis=1)
+    envelope = np.abs(x).reshape(len(x), 8, -1).mean(axis=2)
+    steps = np.diff(np.sign(x), axis=1) != 0
+    columns = [
+        x.std(axis=1),
+        np.ptp(x, axis=1),
+        steps.sum(axis=1),
+        hertz[power.argmax(axis=1)],
+        share.max(axis=1),
+        (share * hertz).sum(axis=1),
+        -(share * np.log(share + 1e-9)).sum(axis=1),
+        envelope.min(axis=1),
+        envelope.max(axis=1),
+        envelope.std(axis=1),
+        activity.mean(axis=1),
+        activity.max(axis=1),
+        (activity > 0.05).mean(axis=1),
+        activity.std(axis=1),
+    ]
+    pieces = activity.reshape(len(activity), 8, -1).mean(axis=2)
+    return np.hstack([np.stack(columns, axis=1), coarse, envelope, pieces])
+
+
+def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
+    parts = []
+    for subject, rows in clips.groupby("subject", sort=False):
+        path = cohort / "derivatives" / "simulator" / f"{subject}_truth.npz"
+        if not path.exists():
+            raise ValueError(f"{path}: no simulator truth; this bound exists for a simulated cohort only")
+        with np.load(path) as truth:
+            k = rows["clip"].to_numpy()
+            parts.append(signal_facts(truth["breathing"][k], truth["activity"][k], truth["breathing"].shape[1] / 30))
+    return np.concatenate(parts)
+
+
+def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`.
+
+    True signals and band powers are those of one clip; "by night" also knows the night's level, as teachers do, whose
+    input is whitened by night, and students whose early features are centred by night.
+    """
+    store, clips = open_clips(resources, config.split)
+    rows = rows_of(clips, "train")
+    subjects = clips["subject"].to_numpy()
+    if config.name.startswith("band-power forest"):
+        x = band_powers(store.gather_eeg(clips), store.config.eeg_rate)
+        x = within_night(x, subjects) if config.name.endswith("by night") else x
+        model = RandomForestClassifier(300, min_samples_leaf=2, random_state=config.seed)
+    elif config.name.startswith("true signals"):
+        x = _true_signals(clips, Path(resources["cohort"]))
+        x = within_night(x, subjects) if config.name.endswith("by night") else x
+        model = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, random_state=config.seed)
+    else:
+        x = np.zeros((len(clips), 1))
+        strategy = "prior" if config.name == "majority" else "stratified"
+        model = DummyClassifier(strategy=strategy, random_state=config.seed)
+    stage = clips["stage"].to_numpy()
+    model.fit(x[rows], stage[rows])
+    p = np.zeros((len(clips), len(STAGES)))
+    p[:, model.classes_] = model.predict_proba(x)
+    write_parquet(folder / "predictions.parquet", predictions(clips, torch.from_numpy(np.log(p + 1e-9))))

@@ -1,0 +1,136 @@
+"""Stage two: a video student, trained alone or taught by a frozen teacher, and its evaluation."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sacd.config import StudentConfig
+from sacd.data.splits import PARTS
+from sacd.files import save_tensors, write_parquet
+from sacd.losses.base import Method
+from sacd.models.output import Output
+from sacd.models.video import Late
+from sacd.stages import STAGES
+from sacd.training.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
+from sacd.training.diagnostics import (
+    block_stack,
+    graph_distances,
+    held_out_hinge,
+    matching_auc,
+    retrieval_rank,
+    ridge_distances,
+)
+from sacd.training.distil import distil, take
+from sacd.training.fit import Progress
+from sacd.training.pretext import make_student, reader
+from sacd.training.teacher import load_outputs
+
+GROUP = 16
+"""Clips of a graph when held-out graphs are compared: the paper's batch."""
+
+
+def _weights(labels: Tensor, power: float) -> Tensor | None:
+    """Inverse stage frequency to a power, mean 1 over the training clips; a stage that never occurs weighs nothing."""
+    if not power:
+        return None
+    counts = torch.bincount(labels, minlength=len(STAGES)).float()
+    weights = torch.where(counts > 0, counts.clamp_min(1) ** -power, 0.0)
+    return weights * counts.sum() / (weights * counts).sum()
+
+
+@torch.inference_mode()
+def distillation_figures(
+    method: Method, video: Tensor, eeg: Tensor, stages: Tensor, blocks: np.ndarray
+) -> dict[str, float]:
+    """What the distillation terms achieve on nights that were not trained on; see `sacd.training.diagnostics`.
+
+    Args:
+        video, eeg: `(n, 512)` embeddings of the same clips.
+        stages: `(n,)`.
+        blocks: `(n,)` block ids.
+    """
+    figures = {"retrieval_rank": retrieval_rank(video.numpy(), eeg.numpy())}
+    if getattr(method, "weight_contrastive", 0):
+        projected = method.projection(video.to(method.step.device)).cpu()
+        figures["hinge"] = held_out_hinge(projected, eeg, stages, method.contrast["margin"])
+    networks = getattr(method, "structure", None)
+    if networks is not None:
+        device = next(networks.parameters()).device
+        groups = [torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)).to(device) for x in (video, eeg)]
+        if len(groups[0]):
+            distance, spread_video, spread_eeg = graph_distances(networks.video, networks.eeg, *groups)
+            figures |= {"auc_graph": matching_auc(distance), "spread_video": spread_video, "spread_eeg": spread_eeg}
+    return figures
+
+
+def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+    """Train a student by cross-entropy and a method, select on validation subjects, predict every clip once.
+
+    Reads the runs `pretext` (optional) and `teacher` (unless the method needs none). Writes `weights.safetensors`,
+    `metrics.csv` (one row an epoch), `predictions.parquet` (all clips with their part), `embeddings.safetensors`
+    (`(n, 512)` float16) and `held_out.csv` (what the distillation terms achieve on validation and test nights).
+    """
+    _, clips = open_clips(resources, config.split)
+    parts = {part: rows_of(clips, part) for part in PARTS}
+    train = parts["train"]
+    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
+    taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
+    if taught is not None and len(taught.embedding) != len(clips):
+        raise ValueError(f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, the store has {len(clips)}")
+
+    torch.manual_seed(config.seed)
+    backbone = make_student(config.backbone)
+    if "pretext" in inputs:
+        fresh = {k: v for k, v in backbone.state_dict().items() if k.startswith("fc.")}
+        backbone.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors") | fresh)
+    device = torch.device(resources["device"])
+    model = (Late(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(device)
+    read = reader(config.backbone, inputs, resources)
+
+    def predicted(rows: np.ndarray) -> Output:
+        return outputs_of(model, lambda r: read(r, 0), rows)
+
+    def held_out(part: str, method: Method, output: Output) -> dict[str, float]:
+        rows = parts[part]
+        figures = scores_of(clips, rows, output.logits)
+        if taught is not None:
+            figures |= distillation_figures(
+                method, output.embedding, taught.embedding[rows], labels[rows], clips["block"].to_numpy()[rows]
+            )
+        return figures
+
+    method, history = distil(
+        model,
+        config.method,
+        config.fit,
+        lambda rows, generator: read(train[rows], int(torch.randint(4, (), generator=generator))),
+        labels[train],
+        None if taught is None else take(taught, train),
+        clips["block"].to_numpy()[train],
+        seed=config.seed,
+        weights=_weights(labels[train], config.class_weight_power),
+        validate=lambda method: held_out("validation", method, predicted(parts["validation"])),
+        checkpoint=folder / "checkpoint.safetensors",
+        progress=progress,
+    )
+    history.to_csv(folder / "metrics.csv", index=False)
+    save_tensors(folder / "weights.safetensors", backbone.state_dict())
+    outputs = predicted(np.arange(len(clips)))
+    save_tensors(folder / "embeddings.safetensors", {"embedding": outputs.embedding.half()})
+    write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
+    if taught is not None:
+        rows = []
+        for part in ("validation", "test"):
+            figures = held_out(part, method, take(outputs, parts[part]))
+            rows.append({"part": part, **figures, "auc_ridge": _ridge_auc(outputs, taught, clips, train, parts[part])})
+        pd.DataFrame(rows).to_csv(folder / "held_out.csv", index=False)
+
+
+def _ridge_auc(outputs: Output, taught: Output, clips: pd.DataFrame, train: np.ndarray, held: np.ndarray) -> float:
+    blocks = clips["block"].to_numpy()
+    groups = [block_stack(o.embedding.numpy()[r], blocks[r], GROUP) for r in (train, held) for o in (outputs, taught)]
+    return matching_auc(ridge_distances(*groups))

@@ -1,0 +1,120 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sacd.analysis import tables
+from sacd.metrics import METRICS
+
+
+def numbers(kappa=0.2, sd=np.nan):
+    return pd.DataFrame(
+        {"column": METRICS, "value": [40.04, 30, kappa, 50, 10, 40, 30, 20], "ci_low": 1.0, "ci_high": 2.0}
+        | {"sd": sd, "n_seeds": 3, "n_subjects": 12}
+    )
+
+
+@pytest.fixture
+def table():
+    made = [
+        tables.rows("table2", "-/R(2+1)D-18", numbers(), "simulated cohort"),
+        tables.rows("table2", "AttnSleep/SACD", numbers(0.25, 0.01), "simulated cohort"),
+        tables.rows("table2", "band-power forest", numbers(0.3), "simulated cohort"),
+    ]
+    return pd.concat(made, ignore_index=True)
+
+
+def test_rows_carry_the_printed_value_where_there_is_one(table):
+    assert list(table.columns) == tables.COLUMNS
+    printed = table.set_index(["row", "column"])["paper_value"]
+    assert printed["AttnSleep/SACD", "kappa"] == 0.60
+    assert printed["band-power forest"].isna().all()
+    other = tables.rows("table2", "SACD, small student", numbers(), "d", paper_row="AttnSleep/SACD")
+    assert other["paper_value"].notna().all()
+
+
+def test_wide_shows_paper_beside_ours(table):
+    view = tables.wide(table, supported={("AttnSleep/SACD", "kappa")})
+    assert view.loc["AttnSleep/SACD", ("kappa", "paper")] == "0.60"
+    assert view.loc["AttnSleep/SACD", ("kappa", "ours")] == "0.25 ± 0.01 [1.00, 2.00] *"
+    assert view.loc["-/R(2+1)D-18", ("accuracy", "ours")] == "40.0 [1.0, 2.0]"
+    assert view.loc["band-power forest", ("accuracy", "paper")] == ""
+    assert list(view.index) == list(table["row"].unique())
+    assert sum("*" in text for text in view.to_numpy().ravel()) == 1
+
+
+def test_wide_refuses_two_values_for_one_cell(table):
+    with pytest.raises(ValueError, match="twice"):
+        tables.wide(pd.concat([table, table.head(1)]))
+
+
+def test_write_gives_three_files_with_equal_bytes_and_the_table_back(table, tmp_path):
+    first = tables.write(table, tmp_path / "a", "table2")
+    again = tables.write(table.copy(), tmp_path / "b", "table2")
+    assert [path.name for path in first] == ["table2.csv", "table2.md", "table2.tex"]
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in again]
+    pd.testing.assert_frame_equal(tables.read(first[0]), table, check_dtype=False)
+    assert "40.04" in first[0].read_text() and r"R(2+1)D-18" in first[2].read_text()
+    lines = first[1].read_text().splitlines()[2:]
+    assert lines[0].startswith("| row | accuracy paper | accuracy ours |") and len(lines) == 5
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
+    compared = pd.DataFrame(
+        {"difference": [0.03], "ci_low": [0.01], "ci_high": [0.05], "p_value": [0.01], "n_subjects": [15]}
+        | {"p_holm": [0.02], "n_seeds": ["3, 1"], "seed_noise": [0.02], "verdict": ["better"]},
+        index=pd.MultiIndex.from_tuples([("a", "b")], names=["row", "against"]),
+    )
+    tables.write_paired("table2", compared, "kappa", "simulated", tmp_path)
+    line = tables.read(tmp_path / "table2_paired.csv").iloc[0]
+    assert (line["row"], line["column"], line["value"], line["n_seeds"]) == ("a - b", "kappa", 0.03, 1)
+    assert (line["p_value"], line["p_holm"], line["seed_noise"], line["verdict"]) == (0.01, 0.02, 0.02, "better")
+    assert line["seeds"] == "3, 1"
+    text = (tmp_path / "table2_paired.md").read_text()
+    assert "Holm" in text and "Data: simulated" in text and "n = 15 subjects" in text and "| a - b | 0.03 |" in text
+    tables.write_paired("table3", compared.assign(seed_noise=np.nan), "accuracy", "simulated", tmp_path)
+    text = (tmp_path / "table3_paired.md").read_text()
+    assert "n = 15 groups of videos" in text and "nan" not in text
+
+
+def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
+    table["data"], table["n_seeds"] = "simulated cohort, 5 % of it", [1, *[3] * (len(table) - 1)]
+    for view in (None, table[["row", "value"]]):
+        _, md, tex = tables.write(table, tmp_path, "t", {("AttnSleep/SACD", "kappa")}, view)
+        wanted = (
+            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; ± sd over seeds; "
+            "[95 % interval, percentile bootstrap over subjects]; * leads every other row by a paired interval."
+        )
+        assert md.read_text().splitlines()[:2] == [wanted.replace("*", "\\*"), ""]
+        assert rf"\caption{{{wanted.replace('%', chr(92) + '%')}}}" in tex.read_text()
+    bare = table.assign(item="table6", ci_low=np.nan, sd=np.nan, n_seeds=np.nan)
+    assert tables.caption_of(bare) == "table6. Data: simulated cohort, 5 % of it; subjects: 12."
+    assert "jackknife" in tables.caption_of(table.assign(item="fig7"))
+    _, md, tex = tables.write(table, tmp_path, "t", caption="My & own")
+    assert md.read_text().startswith("My & own\n\n| row") and r"\caption{My \& own}" in tex.read_text()
+
+
+def test_latex_escapes_percent_and_underscore(table, tmp_path):
+    table["row"] = "50 % of n_1"
+    path = tables.write(table.head(8), tmp_path, "t")[2]
+    assert r"50 \% of n\_1" in path.read_text()
+
+
+def test_an_interrupted_write_leaves_the_old_file(table, tmp_path, monkeypatch):
+    path = tables.write(table, tmp_path, "t")[0]
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        tables.write(table.head(8), tmp_path, "t")
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_table_that_is_not_tidy_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="lacks the column"):
+        tables.write(pd.DataFrame({"item": ["x"]}), tmp_path, "t")

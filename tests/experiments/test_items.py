@@ -1,0 +1,129 @@
+"""Which runs the items ask for: counted on a workspace whose stores are never read."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sacd.experiments import items as experiments
+from sacd.experiments.items import LAMBDAS, OURS, PLANES, fig5, flat, planes, readings, table2, table4, table5
+from sacd.experiments.profiles import PROFILES
+from sacd.experiments.workspace import Workspace
+from sacd.models.eeg import TEACHERS
+from sacd.paper import printed as paper
+from sacd.runs.fingerprint import code_hashes
+
+
+@pytest.fixture(params=["smoke", "paper"])
+def w(request, tmp_path, monkeypatch):
+    monkeypatch.setattr(Workspace, "store", property(lambda self: SimpleNamespace(fingerprint=self.store_path.name)))
+    monkeypatch.setattr(Workspace, "prepare", lambda self, workers=None: None)
+    return Workspace(request.param, root=tmp_path)
+
+
+def ids(runs):
+    return {run.id for run in runs}
+
+
+@pytest.mark.parametrize("item", [table4, table5, fig5, readings])
+def test_labels_tell_the_runs_of_an_item_apart(w, item):
+    runs = flat(item(w))
+    assert len({run.label for run in runs}) == len(ids(runs)) == len(runs)
+
+
+def test_every_teacher_can_teach(w):
+    """MC2SleepNet reads sequences: shuffled clips, which the other teachers get, would be refused by its training."""
+    for name in TEACHERS:
+        fit = dict(w.student(method="sacd", teacher=name).inputs)["teacher"].config.fit
+        if name == "mc2sleepnet":
+            assert (fit.order, fit.batch, fit.joined) == ("block", 16, w.profile.teacher.batch // 16)
+        else:
+            assert fit == w.profile.teacher
+
+
+def test_table4_starts_everything_from_the_two_baselines(w):
+    rows = table4(w)
+    assert set(paper.table("table4").index) | {"control/EEG trained on"} == set(rows)
+    video, eeg = rows["R3D-18 (video)"], rows["AttnSleep (EEG)"][0]
+    assert video == table2(w)["-/R3D-18"] and video[0].config.backbone.name == "r3d_18"
+    for row in (*"ABCDEFG", "control/EEG trained on"):
+        for seed, run in enumerate(rows[row]):
+            inputs = dict(run.inputs)
+            assert inputs["student"] == video[seed] and inputs["teacher"] == eeg
+            assert run.config.fit == (w.profile.fusion if row in "AB" else w.profile.released)
+            assert inputs.get("head") == {"C": rows["A"], "D": rows["B"]}.get(row, [None] * 9)[seed]
+    release = {row: runs[0].config.release for row, runs in rows.items() if hasattr(runs[0].config, "release")}
+    assert [row for row, released in release.items() if released] == ["C", "D", "F", "G"]
+    assert [rows[row][0].config.method.name for row in "EFG"] == ["sacd", "sacd", "ccl"]
+
+
+def test_table5_drops_one_term_at_a_time_and_shares_its_ends_with_table2(w):
+    rows, others = table5(w), table2(w)
+    assert rows["v0"] == others["-/R(2+1)D-18"] and rows["ours"] == others["AttnSleep/SACD"]
+    assert set(paper.table("table5").index) | {"v4, other direction"} == set(rows)
+    base = rows["ours"][0].config.method.options
+    changed = {
+        r: dict(runs[0].config.method.options.items() - base.items()) for r, runs in rows.items() if r[1] in "1234"
+    }
+    assert changed == {
+        "v1": {"weight_structure": 0.0},
+        "v2": {"weight_jsd": 0.0},
+        "v3": {"weight_contrastive": 0.0},
+        "v4": {"directions": "video"},
+        "v4, other direction": {"directions": "eeg"},
+    }
+
+
+def test_fig5_has_three_planes_of_sixteen_points_and_trains_shared_points_once(w):
+    points = planes()
+    assert {panel: len(p) for panel, p in points.items()} == {"a": 16, "b": 16, "c": 16}
+    for panel, fixed in PLANES.items():
+        assert {p[fixed] for p in points[panel]} == {OURS[fixed]}
+        assert {x for p in points[panel] for x in p} == set(LAMBDAS)
+    rows = fig5(w)
+    assert len(rows) == 37 and len(rows["0.5/1/1"]) == w.seeds
+    assert len(ids(flat(rows))) == 36 * w.other_seeds + w.seeds
+    options = rows["0.1/1/10"][0].config.method.options
+    assert (options["weight_structure"], options["weight_jsd"]) == (0.1, 10.0) and "weight_contrastive" not in options
+    for run in flat(rows):
+        assert run.config.fit.model_dump() == w.profile.student.model_dump() | w.profile.grid
+    printed = {row.partition(": ")[2] for row in paper.table("fig5").index if " - " not in row}
+    assert printed <= set(rows), "every printed point is trained"
+
+
+def test_a_reading_is_left_out_where_the_profile_has_it_anyway(w):
+    rows = readings(w)
+    layers = w.profile.methods.get("sacd", {}).get("layers", 3)
+    assert {r for r in rows if r.startswith("graph")} == {
+        f"graph: {n} propagation layer{'s' * (n > 1)}" for n in (1, 3, 5) if n != layers
+    }
+    consecutive = w.profile.store.sampling == "consecutive"
+    assert ("frames: 16 consecutive" in rows) == (not consecutive)
+    assert rows["default"] == table2(w)["AttnSleep/SACD"]
+
+
+def test_other_frames_have_a_store_a_motion_and_a_pretext_of_their_own_and_the_same_teacher(w):
+    rows = readings(w)
+    run, default = rows["frames: 16 over the 30 s"][0], rows["default"][0]
+    assert dict(run.resources)["store"].endswith("store-16-spread")
+    assert dict(default.resources)["store"] == str(w.store_path.resolve())
+    assert run.config == default.config, "only the frames differ"
+    for name, other in run.inputs:
+        if name == "teacher":
+            assert other == dict(default.inputs)[name], "its EEG is the same"
+        else:
+            assert other != dict(default.inputs)[name] and other.resources == run.resources
+
+
+def test_grids_of_the_small_profiles_are_no_longer_than_a_whole_training():
+    for name in ("smoke", "demo"):
+        settings = PROFILES[name]
+        assert settings.grid["epochs"] * settings.grid["joined"] <= settings.student.epochs * settings.student.joined
+    assert PROFILES["demo"].grid["epochs"] < PROFILES["demo"].student.epochs
+    assert PROFILES["paper"].grid == {} and experiments.point_name((0.1, 10.0, 0.5)) == "0.1/10/0.5"
+
+
+def test_a_run_names_the_module_of_its_teacher(w):
+    """Imported by a string, it would not count as code of the run, and its results would stay after a change."""
+    teachers = {runs[0].config.name: runs[0] for row, runs in table2(w).items() if row.startswith("teacher/")}
+    assert "sacd.models.modified_sen:ModifiedSEN" in code_hashes(teachers["modified_sen"].entries)
+    assert "sacd.models.modified_sen:ModifiedSEN" not in code_hashes(teachers["attnsleep"].entries)

@@ -1,0 +1,177 @@
+"""Execution of several notebooks side by side, and what the command line makes of failures."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import toy_tasks
+
+from sacd.__main__ import main
+from sacd.config import Config, SplitConfig
+from sacd.experiments import items as experiments
+from sacd.experiments import reproduce
+from sacd.runs import Run
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Stands in for the commands of the notebooks: a dict name -> Python text."""
+    texts = {}
+    monkeypatch.setattr(
+        reproduce, "_command", lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else []
+    )
+    return texts
+
+
+class _Space:
+    root = "."
+
+
+# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait in vain.
+MEET = """
+import pathlib, sys, time
+me, other = pathlib.Path({folder!r}, {me!r}), pathlib.Path({folder!r}, {other!r})
+me.touch()
+sys.stdout.write({me!r} + " says "); sys.stdout.flush()
+end = time.monotonic() + 30
+while not other.exists() and time.monotonic() < end:
+    time.sleep(0.01)
+print("one line" if other.exists() else "nobody came")
+"""
+
+
+def test_notebooks_run_side_by_side_and_their_lines_stay_whole(tmp_path, commands, capfd):
+    texts = commands
+    for me, other in ("ab", "ba"):
+        texts[me] = MEET.format(folder=str(tmp_path), me=me, other=other)
+    assert reproduce.execute_notebooks(_Space(), "ab", 2) == []
+    assert sorted(capfd.readouterr().out.splitlines()) == ["a says one line", "b says one line"]
+
+
+def test_one_worker_runs_them_one_after_another(commands):
+    texts = commands
+    texts |= dict.fromkeys("ab", "import time; time.sleep(0.3)")
+    start = time.monotonic()
+    reproduce.execute_notebooks(_Space(), "ab", 1)
+    assert time.monotonic() - start >= 0.6
+
+
+def test_a_notebook_waits_for_the_one_whose_file_it_reads(tmp_path, commands, monkeypatch):
+    monkeypatch.setattr(reproduce, "AFTER", {"a": "b"})
+    written = str(tmp_path / "written")
+    commands["a"] = f"open({written!r})"
+    commands["b"] = f"import time; time.sleep(0.5); open({written!r}, 'w')"
+    assert reproduce.execute_notebooks(_Space(), "ab", 2) == []
+    assert reproduce.execute_notebooks(_Space(), "a") == []  # the file is there: nobody to wait for
+
+
+def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
+    texts = commands
+    texts |= {"b": "raise SystemExit('b is wrong')", "a": "print('fine')", "c": "raise SystemExit(3)", "d": ""}
+    assert reproduce.execute_notebooks(_Space(), ["c", "b", "a", "d", "b"]) == ["c", "b"]
+    said = capfd.readouterr()
+    assert said.out == "fine\n" and said.err.count("b is wrong") == 1
+
+
+def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
+    text = (
+        "import sys; import sacd.__main__ as command\n"
+        "from sacd.experiments import record, reproduce, workspace\n"
+        "record.write_manifest = lambda w: None\n"
+        "command._conclude = lambda *a, **k: 0\n"
+        "workspace.Workspace.prepare = lambda *a: None\n"
+        "workspace.Workspace.data_name = 'none'\n"
+        "workspace.Workspace.execute = lambda *a, **k: type('R', (), {'failed': ()})()\n"
+        "reproduce.execute_notebooks = lambda w, names, workers: ['41_paper_audit']\n"
+        "sys.exit(command.main(['reproduce', '--profile', 'smoke', '--only', '41_paper_audit', '--root', sys.argv[1]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
+
+
+# Two processes: `a` is in the midst of its notebooks until `b` has ended its own and is about to hash what is there.
+MAKE_J = """
+import pathlib, sys, time
+import sacd.__main__ as command
+from sacd.experiments import record, reproduce, workspace
+me, root = sys.argv[1], pathlib.Path(sys.argv[2])
+
+def wait(name):
+    end = time.monotonic() + 60
+    while not (root / name).exists():
+        assert time.monotonic() < end, f"nobody wrote {name}"
+        time.sleep(0.01)
+
+def notebooks(*a):
+    if me == "b":
+        wait("half a table")
+        (root / "b has ended").touch()
+    else:
+        (root / "half a table").touch()
+        wait("b has ended")
+        time.sleep(0.5)
+        (root / "half a table").unlink()
+    return []
+
+workspace.Workspace.data_name = "none"
+workspace.Workspace.execute = lambda *a, **k: type("R", (), {"failed": ()})()
+reproduce.execute_notebooks = notebooks
+record.write_manifest = lambda w: None
+command._conclude = lambda *a, **k: int((root / "half a table").exists())
+sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_audit", "--root", str(root)]))
+"""
+
+
+def test_nobody_hashes_results_while_another_make_writes_them(tmp_path):
+    both = [subprocess.Popen([sys.executable, "-c", MAKE_J, me, tmp_path], stderr=subprocess.PIPE) for me in "ab"]
+    assert [(process.communicate(timeout=120)[1], process.returncode) for process in both] == [(b"", 0)] * 2
+
+
+def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(tmp_path, monkeypatch, capsys):
+    run = Run("toy_tasks:fail", toy_tasks.Toy(seed=3), label="the third")
+    made = {"20_table2_comparison": {"row": [run]}, "41_paper_audit": {}}
+    notebooks = {name: experiments.Notebook(lambda w, r=rows: r, (), lambda w: ()) for name, rows in made.items()}
+    monkeypatch.setattr(experiments, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(reproduce, "execute_notebooks", lambda w, names, workers: executed.extend(names) or [])
+    monkeypatch.setattr("sacd.experiments.record.write_manifest", lambda w: None)
+    monkeypatch.setattr("sacd.__main__._conclude", lambda *a, **k: 0)
+    executed = []
+    assert main(["reproduce", "--profile", "smoke", "--workers", "0", "--root", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert executed == ["41_paper_audit"] and "1 without results" in error
+    assert "FAILED" in error and "the third" in error and "seed 3 does not converge" in error
+    assert error.rstrip().endswith("not executed for want of these: 20_table2_comparison")
+
+
+def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
+    """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
+    monkeypatch.setattr(reproduce.Workspace, "data_name", "none")
+    monkeypatch.setitem(experiments.NOTEBOOKS, "20_table2_comparison", experiments.Notebook(lambda w: {}, ()))
+
+    def told(seeds):
+        command = reproduce._command(reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), "20_table2_comparison")
+        return command[command.index("seeds") + 1]
+
+    assert (told(None), told(4)) == ("0", "4")
+
+
+def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
+    read = Run("sacd.stages:label", Config())
+
+    def runs(space):
+        return {"row": [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]}
+
+    assert reproduce.wanted(tmp_path) is None
+    for slug in ("smoke", "demo-nights", "demo-lab", "other"):
+        (tmp_path / "data" / slug / "store").mkdir(parents=True)
+        (tmp_path / "data" / slug / "store" / "manifest.json").touch()
+    seen = []
+    monkeypatch.setattr(
+        reproduce,
+        "NOTEBOOKS",
+        {name: experiments.Notebook(lambda w: seen.append(w.store_path.parent.name) or runs(w), ()) for name in "ab"},
+    )
+    wanted = reproduce.wanted(tmp_path)
+    assert sorted(set(seen)) == ["demo-lab", "demo-nights", "smoke"]
+    assert wanted[read.id] == "a, b" and len(wanted) == 3  # two numbers of seeds, and what both read

@@ -1,0 +1,55 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from sacd.figures import base
+from sacd.figures.effects import differences, plane
+
+WEIGHTS = (0.1, 0.5, 1.0, 10.0)
+
+
+def effects(noise, verdicts=("better", "inconclusive")):
+    return pd.DataFrame(
+        {
+            "difference": [3.0, -1.0],
+            "ci_low": [2.0, -2.0],
+            "ci_high": [4.0, 0.5],
+            "seed_noise": noise,
+            "verdict": verdicts,
+        },
+        index=["v1", "v2"],
+    )
+
+
+def labels(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_differences_tell_what_changes_the_result_and_the_noise_of_seeds():
+    figure = differences(effects(0.5), "ours", "accuracy")
+    (axes,) = figure.axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["v1", "v2"]
+    assert axes.get_xlabel() == "difference to ours: accuracy (percentage points)"
+    assert len(labels(figure)) == 3 and sorted(p.get_width() for p in axes.patches) == [1.0, 1.0]
+    alone = differences(effects(np.nan, ("inconclusive", "inconclusive")), "ours")
+    assert labels(alone) == ["inconclusive"], "one seed has no noise to show"
+
+
+def test_an_interval_that_is_unknown_is_drawn_as_a_point():
+    table = effects(np.nan).assign(ci_low=np.nan, ci_high=np.nan)
+    assert len(differences(table, "ours").axes[0].get_yticks()) == 2
+
+
+@pytest.mark.parametrize("sd", [0.7, np.nan])
+def test_a_plane_frames_the_papers_point_and_bands_it_where_seeds_are_known(sd, tmp_path):
+    values = pd.DataFrame(np.arange(16.0).reshape(4, 4), index=WEIGHTS, columns=WEIGHTS)
+    values = values.rename_axis(index="λ1 (L_D)", columns="λ3 (JSD)")
+    figure, again = (plane(values, "(b) λ2 = 1", (0.5, 1.0), sd, (0, 20), "accuracy (%)") for _ in range(2))
+    heat, lines = figure.axes[:2]
+    (frame,) = heat.patches
+    assert frame.get_xy() == (2, 1) and heat.collections[0].get_clim() == (0, 20)
+    assert [list(line.get_ydata()) for line in lines.lines] == values.T.to_numpy().tolist()
+    band = [p for p in lines.patches if p.get_height() == pytest.approx(4 * sd)]
+    assert len(band) == np.isfinite(sd) and len(labels(figure)) == 4 + np.isfinite(sd)
+    drawn = [base.save(base.label_data(f, "toy data"), tmp_path / n, "plane") for f, n in ((figure, "a"), (again, "b"))]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))

@@ -1,0 +1,109 @@
+"""The generated parts of README.md and sacd/README.md are in step with docstrings and committed results."""
+
+import json
+import re
+from pathlib import Path
+
+import made_up_results
+import pandas as pd
+import pytest
+
+from sacd.report import readme, verify
+from sacd.results import MANIFEST
+from sacd.simulate import parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+HOW = "the file is not what `python -m sacd report --readme` makes"
+
+
+def test_departures_are_those_of_the_docstrings():
+    text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
+    assert readme.filled(text, deviations=readme.deviations()) == text, HOW
+    marked = sum(path.read_text().count("Deviation: ") for path in (ROOT / "sacd").rglob("*.py"))
+    assert len(readme.deviations().splitlines()) == marked > 10
+
+
+def test_the_map_names_every_module_with_what_it_is_for():
+    text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
+    assert readme.filled(text, map=readme.modules()) == text, HOW
+    modules = [path for path in (ROOT / "sacd").rglob("*.py") if path.name != "__init__.py"]
+    assert readme.modules().count("](") == len(modules)
+    assert not [line for line in readme.modules().splitlines() if line.endswith((")", "** "))]
+
+
+def test_results_are_those_of_the_demo():
+    if not (ROOT / "results" / "demo" / MANIFEST).is_file():
+        pytest.skip("results/demo has no manifest yet")
+    found = verify.verify(ROOT / "results" / "demo")
+    assert readme.filled(README, results=readme.results(found)) == README, HOW
+
+
+def test_the_check_of_the_sources_is_told_as_the_table_has_it():
+    kinds = parameters.table()["checked"].str.extract(r"^(supported|conflict|number|paper|not checked|no literature)")[
+        0
+    ]
+    n = kinds.value_counts()
+    told = f"of {len(kinds)} numbers it supports {n['supported']} and **conflicts with {n['conflict']}**"
+    told_too = f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
+    told_too += f"{n['not checked']} a book, {n['no literature']} are design choices"
+    assert n.sum() == len(kinds) and all(text in " ".join(README.split()) for text in (told, told_too))
+
+
+def test_what_is_said_of_the_demos_students_and_teacher_is_what_its_notebook_printed():
+    notebook = ROOT / "results" / "demo" / "notebooks" / "20_table2_comparison.ipynb"
+    if not notebook.is_file():
+        pytest.skip("results/demo is not computed yet")
+    said = "".join(
+        "".join(output.get("text", []))
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+    )
+    folder = ROOT / "results" / "demo" / "tables"
+    table = pd.read_csv(folder / "table2.csv").pivot(index="row", columns="column", values="value")
+    kappa, f1 = table["kappa"], table["macro_f1"]
+    less = pd.read_csv(folder / "table5_paired.csv").set_index("row").loc["v0 - ours"]  # the other way round
+    alone, bound = (kappa[f"-/{name}"] for name in ("R(2+1)D-18", "R3D-18")), kappa["bound/true signals"]
+    shares = [f"{k / bound:.2f}" for k in alone]
+    forest = re.search(r"band-power forest, ([\d.]+): beaten by teacher/AttnSleep ([+\d.]+)", said)
+    gain = re.search(r"SACD minus the student alone, kappa (.*?) over", said)[1]
+    teacher, forest_test = kappa["teacher/AttnSleep"], kappa["bound/band-power forest"]
+    readme_text = " ".join(README.split())
+    for told in (
+        f"kappa {gain} over",
+        f"gains {-less.value:.1f} points [{-less.ci_high:+.1f}, {-less.ci_low:+.1f}]",
+        f"training seeds ({less.seed_noise:.1f}); its macro-F1 does not rise "
+        f"({f1['AttnSleep/SACD'] - f1['-/R(2+1)D-18']:+.1f})",
+        f"{shares[0]} (R(2+1)D-18) and {shares[1]} (R3D-18) of the kappa {bound:.2f}",
+        f"validation subjects ({float(forest[1]) + float(forest[2]):.2f} against {float(forest[1]):.2f})",
+        f"test subjects ({teacher:.2f} against {forest_test:.2f})",
+    ):
+        assert told in readme_text, told
+
+
+def test_departures_are_collected_from_the_marker_to_the_end_of_the_paragraph(tmp_path):
+    package = tmp_path / "sacd"
+    package.mkdir()
+    marker = "Deviation" + ":"
+    source = f'"""A module."""\ndef f():\n    """One line. {marker} two\n    lines.\n\n    Args: none.\n    """\n'
+    (package / "a.py").write_text(source)
+    assert readme.deviations(package) == "- [a.py](a.py) `f`: two lines."
+
+
+def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
+    rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
+    text = readme.results(verify.verify(made_up_results.make(tmp_path, monkeypatch, rows).results))
+    lines = {
+        line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| ") and line.count(" | ") > 3
+    }
+    better = lines["SACD is better than the video student alone (AttnSleep)"]
+    assert "`make table2`" in better and "✗ claim fails" in better and "| 3 of 3 parts | 0 of 3 parts |" in better
+    assert lines["AttnSleep/SACD: accuracy"].startswith("| Table II, the comparison |")
+    assert "64.4 | 6" in lines["AttnSleep/SACD: accuracy"] and "– needs S3VE" in lines["AttnSleep/SACD: accuracy"]
+    assert "– not computed yet" in lines["SACD: accuracy"] and "`make table3`" in lines["SACD: accuracy"]
+    assert "reproduced" not in text
+
+
+def test_a_missing_marker_is_one_line():
+    with pytest.raises(ValueError, match="markers '<!-- x: -->' and '<!-- end of x -->' occur 0 times"):
+        readme.filled("nothing", x="new")

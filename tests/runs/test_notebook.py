@@ -1,0 +1,299 @@
+"""The notebook runner: what it refuses, what it calls failed, what it leaves behind."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from sacd.files import sha256
+from sacd.runs import notebook_inputs
+from sacd.runs.notebook import NotebookError, main, record_of, run_notebook
+from sacd.runs.notebook_copies import to_html
+from sacd.runs.notebook_inputs import check_parameters, key_of, parameters_of
+
+PARAMETERS = 'profile: str = "demo"\nseeds: int = 3\nrate: float = 1e-3\nquick: bool = True\nlimit: int | None = None'
+
+
+def notebook(path, *cells, parameters=PARAMETERS):
+    """Write a notebook; a cell that starts with # and a space is markdown."""
+    new = nbformat.v4
+    made = [new.new_markdown_cell("# Title\nwords")]
+    if parameters is not None:
+        made.append(new.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    made += [(new.new_markdown_cell if c.startswith("# ") else new.new_code_cell)(c) for c in cells]
+    nbformat.write(new.new_notebook(cells=made), path)
+    return path
+
+
+def write(path):
+    return f"from pathlib import Path\nPath({str(path)!r}).write_text('x')"
+
+
+# --- parameters: nothing starts ---
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    def refuse(*a, **k):
+        raise AssertionError("a kernel was about to start")
+
+    monkeypatch.setattr("papermill.execute_notebook", refuse)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seed": 1}, "parameter 'seed' is unknown; known: profile: str = 'demo', seeds: int = 3"),
+        ({"seeds": "3"}, "parameter 'seeds' = '3': Input should be a valid integer"),
+        ({"seeds": True}, "parameter 'seeds' = True"),
+        ({"seeds": 1.5}, "parameter 'seeds' = 1.5"),
+        ({"seeds": [1]}, r"parameter 'seeds' = \[1\]"),
+        ({"profile": 1}, "parameter 'profile' = 1"),
+        ({"quick": 1}, "parameter 'quick' = 1"),
+        ({"rate": None}, "parameter 'rate' = None"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_a_kernel_starts(tmp_path, no_kernel, given, message):
+    source = notebook(tmp_path / "a.ipynb")
+    with pytest.raises(NotebookError, match=message) as caught:
+        run_notebook(source, tmp_path / "out" / "a.ipynb", given)
+    assert "known: profile: str = 'demo', seeds: int = 3, rate: float = 0.001" in str(caught.value)
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_parameter_without_default_must_be_given(tmp_path, no_kernel):
+    source = notebook(tmp_path / "a.ipynb", parameters="profile: str")
+    with pytest.raises(NotebookError, match="parameter 'profile' is missing; known: profile: str"):
+        run_notebook(source, tmp_path / "b.ipynb")
+
+
+def test_a_notebook_without_parameters_takes_none(tmp_path, no_kernel):
+    source = notebook(tmp_path / "a.ipynb", parameters=None)
+    with pytest.raises(NotebookError, match="unknown; known: none"):
+        run_notebook(source, tmp_path / "b.ipynb", {"a": 1})
+
+
+@pytest.mark.parametrize("cell", ["a = 1", "a: list = [1]", "import os", "a: int = 1\nprint(a)", "a: float = 'x'"])
+def test_the_parameters_cell_holds_typed_scalars_only(tmp_path, cell):
+    with pytest.raises(NotebookError, match=r"a\.ipynb: parameter"):
+        check_parameters(notebook(tmp_path / "a.ipynb", parameters=cell), {})
+
+
+def test_parameters_from_the_command_line_are_converted(tmp_path):
+    source = notebook(tmp_path / "a.ipynb")
+    assert list(parameters_of(source)) == ["profile", "seeds", "rate", "quick", "limit"]
+    given = {"profile": "5", "seeds": "5", "rate": "1e-4", "quick": "false"}
+    values = check_parameters(source, given, text=True)
+    assert values == {"profile": "5", "seeds": 5, "rate": 1e-4, "quick": False, "limit": None}
+    with pytest.raises(NotebookError, match="seeds"):
+        check_parameters(source, {"seeds": "many"}, text=True)
+
+
+# --- execution ---
+
+
+def test_success(tmp_path):
+    result = tmp_path / "results" / "table.csv"
+    result.parent.mkdir()
+    check = f"import sys, os\nassert sys.executable == {sys.executable!r} and seeds == 5 and profile == 'demo'"
+    source = notebook(tmp_path / "a.ipynb", check, write(result), "print(os.environ['TQDM_MININTERVAL'], '\\n' * 3)")
+    output = tmp_path / "results" / "notebooks" / "a.ipynb"
+    stamp = {"profile": "demo", "data": "simulated cohort", "runs": "0123"}
+    options = {"expects": [result], "stamp": stamp, "depends": {"run": "0123"}}
+    environment = dict(os.environ)
+    assert run_notebook(source, output, {"seeds": 5}, **options) == "executed"
+    assert dict(os.environ) == environment
+    made = nbformat.read(output, 4)
+    nbformat.validate(made)
+    assert made.cells[1].source == "> **profile** demo · **data** simulated cohort · **runs** 0123"
+    assert made.metadata.kernelspec.name == "python3"
+    assert made.metadata.sacd.parameters.seeds == 5 and list(made.metadata.sacd.results) == ["results/table.csv"]
+    assert str(tmp_path) not in json.dumps(made.metadata)
+    assert sorted(p.name for p in output.parent.iterdir()) == [".a.ipynb.lock", ".a.json", "a.ipynb"]
+    record = json.loads(record_of(output).read_text())
+    assert record["content"] == sha256(output) and record["duration_s"] > 0 and record["started"].startswith("20")
+
+    bytes_before = output.read_bytes()
+    assert run_notebook(source, output, {"seeds": 5}, **options | {"stamp": {"profile": "other"}}) == "skipped"
+    assert output.read_bytes() == bytes_before
+    for change in ({"seeds": 6}, {"seeds": 5, "depends": {"run": "4567"}}):
+        depends = change.pop("depends", options["depends"])
+        assert key_of(source, check_parameters(source, change), depends) != made.metadata.sacd.key
+    result.write_text("altered")
+    assert run_notebook(source, output, {"seeds": 5}, **options) == "executed"
+    assert result.read_text() == "x"
+    assert output.read_bytes() == bytes_before  # on another day, in another kernel
+
+    page = to_html(output)
+    text = page.read_text()
+    assert "simulated cohort" in text and page.name == "a.html"
+    for loading in ('src="http', "src='http", 'src="//', 'stylesheet" href="http', "cdnjs.cloudflare.com", "url(http"):
+        assert loading not in text
+
+
+def test_whatever_an_execution_left_is_made_anew_once_it_was_altered(tmp_path):
+    table, cells = tmp_path / "fig7.csv", []
+    for name in ("fig7.csv", "fig7.tex", "fig7.pdf", "fig7_more.md"):
+        cells.append(write(tmp_path / name))
+    (tmp_path / "fig70.tex").touch()  # of another item
+    source = notebook(tmp_path / "a.ipynb", *cells, "print('accuracy 50')", parameters=None)
+    output = tmp_path / "out" / "a.ipynb"
+    outcomes = [run_notebook(source, output, expects=[table])]
+    for path in (tmp_path / "fig7.tex", tmp_path / "fig7.pdf", tmp_path / "fig7_more.md", output):
+        path.write_text(path.read_text().replace("accuracy 50\\n", "accuracy 90\\n") if path == output else "better")
+        outcomes.append(run_notebook(source, output, expects=[table]))
+        assert "accuracy 90\\n" not in output.read_text() and path.read_text() != "better"
+    (tmp_path / "fig70.tex").write_text("changed")
+    assert [*outcomes, run_notebook(source, output, expects=[table])] == ["executed"] * 5 + ["skipped"]
+
+
+def test_a_plotly_figure_stays_interactive_without_network(tmp_path):
+    figure = {"data": [{"type": "scatter", "x": [1], "y": [2], "text": ["</script>"]}], "layout": {"width": 300}}
+    output = nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": figure})
+    cells = [nbformat.v4.new_code_cell("show()", outputs=[output]) for _ in range(2)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    text = to_html(tmp_path / "a.ipynb", tmp_path / "out" / "a.html").read_text()
+    assert text.count("Plotly.newPlot(") == 2 and text.count('src="plotly.min.js"') == 1
+    assert text.count("</script>") == text.count("<script") and '"showSendToCloud": false' in text
+    assert "newPlot" in (tmp_path / "out" / "plotly.min.js").read_text()
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("def f():\n    raise KeyError('deep')\nf()", "KeyError: 'deep'"),
+        ("raise SystemExit(0)", "it ended without writing"),
+        ("pass", "it ended without writing"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import os; os._exit(1)", "the kernel died"),
+        ("import time; time.sleep(60)", "a cell took more than 3 s"),
+        ("print('x' * 2_200_000)", r"has 2\.[0-9] MB, more than 2"),
+    ],
+)
+def test_failures_are_named_and_kept_elsewhere(tmp_path, cell, message):
+    result = tmp_path / "table.csv"
+    written = [write(result)] if "2_200_000" in cell else []
+    source = notebook(tmp_path / "a.ipynb", *written, "# ## Where it breaks\nwords", cell, parameters=None)
+    output = tmp_path / "out" / "a.ipynb"
+    with pytest.raises(NotebookError, match=message) as caught:
+        run_notebook(source, output, expects=[result], timeout_s=3)
+    copy = tmp_path / "out" / "failed" / "a.ipynb"
+    assert f"copy: {copy}" in str(caught.value) and str(source) in str(caught.value)
+    if "Where" in message or "KeyError" in message or "kernel died" in message:
+        assert "in the part 'Where it breaks'" in str(caught.value)
+    assert not output.exists() and nbformat.read(copy, 4).cells
+    assert len(str(caught.value).splitlines()) <= 20
+
+
+def test_an_old_result_file_does_not_count(tmp_path):
+    result = tmp_path / "table.csv"
+    result.write_text("from last year")
+    with pytest.raises(NotebookError, match="without writing"):
+        run_notebook(notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "b.ipynb", expects=[result])
+
+
+def test_a_failure_leaves_the_last_good_copy(tmp_path):
+    source, output = notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "out" / "a.ipynb"
+    run_notebook(source, output)
+    good = output.read_bytes()
+    notebook(source, "1 / 0", parameters=None)
+    with pytest.raises(NotebookError, match="ZeroDivisionError"):
+        run_notebook(source, output)
+    assert output.read_bytes() == good
+    notebook(source, "2", parameters=None)
+    run_notebook(source, output)
+    assert not (output.parent / "failed" / "a.ipynb").exists()
+
+
+def test_a_kernel_that_does_not_start_is_tried_twice(tmp_path, monkeypatch):
+    tries = []
+
+    def refuse(*arguments, kernel_name, **options):
+        tries.append(kernel_name)
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr("papermill.execute_notebook", refuse)
+    with pytest.raises(NotebookError, match=r"the kernel of .* did not start twice: Kernel died"):
+        run_notebook(notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "b.ipynb")
+    assert len(tries) == 2
+
+
+def test_what_the_key_depends_on(tmp_path):
+    def key(*cells, parameters=None, depends=None):
+        return key_of(notebook(tmp_path / "a.ipynb", *cells), parameters or {}, depends or {})
+
+    base = key("from sacd import stages")
+    assert base == key("from sacd import stages")  # cell ids differ, outputs too: neither counts
+    assert base != key("from sacd import config")
+    assert base != key("# words", "from sacd import stages")
+    assert base != key("from sacd import stages", parameters={"a": 1})
+    assert base != key("from sacd import stages", depends={"a": "1"})
+    assert key("%matplotlib inline\nimport sacd.stages\n!ls\nif 1:\n    %time 1", "%%bash\nls $X")
+
+
+def test_the_printed_numbers_enter_the_key(tmp_path, monkeypatch):
+    source = notebook(tmp_path / "a.ipynb", "1")
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(notebook_inputs, "__file__", str(tmp_path / "runs" / "notebook_inputs.py"))
+    keys = {key_of(source, {}, {})}
+    for text in ("a", "b"):
+        (tmp_path / "runs" / "printed.csv").write_text(text)
+        keys.add(key_of(source, {}, {}))
+    assert len(keys) == 3
+
+
+def test_outputs_do_not_enter_the_key(tmp_path):
+    source = notebook(tmp_path / "a.ipynb", "1")
+    before = key_of(source, {}, {})
+    made = nbformat.read(source, 4)
+    made.cells[-1].outputs = [nbformat.v4.new_output("stream", text="x")]
+    made.cells[-1].execution_count = 7
+    nbformat.write(made, source)
+    assert key_of(source, {}, {}) == before
+
+
+def test_command_line(tmp_path, capsys, no_kernel):
+    source = notebook(tmp_path / "a.ipynb")
+    assert main([str(source), str(tmp_path / "b.ipynb"), "-p", "seed", "1"]) == 1
+    assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "b.ipynb").exists()
+
+
+def test_two_processes_side_by_side(tmp_path):
+    commands = []
+    for name in "ab":
+        source = notebook(tmp_path / f"{name}.ipynb", write(tmp_path / f"{name}.csv"), f"assert seeds == {ord(name)}")
+        command = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(tmp_path / "out" / f"{name}.ipynb")]
+        commands.append(
+            [*command, "-p", "seeds", str(ord(name)), "-e", str(tmp_path / f"{name}.csv"), "-s", "data", "toy"]
+        )
+    processes = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert out.strip().endswith(": executed")
+    made = ["a.ipynb", "b.ipynb"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        ".a.ipynb.lock",
+        ".a.json",
+        ".b.ipynb.lock",
+        ".b.json",
+        *made,
+    ]
+
+
+def test_a_stopped_runner_takes_its_kernel_along(tmp_path):
+    source = notebook(tmp_path / "a.ipynb", "import time; time.sleep(100)", parameters=None)
+    process = subprocess.Popen([sys.executable, "-m", "sacd.runs.notebook", str(source), str(tmp_path / "b.ipynb")])
+    deadline = time.monotonic() + 60
+    while not (kernels := psutil.Process(process.pid).children()) and time.monotonic() < deadline:
+        threading.Event().wait(0.1)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(kernels, timeout=30)
+    assert kernels and not alive and not (tmp_path / "b.ipynb").exists()

@@ -1,0 +1,174 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from sacd.config import FitConfig
+from sacd.files import load_checkpoint
+from sacd.training.fit import count_steps, fit
+
+
+class Toy:
+    """Least squares with dropout, so that the global random state matters; can die in a given epoch."""
+
+    def __init__(self, die_in=None, poison=False):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(96, 4, generator=generator)
+        self.y = self.x @ torch.tensor([1.0, -2.0, 0.5, 3.0])
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        for p in self.net.parameters():
+            nn.init.normal_(p, std=0.3, generator=generator)
+        self.die_in, self.poison = die_in, poison
+        self.steps = 0
+
+    def terms(self, rows, epoch, generator):
+        if epoch == self.die_in:
+            raise KeyboardInterrupt
+        noise = 0.1 * torch.randn(len(rows), 4, generator=generator)
+        error = (self.net(self.x[rows] + noise)[:, 0] - self.y[rows]).square().mean()
+        return {"mse": error * (float("nan") if self.poison else 1.0)}
+
+    def update(self):
+        self.steps += 1
+        return {"steps": 1.0}
+
+    def validate(self):
+        return {"kappa": -float((self.net(self.x)[:, 0] - self.y).square().mean())}
+
+
+BLOCKS = np.repeat(np.arange(6), 16)
+CONFIG = FitConfig(epochs=5, lr=0.05, schedule="onecycle")
+
+
+def run(toy, path, config=CONFIG, rates=None):
+    return fit(toy.net, toy, BLOCKS, config, seed=3, rates=rates, checkpoint=path, validate=toy.validate)
+
+
+@pytest.mark.parametrize("rates", [None, {"0": 0.1, "3.bias": 2}])
+@pytest.mark.parametrize("config", [CONFIG, CONFIG.model_copy(update={"optimizer": "adamw", "schedule": "multistep"})])
+def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config, rates):
+    whole = Toy()
+    history = run(whole, tmp_path / "whole.safetensors", config, rates)
+    for die_in in range(1, 5):
+        path = tmp_path / f"{die_in}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            run(Toy(die_in), path, config, rates)
+        again = Toy()
+        resumed = run(again, path, config, rates)
+        assert again.steps == 6 * (5 - die_in)
+        pd.testing.assert_frame_equal(history, resumed, check_exact=True)
+        for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_the_random_states_of_gpus_are_resumed_where_there_are_any(tmp_path, monkeypatch, gpus):
+    """The GPUs are made up: each has a state that every step changes."""
+    states = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: [state.clone() for state in states])
+    monkeypatch.setattr("torch.cuda.set_rng_state_all", lambda saved: states.__setitem__(slice(None), saved))
+
+    class Drawing(Toy):
+        def update(self):
+            states[:] = [3 * state + 1 for state in states]
+            return super().update()
+
+    def fit_on_gpus(toy, path):
+        states[:] = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]  # a new process
+        run(toy, path)
+        return [int(state) for state in states]
+
+    whole = fit_on_gpus(Drawing(), tmp_path / "whole.safetensors")
+    path = tmp_path / "cut.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit_on_gpus(Drawing(3), path)
+    assert len(load_checkpoint(path)["cuda"]) == gpus
+    assert fit_on_gpus(Drawing(), path) == whole and len(set(whole)) == gpus
+
+
+def test_the_weights_of_the_best_validation_epoch_are_kept(tmp_path):
+    toy = Toy()
+    scripted = iter([0.1, 0.5, 0.3, 0.2, 0.4])
+    kept = []
+
+    def validate():
+        kept.append({k: v.clone() for k, v in toy.net.state_dict().items()})
+        return {"kappa": next(scripted)}
+
+    fit(toy.net, toy, BLOCKS, CONFIG, seed=0, validate=validate)
+    assert all(torch.equal(toy.net.state_dict()[k], v) for k, v in kept[1].items())
+
+
+def test_select_last_keeps_the_last_weights():
+    toy = Toy()
+    fit(toy.net, toy, BLOCKS, CONFIG.model_copy(update={"select": "last"}), seed=0, validate=lambda: {"kappa": 0.0})
+    again = Toy()
+    fit(again.net, again, BLOCKS, CONFIG, seed=0)
+    assert all(
+        torch.equal(a, b) for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True)
+    )
+
+
+def test_training_learns_and_reports_every_term_and_figure():
+    toy = Toy()
+    history = fit(toy.net, toy, BLOCKS, FitConfig(epochs=40, lr=0.05), seed=0)
+    assert list(history) == ["epoch", "loss_mse", "steps"]
+    assert history["loss_mse"].iloc[-1] < 0.5 * history["loss_mse"].iloc[0]
+    assert count_steps(BLOCKS, FitConfig(epochs=40), seed=0) == 240 == toy.steps
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nights_of_any_length_have_their_steps_counted(seed):
+    """Real nights are no multiple of a batch: epochs differ in their steps, and the schedule must know all of them."""
+    toy, config = Toy(), CONFIG.model_copy(update={"epochs": 12, "batch": 8, "lr": 0.005})
+    uneven = np.repeat(np.arange(5), [25, 31, 2, 17, 21])
+    history = fit(toy.net, toy, uneven, config, seed=seed)
+    assert toy.steps == count_steps(uneven, config, seed) and len(history) == 12
+    assert len({count_steps(uneven, config.model_copy(update={"epochs": e}), seed) / e for e in range(1, 13)}) > 1
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line():
+    toy = Toy(poison=True)
+    with pytest.raises(FloatingPointError, match=r"epoch 1: mse=nan"):
+        fit(toy.net, toy, BLOCKS, CONFIG, seed=0)
+
+
+def test_the_callers_random_state_is_left_alone():
+    toy = Toy()
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    fit(toy.net, toy, BLOCKS, CONFIG, seed=0)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "multistep"])
+def test_a_part_learns_at_its_own_rate_through_the_whole_schedule(schedule):
+    config = FitConfig(epochs=4, lr=0.01, schedule=schedule, weight_decay=0)
+
+    class Slope:
+        """A loss with the same constant gradient on every weight: steps differ by their rates alone."""
+
+        net = nn.ModuleDict({name: nn.Linear(2, 1, bias=False) for name in ("plain", "slow", "slower")})
+
+        def terms(self, rows, epoch, generator):
+            return {"sum": sum(p.sum() for p in self.net.parameters())}
+
+        def update(self):
+            return {}
+
+    start = {name: p.detach().clone() for name, p in Slope.net.named_parameters()}
+    fit(Slope.net, Slope(), BLOCKS, config, seed=0, rates={"slow": 0.1, "slower.weight": 0.01})
+    moved = {name: (start[name] - p.detach()) for name, p in Slope.net.named_parameters()}
+    assert (moved["plain.weight"] > 0.1).all()
+    for name, factor in (("slow", 0.1), ("slower", 0.01)):
+        torch.testing.assert_close(moved[f"{name}.weight"], factor * moved["plain.weight"], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("rates", [{"nothing": 0.1}, {"0": 0.0}, {"0": -1.0}])
+def test_rates_of_nothing_and_factors_that_stop_are_refused(rates):
+    toy = Toy()
+    with pytest.raises(ValueError, match="needs a factor > 0 and trained parameters"):
+        fit(toy.net, toy, BLOCKS, CONFIG, seed=0, rates=rates)
