@@ -7,6 +7,7 @@ not reached, such as a colour beside the constant that is used. A file that move
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -96,8 +97,8 @@ def entries_of(source: str) -> list[str]:
 
 
 @cache
-def _top_folder(name: str) -> Path | None:
-    """`__init__.py` or module file of a top-level package."""
+def _top_level(name: str, places: tuple[str, ...]) -> Path | None:
+    """`__init__.py` or module file of a top-level package, looked for in `places`, which are `sys.path`."""
     try:
         spec = find_spec(name)
     except ValueError:  # __main__ of a script
@@ -108,7 +109,7 @@ def _top_folder(name: str) -> Path | None:
 def source_file(module: str) -> Path | None:
     """Source of a module, found without importing it (nor its parents); None where there is none."""
     top, *rest = module.split(".")
-    file = _top_folder(top) if top else None
+    file = _top_level(top, tuple(sys.path)) if top else None
     if file is None or not rest:
         return file
     path = file.parent.joinpath(*rest)

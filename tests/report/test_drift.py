@@ -73,7 +73,7 @@ def test_other_clips_and_other_settings_are_no_noise(pair):
     edit(pair[1] / "MANIFEST.json", json.loads((pair[1] / "MANIFEST.json").read_text())["clips"], "0" * 64)
     assert compare(pair).problems == ["other clips, or other stages of the same clips: these are other data"]
     runs = pd.read_csv(pair[1] / RUNS, dtype=str)
-    runs["settings"] = "0" * 8
+    runs["settings"] = "f" * 8
     runs.to_csv(pair[1] / RUNS, index=False)
     assert compare(pair).problems[1].startswith("9 of 9 runs have other settings, such as table2, -/R(2+1)D-18, seed 0")
 
