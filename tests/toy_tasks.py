@@ -57,8 +57,7 @@ def train(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progr
         time.sleep(config.pause_s)
         progress((epoch + 1) / config.epochs, f"epoch {epoch + 1}")
     pd.DataFrame(history).to_csv(folder / "metrics.csv", index=False)
-    while "marks" in resources and Path(resources["marks"], "hold").exists():  # a test kills it between two files
-        time.sleep(0.01)
+    wait_while_held(resources, config)  # a test kills it between two files
     write_parquet(folder / "predictions.parquet", pd.DataFrame({"y": model(torch.eye(8))[:, 0].detach().numpy()}))
     save_tensors(folder / "weights.safetensors", model.state_dict())
 
@@ -68,6 +67,7 @@ def count(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progr
     import json
 
     note_pid(resources, config)
+    wait_while_held(resources, config)
     for epoch in range(config.epochs):
         time.sleep(config.pause_s)
         progress((epoch + 1) / config.epochs, f"step {epoch + 1}")
@@ -87,7 +87,8 @@ def walk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progre
         x = np.append(x, 3.9 * x[-1] * (1 - x[-1]))
         with atomic(checkpoint) as temporary:
             save_file({"x": x}, temporary)
-        time.sleep(config.pause_s)
+        if step == config.epochs // 2:
+            wait_while_held(resources, config)
         progress(step / config.epochs, f"step {step}")
     write_json(folder / "walk.json", x.tolist())
 
@@ -96,7 +97,16 @@ def note_pid(resources: Resources, config: Toy, resumed: int = 0) -> None:
     """One file a computation, named after its seed, process, start, and the steps that an earlier one left it."""
     if marks := resources.get("marks"):
         Path(marks).mkdir(parents=True, exist_ok=True)
-        Path(marks, f"{config.seed}-{os.getpid()}-{time.time_ns()}-{resumed}").touch()
+        # A clock that nobody sets, with as many digits at any time: names sort by it.
+        Path(marks, f"{config.seed}-{os.getpid()}-{time.monotonic_ns():020d}-{resumed}").touch()
+
+
+def wait_while_held(resources: Resources, config: Toy) -> None:
+    """Stop here for as long as the file `<hold>/<seed>` is there, and say so with a file `<seed>-held` beside it."""
+    if hold := resources.get("hold"):
+        while Path(hold, str(config.seed)).exists():
+            Path(hold, f"{config.seed}-held").touch()
+            time.sleep(0.01)
 
 
 def fail(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:

@@ -10,7 +10,7 @@ def draw(blocks, size, order, seed=0):
     return [b.numpy() for b in batches(np.asarray(blocks), size, order, torch.Generator().manual_seed(seed))]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(1, 16), st.integers(0, 9))
 def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twice(lengths, size, seed):
     blocks = np.repeat(np.arange(len(lengths)), lengths)

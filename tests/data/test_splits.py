@@ -13,7 +13,7 @@ def participants(ahi):
     return pd.DataFrame({"ahi": ahi}, index=[f"sub-{k:03d}" for k in range(len(ahi))])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 100), min_size=16, max_size=120), st.integers(0, 5))
 def test_every_subject_is_in_exactly_one_part_and_groups_keep_their_shares(ahi, seed):
     table = participants(ahi)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import av
@@ -149,7 +150,7 @@ def stamps(store):
 def test_second_ingest_does_nothing(cohort, tmp_path, monkeypatch):
     first = ingest(cohort, tmp_path / "store", CONFIG)
     before = stamps(first.root)
-    paths(cohort, "sub-01")[0].touch()  # a new time, the same content
+    os.utime(paths(cohort, "sub-01")[0], (0, 0))  # another time, the same content
     monkeypatch.setattr(store_module, "_ingest_night", lambda *_: pytest.fail("decoded again"))
     assert ingest(cohort, first.root, CONFIG).fingerprint == first.fingerprint
     assert stamps(first.root) == before
@@ -192,6 +193,7 @@ def test_the_truth_of_a_simulated_night_is_part_of_the_identity(cohort, tmp_path
     fingerprints = [first.fingerprint]
     for value in (1, 2):
         np.savez(truth, breathing=np.full((3, 64), value))
+        os.utime(truth, (value, value))  # of equal size: told apart by time
         fingerprints.append(ingest(cohort, first.root, CONFIG).fingerprint)
     truth.unlink()
     assert len(set(fingerprints)) == 3 and ingest(cohort, first.root, CONFIG).fingerprint == first.fingerprint
@@ -199,9 +201,12 @@ def test_the_truth_of_a_simulated_night_is_part_of_the_identity(cohort, tmp_path
 
 def test_changed_sources_are_read_again_and_only_they(cohort, tmp_path):
     first = ingest(cohort, tmp_path / "store", CONFIG)
-    before = stamps(first.root)
     events = paths(cohort, "sub-02")[1]
+    for path in first.root.rglob("*"):
+        os.utime(path, (0, 0))  # whatever is written now is newer
+    before = stamps(first.root)
     events.write_text(events.read_text().replace("N2", "N3"))  # the same size
+    os.utime(events, (0, 0))
     second = ingest(cohort, first.root, CONFIG)
     assert second.clips["stage"].tolist() == [0, 2, 2, 0, 3, 3] and second.fingerprint != first.fingerprint
     after = stamps(first.root)

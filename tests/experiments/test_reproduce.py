@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 import toy_tasks
@@ -28,16 +27,15 @@ class _Space:
     root = "."
 
 
-# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait in vain.
+# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait for ever.
 MEET = """
 import pathlib, sys, time
 me, other = pathlib.Path({folder!r}, {me!r}), pathlib.Path({folder!r}, {other!r})
 me.touch()
 sys.stdout.write({me!r} + " says "); sys.stdout.flush()
-end = time.monotonic() + 30
-while not other.exists() and time.monotonic() < end:
+while not other.exists():
     time.sleep(0.01)
-print("one line" if other.exists() else "nobody came")
+print("one line")
 """
 
 
@@ -49,12 +47,10 @@ def test_notebooks_run_side_by_side_and_their_lines_stay_whole(tmp_path, command
     assert sorted(capfd.readouterr().out.splitlines()) == ["a says one line", "b says one line"]
 
 
-def test_one_worker_runs_them_one_after_another(commands):
-    texts = commands
-    texts |= dict.fromkeys("ab", "import time; time.sleep(0.3)")
-    start = time.monotonic()
-    reproduce.execute_notebooks(_Space(), "ab", 1)
-    assert time.monotonic() - start >= 0.6
+def test_one_worker_runs_them_one_after_another(tmp_path, commands):
+    folder = str(tmp_path / "alone")  # of the other, still there, it would be an error
+    commands |= dict.fromkeys("ab", f"import os, time; os.mkdir({folder!r}); time.sleep(0.3); os.rmdir({folder!r})")
+    assert reproduce.execute_notebooks(_Space(), "ab", 1) == []
 
 
 def test_a_notebook_waits_for_the_one_whose_file_it_reads(tmp_path, commands, monkeypatch):
@@ -86,7 +82,7 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
         "reproduce.execute_notebooks = lambda w, names, workers: ['41_paper_audit']\n"
         "sys.exit(command.main(['reproduce', '--profile', 'smoke', '--only', '41_paper_audit', '--root', sys.argv[1]]))"
     )
-    done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True)
     assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
 
 
@@ -98,9 +94,7 @@ from sacd.experiments import record, reproduce, workspace
 me, root = sys.argv[1], pathlib.Path(sys.argv[2])
 
 def wait(name):
-    end = time.monotonic() + 60
     while not (root / name).exists():
-        assert time.monotonic() < end, f"nobody wrote {name}"
         time.sleep(0.01)
 
 def notebooks(*a):
@@ -125,7 +119,7 @@ sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_au
 
 def test_nobody_hashes_results_while_another_make_writes_them(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", MAKE_J, me, tmp_path], stderr=subprocess.PIPE) for me in "ab"]
-    assert [(process.communicate(timeout=120)[1], process.returncode) for process in both] == [(b"", 0)] * 2
+    assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
 
 
 def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(tmp_path, monkeypatch, capsys):

@@ -48,7 +48,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda a, k: class_nce(a, k, labels), inputs)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
 def test_properties(seed, scale):
     anchor, keys, labels = case(seed)

@@ -94,7 +94,7 @@ def test_gradcheck_and_no_gradient_to_teacher_or_memory():
     assert all(p.grad.any() for p in method.parameters())  # both heads learn, the teacher's encoder does not
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100), size=st.integers(1, 8))
 def test_order_of_the_clips_and_length_of_the_embeddings_after_the_heads_do_not_matter(seed, scale, size):
     world, student = World(), Student()

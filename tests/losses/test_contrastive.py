@@ -96,7 +96,7 @@ def test_metric_learning_agrees_on_the_same_triplets():
         assert float(k_hard_contrastive(**w, directions=direction).loss) == pytest.approx(float(theirs), rel=1e-10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 6),
     st.integers(0, 9),

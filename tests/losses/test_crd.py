@@ -62,7 +62,7 @@ def test_only_the_anchor_gets_a_gradient():
     assert anchor.grad.abs().sum() > 0 and positive.grad is None and negatives.grad is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_properties(seed):
     anchor, positive, negatives, valid = case(seed)

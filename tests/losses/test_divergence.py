@@ -50,7 +50,7 @@ def test_half_jeffreys_is_the_mean_of_torchs_divergences():
     torch.testing.assert_close(divergence(a, b, "half_jeffreys"), sum(both) / 2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.floats(0.01, 300))
 def test_bounded_symmetric_and_zero_only_for_equal_classes(seed, scale):
     a, b = logits(4, scale, seed)

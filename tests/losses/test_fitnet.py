@@ -24,7 +24,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda x: hint(x, teacher), guess.requires_grad_())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.1, 10))
 def test_properties(seed, scale):
     guess, teacher = pair(seed)

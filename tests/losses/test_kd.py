@@ -34,7 +34,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda s: kd(s, teacher), student.requires_grad_())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), shift=st.floats(-50, 50))
 def test_properties(seed, shift):
     student, teacher = logits(seed)

@@ -37,7 +37,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda s: pkt(s, teacher), student.requires_grad_())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
 def test_properties(seed, scale):
     student, teacher = pair(seed)

@@ -42,7 +42,7 @@ def test_torchdistill_agrees_but_for_the_norm_of_the_rows(monkeypatch):
     assert float(similarity_preserving(s, t)) == pytest.approx(theirs(), rel=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 8), st.floats(0.01, 100))
 def test_scale_and_rotation_do_not_matter(seed, b, scale):
     s, t = pair(b, seed)

@@ -40,7 +40,7 @@ def test_walk_step_by_step_with_wrap():
     assert sorted(slots(bank)) == [28, 29, 30, 31, 32]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 7), st.lists(st.integers(0, 12), max_size=8))
 def test_holds_the_last_entries_of_any_sequence_of_batches(size, batches):
     bank, seen = MemoryBank(size, 2), []

@@ -51,7 +51,7 @@ def test_info_nce_equals_the_published_one():
     assert info_nce(a, b, 0.3).item() == pytest.approx(both.item() / 2, rel=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), size=st.integers(1, 8), scale=st.floats(0.01, 100))
 def test_info_nce_properties(seed, size, scale):
     g = torch.Generator().manual_seed(seed)
@@ -108,7 +108,7 @@ def test_restore_error_gives_the_hidden_clips_their_gradient_and_the_target_none
     assert torch.equal(stream.grad.any(2), hide)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), size=st.integers(1, 8), scale=st.floats(0.01, 100))
 def test_restore_error_properties(seed, size, scale):
     g = torch.Generator().manual_seed(seed)

@@ -95,10 +95,11 @@ def test_a_figure_is_called_after_the_part_of_its_notebook(results):
 
 def test_only_what_changed_is_built_again(results, monkeypatch):
     page = build(results)
-    times = {path: path.stat().st_mtime_ns for path in page.parent.iterdir()}
+    for path in page.parent.iterdir():
+        os.utime(path, (0, 0))  # whatever is written now is newer
     monkeypatch.setattr(report, "to_html", lambda *a: pytest.fail("the notebook has not changed"))
     build(results)
-    assert {path: path.stat().st_mtime_ns for path in page.parent.iterdir()} == times
+    assert {path.stat().st_mtime_ns for path in page.parent.iterdir()} == {0}
 
 
 def test_problems_are_shown(results):
@@ -132,7 +133,7 @@ def test_in_a_browser(tmp_path, width):
                 f"--window-size={width},1500",
                 *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000", "--dump-dom", inside.as_uri()),
             ],
-            capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)},
+            capture_output=True, text=True, env=os.environ | {"HOME": str(tmp_path)},
         )  # fmt: skip
         console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
         assert not console, (page.name, console)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import nbformat
@@ -172,7 +171,7 @@ def test_a_plotly_figure_stays_interactive_without_network(tmp_path):
         ("pass", "it ended without writing"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("import os; os._exit(1)", "the kernel died"),
-        ("import time; time.sleep(60)", "a cell took more than 3 s"),
+        ("import threading; threading.Event().wait()", "a cell took more than 1 s"),
         ("print('x' * 2_200_000)", r"has 2\.[0-9] MB, more than 2"),
     ],
 )
@@ -182,7 +181,7 @@ def test_failures_are_named_and_kept_elsewhere(tmp_path, cell, message):
     source = notebook(tmp_path / "a.ipynb", *written, "# ## Where it breaks\nwords", cell, parameters=None)
     output = tmp_path / "out" / "a.ipynb"
     with pytest.raises(NotebookError, match=message) as caught:
-        run_notebook(source, output, expects=[result], timeout_s=3)
+        run_notebook(source, output, expects=[result], **({"timeout_s": 1} if "wait()" in cell else {}))
     copy = tmp_path / "out" / "failed" / "a.ipynb"
     assert f"copy: {copy}" in str(caught.value) and str(source) in str(caught.value)
     if "Where" in message or "KeyError" in message or "kernel died" in message:
@@ -274,7 +273,7 @@ def test_two_processes_side_by_side(tmp_path):
         )
     processes = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
     for process in processes:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate()
         assert process.returncode == 0, err
         assert out.strip().endswith(": executed")
     made = ["a.ipynb", "b.ipynb"]
@@ -288,12 +287,15 @@ def test_two_processes_side_by_side(tmp_path):
 
 
 def test_a_stopped_runner_takes_its_kernel_along(tmp_path):
-    source = notebook(tmp_path / "a.ipynb", "import time; time.sleep(100)", parameters=None)
+    started = tmp_path / "started"
+    cell = f"{write(started)}\nimport threading; threading.Event().wait()"
+    source = notebook(tmp_path / "a.ipynb", cell, parameters=None)
     process = subprocess.Popen([sys.executable, "-m", "sacd.runs.notebook", str(source), str(tmp_path / "b.ipynb")])
-    deadline = time.monotonic() + 60
-    while not (kernels := psutil.Process(process.pid).children()) and time.monotonic() < deadline:
-        threading.Event().wait(0.1)
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    kernels = psutil.Process(process.pid).children()
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(kernels, timeout=30)
-    assert kernels and not alive and not (tmp_path / "b.ipynb").exists()
+    psutil.wait_procs(kernels)  # for as long as it takes them
+    assert kernels and not (tmp_path / "b.ipynb").exists()

@@ -71,8 +71,10 @@ def test_identity_follows_the_code(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = tmp_path / "identity_task.py"
     ids = []
-    for text in ("def t(x):\n    return 1", '# c\ndef t(x):\n    """Doc."""\n    return 1', "def t(x):\n    return 2"):
+    texts = ("def t(x):\n    return 1", '# c\ndef t(x):\n    """Doc."""\n    return 1', "def t(x):\n    return 2")
+    for k, text in enumerate(texts):
         module.write_text(text)
+        os.utime(module, (k, k))
         ids.append(Run("identity_task:t", Toy()).id)
         module.unlink()
     assert ids[0] == ids[1] != ids[2]

@@ -1,0 +1,14 @@
+"""What holds for every test: it may take as long as a busy machine needs."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# No example is judged by its duration, nor the drawing of examples.
+settings.register_profile("sacd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sacd")
+
+# Dask gives up a connection after 30 s and a worker that restarts after 15 s. In variables, so that the processes that
+# tests start have them too.
+for name in ("COMM__TIMEOUTS__CONNECT", "COMM__TIMEOUTS__TCP", "DEPLOY__LOST_WORKER_TIMEOUT"):
+    os.environ[f"DASK_DISTRIBUTED__{name}"] = "300s"
