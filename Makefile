@@ -33,7 +33,7 @@ EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
 ITEMS := tour table1 table2 table3 table4 table5 table6 fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet explore
-.PHONY: help reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
+.PHONY: help othermachine reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
@@ -108,7 +108,10 @@ test: $(READY)  ## lint, every test, and the smoke profile from simulation to re
 	@again=$$($(MAKE) reproduce $(SMOKE)); echo "$$again"; \
 	if ! grep -q '^0 runs computed' <<< "$$again" || grep ': executed$$' <<< "$$again"; then \
 	  echo "error: the second make reproduce trained or executed something anew"; exit 1; fi
-	$(PY) -m pytest tests/test_report.py -k browser  # of what was just made
+	$(PY) -m pytest tests/report/test_report.py -k browser  # of what was just made
+
+othermachine: $(READY)  ## the smoke profile on an emulated processor, and planted drifts: what verify says (after make test)
+	$(PY) -m pytest -m whole tests/test_other_machine.py
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .

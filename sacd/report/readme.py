@@ -110,8 +110,8 @@ def findings(results: Path) -> str:
             f"{-less.ci_low:+.1f}], noise {less.seed_noise:.1f}.",
             f"  The students alone reach {shares[0]:.2f} (R(2+1)D-18) and {shares[1]:.2f} (R3D-18) of the kappa "
             f"{bound:.2f} that a classifier gets",
-            "  from the simulator's true breathing and movement of one clip. On test subjects the teacher AttnSleep has",
-            f"  a kappa of {kappa['teacher/AttnSleep']:.2f}, a forest on band powers of one clip {forest:.2f}.",
+            "  from the simulator's true breathing and movement of one clip. On test subjects the teacher AttnSleep",
+            f"  has a kappa of {kappa['teacher/AttnSleep']:.2f}, a forest on band powers of one clip {forest:.2f}.",
             "  With 15 test subjects the demo shows that the system works, not who wins.",
         ]
     )
