@@ -31,7 +31,7 @@ ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nigh
 EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 ITEMS := tour fig2 table2 table3 table4 table5 fig5 fig6 fig7 fig8 fig10 fig11 readings audit mc2sleepnet explore
-.PHONY: help reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
+.PHONY: help reproduce simulate check verify report bench test quicktest lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
@@ -43,7 +43,7 @@ help:  ## this list
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
 	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
-	  WORKERS "parallel runs (default: one per core)" \
+	  WORKERS "parallel runs (default: one per core); of make test: test files at a time (default 2)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
 	  ONLY "parts for make bench: ingest memory loader step grid stages growth (default: all)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
@@ -112,15 +112,22 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
 SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS=
+# A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
+PYTEST = $(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PY) -m pytest
+	$(PYTEST)
 	$(MAKE) reproduce $(SMOKE)
 	@again=$$($(MAKE) reproduce $(SMOKE)); echo "$$again"; \
 	if ! grep -q '^0 runs computed' <<< "$$again" || grep ': executed$$' <<< "$$again"; then \
 	  echo "error: the second make reproduce trained or executed something anew"; exit 1; fi
 	$(PY) -m pytest tests/test_report.py -k browser  # of what was just made
+
+quicktest: $(READY)  ## lint and the tests that are not slow, in two minutes
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .

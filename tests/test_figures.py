@@ -52,6 +52,7 @@ def drawn():
     return {name: draw() for name, draw in DRAW.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAW)
 def test_every_figure_draws_names_its_data_and_saves(name, drawn, tmp_path):
     figure = drawn[name]
@@ -70,6 +71,7 @@ def test_functions_leave_the_style_of_the_caller_alone():
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.slow
 def test_saved_bytes_are_equal_in_another_process(tmp_path):
     code = (
         "import sys; from pathlib import Path; import numpy as np; from sacd import figures as f;"

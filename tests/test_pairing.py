@@ -32,6 +32,7 @@ from sacd.tasks.teacher import load_outputs, teacher
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 from cohort_files import paths, write_about, write_edf, write_events, write_video
 
+pytestmark = pytest.mark.slow
 CLIPS, FPS, RATE = 20, 2, 128
 SPLIT = SplitConfig()
 

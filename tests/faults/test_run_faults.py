@@ -93,6 +93,7 @@ def saved_epochs(checkpoint):
     return len(load_checkpoint(checkpoint)["history"]) if checkpoint.exists() else 0
 
 
+@pytest.mark.slow
 def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, spawn):
     r = run(task="train", epochs=16, pause_s=0.1)
     whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
@@ -106,6 +107,7 @@ def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, 
     assert not any(p.name.endswith(".tmp") or "checkpoint" in p.name for p in broken.folder(r).iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
     """With its teacher, graph networks, both banks and the EMA."""
     write_noise(tmp_path / "cohort", clips=8)

@@ -28,6 +28,7 @@ from sacd.tasks.teacher import teacher
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from cohort_files import write_noise
 
+pytestmark = pytest.mark.slow
 SPLIT = SplitConfig()
 SHORT = FitConfig(epochs=1, batch=8, optimizer="adamw", lr=1e-2, schedule="onecycle", select="last")
 
