@@ -33,7 +33,7 @@ EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
 ITEMS := tour table1 table2 table3 table4 table5 table6 fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet explore
-.PHONY: help othermachine reproduce simulate check verify report bench test lint lab lock clean setup runs $(ITEMS)
+.PHONY: help othermachine reproduce simulate check verify report bench test quicktest lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
@@ -46,7 +46,7 @@ help:  ## this list
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
 	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
-	  WORKERS "parallel runs (default: one per core)" \
+	  WORKERS "parallel runs (default: one per core); of make test: test files at a time (default 2)" \
 	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
 	  ONLY "parts for make bench: ingest memory loader step grid stages growth (default: all)" \
 	  AGAINST "for make verify: a results folder to compare with (default: what is committed)" \
@@ -100,10 +100,12 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
 SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS=
+# A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
+PYTEST = $(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PY) -m pytest
+	$(PYTEST)
 	$(MAKE) reproduce $(SMOKE)
 	@again=$$($(MAKE) reproduce $(SMOKE)); echo "$$again"; \
 	if ! grep -q '^0 runs computed' <<< "$$again" || grep ': executed$$' <<< "$$again"; then \
@@ -112,6 +114,11 @@ test: $(READY)  ## lint, every test, and the smoke profile from simulation to re
 
 othermachine: $(READY)  ## the smoke profile on an emulated processor, and planted drifts: what verify says (after make test)
 	$(PY) -m pytest -m whole tests/test_other_machine.py
+
+quicktest: $(READY)  ## lint and the tests that are not slow, in two minutes
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .

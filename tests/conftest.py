@@ -1,8 +1,12 @@
 """What holds for every test: it may take as long as a busy machine needs."""
 
 import os
+import sys
 
 from hypothesis import HealthCheck, settings
+
+# As in sacd.runs.notebook: jsonschema would build a parser of IRIs, in seconds that every worker of pytest would spend.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 # No example is judged by its duration, nor the drawing of examples.
 settings.register_profile("sacd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -12,3 +16,9 @@ settings.load_profile("sacd")
 # tests start have them too.
 for name in ("COMM__TIMEOUTS__CONNECT", "COMM__TIMEOUTS__TCP", "DEPLOY__LOST_WORKER_TIMEOUT"):
     os.environ[f"DASK_DISTRIBUTED__{name}"] = "300s"
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no worker is left with one when the others have nothing to do."""
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)

@@ -97,6 +97,7 @@ def people(rng, n=24, planted=True):
     return means, ahi
 
 
+@pytest.mark.slow
 def test_leave_one_out_tells_a_planted_group_and_not_noise():
     means, ahi = people(np.random.default_rng(5))
     found = portrait.hits(portrait.leave_one_out(means, ahi))

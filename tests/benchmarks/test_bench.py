@@ -66,6 +66,7 @@ def test_a_step_of_sacd_trains_what_it_should(tmp_path):
     step(training._example(backbone, 4, 16, (32, 32)))
 
 
+@pytest.mark.slow
 def test_equal_runs_are_timed_from_their_records(tmp_path):
     (row,) = execution.grid(tmp_path, runs=2, rounds=3, workers=1)
     assert 0 < row.value <= 1 and row.detail.startswith("2 runs of")

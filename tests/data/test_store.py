@@ -129,6 +129,7 @@ def test_store(good):
     assert empty[0].shape == (0, 60, 16, 32) and empty[1].shape == (0, 3000)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(good, tmp_path):
     cohort, store = good
     assert ingest(cohort, tmp_path / "store", CONFIG, workers=2).fingerprint == store.fingerprint

@@ -70,6 +70,7 @@ def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
     assert said.out == "fine\n" and said.err.count("b is wrong") == 1
 
 
+@pytest.mark.slow
 def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
     text = (
         "import sys; import sacd.__main__ as command\n"
@@ -117,6 +118,7 @@ sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_au
 """
 
 
+@pytest.mark.slow
 def test_nobody_hashes_results_while_another_make_writes_them(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", MAKE_J, me, tmp_path], stderr=subprocess.PIPE) for me in "ab"]
     assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2

@@ -37,7 +37,7 @@ def compute_here(root, runs, resources, halt=None):
     """In a process of its own, which stands still once a checkpoint holds `halt` epochs: it never comes to the end."""
     import toy_tasks
 
-    from sacd import train
+    from sacd.training import fit
 
     def save_and_halt(path, state):
         save_checkpoint(path, state)
@@ -45,7 +45,7 @@ def compute_here(root, runs, resources, halt=None):
             time.sleep(1)
 
     if halt:
-        toy_tasks.save_checkpoint = train.save_checkpoint = save_and_halt
+        toy_tasks.save_checkpoint = fit.save_checkpoint = save_and_halt
     execute(runs, RunStore(root), workers=0, quiet=True, resources=resources)
 
 
@@ -89,6 +89,7 @@ def saved_epochs(checkpoint):
     return len(load_checkpoint(checkpoint)["history"]) if checkpoint.exists() else 0
 
 
+@pytest.mark.slow
 def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, spawn):
     r = run(task="train", epochs=16, pause_s=0.1)
     whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
@@ -102,6 +103,7 @@ def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, 
     assert not any(p.name.endswith(".tmp") or "checkpoint" in p.name for p in broken.folder(r).iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
     """With its teacher, graph networks, both banks and the EMA."""
     write_noise(tmp_path / "cohort", clips=8)
@@ -292,12 +294,18 @@ def test_without_keep_going_the_first_failure_ends_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("task", "reason"),
-    [("leave", "SystemExit"), ("nothing", "without writing a file"), ("missing", "no such task; write it as")],
+    [("leave", "SystemExit"), ("nothing", "without writing a file")],
 )
 def test_tasks_that_do_not_do_what_a_task_does(tmp_path, task, reason):
     report = execute([run(task=task)], RunStore(tmp_path), workers=0, quiet=True)
     assert reason in report.failed[0].reason
     assert RunStore(tmp_path).state(run(task=task)).name == "partial"
+
+
+def test_a_task_that_does_not_exist_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(ValueError, match="toy_tasks:missing has no source; name an entry as"):
+        execute([run(task="missing")], RunStore(tmp_path), workers=0, quiet=True)
+    assert not [path for path in (tmp_path / ".work").iterdir()]
 
 
 def test_a_repaired_run_forgets_its_failure(tmp_path):

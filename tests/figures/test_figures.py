@@ -54,6 +54,7 @@ def drawn():
     return {name: draw() for name, draw in DRAW.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAW)
 def test_every_figure_draws_names_its_data_and_saves(name, drawn, tmp_path):
     figure = drawn[name]
@@ -72,6 +73,7 @@ def test_functions_leave_the_style_of_the_caller_alone():
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.slow
 def test_saved_bytes_are_equal_in_another_process(tmp_path):
     code = (
         "import sys; from pathlib import Path; import numpy as np; from sacd.figures import base as f, comparison as c;"

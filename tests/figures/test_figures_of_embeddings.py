@@ -69,6 +69,7 @@ DRAW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAW)
 def test_every_figure_draws_and_saves_equal_bytes(name, tmp_path):
     written = []

@@ -67,11 +67,13 @@ def judge(auc: float, *spreads: float) -> bool:
     return auc > 0.7 and auc > ridge() - 0.02 and min(spreads) > 0.2
 
 
+@pytest.mark.slow
 @LAYERS
 def test_with_mismatched_graphs_held_out_blocks_are_told_apart(layers):
     assert judge(*held_out(trained(layers, "ours", 400, lambda p: torch.optim.SGD(p, 2e-3, momentum=0.9))))
 
 
+@pytest.mark.slow
 @LAYERS
 def test_without_mismatched_graphs_both_networks_collapse(layers):
     auc, *spreads = held_out(trained(layers, "matched_only", 100, lambda p: torch.optim.Adam(p, 1e-3)))
@@ -85,6 +87,7 @@ def test_untrained_networks_do_not_pass(layers):
     assert not judge(*held_out(StructureLoss(DIM, DIM, layers=layers, size=CLIPS)))
 
 
+@pytest.mark.slow
 @LAYERS
 def test_ours_pulls_matched_graphs_together_and_holds_the_others_apart(layers):
     torch.manual_seed(0)

@@ -96,6 +96,7 @@ def test_refusals(name, options, says):
         build_student(name, in_channels=1, **options)
 
 
+@pytest.mark.slow
 def test_import_loads_no_other_library():
     code = "import sys, sacd.models.registry; print({'timm', 'torchvision', 'pytorchvideo'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

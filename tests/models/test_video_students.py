@@ -199,8 +199,9 @@ def test_temporal_strides_and_stem_options():
 
 def test_overfits_a_small_batch():
     model, x, y = tiny(), clips()[:, :, :8, :16, :16], torch.tensor([3, 1])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    for _ in range(10):
+    # The norms see two clips only: larger steps go to and fro, and the last bits decide where the tenth ends.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+    for _ in range(40):
         optimizer.zero_grad()
         F.cross_entropy(model(x).logits, y).backward()
         optimizer.step()

@@ -246,6 +246,7 @@ def test_tidy_findings_are_written_and_read_back(found, tmp_path):
     assert len(files[1].read_text().splitlines()) == len(found) + 4  # a caption and an empty line before it
 
 
+@pytest.mark.slow
 def test_notebook_is_clean_and_runs(tmp_path, monkeypatch):
     papermill = pytest.importorskip("papermill")
     cells = json.loads(NOTEBOOK.read_text())["cells"]

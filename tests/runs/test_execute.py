@@ -125,6 +125,7 @@ def cluster(tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
     address, workers = cluster
     marks, held = tmp_path / "marks", tmp_path / "hold"
@@ -156,6 +157,7 @@ def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
     assert tree(store.folder(victim)) == tree(alone.folder(victim))  # resumed elsewhere, to the same bytes
 
 
+@pytest.mark.slow
 def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up(tmp_path):
     store = RunStore(tmp_path)
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):

@@ -136,6 +136,7 @@ def test_success(tmp_path):
         assert loading not in text
 
 
+@pytest.mark.slow
 def test_whatever_an_execution_left_is_made_anew_once_it_was_altered(tmp_path):
     table, cells = tmp_path / "fig7.csv", []
     for name in ("fig7.csv", "fig7.tex", "fig7.pdf", "fig7_more.md"):
@@ -163,6 +164,7 @@ def test_a_plotly_figure_stays_interactive_without_network(tmp_path):
     assert "newPlot" in (tmp_path / "out" / "plotly.min.js").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
@@ -197,6 +199,7 @@ def test_an_old_result_file_does_not_count(tmp_path):
         run_notebook(notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "b.ipynb", expects=[result])
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_last_good_copy(tmp_path):
     source, output = notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "out" / "a.ipynb"
     run_notebook(source, output)
@@ -263,6 +266,7 @@ def test_command_line(tmp_path, capsys, no_kernel):
     assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "b.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_side_by_side(tmp_path):
     commands = []
     for name in "ab":
@@ -286,6 +290,7 @@ def test_two_processes_side_by_side(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_stopped_runner_takes_its_kernel_along(tmp_path):
     started = tmp_path / "started"
     cell = f"{write(started)}\nimport threading; threading.Event().wait()"

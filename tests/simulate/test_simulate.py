@@ -112,6 +112,7 @@ def test_boundaries_stand_where_the_night_was_cut(cohort: Path) -> None:
         assert (boundary.duration == 0).all() and len(boundary) >= CONFIG.blocks - 1
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_run_or_workers(cohort: Path, tmp_path: Path) -> None:
     again = simulate(tmp_path / "again", CONFIG, workers=2)
     files = sorted(path.relative_to(cohort) for path in cohort.rglob("*") if path.is_file())

@@ -23,6 +23,7 @@ from sacd.training import fusion as tasks
 from sacd.training.student import student
 from sacd.training.teacher import teacher
 
+pytestmark = pytest.mark.slow
 SPLIT = SplitConfig()
 SHORT = FitConfig(epochs=1, batch=8, optimizer="adamw", lr=1e-2, schedule="onecycle", select="last")
 

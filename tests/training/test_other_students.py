@@ -22,6 +22,7 @@ def space(tmp_path_factory):
     return space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm:test_resnet", "timm:vit_tiny_patch16_224", "pytorchvideo:x3d_xs"])
 def test_any_student_is_taught_in_any_profile(space, name):
     run = space.student(name, method="sacd")

@@ -29,6 +29,7 @@ from sacd.training.pretext import make_student, motion, pretext
 from sacd.training.student import student
 from sacd.training.teacher import load_outputs, teacher
 
+pytestmark = pytest.mark.slow
 CLIPS, FPS, RATE = 20, 2, 128
 SPLIT = SplitConfig()
 
