@@ -46,7 +46,8 @@ def main():
     torch.manual_seed(0)
     clips = store.clips
     frames = torch.from_numpy(store.gather_video(clips)).float()[:, None] / 255
-    eeg, stages = torch.from_numpy(store.gather_eeg(clips).copy())[:, None], torch.from_numpy(clips["stage"].to_numpy().copy())
+    eeg = torch.from_numpy(store.gather_eeg(clips).copy())[:, None]
+    stages = torch.from_numpy(clips["stage"].to_numpy().copy())
     out = {"video": hashlib.sha256(video).hexdigest()[:16], "store": store.fingerprint[:16]}
     teacher, student = build_teacher("attnsleep"), build_student("r2plus1d_18", in_channels=1, width=0.125)
     for name, network, x in (("teacher", teacher, eeg), ("student", student, frames)):

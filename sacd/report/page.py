@@ -68,7 +68,7 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     path = v.results / RECORD
-    record = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["kind"])
+    record = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["kind", "name", "id"])
     runs = record[record["kind"] == "run"].drop(columns="kind")
     executed = record[record["kind"] == "notebook"].set_index("name").astype(str).to_dict("index")
     titles = {item.notebook: item.title for item in items().values()}
