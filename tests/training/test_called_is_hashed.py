@@ -1,5 +1,6 @@
 """All that a training calls is in its fingerprint: else a change of it would leave stale results in place."""
 
+import inspect
 import sys
 
 import pytest
@@ -24,7 +25,8 @@ def called_by(work):
 
     def note(frame, event, _):
         module = frame.f_globals.get("__name__", "")
-        if event == "call" and module.startswith("sacd.") and not module.startswith(SILENT):
+        function = frame.f_code.co_flags & inspect.CO_OPTIMIZED  # not the body of a class that is being imported
+        if event == "call" and function and module.startswith("sacd.") and not module.startswith(SILENT):
             called.add((module, frame.f_code.co_qualname.partition(".")[0]))
 
     sys.setprofile(note)
