@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 from matplotlib import figure as mpl_figure
 from PIL import Image
