@@ -1,4 +1,4 @@
-"""Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv` and `MANIFEST.json`.
+"""Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv`, `MANIFEST.json`.
 
 These are equal whenever the results are. What differs when the same is computed again, such as dates, durations and
 the machine, stands in `record.csv` alone; a line there stays as long as its run or executed notebook is the same.
@@ -36,7 +36,7 @@ _RECORD: Final = [
 
 
 def write_manifest(w: Workspace) -> Path:
-    """Write what is out of date of the three files, each atomically; equal results leave `MANIFEST.json` untouched.
+    """Write what is out of date of the four files, each atomically; equal results leave `MANIFEST.json` untouched.
 
     Lines of runs that are asked for but were not computed here stay as they are: they came with the repository.
     """

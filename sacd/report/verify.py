@@ -242,8 +242,8 @@ def show(v: Verification) -> None:
         counts = ", ".join(f"{n} {word}" for word, n in verdicts.value_counts().items())
         lines.append(f"{what}: {counts or 'none yet'}")
     lines += [f"error: {problem}" for problem in v.problems[:LINES]]
-    if more := len(v.problems) - LINES:
-        lines += [f"error: {more} more, listed in verify.md"] if more > 0 else []
+    if len(v.problems) > LINES:
+        lines.append(f"error: {len(v.problems) - LINES} more, listed in verify.md")
     lines.append(f"all of it: {v.results / 'verify.md'}")
     for line in lines:
         print(textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False))
