@@ -30,7 +30,9 @@ PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
 }
 
 
-def run(output: Path, only: Sequence[str] | None = None, parts: Mapping[str, Callable] = PARTS) -> dict[str, Any]:
+def run(
+    output: Path, only: Sequence[str] | None = None, parts: Mapping[str, Callable] = PARTS
+) -> dict[str, Any]:
     """Measure some parts (default: all) and write `bench.json` and `bench.md`; what was measured before is kept.
 
     Raises:
@@ -51,7 +53,9 @@ def run(output: Path, only: Sequence[str] | None = None, parts: Mapping[str, Cal
             **git_state(),
         }
         facts = machine()
-        about |= {key: facts.get(key) for key in ("cpu", "cores", "threads", "gpu", "system")} | {"load": load}
+        about |= {key: facts.get(key) for key in ("cpu", "cores", "threads", "gpu", "system")} | {
+            "load": load
+        }
         measured = [row._asdict() | {"value": float(f"{row.value:.4g}")} for row in rows]
         record[name] = {"about": about, "rows": measured}
         record = {name: record[name] for name in PARTS if name in record} | record
@@ -67,7 +71,9 @@ def markdown(record: Mapping[str, Any]) -> str:
         for row in part["rows"]:
             met = {True: "yes", False: "**no**", None: ""}[row["met"]]
             value = f"{row['value']:.3g}" + ("" if row["unit"] == "ratio" else f" {row['unit']}")
-            lines.append(f"| {name} | {row['measure']} | {value} | {row['aim']} | {met} | {row['detail']} |")
+            lines.append(
+                f"| {name} | {row['measure']} | {value} | {row['aim']} | {met} | {row['detail']} |"
+            )
     lines += [
         "",
         "Where pairs are told: medians, both sides ran in turns in one process and core-seconds are counted, so that "

@@ -20,7 +20,9 @@ class BurnConfig(Config):
     rounds: int
 
 
-def burn(config: BurnConfig, inputs: Mapping, folder: Path, resources: Mapping, progress: Callable) -> None:
+def burn(
+    config: BurnConfig, inputs: Mapping, folder: Path, resources: Mapping, progress: Callable
+) -> None:
     """A run that only computes."""
     import torch
 
@@ -39,15 +41,28 @@ def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> 
 
     store = RunStore(folder / "runs")
     todo = [
-        Run("benchmarks.execution:burn", BurnConfig(seed=k, rounds=rounds), label=f"equal run {k}") for k in range(runs)
+        Run("benchmarks.execution:burn", BurnConfig(seed=k, rounds=rounds), label=f"equal run {k}")
+        for k in range(runs)
     ]
     start = time.perf_counter()
     execute(todo, store, workers=workers, quiet=True)
     spent = time.perf_counter() - start
-    each = [json.loads((store.folder(run) / "provenance.json").read_text())["duration_s"] for run in todo]
+    each = [
+        json.loads((store.folder(run) / "provenance.json").read_text())["duration_s"]
+        for run in todo
+    ]
     value = sum(each) / workers / spent
     detail = f"{runs} runs of {statistics.median(each):.1f} s, {spent:.0f} s in all, start of the workers included"
-    return [Row(f"share of the ideal time, {workers} workers", value, "ratio", ">= 0.9", value >= 0.9, detail)]
+    return [
+        Row(
+            f"share of the ideal time, {workers} workers",
+            value,
+            "ratio",
+            ">= 0.9",
+            value >= 0.9,
+            detail,
+        )
+    ]
 
 
 def stages(folder: Path) -> list[Row]:
@@ -67,7 +82,14 @@ def stages(folder: Path) -> list[Row]:
             rows += _by_task(root, workers)
     whole = rows[0].value + totals[2, "cold"]
     rows.append(Row("set-up and all of it, cold, 2 workers", whole, "s", "<= 300", whole <= 300))
-    return [*rows, Row("1 worker over 2 workers, cold, all stages", totals[1, "cold"] / totals[2, "cold"], "ratio")]
+    return [
+        *rows,
+        Row(
+            "1 worker over 2 workers, cold, all stages",
+            totals[1, "cold"] / totals[2, "cold"],
+            "ratio",
+        ),
+    ]
 
 
 def _timed(command: Sequence[str], folder: Path) -> tuple[float, str]:
@@ -75,7 +97,9 @@ def _timed(command: Sequence[str], folder: Path) -> tuple[float, str]:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+        raise ValueError(
+            f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-300:]}"
+        )
     return time.perf_counter() - start, done.stdout.strip()
 
 
@@ -83,7 +107,9 @@ def _by_task(root: Path, workers: int) -> list[Row]:
     """Sum of the durations that the run records tell, by task."""
     spent: dict[str, list[float]] = {}
     for record in (root / "runs").glob("*/provenance.json"):
-        task = json.loads((record.parent / "config.json").read_text())["identity"]["task"].partition(":")[2]
+        task = json.loads((record.parent / "config.json").read_text())["identity"][
+            "task"
+        ].partition(":")[2]
         spent.setdefault(task, []).append(json.loads(record.read_text())["duration_s"])
     return [
         Row(

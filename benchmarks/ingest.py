@@ -43,7 +43,9 @@ def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
         with closing(EncodedVideo.from_path(video, decode_audio=False)) as opened:
             opened.get_clip(CLIP_S * (clips // 2), CLIP_S * (clips // 2 + 1))
 
-    decoding, demo, paper, random = interleaved([decode, whole(DEMO.store), whole(PAPER.store), access], pairs)
+    decoding, demo, paper, random = interleaved(
+        [decode, whole(DEMO.store), whole(PAPER.store), access], pairs
+    )
     ingest(cohort, folder / "store", PAPER.store)
     store = ClipStore(folder / "store")
     (read,) = interleaved([lambda: store.gather_video(store.clips.iloc[[clips // 2]])], pairs)
@@ -64,8 +66,20 @@ def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
             True,
             size,
         ),
-        ratio("time of pytorchvideo's get_clip over that of ingest, a clip", over(random, per_clip), 30, True, size),
-        ratio("time of pytorchvideo's get_clip over that of a read from the store", over(random, read), 30, True, size),
+        ratio(
+            "time of pytorchvideo's get_clip over that of ingest, a clip",
+            over(random, per_clip),
+            30,
+            True,
+            size,
+        ),
+        ratio(
+            "time of pytorchvideo's get_clip over that of a read from the store",
+            over(random, read),
+            30,
+            True,
+            size,
+        ),
     ]
 
 
@@ -87,12 +101,29 @@ def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
     peaks = []
     for clips in (short, factor * short):
         night = write_night(folder / f"night{clips}", clips)
-        command = [sys.executable, "-c", _PEAK, warm, folder / f"s{clips}", night, folder / f"t{clips}"]
+        command = [
+            sys.executable,
+            "-c",
+            _PEAK,
+            warm,
+            folder / f"s{clips}",
+            night,
+            folder / f"t{clips}",
+        ]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout.split()[-1]))
     detail = f"{peaks[0]:.0f} MB for {short * CLIP_S} s, {peaks[1]:.0f} MB for {factor * short * CLIP_S} s"
     value = peaks[1] / peaks[0]
-    return [Row(f"peak memory of ingest, {factor} times the length", value, "ratio", "<= 1.1", value <= 1.1, detail)]
+    return [
+        Row(
+            f"peak memory of ingest, {factor} times the length",
+            value,
+            "ratio",
+            "<= 1.1",
+            value <= 1.1,
+            detail,
+        )
+    ]
 
 
 def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
@@ -113,7 +144,10 @@ def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
         marks.append(time.perf_counter())
         each.append((marks[-1] - marks[0]) / n)
         names = ("simulate", "ingest", "train (motion, pretext, student)")
-        rows += [Row(f"{name}, {n} subjects", b - a, "s") for name, (a, b) in zip(names, pairwise(marks), strict=True)]
+        rows += [
+            Row(f"{name}, {n} subjects", b - a, "s")
+            for name, (a, b) in zip(names, pairwise(marks), strict=True)
+        ]
     value = each[-1] / each[0]
     detail = "16 clips a subject, 2 workers, their start included; 1 is linear"
     return [

@@ -28,12 +28,19 @@ def ratio(measure: str, values: Sequence[float], aim: float, least: bool, detail
     spread = f"{len(values)} pairs, {min(values):.2f} to {max(values):.2f}"
     met = value >= aim if least else value <= aim
     return Row(
-        measure, value, "ratio", f"{'>=' if least else '<='} {aim:g}", met, "; ".join(filter(None, (spread, detail)))
+        measure,
+        value,
+        "ratio",
+        f"{'>=' if least else '<='} {aim:g}",
+        met,
+        "; ".join(filter(None, (spread, detail))),
     )
 
 
 def interleaved(
-    sides: Sequence[Callable[[], object]], pairs: int, clock: Callable[[], float] = time.process_time
+    sides: Sequence[Callable[[], object]],
+    pairs: int,
+    clock: Callable[[], float] = time.process_time,
 ) -> list[list[float]]:
     """Core-seconds of each side, in turns: side -> one value a round. One round before that does not count.
 

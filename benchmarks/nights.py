@@ -16,7 +16,11 @@ RATE = 25
 
 
 def write_night(
-    root: Path, clips: int, size: tuple[int, int] = (240, 320), rate: int = RATE, subject: str = "sub-01"
+    root: Path,
+    clips: int,
+    size: tuple[int, int] = (240, 320),
+    rate: int = RATE,
+    subject: str = "sub-01",
 ) -> Path:
     """A cohort of one night of `clips` clips, all N2: EEG is noise, the video a grey moving blob in camera noise."""
     stem = f"{subject}_task-sleep_"
@@ -24,10 +28,18 @@ def write_night(
     eeg.mkdir(parents=True)
     video.mkdir()
     write_json(root / "dataset_description.json", {"Name": "bench", "BIDSVersion": "1.10.0"})
-    about = {"participant_id": [subject], "sex": ["F"], "age": [50], "weight_kg": [70], "ahi": [10.0]}
+    about = {
+        "participant_id": [subject],
+        "sex": ["F"],
+        "age": [50],
+        "weight_kg": [70],
+        "ahi": [10.0],
+    }
     pd.DataFrame(about).to_csv(root / "participants.tsv", sep="\t", index=False)
     noise = np.random.default_rng(0).normal(0, 20, clips * CLIP_S * 128)
-    signal = EdfSignal(noise, 128, label="EEG C3-M2", physical_dimension="uV", physical_range=(-250, 250))
+    signal = EdfSignal(
+        noise, 128, label="EEG C3-M2", physical_dimension="uV", physical_range=(-250, 250)
+    )
     Edf([signal], data_record_duration=CLIP_S).write(eeg / f"{stem}eeg.edf")
     events = {"onset": CLIP_S * np.arange(clips), "duration": CLIP_S, "trial_type": "N2"}
     pd.DataFrame(events).to_csv(eeg / f"{stem}events.tsv", sep="\t", index=False)
@@ -73,6 +85,10 @@ def _repeat(piece: Path, path: Path, times: int) -> None:
                     if packet.dts is None:
                         continue
                     end = max(end, packet.pts + packet.duration)
-                    packet.pts, packet.dts, packet.stream = packet.pts + start, packet.dts + start, stream
+                    packet.pts, packet.dts, packet.stream = (
+                        packet.pts + start,
+                        packet.dts + start,
+                        stream,
+                    )
                     output.mux(packet)
                 start += end

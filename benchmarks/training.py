@@ -22,24 +22,35 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
     from sacd.training.pretext import reader
 
     rows = []
-    for name, size, frames, given in (("demo", (24, 32), 64, 3), ("paper, a quarter as wide", (112, 112), 16, 2)):
+    for name, size, frames, given in (
+        ("demo", (24, 32), 64, 3),
+        ("paper, a quarter as wide", (112, 112), 16, 2),
+    ):
         backbone, step = _step(name == "demo", frames, size)
         store = empty_night(folder / name.partition(",")[0], 64, frames, size)
         inputs = {"pretext": folder}
         if backbone.frozen:
             with torch.inference_mode():
                 one = _example(backbone, 1, frames, size)
-            early = create_array(folder / "early.npy", np.float16, (4, 64, *one.shape[1:]))
-            early[:] = np.random.default_rng(0).normal(size=early.shape)
-            early.flush()
+            stem = create_array(folder / "stem.npy", np.float16, (4, 64, *one.shape[1:]))
+            stem[:] = np.random.default_rng(0).normal(size=stem.shape)
+            stem.flush()
         read = reader(backbone, inputs, {"store": str(ClipStore(store).root)})
         batch = 64 if backbone.frozen else 16
         chosen = np.random.default_rng(0).permutation(64)[:batch]
         ready = read(chosen, given)
-        with_loader = partial(lambda step, read, rows, flip: step(read(rows, flip)), step, read, chosen, given)
+        with_loader = partial(
+            lambda step, read, rows, flip: step(read(rows, flip)), step, read, chosen, given
+        )
         seconds = interleaved([with_loader, partial(step, ready)], pairs)
         rows.append(
-            ratio(f"step with loader over step in memory, {name}", over(*seconds), 1.05, False, f"batch {batch}")
+            ratio(
+                f"step with loader over step in memory, {name}",
+                over(*seconds),
+                1.05,
+                False,
+                f"batch {batch}",
+            )
         )
     return rows
 
@@ -47,15 +58,30 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
 def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
     """A step of SACD over a step of cross-entropy alone."""
     rows = []
-    for name, frames, size, rounds in (("demo", 64, (24, 32), pairs), ("paper", 16, (112, 112), paper_pairs)):
+    for name, frames, size, rounds in (
+        ("demo", 64, (24, 32), pairs),
+        ("paper", 16, (112, 112), paper_pairs),
+    ):
         batch = 64 if name == "demo" else 16
         backbone, plain = _step(name == "demo", frames, size, width=None if name == "demo" else 1.0)
-        _, taught = _step(name == "demo", frames, size, "sacd", width=None if name == "demo" else 1.0)
+        _, taught = _step(
+            name == "demo", frames, size, "sacd", width=None if name == "demo" else 1.0
+        )
         x = _example(backbone, batch, frames, size)
         seconds = interleaved([partial(taught, x), partial(plain, x)], rounds)
         detail = f"batch {batch}, {statistics.median(seconds[1]):.2f} core-s a plain step"
-        shape = "stages 2 to 4 of the narrow student" if backbone.frozen else "R(2+1)D-18 at 16x112x112"
-        rows.append(ratio(f"SACD's step over cross-entropy's, {name} ({shape})", over(*seconds), 1.1, False, detail))
+        shape = (
+            "stages 2 to 4 of the narrow student" if backbone.frozen else "R(2+1)D-18 at 16x112x112"
+        )
+        rows.append(
+            ratio(
+                f"SACD's step over cross-entropy's, {name} ({shape})",
+                over(*seconds),
+                1.1,
+                False,
+                detail,
+            )
+        )
     return rows
 
 
@@ -70,7 +96,7 @@ def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int,
         return torch.randn(batch, 1, frames, *size, generator=generator)
     x = torch.randn(batch, 2, frames, size[0] // 2, size[1] // 2, generator=generator)
     with torch.no_grad():
-        return make_student(backbone).eval().early(x, backbone.frozen)
+        return make_student(backbone).eval().frozen_stem(x, backbone.frozen)
 
 
 def _step(
@@ -82,8 +108,8 @@ def _step(
     from sacd.experiments.profiles import DEMO, PAPER
     from sacd.losses.base import Context, build
     from sacd.models.output import Output
-    from sacd.models.video import Late
-    from sacd.training.distil import Objective
+    from sacd.models.video import Tail
+    from sacd.training.distil import DistillationObjective
     from sacd.training.fit import _groups, _optimizer
     from sacd.training.pretext import make_student
 
@@ -91,7 +117,7 @@ def _step(
     backbone = profile.backbone.model_copy(update={} if demo else {"width": width or 0.25})
     torch.manual_seed(0)
     student = make_student(backbone)
-    model = Late(student, backbone.frozen) if backbone.frozen else student
+    model = Tail(student, backbone.frozen) if backbone.frozen else student
     n = 64
     teacher = Output(torch.randn(n, 512), torch.randn(n, 5))
     labels = torch.arange(n) % 5
@@ -103,19 +129,21 @@ def _step(
     built = build(config.name, context, **config.options)
     both = torch.nn.ModuleDict({"student": model, "method": built}).train()
     fit = FitConfig(optimizer=profile.student.optimizer)
-    rates = {f"method.{part}": factor for part, factor in built.rates.items()}
-    optimizer, _ = _optimizer(_groups(both, fit.lr, rates), fit, 1000)
+    lr_multipliers = {f"method.{part}": factor for part, factor in built.lr_multipliers.items()}
+    optimizer, _ = _optimizer(_groups(both, fit.lr, lr_multipliers), fit, 1000)
     given: list[Any] = []
-    objective = Objective(model, built, lambda rows, generator: given[-1], labels, teacher, None)
+    objective = DistillationObjective(
+        model, built, lambda rows, generator: given[-1], labels, teacher, None
+    )
     generator = torch.Generator().manual_seed(0)
 
     def step(x: Any) -> None:
         given[:] = [x]
-        terms = objective.terms(torch.arange(len(x)), 0, generator)
+        losses = objective.losses(torch.arange(len(x)), 0, generator)
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
         with torch.no_grad():
-            objective.update()
+            objective.on_step_end()
 
     return backbone, step

@@ -30,19 +30,35 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text)
         sub.add_argument("--profile", default="demo", choices=("smoke", "demo", "paper"))
         sub.add_argument("--data", type=Path, help="a cohort that exists")
-        sub.add_argument("--nights", type=Path, help="folder of the UCDDB tables; drives the simulated cohort")
+        sub.add_argument(
+            "--nights", type=Path, help="folder of the UCDDB tables; drives the simulated cohort"
+        )
         sub.add_argument("--workers", type=int, help="parallel runs; default: one per core")
         sub.add_argument("--cluster", help="tcp://host:port of a Dask scheduler")
         sub.add_argument("--seeds", type=int, help="seeds a row, instead of the profile's")
-        sub.add_argument("--root", type=Path, help="folder of data, runs and results; default: the checkout")
+        sub.add_argument(
+            "--root", type=Path, help="folder of data, runs and results; default: the checkout"
+        )
         sub.add_argument("--ucf101", type=Path, help="folder of UCF101's videos, for Table III")
         if name == "reproduce":
-            sub.add_argument("--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers")
-            sub.add_argument("--only", action="append", help="an item or a notebook's name; may be repeated")
+            sub.add_argument(
+                "--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers"
+            )
+            sub.add_argument(
+                "--only", action="append", help="an item or a notebook's name; may be repeated"
+            )
         if name == "verify":
-            sub.add_argument("--against", type=Path, help="results folder to compare with; default: what is committed")
+            sub.add_argument(
+                "--against",
+                type=Path,
+                help="results folder to compare with; default: what is committed",
+            )
         if name == "report":
-            sub.add_argument("--readme", action="store_true", help="fill in the generated parts of README.md as well")
+            sub.add_argument(
+                "--readme",
+                action="store_true",
+                help="fill in the generated parts of README.md as well",
+            )
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -62,7 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sacd").setLevel(logging.INFO)
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # it sets up its own logging when imported
+    os.environ.setdefault(
+        "DASK_LOGGING__DISTRIBUTED", "error"
+    )  # it sets up its own logging when imported
     if args.command in ("simulate", "reproduce") and (text := cpu.warning()):
         print(text, file=sys.stderr)
     try:
@@ -82,12 +100,16 @@ def _run(args: argparse.Namespace) -> int:
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     sleepedf = getattr(args, "sleepedf", None)
-    space = Workspace(args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf)
+    space = Workspace(
+        args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf
+    )
     if args.command == "check":
         from sacd.data.check import check  # --help and a refusal need none of it
 
         if not space.cohort.is_dir():
-            raise ValueError(f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first")
+            raise ValueError(
+                f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
+            )
         problems = check(space.cohort, space.profile.store.channel, space.profile.store.eeg_rate)
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
@@ -98,7 +120,9 @@ def _run(args: argparse.Namespace) -> int:
         return _reproduce(space, args)
     with _locked(space.results, fcntl.LOCK_EX):
         against, readme = getattr(args, "against", None), getattr(args, "readme", False)
-        return _conclude(space.results, site=args.command == "report", readme=readme, against=against)
+        return _conclude(
+            space.results, site=args.command == "report", readme=readme, against=against
+        )
 
 
 @contextmanager
@@ -130,18 +154,27 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     lost = {failure.run.id for failure in report.failed}
     blocked = [name for name in names if lost & {run.id for run in NOTEBOOKS[name].runs(space)}]
     with _locked(space.results, fcntl.LOCK_SH):
-        failed = execute_notebooks(space, [name for name in names if name not in blocked], args.workers)
+        failed = execute_notebooks(
+            space, [name for name in names if name not in blocked], args.workers
+        )
     marks.append(("notebooks", time.perf_counter()))
     with _locked(space.results, fcntl.LOCK_EX):  # of `make -j`: else half of another one's tables
         write_manifest(space)
         wrong = _conclude(space.results, site=True)
     marks.append(("report and verify", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
-    print(f"{', '.join(dict.fromkeys(s.data_name for s in sources)) or 'no data'}: {spent}; results in {space.results}")
+    print(
+        f"{', '.join(dict.fromkeys(s.data_name for s in sources)) or 'no data'}: {spent}; results in {space.results}"
+    )
     if failed:
-        print(f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr)
+        print(
+            f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr
+        )
     if report.failed:
-        print(f"{report}\nnot executed for want of these: {', '.join(blocked) or 'none'}", file=sys.stderr)
+        print(
+            f"{report}\nnot executed for want of these: {', '.join(blocked) or 'none'}",
+            file=sys.stderr,
+        )
     return int(bool(report.failed or failed or wrong))
 
 
@@ -152,7 +185,9 @@ def _conclude(results: Path, site: bool, readme: bool = False, against: Path | N
     from sacd.report.readme import write_readme
 
     if against and not (against / "MANIFEST.json").is_file():
-        raise ValueError(f"{against}: no results folder, it has no MANIFEST.json; name one that `make reproduce` wrote")
+        raise ValueError(
+            f"{against}: no results folder, it has no MANIFEST.json; name one that `make reproduce` wrote"
+        )
     found = verify.verify(results, against)
     verify.write(found)
     verify.show(found)

@@ -32,7 +32,7 @@ class FitConfig(Config):
     epochs: Count = 80
     batch: Count = 16
     order: Literal["block", "shuffled"] = "block"
-    joined: Count = 1
+    blocks_per_batch: Count = 1
     """Blocks of `batch` consecutive clips that make one step; 1 is the paper's (A20)."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 1e-3
@@ -141,11 +141,11 @@ class FusionConfig(Config):
 
     head: Literal["A", "B"]
     """One or three fully connected layers."""
-    release: bool
-    """Train the encoders too (C is A released, D is B)."""
+    finetune: bool
+    """Train the encoders too (C is A fine-tuned, D is B)."""
     fit: FitConfig
-    encoder_rate: Positive = 0.1
-    """Learning rate of the released encoders, as a factor on the head's: they start trained, the head does not."""
+    encoder_lr_multiplier: Positive = 0.1
+    """Learning rate of the fine-tuned encoders, as a factor on the head's: they start trained, the head does not."""
     split: SplitConfig
     seed: int = 0
 
@@ -154,17 +154,17 @@ class ReverseConfig(Config):
     """Distillation from video to EEG (Table IV, experiments E to G); `ce` is the EEG network trained on alone."""
 
     method: MethodConfig
-    release: bool
+    finetune: bool
     """Train the video network too."""
     fit: FitConfig
-    encoder_rate: Positive = 0.1
-    """Learning rate of the encoders, as in `FusionConfig`; what the method adds starts at random and has the full one
-    or its own."""
+    encoder_lr_multiplier: Positive = 0.1
+    """Learning rate of the encoders, as in `FusionConfig`; what the method adds starts at random
+    and has the full one or its own."""
     split: SplitConfig
     seed: int = 0
 
 
-class BoundConfig(Config):
+class BaselineConfig(Config):
     """A classifier that frames the results: what no model can miss, and what the simulator's truth gives."""
 
     name: Literal[

@@ -1,11 +1,13 @@
 """Pins the instruction set of this process, so that every x86-64 machine computes the same bytes.
 
-NumPy, ATen, oneDNN, MKL and OpenBLAS choose their kernels by CPU: sums are then rounded in another order, and training
-amplifies the difference. All five read a variable of the environment when they are loaded, so this module has to be
-imported before them. `import sacd` does so; `make setup` also has the environment's Python import it at start-up, for
-JupyterLab, editors and pytest. Child processes inherit the variables. AVX2 is what nearly every x86-64 machine since
-2015 has. MKL tells Intel from AMD as well, whatever their instructions; its branch COMPATIBLE alone gives equal bits on
-both (oneMKL developer guide, "Conditional Numerical Reproducibility"). It makes a training about a fifth slower.
+NumPy, ATen, oneDNN, MKL and OpenBLAS choose their kernels by CPU: sums are then rounded in another
+order, and training amplifies the difference. All five read a variable of the environment when they
+are loaded, so this module has to be imported before them. `import sacd` does so; `make setup` also
+has the environment's Python import it at start-up, for JupyterLab, editors and pytest. Child
+processes inherit the variables. AVX2 is what nearly every x86-64 machine since 2015 has. MKL tells
+Intel from AMD as well, whatever their instructions; its branch COMPATIBLE alone gives equal bits on
+both (oneMKL developer guide, "Conditional Numerical Reproducibility"). It makes a training about a
+fifth slower.
 
 Only `os`, `sys` and `platform` are imported: this runs at every start of Python.
 """
@@ -47,7 +49,13 @@ def state() -> dict[str, Any]:
     own = sorted(name for name, value in PINNED.items() if values[name] != value)
     offers = [platform.machine(), *(flag for flag in _FLAGS if flag in cpu_flags())]
     reason = _why_not(own)
-    return {"pinned": values, "own": own, "offers": offers, "honoured": not reason, "reason": reason}
+    return {
+        "pinned": values,
+        "own": own,
+        "offers": offers,
+        "honoured": not reason,
+        "reason": reason,
+    }
 
 
 def cpu_flags() -> frozenset[str]:
@@ -78,7 +86,9 @@ def _loaded_unpinned() -> list[str]:
     """Loaded libraries that use other instructions than the pinned ones: `sacd` was imported after them."""
     late = []
     if "numpy" in sys.modules:
-        from numpy._core._multiarray_umath import __cpu_features__ as features  # only if it is loaded already
+        from numpy._core._multiarray_umath import (
+            __cpu_features__ as features,
+        )  # only if it is loaded already
 
         late += ["numpy"] if features.get("X86_V4") or not features.get("X86_V3", True) else []
     if (torch := sys.modules.get("torch")) and hasattr(torch, "backends"):

@@ -15,7 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-# torch, pandas and safetensors are imported where they are used: a `make reproduce` that has nothing to do needs none.
+# torch, pandas and safetensors are imported where they are used: a `make reproduce` that has
+# nothing to do needs none.
 
 
 def sha256(path: Path | str) -> str:
@@ -85,7 +86,8 @@ def write_parquet(path: Path | str, frame: "pd.DataFrame") -> None:
 def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     """A new .npy file of zeros, mapped into memory to be filled, whose space on the disk is taken at once.
 
-    Without that the file has holes, and who fills one on a full disk is killed by SIGBUS instead of being told.
+    Without that the file has holes, and who fills one on a full disk is killed by SIGBUS instead of
+    being told.
 
     Raises:
         OSError: the disk has no room for all of it; nothing of it is left.
@@ -98,17 +100,23 @@ def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.mem
                 os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
     except OSError as error:
         Path(path).unlink(missing_ok=True)
-        raise OSError(error.errno, f"{error.strerror} for its {size / 1e6:.3g} MB, free as much", str(path)) from error
+        raise OSError(
+            error.errno, f"{error.strerror} for its {size / 1e6:.3g} MB, free as much", str(path)
+        ) from error
     return array
 
 
-def save_tensors(path: Path | str, tensors: Mapping[str, Any], _metadata: dict[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path | str, tensors: Mapping[str, Any], _metadata: dict[str, str] | None = None
+) -> None:
     """Safetensors file of torch tensors or NumPy arrays, written atomically; equal tensors give equal bytes."""
     import torch  # see above
     from safetensors.torch import save_file
 
     # Copies: safetensors refuses views and tensors that share memory (tied weights).
-    copies = {k: torch.as_tensor(v).detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+    copies = {
+        k: torch.as_tensor(v).detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()
+    }
     with atomic(path) as temporary:
         save_file(copies, temporary, metadata=_metadata)
 
@@ -116,14 +124,16 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Any], _metadata: dict[s
 def save_checkpoint(path: Path | str, state: Any) -> None:
     """A nest of dicts, lists and tuples of tensors, arrays, numbers, strings and None as one safetensors file.
 
-    Takes the `state_dict` of modules, optimizers, schedulers and EMA models, and states of random generators.
+    Takes the `state_dict` of modules, optimizers, schedulers and EMA models, and states of random
+    generators.
 
     Raises:
         TypeError: something in `state` has another type; the message says where.
     """
     tensors: dict[str, Any] = {}
     tree = _flatten(state, "", tensors)
-    # One metadata key only: safetensors writes several in random order, and equal states shall give equal bytes.
+    # One metadata key only: safetensors writes several in random order, and equal states shall give
+    # equal bytes.
     save_tensors(path, tensors, {"tree": json.dumps(tree)})
 
 
@@ -140,7 +150,9 @@ def load_checkpoint(path: Path | str) -> Any:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return _unflatten(json.loads(file.metadata()["tree"]), tensors)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a whole checkpoint ({error}); delete it to start over") from error
+        raise ValueError(
+            f"{path} is not a whole checkpoint ({error}); delete it to start over"
+        ) from error
 
 
 def _flatten(value: Any, where: str, tensors: dict[str, Any]) -> Any:
@@ -148,15 +160,25 @@ def _flatten(value: Any, where: str, tensors: dict[str, Any]) -> Any:
     import torch  # see above
 
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        kind = "tensor" if isinstance(value, torch.Tensor) else "array" if isinstance(value, np.ndarray) else "scalar"
+        kind = (
+            "tensor"
+            if isinstance(value, torch.Tensor)
+            else "array"
+            if isinstance(value, np.ndarray)
+            else "scalar"
+        )
         name = f"{len(tensors):06d}{where}"
         tensors[name] = value if kind == "tensor" else np.array(value)
         return {kind: name}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        kind = "counter" if isinstance(value, Counter) else "dict"  # MultiStepLR keeps its milestones in a Counter
-        return {kind: [[_key(k, where), _flatten(v, f"{where}/{k}", tensors)] for k, v in value.items()]}
+        kind = (
+            "counter" if isinstance(value, Counter) else "dict"
+        )  # MultiStepLR keeps its milestones in a Counter
+        return {
+            kind: [[_key(k, where), _flatten(v, f"{where}/{k}", tensors)] for k, v in value.items()]
+        }
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [_flatten(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]}
@@ -165,7 +187,9 @@ def _flatten(value: Any, where: str, tensors: dict[str, Any]) -> Any:
 
 def _key(key: Any, where: str) -> Any:
     if not isinstance(key, bool | int | float | str):
-        raise TypeError(f"a checkpoint cannot hold a key of type {type(key).__name__} at {where or '/'}")
+        raise TypeError(
+            f"a checkpoint cannot hold a key of type {type(key).__name__} at {where or '/'}"
+        )
     return key
 
 
@@ -175,7 +199,13 @@ def _unflatten(node: Any, tensors: Mapping[str, Any]) -> Any:
     [(kind, content)] = node.items()
     if kind in ("tensor", "array", "scalar"):
         tensor = tensors[content]
-        return tensor if kind == "tensor" else tensor.numpy() if kind == "array" else tensor.numpy()[()]
+        return (
+            tensor
+            if kind == "tensor"
+            else tensor.numpy()
+            if kind == "array"
+            else tensor.numpy()[()]
+        )
     if kind in ("dict", "counter"):
         pairs = {key: _unflatten(value, tensors) for key, value in content}
         return Counter(pairs) if kind == "counter" else pairs

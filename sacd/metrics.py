@@ -1,7 +1,8 @@
 """Accuracy, macro-F1, kappa and recall per stage of a table of predictions, in the paper's units.
 
-A table of predictions has one row a clip and at least the columns `subject`, `stage` (true, 0..4) and `prediction`
-(0..4). Accuracy, macro-F1 and recall are in %, kappa is a fraction, as the paper prints them.
+A table of predictions has one row a clip and at least the columns `subject`, `stage` (true, 0..4)
+and `prediction` (0..4). Accuracy, macro-F1 and recall are in %, kappa is a fraction, as the paper
+prints them.
 """
 
 from typing import Final
@@ -41,21 +42,24 @@ def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
     return np.bincount(cell, minlength=len(STAGES) ** 2).reshape(len(STAGES), len(STAGES))
 
 
-def confusions(predictions: pd.DataFrame) -> tuple[pd.Index, NDArray[np.int64]]:
+def subject_confusions(predictions: pd.DataFrame) -> tuple[pd.Index, NDArray[np.int64]]:
     """Subjects `(S,)` in sorted order, and the confusion matrix of each `(S, 5, 5)`."""
     if missing := {"subject", "stage", "prediction"} - set(predictions):
         raise ValueError(f"predictions lack the column(s) {', '.join(sorted(missing))}")
     if predictions.empty:
         raise ValueError("predictions hold no clip; at least one is needed")
     groups = predictions.groupby("subject", sort=True)
-    return pd.Index(groups.groups, name="subject"), np.stack([confusion(g.stage, g.prediction) for _, g in groups])
+    return pd.Index(groups.groups, name="subject"), np.stack(
+        [confusion(g.stage, g.prediction) for _, g in groups]
+    )
 
 
 def scores(matrix: ArrayLike) -> NDArray[np.float64]:
     """The eight `METRICS` `(..., 8)` of confusion matrices `(..., 5, 5)` (counts, any scale).
 
-    Eqs. 14 to 16 of the paper. Macro-F1 is the mean over all five stages; a stage that is neither present nor predicted
-    has F1 = 0. Recall of a stage that never occurs, and kappa when chance agreement is 1, are NaN.
+    Eqs. 14 to 16 of the paper. Macro-F1 is the mean over all five stages; a stage that is neither
+    present nor predicted has F1 = 0. Recall of a stage that never occurs, and kappa when chance
+    agreement is 1, are NaN.
 
     >>> scores(np.eye(5))[:3]
     array([100., 100.,   1.])
@@ -91,12 +95,14 @@ def summary(predictions: pd.DataFrame) -> dict[str, float]:
     >>> summary(table)["accuracy"], round(summary(table)["kappa"], 2)
     (80.0, 0.75)
     """
-    return dict(zip(METRICS, scores(confusions(predictions)[1].sum(0)).tolist(), strict=True))
+    return dict(
+        zip(METRICS, scores(subject_confusions(predictions)[1].sum(0)).tolist(), strict=True)
+    )
 
 
 def by_subject(predictions: pd.DataFrame) -> pd.DataFrame:
     """The eight `METRICS` and the number of clips, one row a subject."""
-    subjects, matrices = confusions(predictions)
+    subjects, matrices = subject_confusions(predictions)
     return pd.DataFrame(scores(matrices), subjects, METRICS).assign(clips=matrices.sum((1, 2)))
 
 
@@ -104,7 +110,8 @@ def right_or_wrong(predictions: pd.DataFrame, unit: str = "group") -> pd.DataFra
     """A table of predictions of any classes as one whose accuracy the functions of `sacd.analysis.stats` take.
 
     Args:
-        predictions: columns label and prediction (classes), and `unit`: what is resampled in place of the subject.
+        predictions: columns label and prediction (classes), and `unit`: what is resampled in place
+            of the subject.
 
     >>> table = pd.DataFrame({"group": ["a", "a", "b"], "label": [7, 40, 3], "prediction": [7, 3, 3]})
     >>> round(summary(right_or_wrong(table))["accuracy"], 1)

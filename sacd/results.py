@@ -12,7 +12,11 @@ RECORD: Final = "record.csv"
 """What differs when the same is computed again: dates, durations, machines; no part of the manifest."""
 SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices of the test subjects by item, row and seed: every metric and paired test follows from them."""
-_DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")  # folders of what follows from the rest, or went wrong
+_DERIVED: Final = (
+    "report",
+    "failed",
+    ".ipynb_checkpoints",
+)  # folders of what follows from the rest, or went wrong
 _UNLISTED: Final = (MANIFEST, RECORD, "verify.md", "codecheck.yml")
 
 

@@ -8,17 +8,29 @@ STAGES: Final = ("W", "N1", "N2", "N3", "REM")
 UNSCORED: Final = -1
 """Label of a clip that nobody scored (movement, artefact, unknown); never trained or tested on."""
 
-COLOURS: Final = {"W": "#E69F00", "N1": "#56B4E9", "N2": "#0072B2", "N3": "#D55E00", "REM": "#CC79A7"}
+COLOURS: Final = {
+    "W": "#E69F00",
+    "N1": "#56B4E9",
+    "N2": "#0072B2",
+    "N3": "#D55E00",
+    "REM": "#CC79A7",
+}
 """Okabe-Ito palette: distinguishable with the common colour-vision deficiencies."""
 
 CLIP_S: Final = 30
 """Length of a clip (epoch) in s (AASM)."""
 
 AHI_GROUPS: Final = ("Normal", "Mild", "Moderate", "Severe")
-AHI_COLOURS: Final = {"Normal": "#9BD29A", "Mild": "#4FAF6A", "Moderate": "#1C7C54", "Severe": "#0B3D2E"}
+AHI_COLOURS: Final = {
+    "Normal": "#9BD29A",
+    "Mild": "#4FAF6A",
+    "Moderate": "#1C7C54",
+    "Severe": "#0B3D2E",
+}
 """Ordered by lightness, as the groups are by severity; green is no stage's colour."""
 
-# Every spelling met in EDF+ annotations, BIDS events and NSRR exports; Rechtschaffen and Kales 3 and 4 are N3.
+# Every spelling met in EDF+ annotations, BIDS events and NSRR exports; Rechtschaffen and Kales 3
+# and 4 are N3.
 _NAMES: Final = {
     "w": 0, "wake": 0, "sleep stage w": 0, "0": 0,
     "n1": 1, "s1": 1, "sleep stage n1": 1, "sleep stage 1": 1, "1": 1,
@@ -42,7 +54,8 @@ def label(name: str) -> int | None:
 def ahi_group(ahi: float) -> int:
     """Group 0..3 of an apnea-hypopnea index in events/h: <5, 5 to <15, 15 to 30, >30.
 
-    The paper's text leaves 15 to 16 open; Fig. 8 (5 <= mild < 15, 15 <= moderate <= 30) does not, so its bounds hold.
+    The paper's text leaves 15 to 16 open; Fig. 8 (5 <= mild < 15, 15 <= moderate <= 30) does not,
+    so its bounds hold.
 
     >>> [AHI_GROUPS[ahi_group(a)] for a in (4.9, 5, 15, 30, 30.1)]
     ['Normal', 'Mild', 'Moderate', 'Moderate', 'Severe']

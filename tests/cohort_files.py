@@ -13,12 +13,16 @@ import pandas as pd
 REAL = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
-def write_edf(path: Path, signals: dict[str, tuple[np.ndarray, float]], unit: str = "uV", limit: float = 1000) -> None:
+def write_edf(
+    path: Path, signals: dict[str, tuple[np.ndarray, float]], unit: str = "uV", limit: float = 1000
+) -> None:
     """EDF file; `signals` maps a channel to its samples and rate in Hz."""
     path.parent.mkdir(parents=True, exist_ok=True)
     edfio.Edf(
         [
-            edfio.EdfSignal(x, rate, label=name, physical_dimension=unit, physical_range=(-limit, limit))
+            edfio.EdfSignal(
+                x, rate, label=name, physical_dimension=unit, physical_range=(-limit, limit)
+            )
             for name, (x, rate) in signals.items()
         ]
     ).write(path)
@@ -55,20 +59,28 @@ def write_video(path: Path, frames, rate: int, ticks: Iterable[int] | None = Non
 
 def write_events(path: Path, rows: list[tuple[float, float, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=["onset", "duration", "trial_type"]).to_csv(path, sep="\t", index=False)
+    pd.DataFrame(rows, columns=["onset", "duration", "trial_type"]).to_csv(
+        path, sep="\t", index=False
+    )
 
 
 def paths(root: Path, subject: str) -> tuple[Path, Path, Path]:
     """EEG, events and video of a night."""
     stem = f"{subject}_task-sleep_"
     eeg = root / subject / "eeg"
-    return eeg / f"{stem}eeg.edf", eeg / f"{stem}events.tsv", root / subject / "video" / f"{stem}video.mp4"
+    return (
+        eeg / f"{stem}eeg.edf",
+        eeg / f"{stem}events.tsv",
+        root / subject / "video" / f"{stem}video.mp4",
+    )
 
 
 def write_about(root: Path, ahi: dict[str, float], name: str = "made for a test") -> None:
     """dataset_description.json and participants.tsv."""
     root.mkdir(parents=True, exist_ok=True)
-    (root / "dataset_description.json").write_text(json.dumps({"Name": name, "BIDSVersion": "1.10.0"}))
+    (root / "dataset_description.json").write_text(
+        json.dumps({"Name": name, "BIDSVersion": "1.10.0"})
+    )
     rows = [(subject, "F", 50, "n/a", value) for subject, value in ahi.items()]
     table = pd.DataFrame(rows, columns=["participant_id", "sex", "age", "weight_kg", "ahi"])
     table.to_csv(root / "participants.tsv", sep="\t", index=False)
@@ -80,7 +92,13 @@ def write_cohort(root: Path, subjects: tuple[str, ...] = ("sub-01", "sub-02")) -
     for k, subject in enumerate(subjects):
         rng = np.random.default_rng(k)
         eeg, events, video = paths(root, subject)
-        write_edf(eeg, {"EOG": (rng.normal(0, 9, 64 * 90), 64), "EEG C3-M2": (rng.normal(0, 20, 128 * 90), 128)})
+        write_edf(
+            eeg,
+            {
+                "EOG": (rng.normal(0, 9, 64 * 90), 64),
+                "EEG C3-M2": (rng.normal(0, 20, 128 * 90), 128),
+            },
+        )
         write_events(events, [(0, 30, "W"), (30, 60, "N2"), (41, 12, "hypopnea")])
         write_video(video, (numbered(n) for n in range(360)), 4)
     return root
@@ -94,5 +112,9 @@ def write_noise(cohort, subjects=5, clips=12, rate=128, fps=1):
         rng = np.random.default_rng(int(subject[-2:]))
         eeg, events, video = paths(cohort, subject)
         write_edf(eeg, {"C3": (rng.normal(0, 20, clips * 30 * rate), rate)})
-        write_events(events, [(30 * k, 30, ("W", "N1", "N2", "N3", "REM")[k % 5]) for k in range(clips)])
-        write_video(video, rng.integers(0, 255, ((clips + 1) * 30 * fps, 32, 32)).astype(np.uint8), fps)
+        write_events(
+            events, [(30 * k, 30, ("W", "N1", "N2", "N3", "REM")[k % 5]) for k in range(clips)]
+        )
+        write_video(
+            video, rng.integers(0, 255, ((clips + 1) * 30 * fps, 32, 32)).astype(np.uint8), fps
+        )

@@ -5,15 +5,16 @@ import sys
 
 from hypothesis import HealthCheck, settings
 
-# As in sacd.runs.notebook: jsonschema would build a parser of IRIs, in seconds that every worker of pytest would spend.
+# As in sacd.runs.notebook: jsonschema would build a parser of IRIs, in seconds that every worker of
+# pytest would spend.
 sys.modules.setdefault("rfc3987_syntax", None)
 
 # No example is judged by its duration, nor the drawing of examples.
 settings.register_profile("sacd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sacd")
 
-# Dask gives up a connection after 30 s and a worker that restarts after 15 s. In variables, so that the processes that
-# tests start have them too.
+# Dask gives up a connection after 30 s and a worker that restarts after 15 s. In variables, so that
+# the processes that tests start have them too.
 for name in ("COMM__TIMEOUTS__CONNECT", "COMM__TIMEOUTS__TCP", "DEPLOY__LOST_WORKER_TIMEOUT"):
     os.environ[f"DASK_DISTRIBUTED__{name}"] = "300s"
 

@@ -23,16 +23,24 @@ def predictions(correct: float, subjects: int, seed: int) -> pd.DataFrame:
     stage = np.tile(np.arange(5), 8 * subjects)
     wrong = np.random.default_rng(seed).random(len(stage)) > correct
     names = np.repeat([f"sub-{n:02d}" for n in range(subjects)], 40)
-    return pd.DataFrame({"subject": names, "stage": stage, "prediction": (stage + wrong) % 5, "part": "test"})
+    return pd.DataFrame(
+        {"subject": names, "stage": stage, "prediction": (stage + wrong) % 5, "part": "test"}
+    )
 
 
 class Space:
     """As much of a `Workspace` as a manifest needs."""
 
     def __init__(self, root, rows: dict[str, float], subjects: int = 12, seeds: int = 2) -> None:
-        self.results, self.data_name, self.profile = root / "results" / "demo", DATA, SimpleNamespace(name="demo")
+        self.results, self.data_name, self.profile = (
+            root / "results" / "demo",
+            DATA,
+            SimpleNamespace(name="demo"),
+        )
         self.prepared = True
-        clips = pd.DataFrame({"subject": ["sub-00"] * 5, "onset_s": range(0, 150, 30), "stage": range(5)})
+        clips = pd.DataFrame(
+            {"subject": ["sub-00"] * 5, "onset_s": range(0, 150, 30), "stage": range(5)}
+        )
         self.store = SimpleNamespace(clips=clips)
         self.runs = SimpleNamespace(folder=lambda run: root / "runs" / run.id)
         self.rows = {
@@ -50,10 +58,22 @@ class Space:
             for run in self.rows[row]:
                 folder = self.runs.folder(run)
                 folder.mkdir(parents=True)
-                write_parquet(folder / "predictions.parquet", predictions(share, subjects, int(run.id, 16) % 1000))
-                facts = {"git": {"commit": "c" * 40, "dirty": False}, "started": "2026-01-01", "duration_s": 36.0}
+                write_parquet(
+                    folder / "predictions.parquet",
+                    predictions(share, subjects, int(run.id, 16) % 1000),
+                )
+                facts = {
+                    "git": {"commit": "c" * 40, "dirty": False},
+                    "started": "2026-01-01",
+                    "duration_s": 36.0,
+                }
                 facts |= {"peak_memory_mb": {"cpu": 1024.0}, "data": "d" * 64}
-                facts["machine"] = {"cores": 2, "threads": 1, "cpu": "Made up, 2 GHz", "lock": "1" * 64}
+                facts["machine"] = {
+                    "cores": 2,
+                    "threads": 1,
+                    "cpu": "Made up, 2 GHz",
+                    "lock": "1" * 64,
+                }
                 (folder / "provenance.json").write_text(json.dumps(facts))
 
     def predictions(self, run):
@@ -62,25 +82,41 @@ class Space:
 
 def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     """The folder after `reproduce`: one executed notebook, its table and figure, and the manifest."""
-    space = Space(root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more)
+    space = Space(
+        root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more
+    )
     space.data_name = data
     shown = Notebook(lambda w: w.rows, ("tables/table2.csv", "figures/a.png"), item="table2")
     monkeypatch.setattr(record, "ITEMS", {"table2": lambda w: w.rows})
     monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": shown})
     lines = [
-        tables.rows("table2", row, stats.intervals([space.predictions(r) for r in runs], resamples=100), data)
+        tables.rows(
+            "table2",
+            row,
+            stats.intervals([space.predictions(r) for r in runs], resamples=100),
+            data,
+        )
         for row, runs in space.rows.items()
     ]
     tables.write(pd.concat(lines), space.results / "tables", "table2")
     (space.results / "figures").mkdir()
     Image.new("RGB", (40, 20), "white").save(space.results / "figures" / "a.png")
-    cells = [nbformat.v4.new_markdown_cell("# Table II\n[the tour](00_tour.ipynb)"), nbformat.v4.new_code_cell("1")]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Table II\n[the tour](00_tour.ipynb)"),
+        nbformat.v4.new_code_cell("1"),
+    ]
     depends = {run.label: run.id for runs in space.rows.values() for run in runs}
     text = stamped(nbformat.v4.new_notebook(cells=cells), {"depends": depends}, {"data": data})
     (space.results / "notebooks").mkdir()
     copy = space.results / "notebooks" / "20_table2_comparison.ipynb"
     copy.write_text(text)
-    facts = {"content": sha256(copy), "commit": "c" * 40, "dirty": False, "started": "2026-01-02", "duration_s": 4.0}
+    facts = {
+        "content": sha256(copy),
+        "commit": "c" * 40,
+        "dirty": False,
+        "started": "2026-01-02",
+        "duration_s": 4.0,
+    }
     record_of(copy).write_text(json.dumps(facts))
     record.write_manifest(space)
     return space

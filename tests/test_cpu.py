@@ -82,10 +82,10 @@ def main():
     for _ in range(2):
         optimizer.zero_grad()
         batch = Batch(student.train()(frames), taught, stages, torch.arange(len(stages)), frames)
-        sum(method.terms(batch).values()).backward()
+        sum(method.losses(batch).values()).backward()
         optimizer.step()
         with torch.no_grad():
-            method.update(batch)
+            method.on_step_end(batch)
     out["SACD step"] = digest(*(p.detach().numpy() for p in [*student.parameters(), *method.structure.parameters()]))
     print(json.dumps(out | {"state": cpu.state()}))
 
@@ -100,7 +100,9 @@ def compute(tmp_path, name, pinned):
     folder.mkdir(parents=True)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    environment = {k: v for k, v in os.environ.items() if k not in cpu.PINNED} | {"OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in os.environ.items() if k not in cpu.PINNED} | {
+        "OMP_NUM_THREADS": "1"
+    }
     environment |= PROCESSORS[name]
     command = [sys.executable, str(script), json.dumps(CHOICES[name]), pinned, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -111,7 +113,9 @@ def compute(tmp_path, name, pinned):
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cpu")
-    return {(name, pin): compute(folder, name, pin) for name in PROCESSORS for pin in ("pinned", "free")}
+    return {
+        (name, pin): compute(folder, name, pin) for name in PROCESSORS for pin in ("pinned", "free")
+    }
 
 
 WHAT = ("video", "store", "teacher", "student", "SACD step")
@@ -133,7 +137,9 @@ def test_without_the_pin_they_differ(computed, what):
 def test_every_process_tells_whether_the_pin_was_honoured(computed):
     assert {computed[name, "pinned"]["state"]["honoured"] for name in PROCESSORS} == {has_avx2()}
     old = computed["unknown to MKL", "free"]["state"]
-    assert not old["honoured"] and {"ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES"} <= set(old["own"])
+    assert not old["honoured"] and {"ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES"} <= set(
+        old["own"]
+    )
 
 
 def has_avx2():
@@ -143,7 +149,9 @@ def has_avx2():
 def started(text, **environment):
     """What a new Python prints, whose environment holds nothing of the pin but what is given."""
     clean = {k: v for k, v in os.environ.items() if k not in cpu.PINNED} | environment
-    return subprocess.run([sys.executable, "-c", text], env=clean, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", text], env=clean, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_a_value_of_the_user_wins_and_is_named():
@@ -154,7 +162,10 @@ def test_a_value_of_the_user_wins_and_is_named():
 
 def test_child_processes_inherit_the_pin():
     text = "import os, subprocess, sys, sacd; subprocess.run([sys.executable, '-c', {!r}])"
-    assert started(text.format("import os; print(os.environ['MKL_CBWR'])")).strip() == cpu.PINNED["MKL_CBWR"]
+    assert (
+        started(text.format("import os; print(os.environ['MKL_CBWR'])")).strip()
+        == cpu.PINNED["MKL_CBWR"]
+    )
 
 
 def test_a_library_that_was_imported_before_is_told(monkeypatch):
@@ -173,5 +184,9 @@ def test_a_library_that_was_imported_before_is_told(monkeypatch):
 def test_other_processors_are_told_in_one_line(monkeypatch, architecture, flags, reason):
     monkeypatch.setattr(cpu.platform, "machine", lambda: architecture)
     monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
-    assert reason in cpu.warning() and "bytes will differ" in cpu.warning() and "\n" not in cpu.warning()
+    assert (
+        reason in cpu.warning()
+        and "bytes will differ" in cpu.warning()
+        and "\n" not in cpu.warning()
+    )
     assert not cpu.state()["honoured"]

@@ -23,12 +23,16 @@ def locked() -> dict[str, list[str]]:
 
 
 def test_every_requirement_is_locked_at_an_allowed_version_with_hashes():
-    wanted = [Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+    wanted = [
+        Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    ]
     versions = locked()
     for requirement in wanted:
         found = versions.get(requirement.name.lower())
         assert found, f"{requirement} is not in requirements.lock: make lock"
-        assert any(requirement.specifier.contains(v) for v in found), f"{requirement} against {found}: make lock"
+        assert any(requirement.specifier.contains(v) for v in found), (
+            f"{requirement} against {found}: make lock"
+        )
     entries = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.M)[1:]
     assert all("--hash=sha256:" in entry for entry in entries)
 
@@ -54,21 +58,31 @@ def test_help_documents_every_target_and_variable():
     items = re.search(r"^ITEMS := (.*)", text, re.M).group(1)
     phony = re.search(r"^\.PHONY: (.*)", text, re.M).group(1).replace("$(ITEMS)", items).split()
     shown = make("help").stdout
-    assert [t for t in phony if not re.search(rf"^  {t}\s|\(also .*\b{t}\b.*\)$", shown, re.M)] == []
-    assert [v for v in re.findall(r"^([A-Z]+) \?=", text, re.M) if not re.search(rf"^  {v}\s", shown, re.M)] == []
+    assert [
+        t for t in phony if not re.search(rf"^  {t}\s|\(also .*\b{t}\b.*\)$", shown, re.M)
+    ] == []
+    assert [
+        v
+        for v in re.findall(r"^([A-Z]+) \?=", text, re.M)
+        if not re.search(rf"^  {v}\s", shown, re.M)
+    ] == []
     for name in ("PROFILE", "DATA", "NIGHTS", "CLUSTER", "WORKERS", "SEEDS"):
         assert name in shown
 
 
 def test_a_missing_python_is_one_line(tmp_path):
     done = make("setup", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}")
-    errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error:")]
+    errors = [
+        line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error:")
+    ]
     assert done.returncode and len(errors) == 1 and "not found" in errors[0]
 
 
 def test_a_wrong_python_is_one_line(tmp_path):
     fake = tmp_path / "python3.8"
-    fake.write_text("#!/bin/sh\necho 'error: /x/python3.8 is Python 3.8; this project needs 3.11' >&2\nexit 1\n")
+    fake.write_text(
+        "#!/bin/sh\necho 'error: /x/python3.8 is Python 3.8; this project needs 3.11' >&2\nexit 1\n"
+    )
     fake.chmod(0o755)
     done = make("setup", f"PYTHON={fake}", f"VENV={tmp_path / 'venv'}")
     assert done.returncode
@@ -106,7 +120,7 @@ def test_make_test_fails_where_a_second_reproduce_is_not_idle(tmp_path):
         python.chmod(0o755)
         done = make("test", f"VENV={tmp_path}")
         assert bool(done.returncode) == bool(code), (said, done.stdout, done.stderr)
-        assert ("trained or executed something anew" in done.stdout) == bool(code)
+        assert ("trained or executed something again" in done.stdout) == bool(code)
 
 
 def test_ci_calls_the_readmes_test_command():

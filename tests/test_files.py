@@ -68,7 +68,9 @@ def test_a_mapped_array_has_its_space_from_the_start(tmp_path):
     array = create_array(tmp_path / "a.npy", np.float16, (1000, 500))
     stat = (tmp_path / "a.npy").stat()
     assert stat.st_size > array.nbytes == 1_000_000 and not array.any()
-    if probe.stat().st_blocks * 512 >= 100_000 and hasattr(os, "posix_fallocate"):  # it counts blocks, uncompressed
+    if probe.stat().st_blocks * 512 >= 100_000 and hasattr(
+        os, "posix_fallocate"
+    ):  # it counts blocks, uncompressed
         assert stat.st_blocks * 512 >= stat.st_size
     array[7] = 3
     array.flush()
@@ -96,7 +98,10 @@ def test_equal_content_gives_equal_bytes(tmp_path):
 
 def test_tensors_that_share_memory_or_are_views(tmp_path):
     base = torch.arange(12.0).reshape(3, 4)
-    save_tensors(tmp_path / "a.safetensors", {"all": base, "same": base, "view": base.T, "array": np.arange(3)})
+    save_tensors(
+        tmp_path / "a.safetensors",
+        {"all": base, "same": base, "view": base.T, "array": np.arange(3)},
+    )
     back = load_file(tmp_path / "a.safetensors")
     assert torch.equal(back["view"], base.T)
     assert torch.equal(back["same"], base)
@@ -124,7 +129,8 @@ def advance(model, ema, optimizer, cycle, steps, generator):
 
 
 @pytest.mark.parametrize(
-    ("optimizer_class", "options"), [(torch.optim.SGD, {"momentum": 0.9}), (torch.optim.AdamW, {"amsgrad": True})]
+    ("optimizer_class", "options"),
+    [(torch.optim.SGD, {"momentum": 0.9}), (torch.optim.AdamW, {"amsgrad": True})],
 )
 def test_training_goes_on_from_a_checkpoint_to_equal_bits(tmp_path, optimizer_class, options):
     generator = torch.Generator().manual_seed(1)
@@ -149,7 +155,8 @@ def test_training_goes_on_from_a_checkpoint_to_equal_bits(tmp_path, optimizer_cl
 def test_every_kind_of_value_survives(tmp_path):
     state = {
         "dtypes": [
-            torch.zeros(2, dtype=d) for d in (torch.bfloat16, torch.float16, torch.bool, torch.uint8, torch.int64)
+            torch.zeros(2, dtype=d)
+            for d in (torch.bfloat16, torch.float16, torch.bool, torch.uint8, torch.int64)
         ],
         "empty": torch.zeros(0, 3),
         "scalar": torch.tensor(1.5, dtype=torch.float64),
@@ -175,7 +182,9 @@ def test_a_truncated_checkpoint_is_refused_in_one_line(tmp_path):
     for length in (0, 5, 100, path.stat().st_size - 1):
         short = tmp_path / "short"
         short.write_bytes(path.read_bytes()[:length])
-        with pytest.raises(ValueError, match=r"short is not a whole checkpoint .*delete it to start over"):
+        with pytest.raises(
+            ValueError, match=r"short is not a whole checkpoint .*delete it to start over"
+        ):
             load_checkpoint(short)
     save_tensors(tmp_path / "plain", {"a": torch.ones(1)})
     with pytest.raises(ValueError, match="not a whole checkpoint"):

@@ -29,7 +29,12 @@ def test_scores_agree_with_scikit_learn(clips):
 
 def test_hand_worked_example():
     matrix = np.zeros((5, 5), int)
-    matrix[0, 0], matrix[0, 2], matrix[2, 2], matrix[4, 2] = 3, 1, 4, 2  # W 4, N2 4, REM 2; N1 and N3 never occur
+    matrix[0, 0], matrix[0, 2], matrix[2, 2], matrix[4, 2] = (
+        3,
+        1,
+        4,
+        2,
+    )  # W 4, N2 4, REM 2; N1 and N3 never occur
     accuracy, f1, kappa, w, n1, n2, n3, rem = metrics.scores(matrix)
     assert accuracy == pytest.approx(70)
     assert f1 == pytest.approx(100 * (6 / 7 + 8 / 11) / 5)
@@ -53,7 +58,11 @@ def test_confusion_keeps_stages_that_never_occur():
 
 def test_by_subject_and_pooled():
     table = pd.DataFrame(
-        {"subject": ["b", "a", "a", "b", "b"], "stage": [0, 1, 1, 2, 2], "prediction": [0, 1, 2, 2, 3]}
+        {
+            "subject": ["b", "a", "a", "b", "b"],
+            "stage": [0, 1, 1, 2, 2],
+            "prediction": [0, 1, 2, 2, 3],
+        }
     )
     found = metrics.by_subject(table)
     assert list(found.index) == ["a", "b"] and list(found["clips"]) == [2, 3]

@@ -1,7 +1,7 @@
 """The whole smoke profile on an emulated older processor, and planted drifts: what verify says of each.
 
-Minutes, so `make othermachine` and CI run these and `make test` does not. They compare with `results/smoke` of this
-checkout, which `make test` has made.
+Minutes, so `make othermachine` and CI run these and `make test` does not. They compare with
+`results/smoke` of this checkout, which `make test` has made.
 """
 
 import os
@@ -39,14 +39,21 @@ def command(*words, change="", **environment):
     call = [sys.executable, "-c", PATCHED.format(change=change), *map(str, words)]
     clean = {name: value for name, value in os.environ.items() if name not in cpu.PINNED}
     done = subprocess.run(
-        call, env=clean | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=CHECKOUT
+        call,
+        env=clean | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=CHECKOUT,
     )
     return done.returncode, done.stdout
 
 
 def verified(root, **environment):
     """Exit code, printed lines and verify.md of a comparison with the smoke results of this checkout."""
-    code, said = command("verify", "--profile", "smoke", "--root", root, "--against", SMOKE, **environment)
+    code, said = command(
+        "verify", "--profile", "smoke", "--root", root, "--against", SMOKE, **environment
+    )
     return code, said, (root / "results" / "smoke" / "verify.md").read_text()
 
 
@@ -57,12 +64,17 @@ def here():
 
 
 def test_another_processor_ends_well_and_what_differs_is_told(tmp_path):
-    code, said = command("reproduce", "--profile", "smoke", "--root", tmp_path, OMP_NUM_THREADS="1", **OLDER)
+    code, said = command(
+        "reproduce", "--profile", "smoke", "--root", tmp_path, OMP_NUM_THREADS="1", **OLDER
+    )
     assert code == 0, said
     assert "set by the user: bytes will differ" in said
     code, said, full = verified(tmp_path, **OLDER)
     assert code == 0, said
-    assert "within the noise of retraining" in said and "runs were computed with other data" in " ".join(said.split())
+    assert (
+        "within the noise of retraining" in said
+        and "runs were computed with other data" in " ".join(said.split())
+    )
     assert len(said.splitlines()) <= 50 and "error:" not in said
     assert "within the noise of retraining" in full
 
@@ -83,7 +95,10 @@ def test_labels_shifted_by_a_clip_are_an_error(tmp_path):
         head, *lines = path.read_text().splitlines()
         rows = [line.split("\t") for line in lines]
         stages = [row[2] for row in rows]
-        shifted = [[*row[:2], stage, *row[3:]] for row, stage in zip(rows, [stages[-1], *stages[:-1]], strict=True)]
+        shifted = [
+            [*row[:2], stage, *row[3:]]
+            for row, stage in zip(rows, [stages[-1], *stages[:-1]], strict=True)
+        ]
         path.write_text("\n".join([head, *("\t".join(row) for row in shifted)]) + "\n")
     command("reproduce", "--profile", "smoke", "--root", tmp_path, "--only", "fig2")
     code, _, full = verified(tmp_path)

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sacd.config import Config
-from sacd.files import atomic, create_array, load_checkpoint, save_checkpoint, save_tensors, write_json, write_parquet
+from sacd.files import (
+    atomic,
+    create_array,
+    load_checkpoint,
+    save_checkpoint,
+    save_tensors,
+    write_json,
+    write_parquet,
+)
 
 Inputs = Mapping[str, Path]
 Resources = Mapping[str, str]
@@ -21,7 +29,9 @@ class Toy(Config):
     pause_s: float = 0.0
 
 
-def train(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def train(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Linear regression with momentum, dropout-like noise and a checkpoint every epoch."""
     import pandas as pd
     import torch
@@ -53,16 +63,23 @@ def train(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progr
         history.append({"epoch": epoch + 1, "loss": float(loss.detach())})
         states = {"model": model, "optimizer": optimizer, "schedule": schedule}
         saved = {name: part.state_dict() for name, part in states.items()}
-        save_checkpoint(checkpoint, saved | {"generator": generator.get_state(), "history": history})
+        save_checkpoint(
+            checkpoint, saved | {"generator": generator.get_state(), "history": history}
+        )
         time.sleep(config.pause_s)
         progress((epoch + 1) / config.epochs, f"epoch {epoch + 1}")
     pd.DataFrame(history).to_csv(folder / "metrics.csv", index=False)
     wait_while_held(resources, config)  # a test kills it between two files
-    write_parquet(folder / "predictions.parquet", pd.DataFrame({"y": model(torch.eye(8))[:, 0].detach().numpy()}))
+    write_parquet(
+        folder / "predictions.parquet",
+        pd.DataFrame({"y": model(torch.eye(8))[:, 0].detach().numpy()}),
+    )
     save_tensors(folder / "weights.safetensors", model.state_dict())
 
 
-def count(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def count(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Sum of the seeds of this run and of those that it reads."""
     import json
 
@@ -71,11 +88,15 @@ def count(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progr
     for epoch in range(config.epochs):
         time.sleep(config.pause_s)
         progress((epoch + 1) / config.epochs, f"step {epoch + 1}")
-    total = config.seed + sum(json.loads((path / "sum.json").read_text())["sum"] for path in inputs.values())
+    total = config.seed + sum(
+        json.loads((path / "sum.json").read_text())["sum"] for path in inputs.values()
+    )
     write_json(folder / "sum.json", {"sum": total})
 
 
-def walk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def walk(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """A chaotic sequence with a checkpoint every step; cheap to import, so that workers start soon."""
     import numpy as np
     from safetensors.numpy import load_file, save_file
@@ -109,50 +130,70 @@ def wait_while_held(resources: Resources, config: Toy) -> None:
             time.sleep(0.01)
 
 
-def fail(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def fail(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """An error in the middle."""
     progress(0.5, "half")
     raise ArithmeticError(f"seed {config.seed} does not converge")
 
 
-def leave(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def leave(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """A task that believes it is a script."""
     raise SystemExit(0)
 
 
-def die(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def die(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """A crash that no `except` sees."""
     os.kill(os.getpid(), 9)
 
 
-def nothing(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def nothing(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """No file."""
 
 
-def fill_disk(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def fill_disk(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Writing to a device that is always full."""
     with open("/dev/full", "wb") as file:
         file.write(b"x" * 100_000)
 
 
-def fill_disk_natively(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def fill_disk_natively(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """As safetensors' native code says it."""
     raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
-def fill_disk_mapped(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def fill_disk_mapped(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """An array that is mapped into memory."""
     create_array(folder / "a.npy", "f8", (1000, 1000))
 
 
-def replace_data(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def replace_data(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """While this reads the store, another cohort is ingested into it."""
     write_json(folder / "half.json", {})
     write_json(Path(resources["store"]) / "manifest.json", {"fingerprint": "other"})
 
 
-def threads(config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def threads(
+    config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """What the engine gave this task to compute with."""
     import torch
 
-    write_json(folder / "threads.json", {"torch": torch.get_num_threads(), "device": resources["device"]})
+    write_json(
+        folder / "threads.json", {"torch": torch.get_num_threads(), "device": resources["device"]}
+    )

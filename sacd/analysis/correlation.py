@@ -8,21 +8,27 @@ from scipy import stats
 from sacd.analysis.stats import correct
 
 
-def spearman(features: ArrayLike, values: ArrayLike, *, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
+def spearman(
+    features: ArrayLike, values: ArrayLike, *, permutations: int = 1000, seed: int = 0
+) -> pd.DataFrame:
     """Spearman correlation of many channels with one value a subject, corrected for their number (Fig. 7).
 
     Args:
-        features: `(S, G, C)`: C channels of G groups (stages) for S subjects; NaN where a subject lacks the group.
-        values: `(S,)`, for example the AHI in events/h or 1 for the members of one AHI group and 0 for the others.
-        permutations: of `values` over subjects, for the null of the largest |rho| of all groups and channels
-            (`scipy.stats.permutation_test` gives the null of a statistic for each channel, but the largest |rho| has to
-            be taken over groups in which different subjects are missing).
+        features: `(S, G, C)`: C channels of G groups (stages) for S subjects; NaN where a subject
+            lacks the group.
+        values: `(S,)`, for example the AHI in events/h or 1 for the members of one AHI group and 0
+            for the others.
+        permutations: of `values` over subjects, for the null of the largest |rho| of all groups and
+            channels (`scipy.stats.permutation_test` gives the null of a statistic for each channel,
+            but the largest |rho| has to be taken over groups in which different subjects are
+            missing).
         seed: of the permutations.
 
     Returns:
-        One row a channel: group, channel, n (subjects), rho, p (t approximation), q (Benjamini-Hochberg over all
-        G x C), p_max (chance that the largest of all |rho| is at least this one when values and subjects are
-        unrelated; never below 1 / (permutations + 1)). A constant channel has NaN.
+        One row a channel: group, channel, n (subjects), rho, p (t approximation), q
+        (Benjamini-Hochberg over all G x C), p_max (chance that the largest of all |rho| is at least
+        this one when values and subjects are unrelated; never below 1 / (permutations + 1)). A
+        constant channel has NaN.
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
     rho = rank_correlation(features, values[None])[0]
@@ -34,35 +40,49 @@ def spearman(features: ArrayLike, values: ArrayLike, *, permutations: int = 1000
         largest = np.maximum(largest, np.nan_to_num(np.abs(null)).max(1))
         r = rho[group]
         with np.errstate(divide="ignore"):
-            p = 2 * stats.t.sf(np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1))), max(n - 2, 1))
-        tables.append(pd.DataFrame({"group": group, "channel": np.arange(len(r)), "n": n, "rho": r, "p": p}))
+            p = 2 * stats.t.sf(
+                np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1))), max(n - 2, 1)
+            )
+        tables.append(
+            pd.DataFrame({"group": group, "channel": np.arange(len(r)), "n": n, "rho": r, "p": p})
+        )
     table = pd.concat(tables, ignore_index=True)
     exceed = permutations - np.searchsorted(np.sort(largest), table.rho.abs() - 1e-12)
     p_max = (exceed + 1) / (permutations + 1)
-    return table.assign(q=correct(table.p, "fdr_bh"), p_max=np.where(table.rho.notna(), p_max, np.nan))
+    return table.assign(
+        q=correct(table.p, "fdr_bh"), p_max=np.where(table.rho.notna(), p_max, np.nan)
+    )
 
 
 def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.float64]:
     """`values` `(S,)` in random orders, `(permutations, S)`."""
     values = np.asarray(values, float)
-    return np.random.default_rng(seed).permuted(np.broadcast_to(values, (permutations, len(values))), axis=1)
+    return np.random.default_rng(seed).permuted(
+        np.broadcast_to(values, (permutations, len(values))), axis=1
+    )
 
 
 def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
     """Spearman's rho `(P, G, C)` of channels `(S, G, C)` with each of P vectors of values `(P, S)`.
 
-    Subjects whose group is NaN are left out of that group; fewer than three, or a constant channel, give NaN. Ranks
-    are scipy's; `scipy.stats.spearmanr` would rank the 5 x 512 channels anew for each of 1,000 permutations, and
-    correlate channels with channels too, where here one matrix product a group gives what is wanted.
+    Subjects whose group is NaN are left out of that group; fewer than three, or a constant channel,
+    give NaN. Ranks are scipy's; `scipy.stats.spearmanr` would rank the 5 x 512 channels again for
+    each of 1,000 permutations, and correlate channels with channels too, where here one matrix
+    product a group gives what is wanted.
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
     if features.ndim != 3 or values.shape[1:] != features.shape[:1]:
-        raise ValueError(f"features {features.shape} and values {values.shape} are not (S, G, C) and (P, S)")
+        raise ValueError(
+            f"features {features.shape} and values {values.shape} are not (S, G, C) and (P, S)"
+        )
     rho = np.full((len(values), *features.shape[1:]), np.nan)
     for group in range(features.shape[1]):
         here = np.isfinite(features[:, group]).all(1)
         if here.sum() > 2:
-            x, y = (_standard(stats.rankdata(rows, axis=1)) for rows in (features[here, group].T, values[:, here]))
+            x, y = (
+                _standard(stats.rankdata(rows, axis=1))
+                for rows in (features[here, group].T, values[:, here])
+            )
             rho[:, group] = y @ x.T
     return rho
 
@@ -70,8 +90,8 @@ def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float
 def rho_interval(rho: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Interval of Spearman's rho of n subjects (Bonett and Wright 2000, doi:10.1007/BF02294183); NaN for n < 5.
 
-    Fisher's z with variance (1 + rho^2 / 2) / (n - 3); scipy has such an interval for Pearson's r only, whose variance
-    1 / (n - 3) is too small for ranks.
+    Fisher's z with variance (1 + rho^2 / 2) / (n - 3); scipy has such an interval for Pearson's r
+    only, whose variance 1 / (n - 3) is too small for ranks.
 
     >>> [round(x, 2) for x in rho_interval(0.5, 30)]
     [0.15, 0.74]

@@ -1,8 +1,9 @@
 """Uncertainty and tests with the subject as the unit: clips of one night are not independent.
 
-Everything works on confusion matrices per subject: a pooled metric of resampled subjects is the metric of the sum of
-their matrices, so 2,000 resamples are one matrix product. (`scipy.stats.bootstrap` resamples single observations, not
-clusters of unequal size under a pooled metric.) Tests and corrections are scipy's and statsmodels'.
+Everything works on confusion matrices per subject: a pooled metric of resampled subjects is the
+metric of the sum of their matrices, so 2,000 resamples are one matrix product.
+(`scipy.stats.bootstrap` resamples single observations, not clusters of unequal size under a pooled
+metric.) Tests and corrections are scipy's and statsmodels'.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from sacd.metrics import METRICS, confusions, scores
+from sacd.metrics import METRICS, scores, subject_confusions
 from sacd.stages import STAGES
 
 Predictions = pd.DataFrame | Sequence[pd.DataFrame]
@@ -38,10 +39,12 @@ def _matrices(predictions: Predictions) -> tuple[pd.Index, NDArray[np.float64]]:
     tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
     if not tables:
         raise ValueError("no table of predictions given; at least one seed is needed")
-    (subjects, first), *others = [confusions(table) for table in tables]
+    (subjects, first), *others = [subject_confusions(table) for table in tables]
     for seed, (index, matrix) in enumerate(others, start=1):
         if not index.equals(subjects) or (matrix.sum(2) != first.sum(2)).any():
-            raise ValueError(f"seed {seed} was tested on other clips than seed 0; all seeds need one split")
+            raise ValueError(
+                f"seed {seed} was tested on other clips than seed 0; all seeds need one split"
+            )
     return subjects, np.stack([first, *(matrix for _, matrix in others)], 1).astype(float)
 
 
@@ -49,7 +52,9 @@ Score = Callable[[NDArray], NDArray[np.float64]]
 """Metrics `(..., m)` of confusion matrices `(..., 5, 5)`, such as `sacd.metrics.scores`."""
 
 
-def _resampled(matrices: NDArray, resamples: int, seed: int, score: Score = scores) -> NDArray[np.float64]:
+def _resampled(
+    matrices: NDArray, resamples: int, seed: int, score: Score = scores
+) -> NDArray[np.float64]:
     """Metrics `(resamples, m)`, mean over seeds, of subjects drawn with replacement."""
     n, seeds = matrices.shape[:2]
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
@@ -60,7 +65,9 @@ def _percentiles(draws: NDArray, level: float) -> NDArray[np.float64]:
     """Bounds `(2, ...)`; draws without the stage (NaN) are left out, and all-NaN gives NaN."""
     defined = np.isfinite(draws).any(0)
     bounds = np.full((2, *draws.shape[1:]), np.nan)
-    bounds[:, defined] = np.nanquantile(draws[:, defined], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    bounds[:, defined] = np.nanquantile(
+        draws[:, defined], [(1 - level) / 2, (1 + level) / 2], axis=0
+    )
     return bounds
 
 
@@ -76,15 +83,17 @@ def intervals(
     """Each of the eight metrics (or others) with its interval over subjects and its spread over seeds.
 
     Args:
-        predictions: one table, or one per seed; with several, value and interval are those of the mean over seeds.
-        resamples: of the subjects, with replacement; percentile interval (a little narrow below ~15 subjects).
+        predictions: one table, or one per seed; with several, value and interval are those of the
+            mean over seeds.
+        resamples: of the subjects, with replacement; percentile interval (a little narrow below ~15
+            subjects).
         level: of the interval, 0..1.
         seed: of the resampling; two calls with equal seed and subjects draw the same subjects.
         score, names: other metrics, and what they are called.
 
     Returns:
-        One row a metric: column, value, ci_low, ci_high, sd (over seeds, n - 1; NaN for one seed), n_seeds, n_subjects.
-        With a single subject the interval is NaN.
+        One row a metric: column, value, ci_low, ci_high, sd (over seeds, n - 1; NaN for one seed),
+        n_seeds, n_subjects. With a single subject the interval is NaN.
     """
     subjects, matrices = _matrices(predictions)
     per_seed = score(matrices.sum(0))
@@ -99,15 +108,23 @@ def intervals(
 
 
 def paired_difference(
-    a: Predictions, b: Predictions, metric: str = "kappa", *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    a: Predictions,
+    b: Predictions,
+    metric: str = "kappa",
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Paired:
     """Difference of two methods on the same subjects, its bootstrap interval, and a paired permutation test.
 
-    The interval resamples subjects, both methods together, of the difference between means over seeds. The test swaps
-    the two methods within subjects (matrices averaged over seeds first), which turns the sign of a subject's jackknife
-    contribution, `d - (1 - w) d_without` with its share w of the clips: all 2^S signs where that is at most 9,999
-    (S <= 13), else 9,999 random ones. For accuracy this is the exact swap test. The pooled kappa of swapped subjects
-    would not do: a mixture of two very different methods has a kappa of its own, whose spread hides them.
+    The interval resamples subjects, both methods together, of the difference between means over
+    seeds. The test swaps the two methods within subjects (matrices averaged over seeds first),
+    which turns the sign of a subject's jackknife contribution, `d - (1 - w) d_without` with its
+    share w of the clips: all 2^S signs where that is at most 9,999 (S <= 13), else 9,999 random
+    ones. For accuracy this is the exact swap test. The pooled kappa of swapped subjects
+    would not do: a mixture of two very different methods has a kappa of its own, whose spread hides
+    them.
 
     Args:
         a, b: predictions of the same clips; the number of seeds may differ.
@@ -122,7 +139,9 @@ def paired_difference(
     column = METRICS.index(metric)
     (subjects, first), (others, second) = _matrices(a), _matrices(b)
     if not subjects.equals(others) or (first[:, 0].sum(2) != second[:, 0].sum(2)).any():
-        raise ValueError("the two methods were tested on different clips; a paired test needs one test set")
+        raise ValueError(
+            "the two methods were tested on different clips; a paired test needs one test set"
+        )
     n = len(subjects)
     difference = (scores(first.sum(0)).mean(0) - scores(second.sum(0)).mean(0))[column]
     if n < 2:
@@ -138,12 +157,16 @@ def paired_difference(
     return Paired(difference, low, high, p_value, n)
 
 
-def supported_leads(rows: Mapping[str, Predictions], *, resamples: int = 2000, seed: int = 0) -> set[tuple[str, str]]:
-    """Cells (row, metric) that lead their column with support: the 95 % interval of the difference to every other row,
-    paired over resampled subjects, lies above 0, and the difference above `seed_noise`.
+def supported_leads(
+    rows: Mapping[str, Predictions], *, resamples: int = 2000, seed: int = 0
+) -> set[tuple[str, str]]:
+    """Cells (row, metric) that lead their column with support: the 95 % interval of the difference
+    to every other row, paired over resampled subjects, lies above 0, and the difference above
+    `seed_noise`.
 
     Args:
-        rows: predictions of the same clips, a method each (teachers and bounds are not for the same race).
+        rows: predictions of the same clips, a method each (teachers and bounds are not for the same
+            race).
         resamples, seed: as in `intervals`.
     """
     matrices = {name: _matrices(predictions)[1] for name, predictions in rows.items()}
@@ -151,14 +174,19 @@ def supported_leads(rows: Mapping[str, Predictions], *, resamples: int = 2000, s
         return set()
     by_seed = [scores(m.sum(0)) for m in matrices.values()]
     values = np.stack([row.mean(0) for row in by_seed])
-    draws = np.stack([_resampled(m, resamples, seed) for m in matrices.values()])  # (rows, resamples, 8)
+    draws = np.stack(
+        [_resampled(m, resamples, seed) for m in matrices.values()]
+    )  # (rows, resamples, 8)
     names, leads = list(matrices), set()
     for k, metric in enumerate(METRICS):
         if np.isfinite(values[:, k]).all():
             best = int(values[:, k].argmax())
             others = [j for j in range(len(names)) if j != best]
             ahead = [_percentiles(draws[best, :, k] - draws[j, :, k], 0.95)[0] > 0 for j in others]
-            ahead += [values[best, k] - values[j, k] > seed_noise(by_seed[best], by_seed[j])[k] for j in others]
+            ahead += [
+                values[best, k] - values[j, k] > seed_noise(by_seed[best], by_seed[j])[k]
+                for j in others
+            ]
             if all(ahead):
                 leads.add((names[best], metric))
     return leads
@@ -168,16 +196,20 @@ def seed_noise(*rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Twice the standard error, by training seeds, of a sum or difference of rows' means over seeds.
 
     Args:
-        rows: `(seeds, ...)` values of each row. One of a single seed is given the largest variance of the others.
+        rows: `(seeds, ...)` values of each row. One of a single seed is given the largest variance
+            of the others.
 
     Returns:
-        `(...)`, NaN where no row has several seeds: chance is not known then, and no difference is above it.
+        `(...)`, NaN where no row has several seeds: chance is not known then, and no difference is
+        above it.
     """
     known = [row.var(0, ddof=1) for row in rows if len(row) > 1]
     if not known:
         return np.full(rows[0].shape[1:], np.nan)
     largest = np.max(known, axis=0)
-    return 2 * np.sqrt(sum((row.var(0, ddof=1) if len(row) > 1 else largest) / len(row) for row in rows))
+    return 2 * np.sqrt(
+        sum((row.var(0, ddof=1) if len(row) > 1 else largest) / len(row) for row in rows)
+    )
 
 
 def compare(
@@ -189,9 +221,9 @@ def compare(
 ) -> pd.DataFrame:
     """Pairs of rows of an experiment: `paired_difference`, Holm over the pairs, and a verdict.
 
-    The interval is over subjects and knows nothing of training seeds, so `seed_noise` stands beside it. `better` and
-    `worse` need a corrected p below 0.05 and a difference above that noise; else, or where no seeds tell how large it
-    is, `inconclusive`.
+    The interval is over subjects and knows nothing of training seeds, so `seed_noise` stands beside
+    it. `better` and `worse` need a corrected p below 0.05 and a difference above that noise; else,
+    or where no seeds tell how large it is, `inconclusive`.
 
     Args:
         tests: row -> predictions of the same clips, one table a seed.
@@ -199,7 +231,8 @@ def compare(
         metric: one of `sacd.metrics.METRICS`.
 
     Returns:
-        Indexed by row and against: the fields of `Paired`, p_holm, n_seeds ("3, 1"), seed_noise, verdict.
+        Indexed by row and against: the fields of `Paired`, p_holm, n_seeds ("3, 1"), seed_noise,
+            verdict.
     """
     table = pd.DataFrame(
         [paired_difference(tests[a], tests[b], metric, seed=seed) for a, b in pairs],
@@ -207,7 +240,9 @@ def compare(
         columns=Paired._fields,
     )
     column = METRICS.index(metric)
-    by_seed = {row: scores(_matrices(tests[row])[1].sum(0))[:, column] for pair in pairs for row in pair}
+    by_seed = {
+        row: scores(_matrices(tests[row])[1].sum(0))[:, column] for pair in pairs for row in pair
+    }
     table["p_holm"] = correct(table["p_value"])
     table["n_seeds"] = [f"{len(tests[a])}, {len(tests[b])}" for a, b in pairs]
     table["seed_noise"] = [float(seed_noise(by_seed[a], by_seed[b])) for a, b in pairs]
@@ -217,10 +252,16 @@ def compare(
 
 
 def against(
-    tests: Mapping[str, Sequence[pd.DataFrame]], reference: str, metric: str = "kappa", *, seed: int = 0
+    tests: Mapping[str, Sequence[pd.DataFrame]],
+    reference: str,
+    metric: str = "kappa",
+    *,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """`compare` of every other row with one of them."""
-    return compare(tests, [(row, reference) for row in tests if row != reference], metric, seed=seed)
+    return compare(
+        tests, [(row, reference) for row in tests if row != reference], metric, seed=seed
+    )
 
 
 def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> NDArray[np.float64]:
@@ -237,13 +278,19 @@ def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> 
 
 
 def ratios(
-    numerator: ArrayLike, denominator: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Pooled ratios (share of clips, mean over clips) with their interval over subjects and spread over seeds.
 
-    Resamples are counts of subjects, so that all K ratios are two matrix products; `scipy.stats.bootstrap` would hold a
-    copy of the data for every resample. For the difference of two methods on the same clips give the difference of
-    their numerators: the interval is then paired, and `p_value` is that of swapping the two within subjects.
+    Resamples are counts of subjects, so that all K ratios are two matrix products;
+    `scipy.stats.bootstrap` would hold a copy of the data for every resample. For the difference of
+    two methods on the same clips give the difference of their numerators: the interval is then
+    paired, and `p_value` is that of swapping the two within subjects.
 
     Args:
         numerator: `(S, seeds, K)`, sums over the clips of each subject.
@@ -251,8 +298,9 @@ def ratios(
         resamples, level, seed: as in `intervals`.
 
     Returns:
-        K rows: value, ci_low, ci_high, sd, n_seeds, n_subjects (with a clip), p_value (two-sided, by flipping signs
-        of subjects; means something for differences only). NaN where nobody has a clip; no interval for one subject.
+        K rows: value, ci_low, ci_high, sd, n_seeds, n_subjects (with a clip), p_value (two-sided,
+        by flipping signs of subjects; means something for differences only). NaN where nobody has a
+        clip; no interval for one subject.
     """
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     n, seeds, k = numerator.shape
@@ -262,11 +310,17 @@ def ratios(
         per_seed = numerator.sum(0) / denominator.sum(0)
         draws = (weights @ mean) / (weights @ denominator)
     known = (denominator > 0).sum(0)
-    low, high = np.where(known > 1, _percentiles(draws, level).round(9), np.nan)  # no 1e-16 for 0: a sign is read off
+    low, high = np.where(
+        known > 1, _percentiles(draws, level).round(9), np.nan
+    )  # no 1e-16 for 0: a sign is read off
     p_values = [_sign_flip(mean[:, i], seed) if known[i] > 1 else np.nan for i in range(k)]
     return pd.DataFrame(
         {"value": per_seed.mean(0).round(9), "ci_low": low, "ci_high": high}
-        | {"sd": per_seed.std(0, ddof=1) if seeds > 1 else np.nan, "n_seeds": seeds, "n_subjects": known}
+        | {
+            "sd": per_seed.std(0, ddof=1) if seeds > 1 else np.nan,
+            "n_seeds": seeds,
+            "n_subjects": known,
+        }
         | {"p_value": p_values}
     )
 
@@ -280,16 +334,21 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) 
     """
     values = np.stack([np.asarray(v, float) for v in values], 1)
     there = np.isfinite(values).all(1)
-    sums = pd.DataFrame(np.where(there[:, None], values, 0)).groupby(np.asarray(subject)).sum().to_numpy()
+    sums = (
+        pd.DataFrame(np.where(there[:, None], values, 0))
+        .groupby(np.asarray(subject))
+        .sum()
+        .to_numpy()
+    )
     clips = pd.Series(there.astype(float)).groupby(np.asarray(subject)).sum().to_numpy()
     return ratios(sums[:, :, None], clips[:, None], seed=seed)
 
 
 def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
-    """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is unknown, decides nothing,
-    nor does a corrected p (`p_holm`, where there is one) of 0.05 or more, nor a value within the noise of training
-    seeds (`seed_noise` of a difference of two methods, else two standard errors by `sd` and `n_seeds`), or one of
-    unknown noise.
+    """A difference (value, ci_low, ci_high) with its verdict; an interval that holds 0, or is
+    unknown, decides nothing, nor does a corrected p (`p_holm`, where there is one) of 0.05 or more,
+    nor a value within the noise of training seeds (`seed_noise` of a difference of two methods,
+    else two standard errors by `sd` and `n_seeds`), or one of unknown noise.
 
     >>> in_words(pd.Series({"value": 2.0, "ci_low": -1, "ci_high": 5, "sd": 1, "n_seeds": 3}), "better", "worse")
     '+2.0 [-1.0, +5.0]: inconclusive'

@@ -31,24 +31,35 @@ Cells = Collection[tuple[str, str]]
 
 
 def rows(
-    item: str, row: str, numbers: pd.DataFrame, data: str, paper_row: str | None = None, keep: Collection[str] = ()
+    item: str,
+    row: str,
+    numbers: pd.DataFrame,
+    data: str,
+    paper_row: str | None = None,
+    keep: Collection[str] = (),
 ) -> pd.DataFrame:
     """Tidy rows of one row of a table, with the printed values where there are any.
 
     Args:
         item: `table2`, `fig7`, ...
-        row: for example `AttnSleep/SACD`; `paper_row` is its name in `sacd.paper.printed` where that differs.
-        numbers: column, value and what is known of ci_low, ci_high, sd, n_seeds, n_subjects (`stats.intervals`).
+        row: for example `AttnSleep/SACD`; `paper_row` is its name in `sacd.paper.printed` where
+            that differs.
+        numbers: column, value and what is known of ci_low, ci_high, sd, n_seeds, n_subjects
+            (`stats.intervals`).
         data: what made the numbers, such as `simulated cohort, demo profile`.
         keep: further columns of `numbers`.
     """
     printed = [paper.value(item, paper_row or row, column) for column in numbers["column"]]
-    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(columns=[*COLUMNS, *keep])
+    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(
+        columns=[*COLUMNS, *keep]
+    )
 
 
 def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
     """`sacd.paper.audit.findings` as a tidy table, the words in further columns."""
-    table = table.assign(item="audit", row=table["finding"], column="computed", data="the paper's printed numbers")
+    table = table.assign(
+        item="audit", row=table["finding"], column="computed", data="the paper's printed numbers"
+    )
     return table.reindex(columns=[*COLUMNS, "where", "claim", "computation", "result", "verdict"])
 
 
@@ -59,15 +70,23 @@ def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.Data
     """
     table = compared.reset_index().rename(columns={"difference": "value", "n_seeds": "seeds"})
     least = [min(map(int, n.split(", "))) for n in table["seeds"]]
-    table = table.assign(item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=least)
-    return table.assign(data=data).reindex(columns=[*COLUMNS, "p_value", "p_holm", "seeds", "seed_noise", "verdict"])
+    table = table.assign(
+        item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=least
+    )
+    return table.assign(data=data).reindex(
+        columns=[*COLUMNS, "p_value", "p_holm", "seeds", "seed_noise", "verdict"]
+    )
 
 
-def write_paired(item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path) -> list[Path]:
+def write_paired(
+    item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path
+) -> list[Path]:
     """Write `<item>_paired`, as `write` does: what a notebook shows of `stats.compare`, with its tests."""
     table = paired(item, compared, metric, data)
     units = "groups of videos" if item == "table3" else "subjects"
-    view = table[["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seeds", "seed_noise", "verdict"]]
+    view = table[
+        ["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seeds", "seed_noise", "verdict"]
+    ]
     caption = (
         f"{item}, differences of {metric}. Data: {data}; n = {int(table['n_subjects'].max())} {units}; [95 % interval, "
         f"{_INTERVALS.get(item, _BOOTSTRAP)}, both rows together]; p: signs of the jackknife contributions of {units} "
@@ -100,21 +119,27 @@ def _cell(line: pd.Series) -> str:
 def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
     """A tidy table as text, rows and columns in given order, each column as printed and ours.
 
-    Ours reads `value ± sd [95 % interval]`. Cells (row, column) in `supported` carry a trailing `*`: give only
-    those whose lead over the other rows the paired interval supports. A column that the paper does not print has no
-    `paper` half.
+    Ours reads `value ± sd [95 % interval]`. Cells (row, column) in `supported` carry a trailing
+    `*`: give only those whose lead over the other rows the paired interval supports. A column that
+    the paper does not print has no `paper` half.
     """
     _check(table)
     if twice := table.loc[table.duplicated(["row", "column"]), ["row", "column"]].values.tolist():
-        raise ValueError(f"row and column {twice[0]} occur twice; a wide table shows one item at a time")
+        raise ValueError(
+            f"row and column {twice[0]} occur twice; a wide table shows one item at a time"
+        )
     cells = {}
     for column in table["column"].unique():
         lines = table[table["column"] == column].set_index("row", drop=False)
         if lines["paper_value"].notna().any():
-            cells[column, "paper"] = lines["paper_value"].map(lambda value, column=column: _number(value, column))
+            cells[column, "paper"] = lines["paper_value"].map(
+                lambda value, column=column: _number(value, column)
+            )
         if lines["value"].notna().any():
             ours = lines.apply(_cell, axis=1)
-            cells[column, "ours"] = ours + [" *" if (row, column) in supported else "" for row in lines.index]
+            cells[column, "ours"] = ours + [
+                " *" if (row, column) in supported else "" for row in lines.index
+            ]
     view = pd.DataFrame(cells, index=pd.Index(table["row"].unique(), name="row")).fillna("")
     view.columns = pd.MultiIndex.from_tuples(view.columns, names=["column", ""])
     return view
@@ -122,11 +147,16 @@ def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
 
 def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
     """Item, data, n of subjects and seeds, what a cell shows and how its interval was made, from a tidy table."""
-    item, parts = ", ".join(table["item"].unique()), [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
+    item, parts = (
+        ", ".join(table["item"].unique()),
+        [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"],
+    )
     units = "groups of videos" if item == "table3" else "subjects"
     for column, what in (("n_subjects", units), ("n_seeds", "seeds a row")):
         if len(numbers := sorted({int(n) for n in table[column].dropna()})):
-            parts.append(f"{what}: {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}")
+            parts.append(
+                f"{what}: {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}"
+            )
     if table["sd"].notna().any():
         parts.append("± sd over seeds")
     if table["ci_low"].notna().any():
@@ -147,7 +177,8 @@ def write(
     """Write `<name>.csv` (tidy), `.md` and `.tex` (wide, with a caption), atomically; equal tables give equal bytes.
 
     Args:
-        table: tidy; further columns follow those of `COLUMNS`. Rows stay as sorted, numbers keep six digits.
+        table: tidy; further columns follow those of `COLUMNS`. Rows stay as sorted, numbers keep
+            six digits.
         folder: made if missing.
         name: of the files, without ending.
         supported: as in `wide`.
@@ -179,7 +210,9 @@ def write(
 def markdown(table: pd.DataFrame) -> str:
     """A table as text in Markdown."""
     lines = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -191,4 +224,6 @@ def read(path: Path) -> pd.DataFrame:
 
 def _check(table: pd.DataFrame) -> None:
     if missing := [column for column in COLUMNS if column not in table]:
-        raise ValueError(f"table lacks the column(s) {', '.join(missing)}; a tidy table has {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"table lacks the column(s) {', '.join(missing)}; a tidy table has {', '.join(COLUMNS)}"
+        )

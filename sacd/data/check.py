@@ -6,7 +6,15 @@ import mne
 import numpy as np
 import pandas as pd
 
-from sacd.data.cohort import SLACK_S, CohortError, Night, clip_table, survey, survey_events, video_offset
+from sacd.data.cohort import (
+    SLACK_S,
+    CohortError,
+    Night,
+    clip_table,
+    survey,
+    survey_events,
+    video_offset,
+)
 from sacd.data.eeg import open_channel, refuse_slow
 from sacd.data.video import VideoInfo, probe
 from sacd.stages import CLIP_S, UNSCORED
@@ -27,14 +35,17 @@ def check(root: Path | str, channel: str = "C3", rate: int = 100) -> pd.DataFram
         rate: EEG rate wanted, in Hz.
 
     Returns:
-        One row a problem: `subject`, `file`, `level` (`error`: refused; `warning`: clips are lost or a value is odd),
-        `problem`, `fix`. Bad data never raises.
+        One row a problem: `subject`, `file`, `level` (`error`: refused; `warning`: clips are lost
+        or a value is odd), `problem`, `fix`. Bad data never raises.
     """
     root = Path(root)
     cohort, found = survey(root)
     rows = [(subject, "error", problem) for subject, problem in found]
     for night in cohort.nights:
-        rows += [(night.subject, level, problem) for level, problem in night_problems(night, channel, rate)]
+        rows += [
+            (night.subject, level, problem)
+            for level, problem in night_problems(night, channel, rate)
+        ]
     table = [
         (subject, _relative(problem.file, root), level, problem.problem, problem.fix)
         for subject, level, problem in rows
@@ -85,15 +96,24 @@ def _signal(raw: "mne.io.BaseRaw", path: Path) -> list[Problem]:
         windows = np.stack([raw.get_data(start=s, stop=s + length, units="uV")[0] for s in starts])
     except Exception as error:  # MNE raises whatever its reader stumbles over
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CohortError(path, f"samples cannot be read ({reason})", "export the recording again") from None
+        raise CohortError(
+            path, f"samples cannot be read ({reason})", "export the recording again"
+        ) from None
     name = raw.ch_names[0]
     spread = float(np.median(windows.std(axis=1)))
     if spread == 0:
         return [("error", CohortError(path, f"{name} is flat", "choose a connected channel"))]
     low, high = EEG_UV
     if not low <= spread <= high:
-        problem = f"{name} has a standard deviation of {spread:.3g} uV, EEG has {low:g} to {high:g} uV"
-        return [("error", CohortError(path, problem, "correct the unit in the EDF header (uV, mV or V)"))]
+        problem = (
+            f"{name} has a standard deviation of {spread:.3g} uV, EEG has {low:g} to {high:g} uV"
+        )
+        return [
+            (
+                "error",
+                CohortError(path, problem, "correct the unit in the EDF header (uV, mV or V)"),
+            )
+        ]
     share = float(np.mean((windows == windows.max()) | (windows == windows.min())))
     if share > CLIPPED:
         problem = f"{name} is clipped: {share:.0%} of its samples lie at its extremes, limit {CLIPPED:.0%}"
@@ -101,23 +121,30 @@ def _signal(raw: "mne.io.BaseRaw", path: Path) -> list[Problem]:
     return []
 
 
-def _times(night: Night, events: pd.DataFrame, end: float, video: VideoInfo | None, offset: float | None):
+def _times(
+    night: Night, events: pd.DataFrame, end: float, video: VideoInfo | None, offset: float | None
+):
     """Do events, EEG (`end` in s) and video cover each other?"""
     found: list[Problem] = []
     clips = clip_table(events)
     onset = clips.loc[clips["stage"] != UNSCORED, "onset_s"]
     late = events["onset"] + events["duration"] > end + SLACK_S
     if late.any():
-        problem = (
-            f"{late.sum()} events end after the EEG, the last at {(events['onset'] + events['duration']).max():g} s"
-        )
+        problem = f"{late.sum()} events end after the EEG, the last at {(events['onset'] + events['duration']).max():g} s"
         found.append(
-            ("warning", CohortError(night.events, f"{problem}; it has {end:g} s", "are onsets from its start?"))
+            (
+                "warning",
+                CohortError(
+                    night.events, f"{problem}; it has {end:g} s", "are onsets from its start?"
+                ),
+            )
         )
     whole = onset + CLIP_S <= end + SLACK_S
     if not whole.any():
         problem = f"no scored clip lies within the EEG of {end:g} s"
-        found.append(("error", CohortError(night.events, problem, "count onsets from the start of the EEG")))
+        found.append(
+            ("error", CohortError(night.events, problem, "count onsets from the start of the EEG"))
+        )
     elif video and offset is not None and not np.isnan(video.duration_s):
         slack = 1.5 / video.rate
         stop = offset + video.duration_s
@@ -125,14 +152,22 @@ def _times(night: Night, events: pd.DataFrame, end: float, video: VideoInfo | No
         lost = int((whole & ~seen).sum())
         span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"
         if not (whole & seen).any():
-            problem = CohortError(night.sidecar, f"{span}, no scored clip lies within", "correct StartOffset")
+            problem = CohortError(
+                night.sidecar, f"{span}, no scored clip lies within", "correct StartOffset"
+            )
             found.append(("error", problem))
         elif lost:
             fix = "nothing to do if these may be dropped; else add the missing video or correct StartOffset"
-            found.append(("warning", CohortError(night.video, f"{span}, {lost} scored clips are lost", fix)))
+            found.append(
+                ("warning", CohortError(night.video, f"{span}, {lost} scored clips are lost", fix))
+            )
     return found
 
 
 def _relative(path: Path | str, root: Path) -> str:
     path = Path(path)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) and path != root else str(path)
+    return (
+        path.relative_to(root).as_posix()
+        if path.is_relative_to(root) and path != root
+        else str(path)
+    )

@@ -3,13 +3,14 @@
     dataset_description.json                    Name
     participants.tsv                            participant_id ahi, and if known sex age weight_kg
     sub-01/eeg/sub-01_task-sleep_eeg.edf
-    sub-01/eeg/sub-01_task-sleep_events.tsv     onset duration trial_type, in s from the start of the EEG
-    sub-01/video/sub-01_task-sleep_video.mp4    or .mkv, .avi
+    sub-01/eeg/sub-01_task-sleep_events.tsv     onset duration trial_type, in s from the start of
+    the EEG sub-01/video/sub-01_task-sleep_video.mp4    or .mkv, .avi
     sub-01/video/sub-01_task-sleep_video.json   optional: StartOffset
 
-A row of the events is a stage (any spelling of `sacd.stages.label`, k * 30 s long), a respiratory event, an arousal
-or a `boundary`: a cut of a condensed night, so that what lies on its two sides was not recorded in one piece.
-`sacd.data.check.check` lists all that is wrong with a cohort; the readers here raise the first problem.
+A row of the events is a stage (any spelling of `sacd.stages.label`, k * 30 s long), a respiratory
+event, an arousal or a `boundary`: a cut of a condensed night, so that what lies on its two sides
+was not recorded in one piece. `sacd.data.check.check` lists all that is wrong with a cohort; the
+readers here raise the first problem.
 """
 
 import json
@@ -33,7 +34,9 @@ class CohortError(ValueError):
     """One line: the file, what is wrong with it (value and limit), and how to mend it."""
 
     def __init__(self, file: Path | str, problem: str, fix: str):
-        super().__init__(file, problem, fix)  # these three, so that it survives the way between processes
+        super().__init__(
+            file, problem, fix
+        )  # these three, so that it survives the way between processes
         self.file, self.problem, self.fix = file, problem, fix
 
     def __str__(self) -> str:
@@ -72,7 +75,8 @@ def read_cohort(root: Path | str) -> Cohort:
     """Nights of a cohort, in the order of participants.tsv.
 
     Raises:
-        CohortError: the first problem of the folder, the participants or the names of files; no file is opened.
+        CohortError: the first problem of the folder, the participants or the names of files; no
+            file is opened.
     """
     cohort, problems = survey(Path(root))
     if problems:
@@ -83,7 +87,9 @@ def read_cohort(root: Path | str) -> Cohort:
 def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
     """What there is of a cohort (nights with all their files), and `(subject, problem)` for what is not."""
     if not root.is_dir():
-        return Cohort(root, "", ()), [("", CohortError(root, "is not a folder", "give the folder of the cohort"))]
+        return Cohort(root, "", ()), [
+            ("", CohortError(root, "is not a folder", "give the folder of the cohort"))
+        ]
     nights, problems, name = [], [], ""
     try:
         name = _name(root)
@@ -93,7 +99,9 @@ def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
     problems += wrong
     for row in rows:
         try:
-            nights.append(Night(row["subject"], *_files(root, row["subject"]), *list(row.values())[1:]))
+            nights.append(
+                Night(row["subject"], *_files(root, row["subject"]), *list(row.values())[1:])
+            )
         except CohortError as error:
             problems.append((row["subject"], error))
     return Cohort(root, name, tuple(nights)), problems
@@ -123,11 +131,17 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         ) from None
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise CohortError(path, f"cannot be read as a tab-separated table ({reason})", "export it again") from None
+        raise CohortError(
+            path, f"cannot be read as a tab-separated table ({reason})", "export it again"
+        ) from None
     missing = [c for c in columns if c not in table.columns]
     if missing:
         found = " ".join(map(str, table.columns))
-        raise CohortError(path, f"lacks the column {', '.join(missing)} (it has: {found})", "add it, tab-separated")
+        raise CohortError(
+            path,
+            f"lacks the column {', '.join(missing)} (it has: {found})",
+            "add it, tab-separated",
+        )
     return table.map(lambda v: v.strip() if isinstance(v, str) else "")
 
 
@@ -158,17 +172,26 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
             problems.append((subject, CohortError(path, f"{subject or 'a row'}: {what}", fix)))
 
         if not re.fullmatch(r"sub-[A-Za-z0-9]+", subject):
-            wrong(f"participant_id {subject!r} is not sub- and letters or digits", "rename it and its folder")
+            wrong(
+                f"participant_id {subject!r} is not sub- and letters or digits",
+                "rename it and its folder",
+            )
             continue
         if any(row["subject"] == subject for row in rows):
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
         numbers = {c: _number(record.get(c, "")) for c in ("age", "weight_kg", "ahi")}
         if math.isnan(numbers["ahi"]):
-            wrong("has no ahi", "give the apnea-hypopnea index in events/h: splits are stratified by it")
+            wrong(
+                "has no ahi",
+                "give the apnea-hypopnea index in events/h: splits are stratified by it",
+            )
         for column, value in numbers.items():
             if not (math.isnan(value) or 0 <= value < math.inf):
-                wrong(f"{column} {record[column]!r} is not a number >= 0", "correct it, or n/a where not known")
+                wrong(
+                    f"{column} {record[column]!r} is not a number >= 0",
+                    "correct it, or n/a where not known",
+                )
         rows.append({"subject": subject, "sex": record.get("sex") or "n/a", **numbers})
     return rows, problems
 
@@ -180,12 +203,16 @@ def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
     videos = [p for s in VIDEO_SUFFIXES if (p := video.with_suffix(s)).is_file()]
     for path in (stem, events):
         if not path.is_file():
-            raise CohortError(path, "is missing", f"add it, or take {subject} out of participants.tsv")
+            raise CohortError(
+                path, "is missing", f"add it, or take {subject} out of participants.tsv"
+            )
     if not videos:
         problem = f"no video here ({', '.join(VIDEO_SUFFIXES)})"
         raise CohortError(video, problem, f"add it, or take {subject} out of participants.tsv")
     if len(videos) > 1:
-        raise CohortError(video, f"{len(videos)} videos: {', '.join(p.name for p in videos)}", "keep one")
+        raise CohortError(
+            video, f"{len(videos)} videos: {', '.join(p.name for p in videos)}", "keep one"
+        )
     return stem, events, videos[0]
 
 
@@ -219,19 +246,28 @@ def read_events(path: Path) -> pd.DataFrame:
 def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
     """The events that could be read, and one problem of each kind."""
     try:
-        events = _table(path, ("onset", "duration", "trial_type"))[["onset", "duration", "trial_type"]]
+        events = _table(path, ("onset", "duration", "trial_type"))[
+            ["onset", "duration", "trial_type"]
+        ]
     except CohortError as error:
         return pd.DataFrame({"onset": [], "duration": [], "trial_type": []}), [error]
     text = events.copy()
     stage = events["trial_type"].map(label)
-    events = events.assign(onset=events["onset"].map(_number), duration=events["duration"].map(_number))
-    events.loc[stage.isna(), "duration"] = events.loc[stage.isna(), "duration"].fillna(0.0)  # BIDS allows n/a there
+    events = events.assign(
+        onset=events["onset"].map(_number), duration=events["duration"].map(_number)
+    )
+    events.loc[stage.isna(), "duration"] = events.loc[stage.isna(), "duration"].fillna(
+        0.0
+    )  # BIDS allows n/a there
     onset, length = events["onset"], events["duration"]
     scored = stage.notna() & (stage != UNSCORED)
     clips = (length / CLIP_S).round()
     unequal = scored & ((clips < 1) | ((length - clips * CLIP_S).abs() > SLACK_S))
-    unknown = stage.isna() & (events["trial_type"].str.match(_LIKE_A_STAGE) | (events["trial_type"] == ""))
-    # An unscored stretch may have any length (the rest of a file); less than a clip of it is an event, not a clip.
+    unknown = stage.isna() & (
+        events["trial_type"].str.match(_LIKE_A_STAGE) | (events["trial_type"] == "")
+    )
+    # An unscored stretch may have any length (the rest of a file); less than a clip of it is an
+    # event, not a clip.
     epoch = stage.notna() & (length >= CLIP_S - SLACK_S)
     end = (onset + length).where(epoch).cummax().shift(fill_value=-math.inf)
     kinds = [
@@ -241,20 +277,49 @@ def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
             "is not a number of seconds >= 0",
             "count from the start of the EEG",
         ),
-        (~np.isfinite(length) | (length < 0), "duration", "is not a number of seconds >= 0", "correct it"),
-        (onset.diff() < 0, "onset", "is earlier than that of the row before", "sort the rows by onset"),
-        (unknown, "trial_type", "is not a stage that is known", "name it W, N1, N2, N3, REM or unscored"),
-        (unequal, "duration", f"of a stage is not a multiple of {CLIP_S} s", f"score in epochs of {CLIP_S} s"),
-        (epoch & (onset < end.ffill() - SLACK_S), "onset", "lies within the stage before", "let no two stages overlap"),
+        (
+            ~np.isfinite(length) | (length < 0),
+            "duration",
+            "is not a number of seconds >= 0",
+            "correct it",
+        ),
+        (
+            onset.diff() < 0,
+            "onset",
+            "is earlier than that of the row before",
+            "sort the rows by onset",
+        ),
+        (
+            unknown,
+            "trial_type",
+            "is not a stage that is known",
+            "name it W, N1, N2, N3, REM or unscored",
+        ),
+        (
+            unequal,
+            "duration",
+            f"of a stage is not a multiple of {CLIP_S} s",
+            f"score in epochs of {CLIP_S} s",
+        ),
+        (
+            epoch & (onset < end.ffill() - SLACK_S),
+            "onset",
+            "lies within the stage before",
+            "let no two stages overlap",
+        ),
     ]
     problems = []
     for bad, column, what, fix in kinds:
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
             more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
-            problems.append(CohortError(path, f"line {k + 2}: {column} {text[column][k]!r} {what}{more}", fix))
+            problems.append(
+                CohortError(path, f"line {k + 2}: {column} {text[column][k]!r} {what}{more}", fix)
+            )
     if not scored.any():
-        problems.append(CohortError(path, "no stage is scored", "add one row a clip with W, N1, N2, N3 or REM"))
+        problems.append(
+            CohortError(path, "no stage is scored", "add one row a clip with W, N1, N2, N3 or REM")
+        )
     if problems:
         return events, problems
     repeats = np.where(epoch, np.floor((length + SLACK_S) / CLIP_S), 1).astype(int)
@@ -268,19 +333,27 @@ def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
 def clip_table(events: pd.DataFrame) -> pd.DataFrame:
     """One row a clip: `clip` (0..), `onset_s`, `stage` (0..4, -1 unscored or cut in two by a boundary), `block`.
 
-    A block is a run of scored clips, each beginning where the one before ends, with no boundary between: only these are
-    consecutive. Blocks count up from 0; -1 for clips that are not scored.
+    A block is a run of scored clips, each beginning where the one before ends, with no boundary
+    between: only these are consecutive. Blocks count up from 0; -1 for clips that are not scored.
 
     Args:
         events: of `read_events`.
     """
-    rows = events[events["trial_type"].map(label).notna() & (events["duration"] >= CLIP_S - SLACK_S)]
+    rows = events[
+        events["trial_type"].map(label).notna() & (events["duration"] >= CLIP_S - SLACK_S)
+    ]
     onset = rows["onset"].to_numpy(float)
     cuts = np.sort(events.loc[events["trial_type"] == "boundary", "onset"].to_numpy(float))
-    before, within = (np.searchsorted(cuts, onset + t, side="right") for t in (SLACK_S, CLIP_S - SLACK_S))
+    before, within = (
+        np.searchsorted(cuts, onset + t, side="right") for t in (SLACK_S, CLIP_S - SLACK_S)
+    )
     stage = np.where(before == within, rows["trial_type"].map(label).to_numpy(int), UNSCORED)
     scored = stage != UNSCORED
     follows = np.zeros(len(rows), bool)
-    follows[1:] = scored[:-1] & (np.abs(np.diff(onset) - CLIP_S) <= 2 * SLACK_S) & (np.diff(before) == 0)
+    follows[1:] = (
+        scored[:-1] & (np.abs(np.diff(onset) - CLIP_S) <= 2 * SLACK_S) & (np.diff(before) == 0)
+    )
     block = np.where(scored, np.cumsum(scored & ~follows) - 1, -1)
-    return pd.DataFrame({"clip": np.arange(len(rows)), "onset_s": onset, "stage": stage, "block": block})
+    return pd.DataFrame(
+        {"clip": np.arange(len(rows)), "onset_s": onset, "stage": stage, "block": block}
+    )

@@ -13,7 +13,8 @@ from sacd.data.cohort import CohortError
 def pick_channel(channel: str, names: list[str], file: Path | str = "EDF") -> str:
     """The channel meant: its exact name, else one that differs in case only, else the one that begins like it.
 
-    A leading `EEG` is skipped and separators do not matter; several or none are refused with the list of all.
+    A leading `EEG` is skipped and separators do not matter; several or none are refused with the
+    list of all.
 
     >>> pick_channel("C3", ["EOG", "EEG C3-M2", "EEG C4-M1"]), pick_channel("c3:a2", ["C3-A2", "C3"])
     ('EEG C3-M2', 'C3-A2')
@@ -25,7 +26,9 @@ def pick_channel(channel: str, names: list[str], file: Path | str = "EDF") -> st
     found = equal or [n for n in names if asked and _words(n)[: len(asked)] == asked]
     if len(found) == 1:
         return found[0]
-    problem = f"channel {channel!r} fits {', '.join(found)}" if found else f"has no channel {channel!r}"
+    problem = (
+        f"channel {channel!r} fits {', '.join(found)}" if found else f"has no channel {channel!r}"
+    )
     raise CohortError(file, problem, f"set `channel` to one of: {', '.join(names)}")
 
 
@@ -43,7 +46,9 @@ def open_channel(path: Path, channel: str) -> "mne.io.BaseRaw":
     fix = "export the recording as EDF or EDF+C again"
     try:
         names = mne.io.read_raw_edf(path, verbose="error").ch_names
-        raw = mne.io.read_raw_edf(path, include=[pick_channel(channel, names, path)], verbose="error")
+        raw = mne.io.read_raw_edf(
+            path, include=[pick_channel(channel, names, path)], verbose="error"
+        )
     except CohortError:
         raise
     except Exception as error:  # MNE raises whatever its parser stumbles over
@@ -67,7 +72,9 @@ def read_eeg(raw: "mne.io.BaseRaw", path: Path, rate: int) -> np.ndarray:
     Raises:
         CohortError: sampled below `rate`.
     """
-    from scipy.signal import resample_poly  # slow to import, and a store that is up to date does not need it
+    from scipy.signal import (
+        resample_poly,
+    )  # slow to import, and a store that is up to date does not need it
 
     refuse_slow(raw, path, rate)
     x = raw.get_data(units="uV")[0]

@@ -1,8 +1,8 @@
 """Sleep-EDF (cassette recordings), read with MNE: one EEG channel of both nights of each subject, cut into clips.
 
 <store>/SC4001.npy        (n, 30 * rate) float32 in uV, one file a recording
-<store>/clips.parquet     subject, recording, clip, onset_s, stage, block, row (in the recording's file)
-<store>/manifest.json     sources, code, checksums, what was dropped and why; written last
+<store>/clips.parquet     subject, recording, clip, onset_s, stage, block, row (in the recording's
+file) <store>/manifest.json     sources, code, checksums, what was dropped and why; written last
 """
 
 import hashlib
@@ -56,8 +56,8 @@ class SleepEdf:
     """What `ingest_sleepedf` wrote, read-only; of a `ClipStore` it has what the EEG stagers need.
 
     Attributes:
-        clips: `subject`, `recording`, `clip` (position in the night; nights of a subject do not share one), `onset_s`,
-            `stage`, `block` (consecutive clips), `row`.
+        clips: `subject`, `recording`, `clip` (position in the night; nights of a subject do not
+            share one), `onset_s`, `stage`, `block` (consecutive clips), `row`.
         dropped: recording -> why -> number of clips.
     """
 
@@ -68,15 +68,23 @@ class SleepEdf:
         self.root = Path(root)
         manifest = _load(self.root)
         if not manifest:
-            raise CohortError(self.root, "is no Sleep-EDF store, or its ingest did not finish", "run the ingest again")
+            raise CohortError(
+                self.root,
+                "is no Sleep-EDF store, or its ingest did not finish",
+                "run the ingest again",
+            )
         self.fingerprint: str = manifest["fingerprint"]
-        self.dropped: dict[str, dict[str, int]] = {name: r["dropped"] for name, r in manifest["recordings"].items()}
+        self.dropped: dict[str, dict[str, int]] = {
+            name: r["dropped"] for name, r in manifest["recordings"].items()
+        }
         self.clips = pd.read_parquet(self.root / "clips.parquet")
 
     @cached_property
     def participants(self) -> pd.DataFrame:
         """Indexed by subject; the recordings tell no `ahi`, it is NaN."""
-        return pd.DataFrame({"ahi": np.nan}, pd.Index(self.clips["subject"].unique(), name="subject"))
+        return pd.DataFrame(
+            {"ahi": np.nan}, pd.Index(self.clips["subject"].unique(), name="subject")
+        )
 
     def gather_eeg(self, rows: pd.DataFrame) -> np.ndarray:
         """`(len(rows), 30 * rate)` float32 in uV of some rows of `clips`, in their order."""
@@ -84,7 +92,9 @@ class SleepEdf:
         recordings, places = rows["recording"].to_numpy(), rows["row"].to_numpy()
         for name in pd.unique(recordings):
             at = np.flatnonzero(recordings == name)
-            out[at] = np.load(self.root / f"{name}.npy", mmap_mode="r", allow_pickle=False)[places[at]]
+            out[at] = np.load(self.root / f"{name}.npy", mmap_mode="r", allow_pickle=False)[
+                places[at]
+            ]
         return out
 
 
@@ -104,7 +114,11 @@ def recordings(folder: Path | str) -> list[Recording]:
                 raise CohortError(psg, "has no hypnogram", f"put {name}E?-Hypnogram.edf beside it")
             found.append(Recording(name, psg, scored[0]))
     if not found:
-        raise CohortError(folder, "holds no SC4ssNE0-PSG.edf", "give the folder sleep-cassette of Sleep-EDF Expanded")
+        raise CohortError(
+            folder,
+            "holds no SC4ssNE0-PSG.edf",
+            "give the folder sleep-cassette of Sleep-EDF Expanded",
+        )
     return found
 
 
@@ -113,15 +127,16 @@ def scored_clips(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The clips of a night that are kept, and how many were dropped and why.
 
-    R&K stages 3 and 4 are N3; movement time and unknown stages are dropped; wake is kept up to 30 min before the first
-    and after the last clip of sleep, as AttnSleep's authors do.
+    R&K stages 3 and 4 are N3; movement time and unknown stages are dropped; wake is kept up to 30
+    min before the first and after the last clip of sleep, as AttnSleep's authors do.
 
     Args:
         samples: of the EEG at `RATE`; clips beyond its end are dropped.
         start: when the EEG begins, to which the annotations' times are then referred.
 
     Returns:
-        `clip`, `onset_s`, `stage` 0..4, `block`; and counts of "movement", "unknown", "wake", "beyond the EEG".
+        `clip`, `onset_s`, `stage` 0..4, `block`; and counts of "movement", "unknown", "wake",
+        "beyond the EEG".
     """
     path = recording.hypnogram
     try:
@@ -140,7 +155,9 @@ def scored_clips(
             movement = text.lower().startswith("movement")
             times = onset + shift + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
             rows += [(time, stage, movement) for time in times]
-    table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"]).sort_values("onset_s", ignore_index=True)
+    table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"]).sort_values(
+        "onset_s", ignore_index=True
+    )
     table.insert(0, "clip", np.round(table["onset_s"] / CLIP_S).astype(int))
     unscored = table["stage"] == UNSCORED
     dropped = {"movement": int((unscored & table["movement"]).sum())}
@@ -175,9 +192,15 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
         old = pd.read_parquet(store / "clips.parquet") if before else pd.DataFrame()
         entries, tables = {}, []
         for night in found:
-            sources = {p.name: [p.stat().st_size, p.stat().st_mtime_ns] for p in (night.psg, night.hypnogram)}
+            sources = {
+                p.name: [p.stat().st_size, p.stat().st_mtime_ns]
+                for p in (night.psg, night.hypnogram)
+            }
             made = {"sources": sources, "code": code}
-            entry, path = before.get("recordings", {}).get(night.name, {}), store / f"{night.name}.npy"
+            entry, path = (
+                before.get("recordings", {}).get(night.name, {}),
+                store / f"{night.name}.npy",
+            )
             if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]
             else:
@@ -197,7 +220,9 @@ def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]
     table, dropped = scored_clips(night, len(eeg), raw.info["meas_date"])
     first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
     with atomic(store / f"{night.name}.npy") as temporary:
-        np.save(temporary, np.stack([eeg[k : k + CLIP_S * RATE] for k in first]), allow_pickle=False)
+        np.save(
+            temporary, np.stack([eeg[k : k + CLIP_S * RATE] for k in first]), allow_pickle=False
+        )
     number = int(night.name[5])
     table = table.assign(subject=night.subject, recording=night.name, row=np.arange(len(table)))
     return table.assign(clip=table["clip"] + 10_000 * number), dropped
@@ -211,9 +236,15 @@ def _finish(store: Path, entries: dict[str, Any], tables: list[pd.DataFrame]) ->
         blocks = int(block.max()) + 1
     columns = ["subject", "recording", "clip", "onset_s", "stage", "block", "row"]
     write_parquet(store / "clips.parquet", pd.concat(tables, ignore_index=True)[columns])
-    identity = [sha256(store / "clips.parquet"), {name: entry["sha256"] for name, entry in entries.items()}]
+    identity = [
+        sha256(store / "clips.parquet"),
+        {name: entry["sha256"] for name, entry in entries.items()},
+    ]
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    write_json(store / "manifest.json", {"format": FORMAT, "fingerprint": fingerprint, "recordings": entries})
+    write_json(
+        store / "manifest.json",
+        {"format": FORMAT, "fingerprint": fingerprint, "recordings": entries},
+    )
     for path in store.glob("SC4*.npy"):
         if path.stem not in entries:
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""Subject-wise splits, stratified by AHI group (paper V-A): no sleeper is in two of train, validation, test."""
+"""Subject-wise splits, stratified by AHI group (paper V-A): no subject is in two of train, validation, test."""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ PARTS = ("train", "validation", "test")
 def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series:
     """Part of every subject, as a Series `subject -> "train" | "validation" | "test"`.
 
-    Of each AHI group `config.test` of its subjects are tested and `config.validation` of the others validate
-    (rounded, at least one each where the group has three subjects or more). The draw depends on the seed and the
-    subjects' names, not on their order in the table.
+    Of each AHI group `config.test` of its subjects are tested and `config.validation` of the others
+    validate (rounded, at least one each where the group has three subjects or more). The draw
+    depends on the seed and the subjects' names, not on their order in the table.
 
     Args:
         participants: indexed by subject, with a column `ahi` in events/h.
@@ -30,14 +30,22 @@ def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series
     for group in range(len(AHI_GROUPS)):
         subjects = rng.permutation(groups.index[groups == group].to_numpy(dtype=str))
         few = len(subjects) < 3
-        n_test = round(config.test * len(subjects)) if few else max(1, round(config.test * len(subjects)))
+        n_test = (
+            round(config.test * len(subjects))
+            if few
+            else max(1, round(config.test * len(subjects)))
+        )
         rest = len(subjects) - n_test
-        n_validation = round(config.validation * rest) if few else max(1, round(config.validation * rest))
+        n_validation = (
+            round(config.validation * rest) if few else max(1, round(config.validation * rest))
+        )
         part[subjects[:n_test]] = "test"
         part[subjects[n_test : n_test + n_validation]] = "validation"
     empty = [name for name in PARTS if not (part == name).any()]
     if empty:
-        raise ValueError(f"no subject is left for {', '.join(empty)}: {len(part)} subjects are too few")
+        raise ValueError(
+            f"no subject is left for {', '.join(empty)}: {len(part)} subjects are too few"
+        )
     return part
 
 
@@ -60,7 +68,9 @@ def subject_folds(ahi: pd.Series, folds: int, seed: int = 0, at_most: int = 0) -
     if at_most and at_most < len(order):
         order = order[np.linspace(0, len(order) - 1, at_most).round().astype(int)]
     if len(order) < max(4, folds):
-        raise ValueError(f"{folds} folds need at least {max(4, folds)} subjects, there are {len(order)}")
+        raise ValueError(
+            f"{folds} folds need at least {max(4, folds)} subjects, there are {len(order)}"
+        )
     return pd.Series(np.arange(len(order)) % folds, pd.Index(order, name="subject"), name="fold")
 
 

@@ -2,9 +2,10 @@
 
     <store>/sub-01/video.npy       (n, frames, height, width) uint8
     <store>/sub-01/eeg.npy         (n, 30 * rate) float32, uV
-    <store>/sub-01/clips.parquet   one row a clip: clip, onset_s, stage, block; row k belongs to row k of the arrays
-    <store>/sub-01/night.json      config, code, sources, checksums, what was dropped and why
-    <store>/manifest.json          all of these, the cohort's name and participants; present only if all nights are
+    <store>/sub-01/clips.parquet   one row a clip: clip, onset_s, stage, block; row k belongs to row
+    k of the arrays <store>/sub-01/night.json      config, code, sources, checksums, what was
+    dropped and why <store>/manifest.json          all of these, the cohort's name and participants;
+    present only if all nights are
 
 Kept are clips with a stage, whole EEG and whole video.
 """
@@ -27,7 +28,15 @@ from tqdm import tqdm
 
 from sacd.config import Config
 from sacd.data.check import night_problems
-from sacd.data.cohort import Cohort, CohortError, Night, clip_table, read_cohort, read_events, video_offset
+from sacd.data.cohort import (
+    Cohort,
+    CohortError,
+    Night,
+    clip_table,
+    read_cohort,
+    read_events,
+    video_offset,
+)
 from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.video import Sampling, probe, read_clips
 from sacd.files import sha256, write_json, write_parquet
@@ -43,7 +52,8 @@ Size = Annotated[int, Field(ge=1)]
 class StoreConfig(Config):
     """What is kept of a night: EEG channel and rate in Hz, frame size in pixels, frames a clip and how they are chosen.
 
-    `spread`: evenly over the 30 s. `consecutive`: neighbouring native frames from the clip's middle, as in the paper.
+    `spread`: evenly over the 30 s. `consecutive`: neighbouring native frames from the clip's
+    middle, as in the paper.
     """
 
     channel: str = "C3"
@@ -58,19 +68,24 @@ class ClipStore:
     """A finished store, read-only.
 
     Attributes:
-        root, config, name: its folder, its settings, and the name of the cohort, to be told on every output.
-        fingerprint: sha256 over the checksums of all shards, the participants and, of simulated nights, the truth: the
-            identity of the data for runs. Equal bytes have the same, whichever code made them.
+        root, config, name: its folder, its settings, and the name of the cohort, to be told on
+            every output.
+        fingerprint: sha256 over the checksums of all shards, the participants and, of simulated
+            nights, the truth: the identity of the data for runs. Equal bytes have the same,
+                whichever code made them.
         participants: indexed by `subject`; sex, age (years), weight_kg, ahi (events/h).
         nights: subjects in the order of the cohort.
-        clips: `subject`, `clip`, `onset_s`, `stage`, `block` (unique over the store), `row` (in the night's arrays).
+        clips: `subject`, `clip`, `onset_s`, `stage`, `block` (unique over the store), `row` (in the
+            night's arrays).
     """
 
     def __init__(self, root: Path | str):
         self.root = Path(root)
         self.manifest = _load(self.root / "manifest.json")
         if self.manifest.get("format") != FORMAT:
-            raise CohortError(self.root, "is no clip store, or its ingest did not finish", "run the ingest again")
+            raise CohortError(
+                self.root, "is no clip store, or its ingest did not finish", "run the ingest again"
+            )
         self.config = StoreConfig(**self.manifest["config"])
         self.name: str = self.manifest["name"]
         self.fingerprint: str = self.manifest["fingerprint"]
@@ -81,10 +96,14 @@ class ClipStore:
         tables, blocks = [], 0
         for subject in self.nights:
             table = pd.read_parquet(self.root / subject / "clips.parquet")
-            table = table.assign(subject=subject, block=table["block"] + blocks, row=np.arange(len(table)))
+            table = table.assign(
+                subject=subject, block=table["block"] + blocks, row=np.arange(len(table))
+            )
             blocks = int(table["block"].iloc[-1]) + 1
             tables.append(table)
-        self.clips = pd.concat(tables, ignore_index=True)[["subject", "clip", "onset_s", "stage", "block", "row"]]
+        self.clips = pd.concat(tables, ignore_index=True)[
+            ["subject", "clip", "onset_s", "stage", "block", "row"]
+        ]
 
     def video(self, subject: str) -> np.memmap:
         """All clips of a night, `(n, frames, height, width)` uint8."""
@@ -101,11 +120,15 @@ class ClipStore:
     def gather_video(self, rows: pd.DataFrame) -> np.ndarray:
         """`(len(rows), frames, height, width)` uint8 of some rows of `clips`, in their order."""
         c = self.config
-        return self._gather(rows, self.video, np.empty((len(rows), c.frames, c.height, c.width), np.uint8))
+        return self._gather(
+            rows, self.video, np.empty((len(rows), c.frames, c.height, c.width), np.uint8)
+        )
 
     def gather_eeg(self, rows: pd.DataFrame) -> np.ndarray:
         """`(len(rows), 30 * rate)` float32 in uV of some rows of `clips`, in their order."""
-        return self._gather(rows, self.eeg, np.empty((len(rows), CLIP_S * self.config.eeg_rate), np.float32))
+        return self._gather(
+            rows, self.eeg, np.empty((len(rows), CLIP_S * self.config.eeg_rate), np.float32)
+        )
 
     def _gather(self, rows: pd.DataFrame, read, out: np.ndarray) -> np.ndarray:
         subjects, places = rows["subject"].to_numpy(), rows["row"].to_numpy()
@@ -123,16 +146,19 @@ class ClipStore:
         ]
 
 
-def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: int = 1, code: str = "") -> ClipStore:
+def ingest(
+    root: Path | str, store: Path | str, config: StoreConfig, workers: int = 1, code: str = ""
+) -> ClipStore:
     """Bring a store up to date with a cohort: only nights that are missing, damaged or changed are decoded.
 
-    A night is written under a temporary name and moved when whole, so that an interrupted ingest goes on where it
-    stopped. Sources are compared by size and time of change, where these differ by sha256; the store's files by sha256.
+    A night is written under a temporary name and moved when whole, so that an interrupted ingest
+    goes on where it stopped. Sources are compared by size and time of change, where these differ by
+    sha256; the store's files by sha256.
 
     Args:
         root: the cohort.
         store: folder of the store, made if it does not exist.
-        config: a night made under another config, or by other code, is made anew.
+        config: a night made under another config, or by other code, is made again.
         workers: nights decoded at a time, each in its own process; does not change a byte.
         code: fingerprint of the code that decides the bytes, as the caller counts it.
 
@@ -145,7 +171,9 @@ def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: in
         for left in store.glob(".*.partial"):
             shutil.rmtree(left)
         todo = [
-            night for night in cohort.nights if not _current(night, cohort.root, store / night.subject, config, code)
+            night
+            for night in cohort.nights
+            if not _current(night, cohort.root, store / night.subject, config, code)
         ]
         if todo:
             (store / "manifest.json").unlink(missing_ok=True)
@@ -157,7 +185,9 @@ def ingest(root: Path | str, store: Path | str, config: StoreConfig, workers: in
     return ClipStore(store)
 
 
-def _ingest_nights(nights: list[Night], root: Path, store: Path, config: StoreConfig, workers: int, code: str) -> None:
+def _ingest_nights(
+    nights: list[Night], root: Path, store: Path, config: StoreConfig, workers: int, code: str
+) -> None:
     bar = tqdm(total=len(nights), desc="ingest", unit="night", disable=None)
     with bar:
         if workers <= 1 or len(nights) == 1:
@@ -167,7 +197,9 @@ def _ingest_nights(nights: list[Night], root: Path, store: Path, config: StoreCo
             return
         # Spawned, not forked: a fork of a process that has loaded torch or FFmpeg may hang.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(_ingest_night, night, root, store, config, 1, code) for night in nights]
+            jobs = [
+                pool.submit(_ingest_night, night, root, store, config, 1, code) for night in nights
+            ]
             try:
                 for job in as_completed(jobs):
                     job.result()
@@ -177,7 +209,9 @@ def _ingest_nights(nights: list[Night], root: Path, store: Path, config: StoreCo
                 raise
 
 
-def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str) -> None:
+def _ingest_night(
+    night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
+) -> None:
     """Decode one night into `<store>/<subject>`, whole or not at all."""
     for level, problem in night_problems(night, config.channel, config.eeg_rate):
         if level == "error":
@@ -185,10 +219,19 @@ def _ingest_night(night: Night, root: Path, store: Path, config: StoreConfig, th
     part, target = store / f".{night.subject}.partial", store / night.subject
     part.mkdir()
     try:
-        sources = {_key(path, root): _stamp(path) | {"sha256": sha256(path)} for path in _sources(night, root)}
+        sources = {
+            _key(path, root): _stamp(path) | {"sha256": sha256(path)}
+            for path in _sources(night, root)
+        }
         facts = _write_shards(night, part, config, threads)
         files = {name: sha256(part / name) for name in SHARDS}
-        record = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources, "files": files}
+        record = {
+            "format": FORMAT,
+            "config": config.model_dump(),
+            "code": code,
+            "sources": sources,
+            "files": files,
+        }
         write_json(part / "night.json", record | facts)
         if target.exists():
             shutil.rmtree(target)
@@ -212,7 +255,15 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     table, starts = table[whole], starts[whole]
     kept = np.zeros(len(table), bool)
     size = (config.height, config.width)
-    clips = read_clips(night.video, table["onset_s"].tolist(), config.frames, size, config.sampling, offset, threads)
+    clips = read_clips(
+        night.video,
+        table["onset_s"].tolist(),
+        config.frames,
+        size,
+        config.sampling,
+        offset,
+        threads,
+    )
     with (
         _Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
         _Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
@@ -225,7 +276,11 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     dropped["video"] = int((~kept).sum())
     table = table[kept].reset_index(drop=True)
     if table.empty:
-        raise CohortError(night.video, "covers no scored clip whole", "correct StartOffset or add the missing video")
+        raise CohortError(
+            night.video,
+            "covers no scored clip whole",
+            "correct StartOffset or add the missing video",
+        )
     # A dropped clip leaves a hole: what lies on its two sides is no longer one block.
     new = (table["block"].diff() != 0) | (table["clip"].diff() != 1)
     table["block"] = new.cumsum() - 1
@@ -235,7 +290,12 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
         "dropped": dropped,
         "stages": {name: int((table["stage"] == k).sum()) for k, name in enumerate(STAGES)},
         "eeg": {"channel": raw.ch_names[0], "rate": raw.info["sfreq"]},
-        "video": {"rate": info.rate, "height": info.height, "width": info.width, "offset_s": offset},
+        "video": {
+            "rate": info.rate,
+            "height": info.height,
+            "width": info.width,
+            "offset_s": offset,
+        },
     }
 
 
@@ -267,10 +327,17 @@ def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
     nights = {night.subject: _load(store / night.subject / "night.json") for night in cohort.nights}
     participants = [
         {"subject": n.subject, "sex": n.sex}
-        | {c: None if math.isnan(v) else v for c, v in (("age", n.age), ("weight_kg", n.weight_kg), ("ahi", n.ahi))}
+        | {
+            c: None if math.isnan(v) else v
+            for c, v in (("age", n.age), ("weight_kg", n.weight_kg), ("ahi", n.ahi))
+        }
         for n in cohort.nights
     ]
-    sources = {key: source["sha256"] for night in nights.values() for key, source in night["sources"].items()}
+    sources = {
+        key: source["sha256"]
+        for night in nights.values()
+        for key, source in night["sources"].items()
+    }
     truth = {key: sha for key, sha in sources.items() if key.endswith(_TRUTH)}
     identity = [
         {subject: night["files"] for subject, night in nights.items()},
@@ -318,7 +385,11 @@ def _current(night: Night, root: Path, folder: Path, config: StoreConfig, code: 
 
 
 def _damaged(folder: Path, record: dict[str, Any]) -> list[str]:
-    return [n for n, sha in record["files"].items() if not (folder / n).is_file() or sha256(folder / n) != sha]
+    return [
+        n
+        for n, sha in record["files"].items()
+        if not (folder / n).is_file() or sha256(folder / n) != sha
+    ]
 
 
 def _sources(night: Night, root: Path) -> list[Path]:

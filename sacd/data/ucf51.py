@@ -1,13 +1,14 @@
 """UCF51: the 51 classes of UCF101 whose videos have sound, split 1, read once into arrays.
 
-    <UCF101>/.../v_ApplyEyeMakeup_g01_c01.avi   class, group (one source video, person or place), clip
-    <store>/frames.npy       (n, windows, frames, height, width, 3) uint8
+    <UCF101>/.../v_ApplyEyeMakeup_g01_c01.avi   class, group (one source video, person or place),
+    clip <store>/frames.npy       (n, windows, frames, height, width, 3) uint8
     <store>/sound.npy        (n, 32000 * sound_s) int16
     <store>/videos.parquet   video, label, group, part; row k belongs to row k of the arrays
-    <store>/manifest.json    config, code, classes, name, sources, what was dropped; present only if all of it is
+    <store>/manifest.json    config, code, classes, name, sources, what was dropped; present only if
+    all of it is
 
-Source: Soomro et al. 2012, arXiv:1212.0402 (UCF101); the 51 classes are those of the audio features of
-github.com/yanbeic/CCL (Chen et al., CVPR 2021), whose archive `embeddings` reads.
+Source: Soomro et al. 2012, arXiv:1212.0402 (UCF101); the 51 classes are those of the audio features
+of github.com/yanbeic/CCL (Chen et al., CVPR 2021), whose archive `embeddings` reads.
 """
 
 import hashlib
@@ -51,7 +52,8 @@ CLASSES: Final = tuple(_NAMES.split())
 TEST_GROUPS: Final = range(1, 8)
 """Groups tested by the official split 1; g08 to g25 are trained."""
 WITHOUT_SOUND: Final = frozenset(
-    [f"BasketballDunk_g15_c{k:02d}" for k in range(4, 8)] + [f"HandstandPushups_g14_c{k:02d}" for k in range(1, 5)]
+    [f"BasketballDunk_g15_c{k:02d}" for k in range(4, 8)]
+    + [f"HandstandPushups_g14_c{k:02d}" for k in range(1, 5)]
 )
 """Videos without an audio embedding in CCL's archive; they are dropped, as there (6,845 become 6,837)."""
 SOUND_RATE: Final = 32_000
@@ -61,7 +63,9 @@ SHARDS: Final = ("frames.npy", "sound.npy", "videos.parquet")
 ABOUT: Final = "dataset_description.json"
 
 _NAME = re.compile(r"v_(\w+)_g(\d\d)_c(\d\d)$")
-_CLASS_OF = {name.lower(): name for name in CLASSES}  # files say HandStandPushups where the folder says Handstand...
+_CLASS_OF = {
+    name.lower(): name for name in CLASSES
+}  # files say HandStandPushups where the folder says Handstand...
 _SUFFIXES = (".avi", ".mp4", ".mkv")
 Size = Annotated[int, Field(ge=1)]
 
@@ -104,7 +108,8 @@ def find_videos(root: Path) -> pd.DataFrame:
     """`list_videos` of a UCF101 folder, however deep its files lie, with their `path`.
 
     Raises:
-        CohortError: no folder, none of the 51 classes in it, the same video twice, or a part of the split is empty.
+        CohortError: no folder, none of the 51 classes in it, the same video twice, or a part of the
+            split is empty.
     """
     fix = "say UCF101=/path/to/UCF-101, the folder that holds the class folders"
     if not Path(root).is_dir():
@@ -117,15 +122,20 @@ def find_videos(root: Path) -> pd.DataFrame:
         raise CohortError(root, f"{twice[0]} is there twice", "keep one file of each video")
     for part, groups in (("train", "g08 to g25"), ("test", "g01 to g07")):
         if not (table["part"] == part).any():
-            raise CohortError(root, f"holds no video to {part} (groups {groups} of split 1)", "add the missing files")
+            raise CohortError(
+                root,
+                f"holds no video to {part} (groups {groups} of split 1)",
+                "add the missing files",
+            )
     return table.assign(path=table["stem"].map(files))
 
 
 def read_frames(path: Path, config: Ucf51StoreConfig) -> np.ndarray:
     """Windows of a video, evenly spread from its first to its last frame, `(windows, frames, height, width, 3)` uint8.
 
-    Each frame is shrunk by area until it just covers height x width, then its middle is taken. A video shorter than a
-    window is repeated. Deviation: CCL tests every window of 16 frames, here `windows` of them are kept.
+    Each frame is shrunk by area until it just covers height x width, then its middle is taken. A
+    video shorter than a window is repeated. Deviation: CCL tests every window of 16 frames, here
+    `windows` of them are kept.
 
     Raises:
         CohortError: cannot be decoded, or holds no frame.
@@ -134,8 +144,13 @@ def read_frames(path: Path, config: Ucf51StoreConfig) -> np.ndarray:
     shrink, pictures = VideoReformatter(), []
     for frame in _decoded(path, "video"):
         scale = max(h / frame.height, w / frame.width)
-        size = {"width": max(w, round(frame.width * scale)), "height": max(h, round(frame.height * scale))}
-        image = shrink.reformat(frame, format="rgb24", interpolation=Interpolation.AREA, threads=1, **size).to_ndarray()
+        size = {
+            "width": max(w, round(frame.width * scale)),
+            "height": max(h, round(frame.height * scale)),
+        }
+        image = shrink.reformat(
+            frame, format="rgb24", interpolation=Interpolation.AREA, threads=1, **size
+        ).to_ndarray()
         top, left = (image.shape[0] - h) // 2, (image.shape[1] - w) // 2
         pictures.append(image[top : top + h, left : left + w])
     if not pictures:
@@ -151,7 +166,8 @@ def read_sound(path: Path, seconds: float) -> np.ndarray | None:
 
     None if there is no sound track, or nothing in it.
 
-    Deviation: CCL's archive has one embedding a video, and does not say of how much sound; here `seconds` of each.
+    Deviation: CCL's archive has one embedding a video, and does not say of how much sound; here
+    `seconds` of each.
 
     Raises:
         CohortError: cannot be decoded.
@@ -185,7 +201,8 @@ class Ucf51Store:
     """A finished store, read-only.
 
     Attributes:
-        config, name, classes, dropped: its settings, what to call the data, the classes there are, videos left out.
+        config, name, classes, dropped: its settings, what to call the data, the classes there are,
+            videos left out.
         fingerprint: identity of the data for runs.
         videos: `video`, `label` (position in `classes`), `group`, `part`.
         frames, sound: memory-mapped arrays, row k is that of `videos`.
@@ -195,7 +212,9 @@ class Ucf51Store:
         self.root = Path(root)
         manifest = _manifest(self.root)
         if manifest.get("format") != FORMAT:
-            raise CohortError(self.root, "is no UCF51 store, or its ingest did not finish", "run the ingest again")
+            raise CohortError(
+                self.root, "is no UCF51 store, or its ingest did not finish", "run the ingest again"
+            )
         self.config = Ucf51StoreConfig(**manifest["config"])
         self.name: str = manifest["name"]
         self.classes: list[str] = manifest["classes"]
@@ -211,13 +230,15 @@ def ingest(
 ) -> Ucf51Store:
     """Read every video of the 51 classes once; nothing is done where the store is that of these files and settings.
 
-    Videos without sound, by `WITHOUT_SOUND` or because there is no track, are dropped and listed in `dropped`.
+    Videos without sound, by `WITHOUT_SOUND` or because there is no track, are dropped and listed in
+    `dropped`.
 
     Args:
         root: UCF101, or a simulated set of the same layout.
         store: folder to write, whole or not at all.
         workers: processes; does not change a byte.
-        code: fingerprint of the code that decides the bytes; a store that other code made is made anew.
+        code: fingerprint of the code that decides the bytes; a store that other code made is made
+            again.
 
     Raises:
         CohortError: the first file that cannot be read.
@@ -226,7 +247,10 @@ def ingest(
     store.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(store.with_name(f".{store.name}.lock")):
         videos = find_videos(root)
-        stamps = [(p.relative_to(root).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in videos["path"]]
+        stamps = [
+            (p.relative_to(root).as_posix(), p.stat().st_size, p.stat().st_mtime_ns)
+            for p in videos["path"]
+        ]
         sources = hashlib.sha256(repr(stamps).encode()).hexdigest()
         known = _manifest(store)
         wanted = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources}
@@ -244,18 +268,25 @@ def ingest(
     return Ucf51Store(store)
 
 
-def _write(videos: pd.DataFrame, folder: Path, config: Ucf51StoreConfig, workers: int) -> dict[str, Any]:
+def _write(
+    videos: pd.DataFrame, folder: Path, config: Ucf51StoreConfig, workers: int
+) -> dict[str, Any]:
     """Write the arrays; what the manifest says of them."""
     listed = videos["video"].isin(WITHOUT_SOUND)
     dropped = dict.fromkeys(videos.loc[listed, "video"], "no audio embedding in CCL's archive")
     videos = videos[~listed]
-    shapes = (config.windows, config.frames, config.height, config.width, 3), (round(config.sound_s * SOUND_RATE),)
+    shapes = (
+        (config.windows, config.frames, config.height, config.width, 3),
+        (round(config.sound_s * SOUND_RATE),),
+    )
     arrays = [
         create_array(folder / name, kind, (len(videos), *shape))
         for name, kind, shape in zip(SHARDS, (np.uint8, np.int16), shapes, strict=False)
     ]
     keep = []
-    read = tqdm(_each(videos["path"], config, workers), "ingest", len(videos), unit="video", disable=None)
+    read = tqdm(
+        _each(videos["path"], config, workers), "ingest", len(videos), unit="video", disable=None
+    )
     for row, (frames, sound) in enumerate(read):
         if sound is None:
             dropped[videos["video"].iloc[row]] = "no sound track"
@@ -285,14 +316,18 @@ def _shorten(path: Path, array: np.ndarray, n: int) -> None:
     path.with_suffix(".short").replace(path)
 
 
-def _each(paths: pd.Series, config: Ucf51StoreConfig, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def _each(
+    paths: pd.Series, config: Ucf51StoreConfig, workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     read = partial(_read, config)
     if workers <= 1:
         yield from map(read, paths)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = iter(paths)
-        while some := list(islice(waiting, 64 * workers)):  # not all at once: results wait in memory
+        while some := list(
+            islice(waiting, 64 * workers)
+        ):  # not all at once: results wait in memory
             yield from pool.map(read, some, chunksize=16)
 
 
@@ -306,7 +341,8 @@ def _about(root: Path, classes: list[str]) -> dict[str, str]:
     name = json.loads((root / ABOUT).read_text())["Name"] if simulated else "UCF51 of UCF101"
     if n == len(CLASSES):
         return {"name": name}
-    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.report.verify` goes by that word.
+    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.report.verify` goes by that
+    # word.
     return {"name": f"{name if simulated else 'part of UCF51'}, {n} of {len(CLASSES)} classes"}
 
 
@@ -328,7 +364,8 @@ def embeddings(archive: Path) -> tuple[pd.DataFrame, np.ndarray]:
         archive: `audiocnn14embed512_features.tar.gz`.
 
     Returns:
-        `list_videos` of the archive with `label` (position in `CLASSES`), and `(n, 512)` float32, row by row.
+        `list_videos` of the archive with `label` (position in `CLASSES`), and `(n, 512)` float32,
+        row by row.
 
     Raises:
         CohortError: holds no embedding.
@@ -338,8 +375,14 @@ def embeddings(archive: Path) -> tuple[pd.DataFrame, np.ndarray]:
         for member in tar:
             stem = Path(member.name).name.removesuffix(".npy")
             if member.isfile() and parse(stem):  # "._*" are notes of a file system
-                vectors[stem] = np.load(io.BytesIO(tar.extractfile(member).read()), allow_pickle=False)
+                vectors[stem] = np.load(
+                    io.BytesIO(tar.extractfile(member).read()), allow_pickle=False
+                )
     table = list_videos(list(vectors))
     if table.empty:
-        raise CohortError(archive, "holds no embedding of a video of the 51 classes", "fetch CCL's archive again")
-    return table.assign(label=table["name"].map(CLASSES.index)), np.stack([vectors[s] for s in table["stem"]])
+        raise CohortError(
+            archive, "holds no embedding of a video of the 51 classes", "fetch CCL's archive again"
+        )
+    return table.assign(label=table["name"].map(CLASSES.index)), np.stack(
+        [vectors[s] for s in table["stem"]]
+    )

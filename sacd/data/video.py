@@ -43,7 +43,9 @@ def probe(path: Path) -> VideoInfo:
             rate = stream.average_rate or stream.guessed_rate
             if first is None or not rate:
                 raise CohortError(
-                    path, "has no frame that can be decoded" if first is None else "has no frame rate", fix
+                    path,
+                    "has no frame that can be decoded" if first is None else "has no frame rate",
+                    fix,
                 )
             if stream.duration:
                 seconds = float(stream.duration * stream.time_base)
@@ -51,7 +53,9 @@ def probe(path: Path) -> VideoInfo:
                 seconds = container.duration / av.time_base if container.duration else float("nan")
             return VideoInfo(float(rate), seconds, first.width, first.height)
     except (av.FFmpegError, OSError) as error:
-        raise CohortError(path, f"cannot be opened as video ({error.strerror or error})", fix) from None
+        raise CohortError(
+            path, f"cannot be opened as video ({error.strerror or error})", fix
+        ) from None
 
 
 def read_clips(
@@ -65,8 +69,9 @@ def read_clips(
 ) -> Iterator[np.ndarray | None]:
     """Frames of every clip, in one pass over the video, with the memory of one clip.
 
-    `spread`: for a clip at onset o the frames nearest to `o + k * 30 / frames`. `consecutive`: native frames around
-    the clip's middle, the paper's reading. No frame from outside the clip is ever taken.
+    `spread`: for a clip at onset o the frames nearest to `o + k * 30 / frames`. `consecutive`:
+    native frames around the clip's middle, the paper's reading. No frame from outside the clip is
+    ever taken.
 
     Args:
         onsets: s from the start of the EEG, ascending, 30 s apart or more.
@@ -76,8 +81,8 @@ def read_clips(
         threads: of the decoder; 0 leaves it to FFmpeg.
 
     Yields:
-        `(frames, height, width)` uint8, or None for a clip that the video does not cover or where it has a gap of more
-        than 1.5 frames at a wanted time; one for each onset.
+        `(frames, height, width)` uint8, or None for a clip that the video does not cover or where
+        it has a gap of more than 1.5 frames at a wanted time; one for each onset.
 
     Raises:
         CohortError: cannot be decoded, carries no time stamps, or has too few frames.
@@ -91,7 +96,13 @@ def read_clips(
     step, first = (CLIP_S / frames, 0.0) if spread else (period, CLIP_S / 2 - frames // 2 * period)
     slack = 1.5 * period
     shrink = VideoReformatter()
-    grey = {"width": size[1], "height": size[0], "format": "gray", "interpolation": Interpolation.AREA, "threads": 1}
+    grey = {
+        "width": size[1],
+        "height": size[0],
+        "format": "gray",
+        "interpolation": Interpolation.AREA,
+        "threads": 1,
+    }
     clip, k = np.empty((frames, *size), np.uint8), 0
     whole, done = True, 0
     for t, reach, frame in _shown(path, offset, period, threads):
@@ -119,9 +130,11 @@ def read_clips(
         yield None
 
 
-def _shown(path: Path, offset: float, period: float, threads: int) -> Iterator[tuple[float, float, av.VideoFrame]]:
+def _shown(
+    path: Path, offset: float, period: float, threads: int
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """Time of each frame in s from the start of the EEG, the time up to which it is the nearest one, and the frame."""
-    fix = "write it anew, for example `ffmpeg -fflags +genpts -i in -c:v libx264 -an out.mp4`"
+    fix = "write it again, for example `ffmpeg -fflags +genpts -i in -c:v libx264 -an out.mp4`"
     last = origin = t = None
     try:
         with av.open(str(path)) as container:
@@ -143,4 +156,6 @@ def _shown(path: Path, offset: float, period: float, threads: int) -> Iterator[t
                 yield last[0], last[0] + period, last[1]
     except av.FFmpegError as error:
         at = 0.0 if t is None else t - offset
-        raise CohortError(path, f"cannot be decoded after {at:.1f} s of video ({error.strerror})", fix) from None
+        raise CohortError(
+            path, f"cannot be decoded after {at:.1f} s of video ({error.strerror})", fix
+        ) from None

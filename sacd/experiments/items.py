@@ -4,15 +4,19 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
-from sacd.experiments.recipes import STUDENTS
+from sacd.experiments.recipes import PAPER_STUDENTS
 from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.experiments.workspace import Workspace
 from sacd.runs import Run
 
-BOUNDS = (
-    *("majority", "stratified random", "band-power forest", "band-power forest by night"),
-    *("true signals", "true signals by night"),
+BASELINES = (
+    "baseline/majority",
+    "baseline/stratified random",
+    "baseline/band-power forest",
+    "baseline/band-power forest by night",
 )
+BOUNDS = ("bound/true signals", "bound/true signals by night")
+"""What classifiers reach on the signals that the simulator drew the pictures from."""
 Rows = dict[str, list[Run]]
 """Row of a table -> its runs, one a seed."""
 
@@ -26,28 +30,51 @@ def _seeded(seeds: int, make: Callable[..., Run], **settings: Any) -> list[Run]:
     return [make(seed=seed, **settings) for seed in range(seeds)]
 
 
-TEACHERS = {"AttnSleep": "attnsleep", "DeepSleepNet": "deepsleepnet", "Modified-SEN": "modified_sen"}
-METHODS = {"FitNet": "fitnet", "PKT": "pkt", "CRD": "crd", "IFD": "ifd", "CMC": "cmc", "CCL": "ccl", "SACD": "sacd"}
+PAPER_TEACHERS = {
+    "AttnSleep": "attnsleep",
+    "DeepSleepNet": "deepsleepnet",
+    "Modified-SEN": "modified_sen",
+}
+PAPER_METHODS = {
+    "FitNet": "fitnet",
+    "PKT": "pkt",
+    "CRD": "crd",
+    "IFD": "ifd",
+    "CMC": "cmc",
+    "CCL": "ccl",
+    "SACD": "sacd",
+}
 """Of Table II, in its order."""
 
 
 def table2(w: Workspace) -> Rows:
-    """Rows of Table II: both students alone, three teachers x seven methods; the teachers; the bounds; a control."""
-    rows = {f"-/{label}": _seeded(w.seeds, w.student, student=name) for label, name in STUDENTS.items()}
-    for teacher, key in TEACHERS.items():
-        for label, method in METHODS.items():
+    """Rows of Table II: both students alone, three teachers x seven methods; the teachers; baselines and bounds; a control."""
+    rows = {
+        f"-/{label}": _seeded(w.seeds, w.student, student=name)
+        for label, name in PAPER_STUDENTS.items()
+    }
+    for teacher, key in PAPER_TEACHERS.items():
+        for label, method in PAPER_METHODS.items():
             seeds = w.seeds if method in ("ccl", "sacd") else w.other_seeds
             rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
-    rows |= {f"teacher/{teacher}": [w.teacher(key)] for teacher, key in TEACHERS.items()}
-    names = [b for b in BOUNDS if not b.startswith("true signals") or (w.cohort / "derivatives" / "simulator").exists()]
-    rows |= {f"bound/{name}": [w.bound(name)] for name in names}
+    rows |= {f"teacher/{teacher}": [w.teacher(key)] for teacher, key in PAPER_TEACHERS.items()}
+    simulated = (w.cohort / "derivatives" / "simulator").exists()
+    for row in (*BASELINES, *(BOUNDS if simulated else ())):
+        rows[row] = [w.baseline(row.partition("/")[2])]
     rows["control/SACD without propagation layers"] = [w.student(method="sacd", seed=0, layers=0)]
     return rows
 
 
 def table3(w: Workspace) -> Rows:
     """Rows of Table III: the video student alone, seven methods, one run a seed; the audio teacher."""
-    methods = {"R(2+1)D-18": "ce", "FitNet": "fitnet", "PKT": "pkt", "RKD": "rkd", "CRD": "crd", "CMC": "cmc"}
+    methods = {
+        "R(2+1)D-18": "ce",
+        "FitNet": "fitnet",
+        "PKT": "pkt",
+        "RKD": "rkd",
+        "CRD": "crd",
+        "CMC": "cmc",
+    }
     methods |= {"CCL": "ccl", "SACD": "sacd"}
     most = ("ce", "ccl", "sacd")
     rows = {
@@ -63,14 +90,14 @@ def table4(w: Workspace) -> Rows:
     return {
         "R3D-18 (video)": _seeded(w.seeds, w.student, student="r3d_18"),
         "AttnSleep (EEG)": [w.teacher()],
-        "A": _seeded(n, w.fusion, head="A", release=False),
-        "B": _seeded(n, w.fusion, head="B", release=False),
-        "C": _seeded(n, w.fusion, head="A", release=True),
-        "D": _seeded(n, w.fusion, head="B", release=True),
-        "E": _seeded(n, w.reverse, method="sacd", release=False),
-        "F": _seeded(n, w.reverse, method="sacd", release=True),
-        "G": _seeded(n, w.reverse, method="ccl", release=True),
-        "control/EEG trained on": _seeded(n, w.reverse, method="ce", release=False),
+        "A": _seeded(n, w.fusion, head="A", finetune=False),
+        "B": _seeded(n, w.fusion, head="B", finetune=False),
+        "C": _seeded(n, w.fusion, head="A", finetune=True),
+        "D": _seeded(n, w.fusion, head="B", finetune=True),
+        "E": _seeded(n, w.reverse, method="sacd", finetune=False),
+        "F": _seeded(n, w.reverse, method="sacd", finetune=True),
+        "G": _seeded(n, w.reverse, method="ccl", finetune=True),
+        "control/EEG trained on": _seeded(n, w.reverse, method="ce", finetune=False),
     }
 
 
@@ -81,8 +108,8 @@ ABLATION: dict[str, dict[str, Any]] = {
     "v4": {"directions": "video"},
     "v4, other direction": {"directions": "eeg"},
 }
-"""Row of Table V -> options of SACD. The paper does not say which direction v4 keeps; we take the first term of eqs. 12
-and 13, video anchors."""
+"""Row of Table V -> options of SACD. The paper does not say which direction v4 keeps; we take the
+first term of eqs. 12 and 13, video anchors."""
 
 
 def table5(w: Workspace) -> Rows:
@@ -95,25 +122,29 @@ def table5(w: Workspace) -> Rows:
 
 LAMBDAS = (0.1, 0.5, 1.0, 10.0)
 """Fig. 5: values of each weight."""
-OURS = (0.5, 1.0, 1.0)
+PAPER_LAMBDAS = (0.5, 1.0, 1.0)
 """The paper's lambda 1 to 3, `SACD`'s defaults: the point that all planes share."""
 PLANES = {"a": 0, "b": 1, "c": 2}
-"""Panel of Fig. 5 -> the weight that it fixes at its value in `OURS`."""
+"""Panel of Fig. 5 -> the weight that it fixes at its value in `PAPER_LAMBDAS`."""
 
 
 def planes() -> dict[str, list[tuple[float, ...]]]:
     """Panel of Fig. 5 -> its 16 points (lambda 1, lambda 2, lambda 3); 37 of the 48 differ."""
     points = list(product(LAMBDAS, repeat=3))
-    return {panel: [p for p in points if p[k] == OURS[k]] for panel, k in PLANES.items()}
+    return {panel: [p for p in points if p[k] == PAPER_LAMBDAS[k]] for panel, k in PLANES.items()}
 
 
 def fig5(w: Workspace) -> Rows:
     """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with one run a seed."""
     rows = {}
     for point in sorted({p for points in planes().values() for p in points}):
-        options = dict(zip(("weight_structure", "weight_contrastive", "weight_jsd"), point, strict=True))
-        seeds = w.seeds if point == OURS else w.other_seeds
-        rows[point_name(point)] = _seeded(seeds, w.student, method="sacd", fit=w.profile.grid, **options)
+        options = dict(
+            zip(("weight_structure", "weight_contrastive", "weight_jsd"), point, strict=True)
+        )
+        seeds = w.seeds if point == PAPER_LAMBDAS else w.other_seeds
+        rows[point_name(point)] = _seeded(
+            seeds, w.student, method="sacd", fit=w.profile.grid, **options
+        )
     return rows
 
 
@@ -145,19 +176,26 @@ DEFAULT = "default"
 def readings(w: Workspace) -> Rows:
     """Each alternative reading of an open point, changed alone; what the profile does anyway is left out.
 
-    Other frames need clip stores of their own: `NOTEBOOKS["40_readings"].data` lists all that has to be prepared.
+    Other frames need clip stores of their own: `NOTEBOOKS["40_readings"].data` lists all that has
+    to be prepared.
     """
     n, fit = w.other_seeds, w.profile.student
     default = _seeded(w.seeds, w.student, method="sacd")
-    rows = {row: _seeded(n, w.student, method="sacd", **options) for row, options in READINGS.items()}
-    shuffled = {"order": "shuffled", "batch": fit.batch * fit.joined, "joined": 1}
+    rows = {
+        row: _seeded(n, w.student, method="sacd", **options) for row, options in READINGS.items()
+    }
+    shuffled = {
+        "order": "shuffled",
+        "batch": fit.batch * fit.blocks_per_batch,
+        "blocks_per_batch": 1,
+    }
     rows["batches: shuffled clips"] = _seeded(n, w.student, method="sacd", fit=shuffled)
     for row, clips in FRAMES.items():
         rows[row] = _seeded(n, w.with_clips(*clips).student, method="sacd")
     return {DEFAULT: default} | {row: runs for row, runs in rows.items() if runs[0] != default[0]}
 
 
-STAGERS = {"MC2SleepNet": "mc2sleepnet", **TEACHERS}
+STAGERS = {"MC2SleepNet": "mc2sleepnet", **PAPER_TEACHERS}
 
 
 def mc2sleepnet(w: Workspace) -> Rows:
@@ -210,32 +248,49 @@ class Notebook(NamedTuple):
 NOTEBOOKS = {
     "00_tour": Notebook(_tour, ("figures/tour_night.png",)),
     "10_fig2_cohort": Notebook(
-        lambda w: {}, ("tables/fig2.csv", "tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png")
+        lambda w: {},
+        ("tables/fig2.csv", "tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png"),
     ),
     "20_table2_comparison": Notebook(
         table2,
         (
             "tables/table2.csv",
             "tables/table2_paired.csv",
-            *(f"figures/table2_{n}.png" for n in ("kappa", "subjects", "confusion", "losses", "monitor")),
+            *(
+                f"figures/table2_{n}.png"
+                for n in ("kappa", "subjects", "confusion", "losses", "monitor")
+            ),
         ),
         item="table2",
     ),
     "21_table3_ucf51": Notebook(
         table3,
-        ("tables/table3.csv", "tables/table3_paired.csv", "figures/table3.png", "figures/table3_losses.png"),
+        (
+            "tables/table3.csv",
+            "tables/table3_paired.csv",
+            "figures/table3.png",
+            "figures/table3_losses.png",
+        ),
         lambda w: (w.ucf51,),
         item="table3",
     ),
     "22_table4_fusion": Notebook(
-        table4, ("tables/table4.csv", "tables/table4_paired.csv", "figures/table4.png"), item="table4"
+        table4,
+        ("tables/table4.csv", "tables/table4_paired.csv", "figures/table4.png"),
+        item="table4",
     ),
     "23_table5_ablation": Notebook(
-        table5, ("tables/table5.csv", "tables/table5_paired.csv", "figures/table5.png"), item="table5"
+        table5,
+        ("tables/table5.csv", "tables/table5_paired.csv", "figures/table5.png"),
+        item="table5",
     ),
     "30_fig5_hyperparameters": Notebook(
         fig5,
-        ("tables/fig5.csv", "tables/fig5_paired.csv", *(f"figures/fig5{panel}.png" for panel in PLANES)),
+        (
+            "tables/fig5.csv",
+            "tables/fig5_paired.csv",
+            *(f"figures/fig5{panel}.png" for panel in PLANES),
+        ),
         item="fig5",
     ),
     "31_fig6_confusion": Notebook(students, ("tables/fig6.csv", "figures/fig6.png")),
@@ -243,11 +298,15 @@ NOTEBOOKS = {
     "33_fig8_fig9_ahi_portrait": Notebook(
         _sacd, ("tables/fig8.csv", "tables/fig9.csv", "figures/fig8.png", "figures/fig9.png")
     ),
-    "34_fig10_stage_tsne": Notebook(students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")),
+    "34_fig10_stage_tsne": Notebook(
+        students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")
+    ),
     "35_fig11_fig13_cases": Notebook(
         students,
         tuple(
-            f"{kind}/fig{n}.{ending}" for n in (11, 12, 13) for kind, ending in (("tables", "csv"), ("figures", "png"))
+            f"{kind}/fig{n}.{ending}"
+            for n in (11, 12, 13)
+            for kind, ending in (("tables", "csv"), ("figures", "png"))
         ),
     ),
     "40_readings": Notebook(
@@ -256,7 +315,9 @@ NOTEBOOKS = {
         lambda w: (w, *(w.with_clips(*clips) for clips in FRAMES.values())),
         item="readings",
     ),
-    "41_paper_audit": Notebook(lambda w: {}, ("tables/audit.csv", "figures/audit.png"), lambda w: ()),
+    "41_paper_audit": Notebook(
+        lambda w: {}, ("tables/audit.csv", "figures/audit.png"), lambda w: ()
+    ),
     "42_mc2sleepnet": Notebook(mc2sleepnet, ("tables/mc2sleepnet.csv", "figures/mc2sleepnet.png")),
     "50_explore": Notebook(
         lambda w: {} if _came_along(w) else students(w),

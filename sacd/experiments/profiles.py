@@ -14,8 +14,8 @@ from sacd.simulate.ucf51 import SimulatedUcf51
 class Ucf51Profile(Config):
     """Settings of Table III.
 
-    Deviation: the paper says R(2+1)D-18; the code that it builds on (CCL's) trains one block a stage, 10 layers, from
-    scratch, and so do we.
+    Deviation: the paper says R(2+1)D-18; the code that it builds on (CCL's) trains one block a
+    stage, 10 layers, from scratch, and so do we.
     """
 
     simulate: SimulatedUcf51
@@ -59,7 +59,7 @@ class Profile(Config):
     student: FitConfig
     fusion: FitConfig
     """Heads on frozen embeddings (Table IV, A and B)."""
-    released: FitConfig
+    finetune: FitConfig
     """Trained encoders that go on training (Table IV, C to G)."""
     grid: dict[str, Any] = Field(default_factory=dict)
     """What the grids of Fig. 5 change of `student`: so many runs may have to be shorter."""
@@ -118,7 +118,13 @@ DEMO = Profile(
     store=StoreConfig(height=24, width=32, frames=64),
     backbone=_NARROW,
     pretext=FitConfig(
-        epochs=18, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last"
+        epochs=18,
+        batch=32,
+        order="shuffled",
+        optimizer="adamw",
+        lr=3e-3,
+        schedule="onecycle",
+        select="last",
     ),
     teacher=_TEACHER,
     teachers={"whiten": True, "class_weights": False},
@@ -130,10 +136,16 @@ DEMO = Profile(
         clips=64,
         options=_SMALL,
     ),
-    student=FitConfig(epochs=6, joined=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1),
-    fusion=FitConfig(epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"),
-    released=FitConfig(epochs=1, joined=4, optimizer="adamw", lr=5e-4, schedule="onecycle", clip_norm=1),
-    grid={"epochs": 2, "joined": 4},
+    student=FitConfig(
+        epochs=6, blocks_per_batch=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1
+    ),
+    fusion=FitConfig(
+        epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"
+    ),
+    finetune=FitConfig(
+        epochs=1, blocks_per_batch=4, optimizer="adamw", lr=5e-4, schedule="onecycle", clip_norm=1
+    ),
+    grid={"epochs": 2, "blocks_per_batch": 4},
     class_weight_power=0.5,
     methods={"sacd": {"layers": 1}},
     ucf51=_NARROW_UCF51,
@@ -142,7 +154,9 @@ DEMO = Profile(
 SMOKE = DEMO.model_copy(
     update={
         "name": "smoke",
-        "simulate": SimulateConfig(n_subjects=10, blocks=2, seed=2),  # every stage in every part of the split
+        "simulate": SimulateConfig(
+            n_subjects=10, blocks=2, seed=2
+        ),  # every stage in every part of the split
         "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
         "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
         "stagers": DEMO.stagers.model_copy(
@@ -150,8 +164,8 @@ SMOKE = DEMO.model_copy(
         ),
         "student": DEMO.student.model_copy(update={"epochs": 1}),
         "fusion": DEMO.fusion.model_copy(update={"epochs": 1}),
-        "released": DEMO.released.model_copy(update={"epochs": 1}),
-        "grid": {"epochs": 1, "joined": 4},
+        "finetune": DEMO.finetune.model_copy(update={"epochs": 1}),
+        "grid": {"epochs": 1, "blocks_per_batch": 4},
         "seeds": 2,
         "ucf51": _NARROW_UCF51.model_copy(
             update={
@@ -163,7 +177,9 @@ SMOKE = DEMO.model_copy(
     }
 )
 
-_PAPER_TEACHER = FitConfig(epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3)
+_PAPER_TEACHER = FitConfig(
+    epochs=58, batch=128, order="shuffled", optimizer="adamw", lr=1e-3, weight_decay=1e-3
+)
 
 PAPER = Profile(
     name="paper",
@@ -175,7 +191,7 @@ PAPER = Profile(
     stagers=Stagers(fit=_PAPER_TEACHER, folds=10),
     student=FitConfig(),
     fusion=FitConfig(epochs=100, order="shuffled"),
-    released=FitConfig(),
+    finetune=FitConfig(),
     other_seeds=3,
     ucf51=Ucf51Profile(
         simulate=SimulatedUcf51(clips=5, seconds=7),

@@ -10,7 +10,7 @@ from typing import Any
 
 from sacd.config import (
     BackboneConfig,
-    BoundConfig,
+    BaselineConfig,
     FitConfig,
     FusionConfig,
     MethodConfig,
@@ -30,14 +30,16 @@ from sacd.losses import METHODS
 from sacd.models import PUBLISHED, TEACHERS
 from sacd.runs import Run
 
-STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
+PAPER_STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 _COSTS = {"attnsleep": 180, "mc2sleepnet": 165, "ce": 20, "sacd": 40}
 """Seconds that a run of the demo takes, as measured: the longest are begun first."""
 
 
 def _in_sequence(fit: FitConfig) -> FitConfig:
     """The same steps in batches of 16 consecutive clips, which MC2SleepNet reads as sequences."""
-    return fit.model_copy(update={"order": "block", "batch": 16, "joined": max(1, fit.batch // 16)})
+    return fit.model_copy(
+        update={"order": "block", "batch": 16, "blocks_per_batch": max(1, fit.batch // 16)}
+    )
 
 
 def _defaults(where: str) -> dict[str, Any]:
@@ -50,9 +52,13 @@ def _defaults(where: str) -> dict[str, Any]:
 @cache
 def _parsed_defaults(path: Path, name: str, edited: int) -> dict[str, Any]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    body = [node for c in tree.body if isinstance(c, ast.ClassDef) and c.name == name for node in c.body]
+    body = [
+        node for c in tree.body if isinstance(c, ast.ClassDef) and c.name == name for node in c.body
+    ]
     found = {}
-    for args in (node.args for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"):
+    for args in (
+        node.args for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    ):
         for arg, default in zip(args.args[::-1], args.defaults[::-1], strict=False):
             with suppress(ValueError):  # an expression
                 found[arg.arg] = ast.literal_eval(default)
@@ -80,19 +86,27 @@ class Recipes:
     def _run(self, task: str, config: Any, **more: Any) -> Run:
         more["label"] += f" ({self.clips})" if self.clips else ""
         where = (("store", str(self.store_path.resolve())),)
-        return Run(task=f"sacd.training.{task}", config=config, data=self.store.fingerprint, resources=where, **more)
+        return Run(
+            task=f"sacd.training.{task}",
+            config=config,
+            data=self.store.fingerprint,
+            resources=where,
+            **more,
+        )
 
     @cached_property
     def weights(self) -> dict[str, tuple[Path, str]]:
         """By student: path and SHA-256 of its published weights, as far as they lie in `data/weights`."""
         found = {name: self.root / "data" / "weights" / file for name, file in PUBLISHED.items()}
-        return {name: (path.resolve(), sha256(path)) for name, path in found.items() if path.is_file()}
+        return {
+            name: (path.resolve(), sha256(path)) for name, path in found.items() if path.is_file()
+        }
 
     def pretext(self, student: str = "r2plus1d_18") -> Run | None:
         """What every run of a student starts from: the profile's label-free pretraining, or published weights.
 
-        None where a profile has no pretext and the student's file is not in `data/weights`, and for a student of
-        another library: it starts at random.
+        None where a profile has no pretext and the student's file is not in `data/weights`, and for
+        a student of another library: it starts at random.
         """
         if student not in self._starts:
             self._starts[student] = self._start(student)
@@ -101,7 +115,7 @@ class Recipes:
     def _backbone(self, student: str) -> BackboneConfig:
         """The profile's backbone; a network of another library has its own layers, and takes the same input."""
         own = self.profile.backbone
-        if student in STUDENTS.values():
+        if student in PAPER_STUDENTS.values():
             return own.model_copy(update={"name": student})
         options = {}
         if student.startswith("timm:"):
@@ -114,7 +128,7 @@ class Recipes:
         return BackboneConfig(name=student, input=own.input, options=options)
 
     def _start(self, student: str) -> Run | None:
-        if student not in STUDENTS.values():
+        if student not in PAPER_STUDENTS.values():
             return None
         p, backbone = self.profile, self._backbone(student)
         if not p.pretext:
@@ -129,7 +143,9 @@ class Recipes:
             )
         config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
         inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
-        return self._run("pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=300)
+        return self._run(
+            "pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=300
+        )
 
     def motion(self) -> Run:
         """The student's input of every clip."""
@@ -140,10 +156,14 @@ class Recipes:
         p = self.profile
         options = p.teacher_options.get(name, {})
         fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
-        config = TeacherConfig(name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers)
+        config = TeacherConfig(
+            name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers
+        )
         modules = (TEACHERS[name],)
         cost = _COSTS.get(name, 35)
-        return self.original._run("teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=cost)
+        return self.original._run(
+            "teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=cost
+        )
 
     def student(
         self,
@@ -174,42 +194,54 @@ class Recipes:
             inputs.append(("motion", self.motion()))
         if method != "ce":
             inputs.append(("teacher", self.teacher(teacher)))
-        changed = "".join(f" {key}={value}" for key, value in sorted({**(fit or {}), **options}.items()))
+        changed = "".join(
+            f" {key}={value}" for key, value in sorted({**(fit or {}), **options}.items())
+        )
         return self._run(
             "student:student",
             config,
             inputs=tuple(inputs),
             modules=(METHODS[method],),
             label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
-            cost=_COSTS.get(method, 25) * (2.5 if student == "r3d_18" else 1) * config.fit.epochs / p.student.epochs,
+            cost=_COSTS.get(method, 25)
+            * (2.5 if student == "r3d_18" else 1)
+            * config.fit.epochs
+            / p.student.epochs,
         )
 
     def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
         """The profile's options and these, without those that are the method's defaults: equal runs have equal ids."""
         known = _defaults(METHODS[name])
         given = self.profile.methods.get(name, {}) | options
-        return MethodConfig(name=name, options={k: v for k, v in given.items() if k not in known or v != known[k]})
+        return MethodConfig(
+            name=name, options={k: v for k, v in given.items() if k not in known or v != known[k]}
+        )
 
-    def fusion(self, head: str, release: bool, seed: int = 0) -> Run:
-        """A head on both trained encoders (Table IV, A to D); released, it goes on from the frozen ones' head."""
+    def fusion(self, head: str, finetune: bool, seed: int = 0) -> Run:
+        """A head on both trained encoders (Table IV, A to D); fine-tuned, it goes on from the frozen ones' head."""
         p = self.profile
-        fit = p.released if release else p.fusion
-        config = FusionConfig(head=head, release=release, fit=fit, split=p.split, seed=seed)
-        label = f"fusion {head} {'released' if release else 'frozen'} seed {seed}"
-        inputs = (*self._trained(seed), *([("head", self.fusion(head, False, seed))] if release else []))
-        return self._run("fusion:fusion", config, inputs=inputs, label=label, cost=65 if release else 8)
+        fit = p.finetune if finetune else p.fusion
+        config = FusionConfig(head=head, finetune=finetune, fit=fit, split=p.split, seed=seed)
+        label = f"fusion {head} {'fine-tuned' if finetune else 'frozen'} seed {seed}"
+        inputs = (
+            *self._trained(seed),
+            *([("head", self.fusion(head, False, seed))] if finetune else []),
+        )
+        return self._run(
+            "fusion:fusion", config, inputs=inputs, label=label, cost=65 if finetune else 8
+        )
 
-    def reverse(self, method: str, release: bool, seed: int = 0, **options: Any) -> Run:
+    def reverse(self, method: str, finetune: bool, seed: int = 0, **options: Any) -> Run:
         """The EEG teacher taught by the video student (Table IV, E to G)."""
         p = self.profile
         config = ReverseConfig(
             method=self._method(method, options),
-            release=release,
-            fit=p.released,
+            finetune=finetune,
+            fit=p.finetune,
             split=p.split,
             seed=seed,
         )
-        label = f"reverse {method} {'released' if release else 'frozen'} seed {seed}"
+        label = f"reverse {method} {'fine-tuned' if finetune else 'frozen'} seed {seed}"
         modules = (METHODS[method],)
         return self._run(
             "fusion:reverse",
@@ -217,7 +249,7 @@ class Recipes:
             inputs=self._trained(seed),
             modules=modules,
             label=label,
-            cost=75 if release else 60,
+            cost=75 if finetune else 60,
         )
 
     def _trained(self, seed: int) -> tuple[tuple[str, Run], ...]:
@@ -225,10 +257,13 @@ class Recipes:
         student = self.student("r3d_18", seed=seed)
         return (("student", student), ("teacher", self.teacher()), *student.inputs)
 
-    def bound(self, name: str) -> Run:
+    def baseline(self, name: str) -> Run:
         """A classifier that frames the results."""
         return self._run(
-            "baselines:bound", BoundConfig(name=name, split=self.profile.split), label=f"bound {name}", cost=5
+            "baselines:baseline",
+            BaselineConfig(name=name, split=self.profile.split),
+            label=f"baseline {name}",
+            cost=5,
         )
 
     def stagers(self, name: str) -> list[Run]:
@@ -236,7 +271,9 @@ class Recipes:
         p, store = self.profile.stagers, self.eeg_store
         subjects = min(len(store.participants), p.subjects or len(store.participants))
         folds = min(p.folds, subjects)
-        place, path = ("sleepedf", self.sleepedf_path) if self.sleepedf else ("store", self.store_path)
+        place, path = (
+            ("sleepedf", self.sleepedf_path) if self.sleepedf else ("store", self.store_path)
+        )
         common = {
             "name": name,
             "source": "sleepedf" if self.sleepedf else "cohort",

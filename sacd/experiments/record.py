@@ -1,7 +1,8 @@
 """Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv`, `MANIFEST.json`.
 
-These are equal whenever the results are. What differs when the same is computed again, such as dates, durations and
-the machine, stands in `record.csv` alone; a line there stays as long as its run or executed notebook is the same.
+These are equal whenever the results are. What differs when the same is computed again, such as
+dates, durations and the machine, stands in `record.csv` alone; a line there stays as long as its
+run or executed notebook is the same.
 """
 
 import hashlib
@@ -30,7 +31,17 @@ _REPRODUCE: Final = "reproduce"
 _SHARED: Final = "shared"
 _FACTS: Final = ["item", "row", "method", "seed", "run", "label", "settings", "code", "data"]
 _RECORD: Final = [
-    *("kind", "name", "id", "commit", "dirty", "started", "duration_s", "peak_cpu_mb", "peak_gpu_mb"),
+    *(
+        "kind",
+        "name",
+        "id",
+        "commit",
+        "dirty",
+        "started",
+        "duration_s",
+        "peak_cpu_mb",
+        "peak_gpu_mb",
+    ),
     *("cores", "threads", "cpu", "lock", "pinned", "pin_honoured"),
 ]
 
@@ -38,7 +49,8 @@ _RECORD: Final = [
 def write_manifest(w: Workspace) -> Path:
     """Write what is out of date of the four files, each atomically; equal results leave `MANIFEST.json` untouched.
 
-    Lines of runs that are asked for but were not computed here stay as they are: they came with the repository.
+    Lines of runs that are asked for but were not computed here stay as they are: they came with the
+    repository.
     """
     known = read_manifest(w.results)
     asked = list(shown_runs(w))
@@ -48,7 +60,9 @@ def write_manifest(w: Workspace) -> Path:
         path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
         for name, path in ((SUBJECTS, subjects), (RUNS, runs))
     )
-    lines = _as_text(pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS).convert_dtypes())
+    lines = _as_text(
+        pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS).convert_dtypes()
+    )
     if trusted:
         lines = pd.concat([lines, kept := _kept(w, _read(runs), lines, asked)])
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
@@ -59,7 +73,12 @@ def write_manifest(w: Workspace) -> Path:
         write_text(subjects, _csv(matrices))
         write_text(runs, _csv(lines))
     notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
-    makers = {_stem(path, whole): n for whole in (False, True) for n in NOTEBOOKS for path in NOTEBOOKS[n].files}
+    makers = {
+        _stem(path, whole): n
+        for whole in (False, True)
+        for n in NOTEBOOKS
+        for path in NOTEBOOKS[n].files
+    }
     files = {
         name: {"sha256": sha256(w.results / name), "bytes": (w.results / name).stat().st_size}
         | {"notebook": _maker(name, makers)}
@@ -67,7 +86,13 @@ def write_manifest(w: Workspace) -> Path:
     }
     data = w.data_name if w.prepared else known.get("data", "none")
     clips = _clips(w) if w.prepared else known.get("clips", "")
-    content = {"profile": w.profile.name, "data": data, "clips": clips, "notebooks": notebooks, "files": files}
+    content = {
+        "profile": w.profile.name,
+        "data": data,
+        "clips": clips,
+        "notebooks": notebooks,
+        "files": files,
+    }
     if {key: known.get(key) for key in content} != content:
         write_json(w.results / MANIFEST, content | {"machine": machine()})
     _write_record(w, asked)
@@ -83,17 +108,25 @@ def _clips(w: Workspace) -> str:
 def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
     """Bring `record.csv` up to date: lines of the runs and notebooks that are shown, in their order."""
     path = w.results / RECORD
-    before = _read(path).reindex(columns=_RECORD, fill_value="") if path.is_file() else pd.DataFrame(columns=_RECORD)
+    before = (
+        _read(path).reindex(columns=_RECORD, fill_value="")
+        if path.is_file()
+        else pd.DataFrame(columns=_RECORD)
+    )
     known = {line["id"]: line for line in before.to_dict("records")}
     lines = {}
     for _, row, run in asked:
         facts = read_json(w.runs.folder(run) / "provenance.json")
-        lines[run.id] = _record("run", run.label or row, run.id, facts) if facts else known.get(run.id)
+        lines[run.id] = (
+            _record("run", run.label or row, run.id, facts) if facts else known.get(run.id)
+        )
     for name in NOTEBOOKS:
         copy = _executed(w, name)
         facts, digest = read_json(record_of(copy)), sha256(copy) if copy.is_file() else ""
         made_here = facts.get("content") == digest
-        lines[digest] = _record("notebook", name, digest, facts) if digest and made_here else known.get(digest)
+        lines[digest] = (
+            _record("notebook", name, digest, facts) if digest and made_here else known.get(digest)
+        )
     kept = [known.get(key) or line for key, line in lines.items() if key in known or line]
     text = _csv(pd.DataFrame(kept, columns=_RECORD))
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -102,7 +135,11 @@ def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
 
 def _record(kind: str, name: str, key: str, facts: dict[str, Any]) -> dict[str, str]:
     """One line of `record.csv`, as text."""
-    place, memory, git = facts.get("machine", {}), facts.get("peak_memory_mb", {}), facts.get("git", facts)
+    place, memory, git = (
+        facts.get("machine", {}),
+        facts.get("peak_memory_mb", {}),
+        facts.get("git", facts),
+    )
     pin = place.get("instructions", {})
     line = {
         "kind": kind,
@@ -160,12 +197,19 @@ def _keys(table: pd.DataFrame) -> pd.Series:
     return table["item"] + "\n" + table["row"] + "\n" + table["seed"]
 
 
-def _kept(w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]) -> pd.DataFrame:
+def _kept(
+    w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]
+) -> pd.DataFrame:
     """Lines of an earlier `runs.csv` that `lines` do not replace and that are still asked for, as far as is known."""
-    seeds = ["" if (seed := getattr(run.config, "seed", None)) is None else str(seed) for _, _, run in asked]
+    seeds = [
+        "" if (seed := getattr(run.config, "seed", None)) is None else str(seed)
+        for _, _, run in asked
+    ]
     wanted = {f"{item}\n{row}\n{seed}" for (item, row, _), seed in zip(asked, seeds, strict=True)}
     known = {item for item, _, _ in asked}
-    before = before[before["item"].isin({n.item or name for name, n in NOTEBOOKS.items()} | {_SHARED})]  # not renamed
+    before = before[
+        before["item"].isin({n.item or name for name, n in NOTEBOOKS.items()} | {_SHARED})
+    ]  # not renamed
     if not all(notebook.prepared(w) for notebook in NOTEBOOKS.values()):
         known -= {_SHARED}  # other notebooks share other runs
     keys = _keys(before)
@@ -202,8 +246,13 @@ def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame
         clips = w.predictions(run)
         if "label" in clips:  # the 51 actions of Table III
             clips = right_or_wrong(clips)
-        cell = pd.Categorical(np.asarray(ERRORS)[clips["stage"] * len(STAGES) + clips["prediction"]], categories=ERRORS)
-        counts = pd.crosstab(clips["subject"], cell, dropna=False).reindex(columns=ERRORS, fill_value=0)
+        cell = pd.Categorical(
+            np.asarray(ERRORS)[clips["stage"] * len(STAGES) + clips["prediction"]],
+            categories=ERRORS,
+        )
+        counts = pd.crosstab(clips["subject"], cell, dropna=False).reindex(
+            columns=ERRORS, fill_value=0
+        )
         seed = getattr(run.config, "seed", 0)
         tables.append(counts.reset_index().assign(item=item, row=row, seed=seed))
     columns = ["item", "row", "seed", "subject", *ERRORS]
@@ -219,7 +268,9 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
     record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
     depends = record.get("depends", {})
     other = NOTEBOOKS[name].reads
-    runs = sorted({run for label, run in depends.items() if label not in other and not label.startswith(DATA)})
+    runs = sorted(
+        {run for label, run in depends.items() if label not in other and not label.startswith(DATA)}
+    )
     return {"runs": runs}
 
 

@@ -45,7 +45,8 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
 def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = None) -> list[str]:
     """Execute the notebooks that are not current, a process each, `workers` at a time (default: the cores).
 
-    What a process says is printed whole when it ends; returns the names of those that failed, in the order given.
+    What a process says is printed whole when it ends; returns the names of those that failed, in
+    the order given.
     """
     names = list(dict.fromkeys(names))
     failed: set[str] = set()
@@ -59,7 +60,9 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
                 print(f"error: {name}: {error}", file=sys.stderr)
                 failed.add(name)
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            running = {pool.submit(_run, command, w.root): name for name, command in commands.items()}
+            running = {
+                pool.submit(_run, command, w.root): name for name, command in commands.items()
+            }
             for job in as_completed(running):
                 code, said = job.result()
                 print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
@@ -69,7 +72,9 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
 
 
 def _run(command: list[str], folder: Path) -> tuple[int, str]:
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     return done.returncode, done.stdout
 
 
@@ -95,7 +100,11 @@ def _command(w: Workspace, name: str) -> list[str]:
     if not depends:  # runs name their data
         sources = [source for source in NOTEBOOKS[name].data(w) if source.prepared]
         depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(sources)}
-    depends |= {path: sha256(w.results / path) for path in NOTEBOOKS[name].reads if (w.results / path).is_file()}
+    depends |= {
+        path: sha256(w.results / path)
+        for path in NOTEBOOKS[name].reads
+        if (w.results / path).is_file()
+    }
     expects = [w.results / path for path in NOTEBOOKS[name].files]
     if is_current(output, key_of(source, check_parameters(source, given), depends), expects):
         return []

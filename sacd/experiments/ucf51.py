@@ -20,14 +20,16 @@ class Ucf51Workspace:
     Args:
         profile: its settings are `profile.ucf51`.
         data: folder for the simulated set and the store.
-        ucf101: folder of UCF101's videos; without it a set is simulated. A published `Cnn14_emb512*.pth` in it becomes
-            the teacher.
+        ucf101: folder of UCF101's videos; without it a set is simulated. A published
+            `Cnn14_emb512*.pth` in it becomes the teacher.
     """
 
     def __init__(self, profile: Profile, data: Path, ucf101: Path | None) -> None:
         self.profile, self.simulated = profile, ucf101 is None
         self.videos = ucf101 or data / "ucf101"
-        self.store_path = data / "ucf51" if self.simulated else data / f"ucf51-{self.videos.resolve().name}"
+        self.store_path = (
+            data / "ucf51" if self.simulated else data / f"ucf51-{self.videos.resolve().name}"
+        )
 
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the videos if no folder was given, and read them once; both only where something is missing."""
@@ -61,19 +63,32 @@ class Ucf51Workspace:
     @property
     def resources(self) -> dict[str, str]:
         """Of the tasks in `sacd.training.ucf51`."""
-        return {"ucf51": str(self.store_path.resolve())} | ({"cnn14": str(self.weights)} if self.weights else {})
+        return {"ucf51": str(self.store_path.resolve())} | (
+            {"cnn14": str(self.weights)} if self.weights else {}
+        )
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
         where = tuple(self.resources.items())
         return Run(
-            f"sacd.training.ucf51:{task}", config, self.store.fingerprint, item="table3", resources=where, **more
+            f"sacd.training.ucf51:{task}",
+            config,
+            self.store.fingerprint,
+            item="table3",
+            resources=where,
+            **more,
         )
 
     def teacher(self) -> Run:
         """The audio teacher, frozen."""
         p = self.profile.ucf51
-        published = {"width": 1.0, "weights": sha256(self.weights)} if self.weights else {"width": p.teacher_width}
-        return self._run("teacher", Ucf51TeacherConfig(fit=p.teacher, **published), label="UCF51 CNN14", cost=55)
+        published = (
+            {"width": 1.0, "weights": sha256(self.weights)}
+            if self.weights
+            else {"width": p.teacher_width}
+        )
+        return self._run(
+            "teacher", Ucf51TeacherConfig(fit=p.teacher, **published), label="UCF51 CNN14", cost=55
+        )
 
     def student(self, method: str = "ce", seed: int = 0) -> Run:
         """A video student trained by a method."""

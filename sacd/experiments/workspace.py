@@ -31,11 +31,14 @@ class Workspace(Recipes):
     Args:
         profile: "smoke", "demo" or "paper", or a profile of your own.
         data: folder of a cohort that exists; without it the profile's simulated cohort is used.
-        nights: folder of the UCDDB tables; real stages and respiratory events then drive the simulated cohort.
-        root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this package lies in.
+        nights: folder of the UCDDB tables; real stages and respiratory events then drive the
+            simulated cohort.
+        root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this
+            package lies in.
         seeds: seeds a row, instead of the profile's.
         ucf101: folder of UCF101's videos, for Table III; without it they are simulated too.
-        sleepedf: folder of Sleep-EDF's cassette recordings, for the EEG stagers; without it they use the cohort's EEG.
+        sleepedf: folder of Sleep-EDF's cassette recordings, for the EEG stagers; without it they
+            use the cohort's EEG.
     """
 
     def __init__(
@@ -61,7 +64,9 @@ class Workspace(Recipes):
         self.nights = Path(nights) if nights else None
         self.sleepedf = Path(sleepedf) if sleepedf else None
         self.sleepedf_path = self.root / "data" / "sleepedf"
-        slug = self.profile.name + (f"-{Path(data).resolve().name}" if data else "-nights" if nights else "")
+        slug = self.profile.name + (
+            f"-{Path(data).resolve().name}" if data else "-nights" if nights else ""
+        )
         self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
         self.simulated = not data
         self.store_path = self.root / "data" / slug / "store"
@@ -131,9 +136,13 @@ class Workspace(Recipes):
 
     def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
         """Compute what is missing of `runs`; see `sacd.runs.execute`."""
-        flat = [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
+        flat = (
+            [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
+        )
         places = {"store": self.store_path, "cohort": self.cohort, "sleepedf": self.sleepedf_path}
-        resources = {name: str(path.resolve()) for name, path in places.items()} | self.ucf51.resources
+        resources = {
+            name: str(path.resolve()) for name, path in places.items()
+        } | self.ucf51.resources
         return execute(flat, self.runs, resources=resources, **options)
 
     @cached_property
@@ -155,18 +164,21 @@ class Workspace(Recipes):
 
     def embeddings(self, run: Run) -> NDArray[np.float32]:
         """Embeddings `(n, 512)` of all clips of the store, in its order."""
-        return load_file(self.runs.folder(run) / "embeddings.safetensors")["embedding"].astype(np.float32)
+        return load_file(self.runs.folder(run) / "embeddings.safetensors")["embedding"].astype(
+            np.float32
+        )
 
     @property
     def frames_may_be_shown(self) -> bool:
-        """Whether the sleepers are simulated: no frame of a real one reaches a result unless the user asks for it."""
+        """Whether the subjects are simulated: no frame of a real one reaches a result unless the user asks for it."""
         description = self.cohort / "dataset_description.json"
         return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
 
     def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
         """Which run made each row: seed, id, and the hashes of its settings, code and data.
 
-        Commit, date and duration stand in `results/<profile>/record.csv`: they differ when a run is computed again.
+        Commit, date and duration stand in `results/<profile>/record.csv`: they differ when a run is
+        computed again.
         """
         lines = [
             {"row": row, "seed": getattr(run.config, "seed", None), "run": run.id}

@@ -1,6 +1,7 @@
 """Figures: each function takes tables or arrays and returns a `Figure`, without touching pyplot or the caller's style.
 
-`label_data` names the data and its size on the figure; `save` writes PNG and PDF, byte for byte equal on re-run.
+`label_data` names the data and its size on the figure; `save` writes PNG and PDF, byte for byte
+equal on re-run.
 """
 
 import io
@@ -54,7 +55,9 @@ def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     return styled
 
 
-def label_data(figure: Figure, data: str, subjects: int | None = None, clips: int | None = None) -> Figure:
+def label_data(
+    figure: Figure, data: str, subjects: int | None = None, clips: int | None = None
+) -> Figure:
     """Write along the foot which data made the figure, and how much of it; call it once, after drawing."""
     counts = ((subjects, "subject"), (clips, "clip"))
     size = [f"{n:,} {word}{'s' * (n != 1)}" for n, word in counts if n is not None]
@@ -64,14 +67,24 @@ def label_data(figure: Figure, data: str, subjects: int | None = None, clips: in
         inch = 1 / figure.get_figheight()
         foot = (0.36 if narrow and size else 0.22) * inch
         figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
-        figure.text(0.995, 0.07 * inch, text, ha="right", va="bottom", fontsize=7.5, style="italic", color=_INK)
+        figure.text(
+            0.995,
+            0.07 * inch,
+            text,
+            ha="right",
+            va="bottom",
+            fontsize=7.5,
+            style="italic",
+            color=_INK,
+        )
     return figure
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `<name>.png` and `<name>.pdf` under `folder`, atomically and without dates or versions of software.
 
-    The layout is solved once, its places rounded: the solver's last bits differ from call to call, the files may not.
+    The layout is solved once, its places rounded: the solver's last bits differ from call to call,
+    the files may not.
     """
     with mpl.style.context(STYLE):
         figure.draw_without_rendering()

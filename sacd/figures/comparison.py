@@ -16,9 +16,11 @@ from sacd.figures.base import _INK, Figure, _styled
 from sacd.metrics import F1
 from sacd.stages import STAGES
 
-NAMES: Final = {"accuracy": "accuracy (%)", "macro_f1": "macro-F1 (%)", "kappa": "Cohen's kappa"} | {
-    stage: f"recall of {stage} (%)" for stage in STAGES
-}
+NAMES: Final = {
+    "accuracy": "accuracy (%)",
+    "macro_f1": "macro-F1 (%)",
+    "kappa": "Cohen's kappa",
+} | {stage: f"recall of {stage} (%)" for stage in STAGES}
 """Axis labels of `sacd.metrics.METRICS`, with units."""
 
 TERMS: Final = {
@@ -50,13 +52,18 @@ _MARKERS = "osD^"
 
 
 @_styled
-def confusions(matrices: Mapping[str, ArrayLike]) -> Figure:
+def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
     """Confusion matrices side by side (Fig. 6): colour and first line are % of the true stage, second line clips."""
     figure = Figure((0.7 + 2.9 * len(matrices), 3.3), layout="constrained")
-    for axes, (name, matrix) in zip(np.atleast_1d(figure.subplots(1, len(matrices))), matrices.items(), strict=True):
+    for axes, (name, matrix) in zip(
+        np.atleast_1d(figure.subplots(1, len(matrices))), matrices.items(), strict=True
+    ):
         matrix = np.asarray(matrix, float)
         share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-        text = [[f"{s:.0f}\n{n:,.0f}" for s, n in zip(*line, strict=True)] for line in zip(share, matrix, strict=True)]
+        text = [
+            [f"{s:.0f}\n{n:,.0f}" for s, n in zip(*line, strict=True)]
+            for line in zip(share, matrix, strict=True)
+        ]
         mesh = sns.heatmap(
             share,
             annot=np.array(text),
@@ -83,8 +90,9 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
     """Small multiples of training curves: one panel a `term` (titled by `TERMS`), one line a `line`, by epoch.
 
     Args:
-        history: columns epoch, term (loss terms and monitored figures), value, and line (method, seed or part of the
-            data); the band is the range over rows of equal epoch, term and line.
+        history: columns epoch, term (loss terms and monitored figures), value, and line (method,
+            seed or part of the data); the band is the range over rows of equal epoch, term and
+            line.
         levels: term -> name and value of a dashed line to hold its curves against.
     """
     terms, lines = history["term"].unique(), history["line"].unique()
@@ -96,16 +104,25 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
         axes.remove()
     for number, (axes, term) in enumerate(zip(panels, terms, strict=False)):
         for k, line in enumerate(lines):  # not every line has every term
-            part = history[(history["term"] == term) & (history["line"] == line)].groupby("epoch")["value"]
+            part = history[(history["term"] == term) & (history["line"] == line)].groupby("epoch")[
+                "value"
+            ]
             if not len(part):
                 continue
             mean = part.mean()
-            (drawn,) = axes.plot(mean.index, mean, label=line, marker="." if len(mean) < 8 else "", color=f"C{k}")
-            axes.fill_between(mean.index, part.min(), part.max(), color=drawn.get_color(), alpha=0.2, lw=0)
+            (drawn,) = axes.plot(
+                mean.index, mean, label=line, marker="." if len(mean) < 8 else "", color=f"C{k}"
+            )
+            axes.fill_between(
+                mean.index, part.min(), part.max(), color=drawn.get_color(), alpha=0.2, lw=0
+            )
         if term in (levels or {}):
             label, level = levels[term]
-            # A legend looks for the place with the fewest curves; text on the line would lie on them.
-            axes.legend([axes.axhline(level, color=_INK, lw=1, ls="--")], [label], fontsize=7, frameon=False)
+            # A legend looks for the place with the fewest curves; text on the line would lie on
+            # them.
+            axes.legend(
+                [axes.axhline(level, color=_INK, lw=1, ls="--")], [label], fontsize=7, frameon=False
+            )
         bare = term.removeprefix("validation_")
         name = TERMS.get(bare) or NAMES.get(bare, bare.replace("_", " "))
         axes.set_title(fill(name if bare == term else f"held out: {name}", 16))
@@ -116,7 +133,9 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
             axes.set_xlabel("epoch")
             axes.tick_params(labelbottom=True)
     handles = {
-        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=min(len(handles), 5))
     return figure
@@ -124,7 +143,10 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
 
 @_styled
 def comparison(
-    table: pd.DataFrame, column: str, bounds: Mapping[str, float] | None = None, printed: str = "printed (S3VE)"
+    table: pd.DataFrame,
+    column: str,
+    bounds: Mapping[str, float] | None = None,
+    printed: str = "printed (S3VE)",
 ) -> Figure:
     """One metric of a tidy table, a row a method: ours with its interval, the printed value hollow, bounds as lines.
 
@@ -140,8 +162,19 @@ def comparison(
     axes = figure.subplots()
     value = lines["value"].to_numpy(float)
     reach = np.abs(lines[["ci_low", "ci_high"]].to_numpy(float).T - value)
-    axes.errorbar(value, at, xerr=np.nan_to_num(reach), fmt="o", ms=5, capsize=2.5, lw=1.2, label="ours, 95 % interval")
-    axes.plot(lines["paper_value"], at, "D", mfc="none", mec="#D55E00", ms=6, mew=1.2, label=printed)
+    axes.errorbar(
+        value,
+        at,
+        xerr=np.nan_to_num(reach),
+        fmt="o",
+        ms=5,
+        capsize=2.5,
+        lw=1.2,
+        label="ours, 95 % interval",
+    )
+    axes.plot(
+        lines["paper_value"], at, "D", mfc="none", mec="#D55E00", ms=6, mew=1.2, label=printed
+    )
     dashes = ("--", ":", "-.", (0, (6, 1)), (0, (1, 4)), (0, (8, 3, 1, 1, 1, 3)))
     for (name, bound), dash in zip((bounds or {}).items(), cycle(dashes), strict=False):
         axes.axvline(bound, color=_INK, lw=1.1, ls=dash, label=name, zorder=0)
@@ -168,18 +201,25 @@ def subjects(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     axes.plot(both.iloc[:, 0], both.iloc[:, 1], "o", ms=5, alpha=0.8)
     better = int((both.iloc[:, 1] > both.iloc[:, 0]).sum())
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
-    axes.set(xlabel=f"{a.name}: {NAMES.get(metric, metric)}", ylabel=f"{b.name}: {NAMES.get(metric, metric)}")
+    axes.set(
+        xlabel=f"{a.name}: {NAMES.get(metric, metric)}",
+        ylabel=f"{b.name}: {NAMES.get(metric, metric)}",
+    )
     axes.set_title(f"better in {better} of {len(both)} subjects")
     return figure
 
 
 @_styled
-def grids(panels: Mapping[str, pd.DataFrame], unit: str = "accuracy (%)", digits: int = 1) -> Figure:
+def grids(
+    panels: Mapping[str, pd.DataFrame], unit: str = "accuracy (%)", digits: int = 1
+) -> Figure:
     """Heat maps on one colour scale (Fig. 5); the axes' names are those of each frame's index and columns."""
     figure = Figure((0.9 + 2.7 * len(panels), 2.9), layout="constrained")
     values = np.concatenate([panel.to_numpy(float).ravel() for panel in panels.values()])
     low, high = np.nanmin(values), np.nanmax(values)
-    for axes, (title, panel) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True):
+    for axes, (title, panel) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+    ):
         mesh = sns.heatmap(
             panel.astype(float), annot=True, fmt=f".{digits}f", annot_kws={"size": 8}, vmin=low, vmax=high,
             cmap="cividis", square=True, cbar=False, linewidths=0.5, ax=axes,
@@ -201,10 +241,30 @@ def kappa_ceiling(bounds: pd.DataFrame) -> Figure:
         ("at_prior", "|", "largest, stages as in Fig. 2"),
         ("any_prior", "o", "largest, any stage distribution"),
     ):
-        axes.plot(bounds[column], at, marker, color=_INK, ms=9 if marker == "|" else 4, mew=1.5, label=label)
+        axes.plot(
+            bounds[column],
+            at,
+            marker,
+            color=_INK,
+            ms=9 if marker == "|" else 4,
+            mew=1.5,
+            label=label,
+        )
     over = bounds["kappa"] - 0.005 > bounds["any_prior"]
-    for chosen, colour, label in ((~over, "#0072B2", "printed"), (over, "#D55E00", "printed, impossible")):
-        axes.plot(bounds["kappa"][chosen], at[chosen], "D", mfc="none", mec=colour, ms=6, mew=1.3, label=label)
+    for chosen, colour, label in (
+        (~over, "#0072B2", "printed"),
+        (over, "#D55E00", "printed, impossible"),
+    ):
+        axes.plot(
+            bounds["kappa"][chosen],
+            at[chosen],
+            "D",
+            mfc="none",
+            mec=colour,
+            ms=6,
+            mew=1.3,
+            label=label,
+        )
     axes.set_yticks(at, bounds.index)
     axes.set(xlabel=NAMES["kappa"], ylim=(len(bounds) - 0.4, -0.6))
     axes.grid(axis="y")
@@ -217,13 +277,17 @@ def stagers(table: pd.DataFrame) -> Figure:
     """Accuracy and kappa of each stager (above), F1 and recall of each stage (below); bars are 95 % intervals.
 
     Args:
-        table: tidy, as `analysis.tables`; rows without a value (printed on other data) become lines in the first panel.
+        table: tidy, as `analysis.tables`; rows without a value (printed on other data) become lines
+            in the first panel.
     """
     ours = table[table["value"].notna()]
     rows = list(ours["row"].unique())
     figure = Figure((7.2, 5.0), layout="constrained")
     (accuracy, kappa), (f1, recall) = figure.subplots(2, 2, height_ratios=[1, 1.5])
-    for axes, column, title in ((accuracy, "accuracy", "accuracy (%)"), (kappa, "kappa", "Cohen's kappa")):
+    for axes, column, title in (
+        (accuracy, "accuracy", "accuracy (%)"),
+        (kappa, "kappa", "Cohen's kappa"),
+    ):
         lines = ours[ours["column"] == column].set_index("row").reindex(rows)
         for at, (row, line) in enumerate(lines.iterrows()):
             _point(axes, line["value"], at, line, rows.index(row), vertical=False)
@@ -233,13 +297,23 @@ def stagers(table: pd.DataFrame) -> Figure:
     printed = table[table["paper_value"].notna() & (table["column"] == "accuracy")]
     for number, (_, line) in enumerate(printed.iterrows()):
         label = f"MC2SleepNet as printed, {line['row']}: {line['paper_value']:.1f} %"
-        accuracy.axvline(line["paper_value"], color=_INK, lw=1, ls=("--", ":")[number % 2], label=label, zorder=0)
+        accuracy.axvline(
+            line["paper_value"], color=_INK, lw=1, ls=("--", ":")[number % 2], label=label, zorder=0
+        )
     for axes, columns, title in ((f1, F1, "F1 (%)"), (recall, STAGES, "recall (%)")):
         for number, row in enumerate(rows):
             lines = ours[ours["row"] == row].set_index("column").reindex(columns)
             shift = 0.16 * (number - (len(rows) - 1) / 2)
             for at, (_, line) in enumerate(lines.iterrows()):
-                _point(axes, at + shift, line["value"], line, number, vertical=True, label=row if at == 0 else None)
+                _point(
+                    axes,
+                    at + shift,
+                    line["value"],
+                    line,
+                    number,
+                    vertical=True,
+                    label=row if at == 0 else None,
+                )
         axes.set(title=title, ylim=(-3, 103), xlim=(-0.5, len(STAGES) - 0.5), xlabel="true stage")
         axes.set_xticks(range(len(STAGES)), STAGES)
         axes.grid(axis="y")
@@ -250,8 +324,22 @@ def stagers(table: pd.DataFrame) -> Figure:
 
 
 def _point(
-    axes: Axes, x: float, y: float, line: pd.Series, number: int, vertical: bool, label: str | None = None
+    axes: Axes,
+    x: float,
+    y: float,
+    line: pd.Series,
+    number: int,
+    vertical: bool,
+    label: str | None = None,
 ) -> None:
-    reach = np.nan_to_num(np.abs(line[["ci_low", "ci_high"]].to_numpy(float) - line["value"]))[:, None]
-    style = {"color": _COLOURS[number % 4], "marker": _MARKERS[number % 4], "ms": 5, "capsize": 2, "lw": 1.1}
+    reach = np.nan_to_num(np.abs(line[["ci_low", "ci_high"]].to_numpy(float) - line["value"]))[
+        :, None
+    ]
+    style = {
+        "color": _COLOURS[number % 4],
+        "marker": _MARKERS[number % 4],
+        "ms": 5,
+        "capsize": 2,
+        "lw": 1.1,
+    }
     axes.errorbar(x, y, **{"yerr" if vertical else "xerr": reach}, ls="", label=label, **style)

@@ -59,7 +59,12 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
 
 @_styled
 def plane(
-    values: pd.DataFrame, title: str, chosen: tuple[float, float], sd: float, limits: tuple[float, float], unit: str
+    values: pd.DataFrame,
+    title: str,
+    chosen: tuple[float, float],
+    sd: float,
+    limits: tuple[float, float],
+    unit: str,
 ) -> Figure:
     """A metric over two weights as heat map and as lines.
 
@@ -88,10 +93,17 @@ def plane(
     if np.isfinite(sd):
         own = values.loc[chosen]
         right.axhspan(
-            own - 2 * sd, own + 2 * sd, color="#e0e0e0", lw=0, zorder=0, label="paper's point ± 2 sd over seeds"
+            own - 2 * sd,
+            own + 2 * sd,
+            color="#e0e0e0",
+            lw=0,
+            zorder=0,
+            label="paper's point ± 2 sd over seeds",
         )
     for style, column in zip(_LINES, values.columns, strict=False):
-        right.plot(values.index, values[column], style, ms=4, label=f"{values.columns.name} = {column:g}")
+        right.plot(
+            values.index, values[column], style, ms=4, label=f"{values.columns.name} = {column:g}"
+        )
     right.set_xscale("log")
     right.set_xticks(values.index, names[1])
     right.minorticks_off()

@@ -19,8 +19,8 @@ _MARKERS = ("o", "s", "^", "D")
 def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Spearman's rho of the channels with the AHI and its groups, a box a stage (Fig. 7 a to e).
 
-    Box: quartiles and median over channels; whiskers: 1.5 interquartile ranges; points beyond are drawn. The number
-    above a box is that of the channels with q < 0.05.
+    Box: quartiles and median over channels; whiskers: 1.5 interquartile ranges; points beyond are
+    drawn. The number above a box is that of the channels with q < 0.05.
 
     Args:
         table: of `sacd.analysis.ahi.correlations`.
@@ -36,7 +36,13 @@ def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         panel.set_xticks(range(len(STAGES)), STAGES)
         panel.grid(axis="y")
         if part.empty:
-            panel.text(0.5, 0.5, "nobody, or everybody,\nis in this group", transform=panel.transAxes, ha="center")
+            panel.text(
+                0.5,
+                0.5,
+                "nobody, or everybody,\nis in this group",
+                transform=panel.transAxes,
+                ha="center",
+            )
             continue
         for at, (stage, colour) in enumerate(COLOURS.items()):
             lines = part[part["stage"] == stage]
@@ -48,7 +54,15 @@ def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 whiskerprops={"color": _INK, "lw": 0.7}, capprops={"color": _INK, "lw": 0.7},
                 flierprops={"marker": ".", "ms": 2, "mec": _INK}, manage_ticks=False,
             )  # fmt: skip
-            panel.text(at, 1.02, f"{(lines['q'] < 0.05).sum()}", ha="center", va="bottom", fontsize=7, color=_INK)
+            panel.text(
+                at,
+                1.02,
+                f"{(lines['q'] < 0.05).sum()}",
+                ha="center",
+                va="bottom",
+                fontsize=7,
+                color=_INK,
+            )
     for name in "abd":
         axes[name].set_ylabel("Spearman's rho")
         axes[name].tick_params(labelleft=True)
@@ -62,7 +76,12 @@ def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
     coordinates = np.asarray(coordinates)
     low, high = coordinates.min(0), coordinates.max(0)
     middle, reach = (low + high) / 2, (0.5 + margin) * (high - low).max()
-    axes.set(xticks=[], yticks=[], xlim=middle[0] + reach * np.r_[-1, 1], ylim=middle[1] + reach * np.r_[-1, 1])
+    axes.set(
+        xticks=[],
+        yticks=[],
+        xlim=middle[0] + reach * np.r_[-1, 1],
+        ylim=middle[1] + reach * np.r_[-1, 1],
+    )
     axes.set_aspect("equal")
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
@@ -70,7 +89,8 @@ def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
 
 @_styled
 def subject_maps(
-    panels: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]], new: Mapping[str, tuple] | None = None
+    panels: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
+    new: Mapping[str, tuple] | None = None,
 ) -> Figure:
     """Maps of subjects, coloured by AHI group (Fig. 8); hollow: the network was not trained on the subject.
 
@@ -86,15 +106,34 @@ def subject_maps(
         group = np.array([ahi_group(a) for a in ahi])
         every = coordinates
         for g, (name, colour) in enumerate(AHI_COLOURS.items()):
-            for rows, face in (((group == g) & ~held_out, colour), ((group == g) & held_out, "none")):
-                axes.scatter(*coordinates[rows].T, s=34, marker=_MARKERS[g], facecolor=face, edgecolor=colour, lw=1.3)
+            for rows, face in (
+                ((group == g) & ~held_out, colour),
+                ((group == g) & held_out, "none"),
+            ):
+                axes.scatter(
+                    *coordinates[rows].T,
+                    s=34,
+                    marker=_MARKERS[g],
+                    facecolor=face,
+                    edgecolor=colour,
+                    lw=1.3,
+                )
             axes.scatter([], [], s=34, marker=_MARKERS[g], color=colour, label=name)
         axes.scatter([], [], s=34, facecolor="none", edgecolor=_INK, label="held out")
         if new and title in new:
             at, value = new[title]
             colour = AHI_COLOURS[AHI_GROUPS[ahi_group(value)]]
             axes.scatter(*at, s=170, marker="*", color=colour, edgecolor="black", lw=0.8, zorder=3)
-            axes.scatter([], [], s=110, marker="*", color="white", edgecolor="black", lw=0.8, label="new, placed")
+            axes.scatter(
+                [],
+                [],
+                s=110,
+                marker="*",
+                color="white",
+                edgecolor="black",
+                lw=0.8,
+                label="new, placed",
+            )
             every = np.vstack([coordinates, at])
         axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
         _bare(axes, every)
@@ -108,9 +147,21 @@ def _zone(axes: Axes, zone: DangerZone) -> None:
     grid = np.stack(np.meshgrid(x, y), -1)
     share = np.nan_to_num(zone.share(grid.reshape(-1, 2)).reshape(len(y), len(x)))
     if share.max() >= zone.least:
-        axes.contourf(x, y, share, [zone.least, 1.01], colors=[AHI_COLOURS["Severe"]], alpha=0.13, zorder=0)
-        axes.contour(x, y, share, [zone.least], colors=[AHI_COLOURS["Severe"]], linewidths=1.2, linestyles="--")
-        axes.plot([], [], color=AHI_COLOURS["Severe"], lw=1.2, ls="--", label="danger zone, estimated")
+        axes.contourf(
+            x, y, share, [zone.least, 1.01], colors=[AHI_COLOURS["Severe"]], alpha=0.13, zorder=0
+        )
+        axes.contour(
+            x,
+            y,
+            share,
+            [zone.least],
+            colors=[AHI_COLOURS["Severe"]],
+            linewidths=1.2,
+            linestyles="--",
+        )
+        axes.plot(
+            [], [], color=AHI_COLOURS["Severe"], lw=1.2, ls="--", label="danger zone, estimated"
+        )
 
 
 @_styled
@@ -123,22 +174,32 @@ def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | Non
         new: a subject placed in the finished maps, drawn as crosses.
     """
     figure = Figure((7.2, 4.1), layout="constrained")
-    for axes, (title, portrait) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    for axes, (title, portrait) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
         for name in sorted(set(portrait.subject), key=lambda s: ahi[s]):
             g = ahi_group(ahi[name])
             colour = AHI_COLOURS[AHI_GROUPS[g]]
             points = portrait.fitted[portrait.subject == name]
             text = f"{name}: {AHI_GROUPS[g]}, AHI {ahi[name]:.1f}/h"
-            axes.scatter(*points.T, s=15, marker=_MARKERS[g], color=colour, alpha=0.85, lw=0, label=text)
+            axes.scatter(
+                *points.T, s=15, marker=_MARKERS[g], color=colour, alpha=0.85, lw=0, label=text
+            )
         guests = portrait.placed[portrait.placed["subject"] == new]
         if len(guests):
             text = f"{new}, placed: {AHI_GROUPS[ahi_group(ahi[new])]}, AHI {ahi[new]:.1f}/h"
-            axes.scatter(guests["x"], guests["y"], s=26, marker="x", color="black", lw=1, label=text)
+            axes.scatter(
+                guests["x"], guests["y"], s=26, marker="x", color="black", lw=1, label=text
+            )
         axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
-        _bare(axes, np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()]), margin=0.15)  # room for the zone
+        _bare(
+            axes, np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()]), margin=0.15
+        )  # room for the zone
         _zone(axes, portrait.zone)
     handles = {
-        text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+        text: handle
+        for axes in figure.axes
+        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
     return figure
@@ -155,7 +216,9 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
     stage = np.asarray(stage)
     figure = Figure((max(2.6 * len(panels), 3.6), 3.9), layout="constrained")
     size = float(np.clip(5000 / len(stage), 3, 18))
-    order = np.random.default_rng(0).permutation(len(stage))  # no stage is painted over by the next one
+    order = np.random.default_rng(0).permutation(
+        len(stage)
+    )  # no stage is painted over by the next one
     colours = np.array([COLOURS[name] for name in STAGES])[stage]
     for axes, (title, coordinates) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True

@@ -18,7 +18,9 @@ _LINES = (("o", "-"), ("s", "--"), ("^", ":"))
 
 
 @_styled
-def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mapping[str, pd.DataFrame]) -> Figure:
+def confusion_comparison(
+    shares: Mapping[str, pd.DataFrame], differences: Mapping[str, pd.DataFrame]
+) -> Figure:
     """Normalised confusion matrices side by side, below them their differences (Fig. 6).
 
     A `*` marks a difference whose Holm-corrected p is below 0.05.
@@ -39,11 +41,17 @@ def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mappin
         for axes, (title, table) in zip(line, tables.items(), strict=False):
             value = table["value"].to_numpy(float).reshape(5, 5)
             signed = tables is differences
-            stars = (table["p_holm"] < 0.05).to_numpy().reshape(5, 5) if signed else np.zeros((5, 5), bool)
+            stars = (
+                (table["p_holm"] < 0.05).to_numpy().reshape(5, 5)
+                if signed
+                else np.zeros((5, 5), bool)
+            )
             form = "{:+.0f}{}" if signed else "{:.0f}{}"
             text = [
                 [
-                    "" if np.isnan(v) else form.format(v, "*" * int(s)).replace("+0", "0").replace("-0", "0")
+                    ""
+                    if np.isnan(v)
+                    else form.format(v, "*" * int(s)).replace("+0", "0").replace("-0", "0")
                     for v, s in zip(*row, strict=True)
                 ]
                 for row in zip(value, stars, strict=True)
@@ -63,7 +71,7 @@ def confusion_comparison(shares: Mapping[str, pd.DataFrame], differences: Mappin
 
 @_styled
 def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: str) -> Figure:
-    """Error rate by distance to a stage change, and by how much a sleeper moves (Fig. 12 a and b, quantified).
+    """Error rate by distance to a stage change, and by how much a subject moves (Fig. 12 a and b, quantified).
 
     Args:
         by_distance: of `sacd.analysis.cases.error_by_distance`.
@@ -76,17 +84,27 @@ def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: s
     for k, name in enumerate(names):
         lines = by_distance[by_distance["method"] == name]
         at = lines["distance"] + 0.14 * (k - (len(names) - 1) / 2)
-        reach = np.abs(lines[["ci_low", "ci_high"]].to_numpy(float).T - lines["value"].to_numpy(float))
+        reach = np.abs(
+            lines[["ci_low", "ci_high"]].to_numpy(float).T - lines["value"].to_numpy(float)
+        )
         marker, style = _LINES[k % len(_LINES)]
         left.errorbar(
-            at, lines["value"], np.nan_to_num(reach), marker=marker, ls=style, ms=5, capsize=2.5, lw=1.2, label=name
+            at,
+            lines["value"],
+            np.nan_to_num(reach),
+            marker=marker,
+            ls=style,
+            ms=5,
+            capsize=2.5,
+            lw=1.2,
+            label=name,
         )
     clips = by_distance.groupby("distance")["clips"].first()
     far = int(clips.index.max())
     ticks = [f"{d}{' or more' if d == far else ''}\n{n:,} clips" for d, n in clips.items()]
     left.set_xticks(clips.index, ticks)
     left.set(xlabel="clips to the nearest stage change", ylabel="clips predicted wrongly (%)")
-    left.set(ylim=(0, None), title=f"(a) stage junctions, {clips.sum():,} clips")
+    left.set(ylim=(0, None), title=f"(a) stage transitions, {clips.sum():,} clips")
     left.grid(axis="y")
     left.legend(loc="lower left", title="95 % interval over subjects")
     right.plot(subjects["movement"], subjects["error"], "o", ms=5, alpha=0.85)
@@ -124,7 +142,13 @@ def error_types(shares: pd.DataFrame, method: str) -> Figure:
             axes.text(0.5, 0.5, "no clip", transform=axes.transAxes, ha="center")
         printed = list(lines["prediction"]).index(PRINTED_ERRORS[stage])
         axes.plot(
-            printed, 1.06 * top, "D", mfc="white", mec="black", ms=5, label="most frequent in the paper (Fig. 13)"
+            printed,
+            1.06 * top,
+            "D",
+            mfc="white",
+            mec="black",
+            ms=5,
+            label="most frequent in the paper (Fig. 13)",
         )
     panels[0].set_ylabel("% of the stage's clips")
     panels[2].set_xlabel(f"wrong stage predicted by {method}")

@@ -25,7 +25,8 @@ def night(
     """One night: true and predicted stages, the predicted probabilities, and one strip for each signal.
 
     Args:
-        clip: `(n,)` increasing positions of the clips in the night (clip 0 starts at 0 s); gaps stay empty.
+        clip: `(n,)` increasing positions of the clips in the night (clip 0 starts at 0 s); gaps
+            stay empty.
         stage, prediction: `(n,)` stages 0..4.
         probability: `(n, 5)`, rows sum to 1.
         signals: `(n,)` each, one value a clip; the name says the unit, such as `delta power (dB)`.
@@ -34,7 +35,9 @@ def night(
     clip, signals = np.asarray(clip), signals or {}
     heights = [1.5] + [0.8] * (probability is not None) + [0.75] * len(signals)
     figure = Figure((7.2, 0.7 + sum(heights)), layout="constrained")
-    panels = iter(np.atleast_1d(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)))
+    panels = iter(
+        np.atleast_1d(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+    )
     every = np.arange(clip.min(), clip.max() + 2)
     hours = every * CLIP_S / 3600
 
@@ -62,7 +65,9 @@ def night(
         filled[-1] = filled[-2]  # where the last clip ends
         for label, name in enumerate(STAGES):
             above = below + filled[:, label]
-            axes.fill_between(hours, below, above, step="post", color=COLOURS[name], lw=0, label=name)
+            axes.fill_between(
+                hours, below, above, step="post", color=COLOURS[name], lw=0, label=name
+            )
             below = above
         axes.set(ylim=(0, 1), ylabel="probability")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
@@ -77,18 +82,23 @@ def night(
 
 
 @_styled
-def montage(eeg: Sequence[ArrayLike], rate: float, frames: Sequence[ArrayLike], titles: Sequence[str]) -> Figure:
+def montage(
+    eeg: Sequence[ArrayLike], rate: float, frames: Sequence[ArrayLike], titles: Sequence[str]
+) -> Figure:
     """EEG of some clips beside frames of their video (Figs. 11 to 13), one row a clip.
 
     Args:
         eeg: `(samples,)` each, in uV.
         rate: of the EEG, in Hz.
-        frames: `(k, H, W)` uint8 each, evenly spread over the clip; the caller sees to it that they may be shown.
+        frames: `(k, H, W)` uint8 each, evenly spread over the clip; the caller sees to it that they
+            may be shown.
         titles: stages and predictions of each clip.
     """
     shown = len(frames[0])
     figure = Figure((7.2, 0.5 + 1.05 * len(eeg)), layout="constrained")
-    panels = figure.subplots(len(eeg), 1 + shown, squeeze=False, width_ratios=[3.2] + [3.8 / shown] * shown)
+    panels = figure.subplots(
+        len(eeg), 1 + shown, squeeze=False, width_ratios=[3.2] + [3.8 / shown] * shown
+    )
     reach = max(float(np.quantile(np.abs(signal), 0.999)) for signal in eeg)
     for line, signal, images, title in zip(panels, eeg, frames, titles, strict=True):
         line[0].plot(np.arange(len(signal)) / rate, signal, color=_INK, lw=0.4)
@@ -102,7 +112,9 @@ def montage(eeg: Sequence[ArrayLike], rate: float, frames: Sequence[ArrayLike], 
     panels[-1, 0].set_xlabel("time in the clip (s)")
     length = len(eeg[0]) / rate
     for number, axes in enumerate(panels[0][1:]):
-        axes.set_title(f"{length * (number + 0.5) / shown:.0f} s", fontsize=8, weight="normal", loc="center")
+        axes.set_title(
+            f"{length * (number + 0.5) / shown:.0f} s", fontsize=8, weight="normal", loc="center"
+        )
     figure.align_ylabels(panels[:, 0])
     return figure
 
@@ -122,10 +134,20 @@ def spectra(eeg: ArrayLike, stages: ArrayLike, rate: float, highest: float = 30.
     level = 10 * np.log10(np.maximum(power[:, here], 1e-12))
     figure = Figure((7.2, 3.2), layout="constrained")
     axes = figure.subplots()
-    for edge, name in zip((0.5, 4, 8, 12, 16, highest), ("delta", "theta", "alpha", "sigma", "beta", ""), strict=True):
+    for edge, name in zip(
+        (0.5, 4, 8, 12, 16, highest), ("delta", "theta", "alpha", "sigma", "beta", ""), strict=True
+    ):
         if edge < highest:
             axes.axvline(edge, color="#cccccc", lw=0.8, zorder=0)
-            axes.text(edge + 0.15, 1.0, name, transform=axes.get_xaxis_transform(), fontsize=8, va="top", color=_INK)
+            axes.text(
+                edge + 0.15,
+                1.0,
+                name,
+                transform=axes.get_xaxis_transform(),
+                fontsize=8,
+                va="top",
+                color=_INK,
+            )
     for label, (name, colour) in enumerate(COLOURS.items()):
         chosen = level[np.asarray(stages) == label]
         if len(chosen):
@@ -150,18 +172,34 @@ def cohort(participants: pd.DataFrame, stages: ArrayLike) -> Figure:
     group = participants["ahi"].map(ahi_group)
     clips = np.bincount(np.asarray(stages, int), minlength=len(STAGES))
     panels = (
-        ("sex", "subjects", {"male": "#7F7F7F", "female": "#BFBFBF"}, [(participants["sex"] == s).sum() for s in "MF"]),
-        ("apnea-hypopnea index", "subjects", AHI_COLOURS, [(group == g).sum() for g in range(len(AHI_GROUPS))]),
+        (
+            "sex",
+            "subjects",
+            {"male": "#7F7F7F", "female": "#BFBFBF"},
+            [(participants["sex"] == s).sum() for s in "MF"],
+        ),
+        (
+            "apnea-hypopnea index",
+            "subjects",
+            AHI_COLOURS,
+            [(group == g).sum() for g in range(len(AHI_GROUPS))],
+        ),
         ("sleep stage", "clips", COLOURS, clips),
     )
     figure = Figure((7.2, 2.6), layout="constrained")
-    for axes, (title, unit, colours, counts) in zip(figure.subplots(1, 3, width_ratios=[2, 4, 5]), panels, strict=True):
+    for axes, (title, unit, colours, counts) in zip(
+        figure.subplots(1, 3, width_ratios=[2, 4, 5]), panels, strict=True
+    ):
         share = 100 * np.array(counts) / sum(counts)
         printed = np.array([paper.value("dataset", name, unit) for name in colours])
         printed = 100 * printed / printed.sum()
         axes.bar(range(len(share)), share, color=colours.values(), width=0.7)
         axes.plot(printed, "D", mfc="white", mec="black", ms=5, label="S3VE, as printed")
-        axes.set(title=title, ylabel=f"% of {unit}", ylim=(0, 1.12 * max(share.max(), printed.max())))
-        axes.set_xticks(range(len(share)), [f"{name}\n{n:,}" for name, n in zip(colours, counts, strict=True)])
+        axes.set(
+            title=title, ylabel=f"% of {unit}", ylim=(0, 1.12 * max(share.max(), printed.max()))
+        )
+        axes.set_xticks(
+            range(len(share)), [f"{name}\n{n:,}" for name, n in zip(colours, counts, strict=True)]
+        )
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
     return figure

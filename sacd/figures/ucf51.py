@@ -29,7 +29,12 @@ def examples(frames: ArrayLike, sound: ArrayLike, titles: Sequence[str], seconds
                 axes.spines[:].set_visible(False)
             line[0].set_title(title, fontsize=8)
             line[-1].specgram(
-                wave / 32768 + 1e-6, NFFT=1024, Fs=SOUND_RATE / 1000, noverlap=704, cmap="magma", vmin=-110
+                wave / 32768 + 1e-6,
+                NFFT=1024,
+                Fs=SOUND_RATE / 1000,
+                noverlap=704,
+                cmap="magma",
+                vmin=-110,
             )
             line[-1].set(ylim=(0, 8), ylabel="kHz")
             line[-1].tick_params(labelbottom=False)

@@ -1,6 +1,7 @@
 """What a distillation method is: terms added to the student's cross-entropy, and what happens after a step.
 
-A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of `sacd/losses/__init__.py`.
+A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of
+`sacd/losses/__init__.py`.
 """
 
 from collections.abc import Mapping
@@ -51,8 +52,9 @@ class Context:
 class Method(nn.Module):
     """Cross-entropy alone (the paper's baseline, v0), and the interface of every other method.
 
-    Parameters that a method registers (projection heads, graph networks) are trained together with the student's.
-    Everything a method must remember between steps is a buffer or a parameter, so that `state_dict` resumes a run.
+    Parameters that a method registers (projection heads, graph networks) are trained together with
+    the student's. Everything a method must remember between steps is a buffer or a parameter, so
+    that `state_dict` resumes a run.
     """
 
     teacher_needed = False
@@ -61,14 +63,14 @@ class Method(nn.Module):
         super().__init__()
         self.monitor: dict[str, float] = {}
         """Figures of the last step worth a curve (spread of graph vectors, valid negatives, ...); plain floats."""
-        self.rates: dict[str, float] = {}
+        self.lr_multipliers: dict[str, float] = {}
         """Parts of the method that learn slower or faster than the student: name -> factor on its learning rate."""
 
-    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """Weighted scalar loss terms to add to the cross-entropy, by name; each finite for any batch of B >= 1."""
         return {}
 
-    def update(self, batch: Batch) -> None:
+    def on_step_end(self, batch: Batch) -> None:
         """Called without gradient after the optimizer's step: enqueue keys, move the EMA copy."""
 
 

@@ -8,17 +8,18 @@ from torch.nn import functional as F
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear
 from sacd.losses.divergence import divergence
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 
-@wide
+@in_float32
 def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float = 0.5) -> Tensor:
     """Class-aware contrast within the batch.
 
-    With `p_ij = softmax_j(cos(anchor_i, key_j) / T)`: mean over keys j of i's class of `-ln p_ij`, plus mean over the
-    others of `-ln(1 - p_ij)`, mean over i. A clip without others has the first part only (the authors' code divides
-    by 0). Source: Chen et al., "Distilling audio-visual knowledge by compositional contrastive learning", CVPR 2021,
-    and its code (github.com/yanbeic/CCL).
+    With `p_ij = softmax_j(cos(anchor_i, key_j) / T)`: mean over keys j of i's class of `-ln p_ij`,
+    plus mean over the others of `-ln(1 - p_ij)`, mean over i. A clip without others has the first
+    part only (the authors' code divides by 0). Source: Chen et al., "Distilling audio-visual
+    knowledge by compositional contrastive learning", CVPR 2021, and its code
+    (github.com/yanbeic/CCL).
 
     Args:
         anchor: `(B, D)`.
@@ -32,7 +33,9 @@ def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float =
     >>> float(class_nce(torch.ones(1, 3), torch.ones(1, 3), torch.tensor([0])))
     0.0
     """
-    logp = F.log_softmax(F.normalize(anchor, eps=1e-6) @ F.normalize(keys, eps=1e-6).T / temperature, 1)
+    logp = F.log_softmax(
+        F.normalize(anchor, eps=1e-6) @ F.normalize(keys, eps=1e-6).T / temperature, 1
+    )
     same = labels[:, None] == labels
     attract = -(logp * same).sum(1) / same.sum(1)
     repel = -((1 - logp.exp()).clamp(min=1e-10).log() * ~same).sum(1) / (~same).sum(1).clamp(min=1)
@@ -42,7 +45,9 @@ def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float =
 class Composition(nn.Module):
     """`f_av = f_a + W [f_a / |f_a|, f_v / |f_v|]` and its own classifier."""
 
-    def __init__(self, student: int, teacher: int, classes: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, student: int, teacher: int, classes: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.compose = linear(teacher + student, teacher, generator)
         self.classify = linear(teacher, classes, generator)
@@ -57,9 +62,10 @@ class Composition(nn.Module):
 class CCL(Method):
     """Cross-entropy + contrast of (v, av) and (v, a), both ways, + half Jeffreys of the logits of v and av.
 
-    All weights are 1 as the authors'. They train the composition by a second optimizer, on its cross-entropy, the
-    contrast of (v, av) and (av, a), and the same half Jeffreys. Here the term `ccl_head` gives the head that gradient
-    and the student none; the other terms give the student its gradient and the head none.
+    All weights are 1 as the authors'. They train the composition by a second optimizer, on its
+    cross-entropy, the contrast of (v, av) and (av, a), and the same half Jeffreys. Here the term
+    `ccl_head` gives the head that gradient and the student none; the other terms give the student
+    its gradient and the head none.
 
     Args:
         context: shapes and generator.
@@ -72,21 +78,30 @@ class CCL(Method):
 
     teacher_needed = True
 
-    def __init__(self, context: Context, temperature: float = 0.5, train_teacher: bool = False) -> None:
+    def __init__(
+        self, context: Context, temperature: float = 0.5, train_teacher: bool = False
+    ) -> None:
         super().__init__(context)
         self.temperature, self.train_teacher = temperature, train_teacher
         classes = context.student_example.logits.shape[1]
-        sizes = context.student_example.embedding.shape[1], context.teacher_example.embedding.shape[1]
+        sizes = (
+            context.student_example.embedding.shape[1],
+            context.teacher_example.embedding.shape[1],
+        )
         if sizes[0] != sizes[1]:
-            raise ValueError(f"ccl compares embeddings of one size; student has {sizes[0]}, teacher {sizes[1]}")
+            raise ValueError(
+                f"ccl compares embeddings of one size; student has {sizes[0]}, teacher {sizes[1]}"
+            )
         self.head = Composition(*sizes, classes, context.generator)
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         def contrast(x: Tensor, y: Tensor) -> Tensor:
             pairs = (x, y), (y, x)
-            return sum(class_nce(*pair, batch.labels, temperature=self.temperature) for pair in pairs)
+            return sum(
+                class_nce(*pair, batch.labels, temperature=self.temperature) for pair in pairs
+            )
 
-        compose = wide(lambda v, a, weights: functional_call(self.head, weights, (v, a)))
+        compose = in_float32(lambda v, a, weights: functional_call(self.head, weights, (v, a)))
         v, logits, a = batch.student.embedding, batch.student.logits, batch.teacher.embedding
         a = a if self.train_teacher else a.detach()
         weights = dict(self.head.named_parameters())

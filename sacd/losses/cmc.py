@@ -9,9 +9,10 @@ from sacd.losses.crd import CRD
 class CMC(CRD):
     """Cross-entropy + `weight` x `sacd.losses.crd.nce` between the views video and EEG; any other clip is a negative.
 
-    Source: Tian, Krishnan, Isola 2020, arXiv:1906.05849; 16384 negatives, T 0.07, momentum 0.5 are its code's. It knows
-    no cross-entropy; the weight 0.8 is that of CRD, the same loss beside one. Deviation: the EEG view's encoder is
-    frozen, only its linear head trains; the anchor's own row is never drawn as a negative (there once in n draws).
+    Source: Tian, Krishnan, Isola 2020, arXiv:1906.05849; 16384 negatives, T 0.07, momentum 0.5 are
+    its code's. It knows no cross-entropy; the weight 0.8 is that of CRD, the same loss beside one.
+    Deviation: the EEG view's encoder is frozen, only its linear head trains; the anchor's own row
+    is never drawn as a negative (there once in n draws).
 
     Args:
         context: shapes, size of the training set, generator.

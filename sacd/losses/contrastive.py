@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sacd.models.numerics import unit, widen
+from sacd.models.numerics import to_float32, unit
 
 Selection = Literal["top_k", "semi_hard_random", "per_class"]
 Directions = Literal["both", "video", "eeg"]
@@ -37,15 +37,18 @@ def k_hard_contrastive(
     reduction: Literal["mean", "sum"] = "mean",
     generator: torch.Generator | None = None,
 ) -> Contrast:
-    r"""Triplet hinge of synchronous pairs against the K hardest entries of the other modality's bank.
+    r"""Triplet hinge of synchronous pairs against the K hardest entries of the other modality's
+    bank.
 
     .. math:: L = \sum_n \sum_{k=1}^K [\alpha - S(F_n^v, F_n^s) + S(F_n^v, F_k^s)]_+
         + [\alpha - S(F_n^v, F_n^s) + S(F_k^v, F_n^s)]_+ \qquad (12, 13)
 
-    S is the cosine (A14); entries of the anchor's own stage are no negatives; a direction without any adds exactly 0.
+    S is the cosine (A14); entries of the anchor's own stage are no negatives; a direction without
+    any adds exactly 0.
 
-    Source: arXiv:2208.05814, eqs. 12-13. Deviation: the mean over the valid pairs of each direction, the two then
-    added; the printed double sum (`reduction="sum"`) has up to 2048 terms beside a mean cross-entropy (A18).
+    Source: arXiv:2208.05814, eqs. 12-13. Deviation: the mean over the valid pairs of each
+    direction, the two then added; the printed double sum (`reduction="sum"`) has up to 2048 terms
+    beside a mean cross-entropy (A18).
 
     Args:
         anchor_v, anchor_s: `(B, d)` video and EEG embeddings of the same clips, any scale.
@@ -53,8 +56,9 @@ def k_hard_contrastive(
         labels, queue_labels: `(B,)` and `(m,)` stages.
         margin: alpha, in cosine.
         k: negatives of an anchor at most.
-        selection: `top_k`, the k most similar; `semi_hard_random`, k draws with replacement among those with
-            0 < hinge < margin (what EISNet's code does, A16); `per_class`, the k most similar of each other stage.
+        selection: `top_k`, the k most similar; `semi_hard_random`, k draws with replacement among
+            those with 0 < hinge < margin (what EISNet's code does, A16); `per_class`, the k most
+            similar of each other stage.
         directions: `video`, video anchors against EEG entries; `eeg`, the reverse; `both`.
         generator: of the draws of `semi_hard_random`.
 
@@ -71,22 +75,30 @@ def k_hard_contrastive(
     with torch.autocast(
         anchor_v.device.type, enabled=False
     ):  # cosines of hard negatives differ by less than bf16 resolves
-        video, eeg = unit(widen(anchor_v)), unit(widen(anchor_s))
+        video, eeg = unit(to_float32(anchor_v)), unit(to_float32(anchor_s))
         positive = (video * eeg).sum(dim=1)
         other = labels[:, None] != queue_labels
         hinges, valids = [], []
         for name, anchor, queue in (("video", video, queue_s), ("eeg", eeg, queue_v)):
             if directions not in ("both", name):
                 continue
-            similar = anchor @ unit(widen(queue.detach())).to(anchor.dtype).T
+            similar = anchor @ unit(to_float32(queue.detach())).to(anchor.dtype).T
             index, valid = _select(
-                similar.detach(), positive.detach(), other, queue_labels, margin, k, selection, generator
+                similar.detach(),
+                positive.detach(),
+                other,
+                queue_labels,
+                margin,
+                k,
+                selection,
+                generator,
             )
             hinge = (margin - positive[:, None] + similar.gather(1, index)).relu()
             hinges.append(hinge.masked_fill(~valid, 0))
             valids.append(valid)
     loss = sum(
-        h.sum() / (v.sum().clamp_min(1) if reduction == "mean" else 1) for h, v in zip(hinges, valids, strict=True)
+        h.sum() / (v.sum().clamp_min(1) if reduction == "mean" else 1)
+        for h, v in zip(hinges, valids, strict=True)
     )
     pairs = sum(v.sum() for v in valids)
     return Contrast(
@@ -116,7 +128,9 @@ def _select(
         device = "cpu" if generator is None else generator.device
         draw = torch.rand(len(similar), k, generator=generator, device=device).to(similar.device)
         order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        return order.gather(1, (draw * count).long().clamp_max(entries - 1)), (count > 0).expand(-1, k)
+        return order.gather(1, (draw * count).long().clamp_max(entries - 1)), (count > 0).expand(
+            -1, k
+        )
     groups = [other]
     if selection == "per_class" and entries:
         groups = [other & (queue_labels == s) for s in queue_labels.unique()]

@@ -9,22 +9,28 @@ from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 DIMENSIONS = 128
 
 
-@wide
+@in_float32
 def nce(
-    anchor: Tensor, positive: Tensor, negatives: Tensor, valid: Tensor, log_z: Tensor, temperature: float = 0.07
+    anchor: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    valid: Tensor,
+    log_z: Tensor,
+    temperature: float = 0.07,
 ) -> tuple[Tensor, Tensor]:
     """Noise-contrastive estimation of whether a key belongs to the anchor's clip.
 
-    `-ln h(anchor, positive) - sum_k ln(1 - h(anchor, negative_k))` with `h = e^(s/T) / (e^(s/T) + m z)`, s the cosine,
-    m the number of valid negatives and z the mean of `e^(s/T)`; mean over anchors with m > 0. The published `Z = n z`
-    and noise density `1/n` of n training clips cancel to this form (but for a 1e-7 against division by 0, which
-    logarithms make unnecessary).
-    Source: Tian, Krishnan, Isola 2020, arXiv:1910.10699, eq. 18, and its code RepDistiller.
+    `-ln h(anchor, positive) - sum_k ln(1 - h(anchor, negative_k))` with
+    `h = e^(s/T) / (e^(s/T) + m z)`, s the cosine, m the number of valid negatives and z the mean of
+    `e^(s/T)`; mean over anchors with m > 0. The published `Z = n z` and noise density `1/n` of n
+    training clips cancel to this form (but for a 1e-7 against division by 0, which logarithms make
+    unnecessary). Source: Tian, Krishnan, Isola 2020, arXiv:1910.10699, eq. 18, and its code
+    RepDistiller.
 
     Args:
         anchor: unit vectors `(B, D)`; the only side with a gradient.
@@ -48,7 +54,7 @@ def nce(
     return (loss * (count > 0)).sum() / (count > 0).sum().clamp(min=1), log_z
 
 
-@wide
+@in_float32
 def embed(x: Tensor, head: nn.Module) -> Tensor:
     """Unit vectors `(B, 128)` of embeddings `(B, D)`."""
     return F.normalize(head(x), eps=1e-6)
@@ -57,18 +63,21 @@ def embed(x: Tensor, head: nn.Module) -> Tensor:
 class CRD(Method):
     """Cross-entropy + `weight` x `nce` in both directions: student against past teacher vectors, and the reverse.
 
-    Both embeddings pass a linear head to 128 dimensions. Defaults are the authors' (RepDistiller): weight 0.8, T 0.07,
-    momentum 0.5, 16384 negatives. No more negatives are used than the memory holds, none twice; a batch shares one
-    draw. z is fixed by the first batch, as in the original: a result depends on that batch, though little, because the
-    memory is random then (z near e^(1 / (2 x 128 T^2)) = 2.2 whatever the clips). As a buffer it survives a resume.
+    Both embeddings pass a linear head to 128 dimensions. Defaults are the authors' (RepDistiller):
+    weight 0.8, T 0.07, momentum 0.5, 16384 negatives. No more negatives are used than the memory
+    holds, none twice; a batch shares one draw. z is fixed by the first batch, as in the original: a
+    result depends on that batch, though little, because the memory is random then (z near e^(1 / (2
+    x 128 T^2)) = 2.2 whatever the clips). As a buffer it survives a resume.
 
     Args:
         context: shapes, labels of the training set, generator.
         weight: of the sum of both directions.
-        negatives: `exact`: clips of other stages only (RepDistiller's `exact`); `own`: any clip but the anchor's own.
-        memory: `full`: a row for each training clip, `momentum` x old + (1 - `momentum`) x new, also the source of the
-            positive. `fifo`: the last `rows` vectors, the positive is the current pair (for training sets too large for
-            the memory, RepDistiller issue 40); unfilled rows are random vectors of no stage.
+        negatives: `exact`: clips of other stages only (RepDistiller's `exact`); `own`: any clip but
+            the anchor's own.
+        memory: `full`: a row for each training clip, `momentum` x old + (1 - `momentum`) x new,
+            also the source of the positive. `fifo`: the last `rows` vectors, the positive is the
+            current pair (for training sets too large for the memory, RepDistiller issue 40);
+            unfilled rows are random vectors of no stage.
         k: most negatives for each anchor.
         rows: length of the FIFO.
         temperature: T.
@@ -105,7 +114,9 @@ class CRD(Method):
         rows = len(labels) if self.full else rows
         bound = (3 / DIMENSIONS) ** 0.5  # rows of length about 1
         for name in ("memory_student", "memory_teacher"):
-            self.register_buffer(name, torch.empty(rows, DIMENSIONS).uniform_(-bound, bound, generator=start))
+            self.register_buffer(
+                name, torch.empty(rows, DIMENSIONS).uniform_(-bound, bound, generator=start)
+            )
         unknown = torch.full((rows,), -1)
         self.register_buffer("memory_label", labels.cpu().clone() if self.full else unknown)
         self.register_buffer("memory_clip", torch.arange(rows) if self.full else unknown.clone())
@@ -114,25 +125,37 @@ class CRD(Method):
         # A draw must leave k negatives after the anchor's own stage is taken out.
         excluded = (int(labels.bincount().max()) if self.exact else 1) if self.full else rows
         self.drawn = min(rows, k + excluded)
-        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=start)))
+        self.generator = torch.Generator().manual_seed(
+            int(torch.randint(2**62, (), generator=start))
+        )
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         student = embed(batch.student.embedding, self.head_student)
         teacher = embed(batch.teacher.embedding.detach(), self.head_teacher)
-        keys = torch.randperm(len(self.memory_clip), generator=self.generator)[: self.drawn].to(student.device)
+        keys = torch.randperm(len(self.memory_clip), generator=self.generator)[: self.drawn].to(
+            student.device
+        )
         same = self.memory_clip[keys] == batch.index[:, None]
         if self.exact:
             same = same | (self.memory_label[keys] == batch.labels[:, None])
         valid = ~same & ((~same).cumsum(1) <= self.k)
-        own = (self.memory_teacher[batch.index], self.memory_student[batch.index]) if self.full else (teacher, student)
+        own = (
+            (self.memory_teacher[batch.index], self.memory_student[batch.index])
+            if self.full
+            else (teacher, student)
+        )
         t = self.temperature
-        first, z0 = nce(student, own[0], self.memory_teacher[keys], valid, self.log_z[0], temperature=t)
-        second, z1 = nce(teacher, own[1], self.memory_student[keys], valid, self.log_z[1], temperature=t)
+        first, z0 = nce(
+            student, own[0], self.memory_teacher[keys], valid, self.log_z[0], temperature=t
+        )
+        second, z1 = nce(
+            teacher, own[1], self.memory_student[keys], valid, self.log_z[1], temperature=t
+        )
         self.log_z = torch.stack((z0, z1))
         return {self.term: self.weight * (first + second)}
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> None:
+    def on_step_end(self, batch: Batch) -> None:
         student = embed(batch.student.embedding, self.head_student)
         teacher = embed(batch.teacher.embedding, self.head_teacher)
         rows = len(self.memory_clip)

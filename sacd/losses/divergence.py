@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sacd.models.numerics import widen
+from sacd.models.numerics import to_float32
 
 
 def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "jsd") -> Tensor:
@@ -14,8 +14,9 @@ def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "js
 
     .. math:: JSD(p, q) = \tfrac12 KL(p \| m) + \tfrac12 KL(q \| m), \quad m = (p + q) / 2 \qquad (4)
 
-    It is symmetric and at most ln 2. `half_jeffreys` is (KL(p||q) + KL(q||p)) / 2, what the authors' released code
-    (after CCL) computes under the name JSD: unbounded, and about four times as large for close p and q.
+    It is symmetric and at most ln 2. `half_jeffreys` is (KL(p||q) + KL(q||p)) / 2, what the
+    authors' released code (after CCL) computes under the name JSD: unbounded, and about four times
+    as large for close p and q.
 
     Source: arXiv:2208.05814, eq. 4; Lin 1991, doi:10.1109/18.61115.
 
@@ -29,8 +30,9 @@ def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "js
     >>> round(float(divergence(x, -x)), 6), float(divergence(x, x))
     (0.693147, 0.0)
     """
-    # Below -1e4 a probability is 0 in any floating type; the floor keeps 0 * log 0 at 0 for the most extreme logits.
-    p, q = (widen(x).log_softmax(dim=-1).clamp_min(-1e4) for x in (a, b))
+    # Below -1e4 a probability is 0 in any floating type; the floor keeps 0 * log 0 at 0 for the
+    # most extreme logits.
+    p, q = (to_float32(x).log_softmax(dim=-1).clamp_min(-1e4) for x in (a, b))
     if kind == "jsd":
         m = torch.logaddexp(p, q) - math.log(2)
         terms = p.exp() * (p - m) + q.exp() * (q - m)

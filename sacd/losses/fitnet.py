@@ -5,14 +5,15 @@ from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 
-@wide
+@in_float32
 def hint(guess: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared error between the regressed student representation and the hint, over clips and dimensions.
 
-    Source: Romero et al. 2015, arXiv:1412.6550 (there half the squared norm; the mean is RepDistiller's).
+    Source: Romero et al. 2015, arXiv:1412.6550 (there half the squared norm; the mean is
+    RepDistiller's).
 
     Args:
         guess: `(B, D)` output of the regressor.
@@ -31,8 +32,9 @@ def hint(guess: Tensor, teacher: Tensor) -> Tensor:
 class FitNet(Method):
     """Cross-entropy + `weight` x `hint` of a linear regressor; weight 100 is RepDistiller's.
 
-    Deviation: the hint is the 512-d embedding, not a middle layer, because a map over EEG time and one over video
-    frames share no grid for a convolutional regressor; both losses act together, as in RepDistiller, not in two steps.
+    Deviation: the hint is the 512-d embedding, not a middle layer, because a map over EEG time and
+    one over video frames share no grid for a convolutional regressor; both losses act together, as
+    in RepDistiller, not in two steps.
     """
 
     teacher_needed = True
@@ -40,9 +42,12 @@ class FitNet(Method):
     def __init__(self, context: Context, weight: float = 100.0) -> None:
         super().__init__(context)
         self.weight = weight
-        sizes = context.student_example.embedding.shape[1], context.teacher_example.embedding.shape[1]
+        sizes = (
+            context.student_example.embedding.shape[1],
+            context.teacher_example.embedding.shape[1],
+        )
         self.regressor = linear(*sizes, generator=context.generator)
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        guess = wide(self.regressor.forward)(batch.student.embedding)
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        guess = in_float32(self.regressor.forward)(batch.student.embedding)
         return {"fitnet": self.weight * hint(guess, batch.teacher.embedding)}

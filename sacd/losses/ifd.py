@@ -4,13 +4,15 @@ from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.pkt import EPS, neighbours
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 
 def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
     """Conditional probabilities `(B, B)` of the cosine and the Student-t kernel of the rows of x."""
     mean = x.mean(0)
-    x = x - mean  # distances stay, and float32 keeps their digits when all rows lie far from the origin
+    x = (
+        x - mean
+    )  # distances stay, and float32 keeps their digits when all rows lie far from the origin
     gram, along = x @ x.T, x @ mean
     square = gram.diagonal()
     squared = (square[:, None] + square - 2 * gram).clamp(min=0)
@@ -18,14 +20,15 @@ def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
     return neighbours(gram + along[:, None] + along + mean @ mean), near / near.sum(1, keepdim=True)
 
 
-@wide
+@in_float32
 def ifd(student: Tensor, teacher: Tensor) -> Tensor:
     """Jeffreys divergence of the neighbourhoods in a pair of layers, sum over two kernels.
 
-    `1/B sum_i sum_j (p_ij - q_ij) (ln p_ij - ln q_ij)`, once for the cosine kernel `(1 + cos) / 2` and once for the
-    Student-t kernel `1 / (1 + distance)`, rows normalised to 1.
-    Source: Passalis, Tzelepi, Tefas 2020, arXiv:2005.00727. Deviation: 1e-7 is added inside the logarithms (a
-    probability of 0 would give NaN), and the mean is over B rows, not B^2 entries (see `sacd.losses.pkt`).
+    `1/B sum_i sum_j (p_ij - q_ij) (ln p_ij - ln q_ij)`, once for the cosine kernel `(1 + cos) / 2`
+    and once for the Student-t kernel `1 / (1 + distance)`, rows normalised to 1.
+    Source: Passalis, Tzelepi, Tefas 2020, arXiv:2005.00727. Deviation: 1e-7 is added inside the
+    logarithms (a probability of 0 would give NaN), and the mean is over B rows, not B^2 entries
+    (see `sacd.losses.pkt`).
 
     Args:
         student: features `(B, ...)`, flattened.
@@ -47,25 +50,38 @@ def ifd(student: Tensor, teacher: Tensor) -> Tensor:
 class IFD(Method):
     """Cross-entropy + `ifd` of the embeddings (weight 1/128) and of up to three pairs of stages (100/128 x 0.7^epoch).
 
-    The authors' 1 and 100 x mean over B^2 entries at their batch of 128 are 1/128 and 100/128 x the mean over rows used
-    here (as in `sacd.losses.pkt`). They train without cross-entropy; so weighted, the three pairs begin at about 1 for
-    untrained networks, the size of the cross-entropy, and 128 times the weight would leave nothing of it.
-    Deviation: no auxiliary teacher of the student's kind stands between the two, because nothing between EEG and video
-    has the layers of either. Stages are paired from the deepest, last with last.
+    The authors' 1 and 100 x mean over B^2 entries at their batch of 128 are 1/128 and 100/128 x the
+    mean over rows used here (as in `sacd.losses.pkt`). They train without cross-entropy; so
+    weighted, the three pairs begin at about 1 for untrained networks, the size of the
+    cross-entropy, and 128 times the weight would leave nothing of it. Deviation: no auxiliary
+    teacher of the student's kind stands between the two, because nothing between EEG and video has
+    the layers of either. Stages are paired from the deepest, last with last.
     """
 
     teacher_needed = True
 
     def __init__(
-        self, context: Context, weight: float = 1 / 128, weight_stages: float = 100 / 128, decay: float = 0.7
+        self,
+        context: Context,
+        weight: float = 1 / 128,
+        weight_stages: float = 100 / 128,
+        decay: float = 0.7,
     ) -> None:
         super().__init__(context)
         self.weight, self.weight_stages, self.decay = weight, weight_stages, decay
-        self.pairs = min(3, len(context.student_example.features), len(context.teacher_example.features))
+        self.pairs = min(
+            3, len(context.student_example.features), len(context.teacher_example.features)
+        )
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        terms = {"ifd_last": self.weight * ifd(batch.student.embedding, batch.teacher.embedding)}
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        losses = {"ifd_last": self.weight * ifd(batch.student.embedding, batch.teacher.embedding)}
         if self.pairs:
-            pairs = zip(batch.student.features[-self.pairs :], batch.teacher.features[-self.pairs :], strict=True)
-            terms["ifd_stages"] = self.weight_stages * self.decay**batch.epoch * sum(ifd(s, t) for s, t in pairs)
-        return terms
+            pairs = zip(
+                batch.student.features[-self.pairs :],
+                batch.teacher.features[-self.pairs :],
+                strict=True,
+            )
+            losses["ifd_stages"] = (
+                self.weight_stages * self.decay**batch.epoch * sum(ifd(s, t) for s, t in pairs)
+            )
+        return losses

@@ -4,14 +4,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 
-@wide
+@in_float32
 def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     """Divergence of softened class probabilities, `T^2 KL(softmax(t/T) || softmax(s/T))`, mean over the batch.
 
-    Source: Hinton, Vinyals, Dean 2015, arXiv:1503.02531; T^2 keeps the gradient's size when T changes.
+    Source: Hinton, Vinyals, Dean 2015, arXiv:1503.02531; T^2 keeps the gradient's size when T
+    changes.
 
     Args:
         student: logits `(B, C)`.
@@ -32,8 +33,8 @@ def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
 class KD(Method):
     """Cross-entropy + `weight` x `kd`.
 
-    Weight 0.9 and T = 4 are RepDistiller's. Deviation: cross-entropy keeps the weight 1 that it has in all methods
-    here; RepDistiller lowers it to 0.1 beside KD.
+    Weight 0.9 and T = 4 are RepDistiller's. Deviation: cross-entropy keeps the weight 1 that it has
+    in all methods here; RepDistiller lowers it to 0.1 beside KD.
     """
 
     teacher_needed = True
@@ -42,5 +43,8 @@ class KD(Method):
         super().__init__(context)
         self.weight, self.temperature = weight, temperature
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        return {"kd": self.weight * kd(batch.student.logits, batch.teacher.logits, temperature=self.temperature)}
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {
+            "kd": self.weight
+            * kd(batch.student.logits, batch.teacher.logits, temperature=self.temperature)
+        }

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 EPS = 1e-7
 
@@ -22,12 +22,13 @@ def neighbours(gram: Tensor) -> Tensor:
     return kernel / kernel.sum(1, keepdim=True).clamp(min=EPS)
 
 
-@wide
+@in_float32
 def pkt(student: Tensor, teacher: Tensor) -> Tensor:
     """Divergence of the neighbourhoods, `1/B sum_i KL(p_teacher(.|i) || p_student(.|i))`.
 
-    Source: Passalis & Tefas 2018, arXiv:1803.10837. Deviation: mean over the B rows; the authors' code takes the
-    mean over all B^2 entries, which makes the loss B times smaller and its strength depend on the batch size.
+    Source: Passalis & Tefas 2018, arXiv:1803.10837. Deviation: mean over the B rows; the authors'
+    code takes the mean over all B^2 entries, which makes the loss B times smaller and its strength
+    depend on the batch size.
 
     Args:
         student: embeddings `(B, D)`.
@@ -48,7 +49,8 @@ def pkt(student: Tensor, teacher: Tensor) -> Tensor:
 class PKT(Method):
     """Cross-entropy + `weight` x `pkt` of the embeddings.
 
-    RepDistiller's 30000 x mean over B^2 entries at its batch of 64 is 30000 / 64 x the mean over rows used here.
+    RepDistiller's 30000 x mean over B^2 entries at its batch of 64 is 30000 / 64 x the mean over
+    rows used here.
     """
 
     teacher_needed = True
@@ -57,5 +59,5 @@ class PKT(Method):
         super().__init__(context)
         self.weight = weight
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         return {"pkt": self.weight * pkt(batch.student.embedding, batch.teacher.embedding)}

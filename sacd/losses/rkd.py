@@ -5,7 +5,7 @@ from torch.linalg import vector_norm
 from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 EPS = 1e-6
 
@@ -20,20 +20,21 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
     return distance / mean.clamp(min=EPS), unit @ unit.transpose(1, 2)
 
 
-@wide
+@in_float32
 def rkd(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Smooth L1 between the two sides' relative distances, and between their angles' cosines.
 
-    `d_ij = |x_i - x_j| / mean |x - x'|` over distinct clips, `a_ijk = cos(x_j - x_i, x_k - x_i)`; both losses are means
-    over all B^2 and B^3 entries, equal indices included, as in the authors' code.
-    Source: Park et al. 2019, arXiv:1904.05068.
+    `d_ij = |x_i - x_j| / mean |x - x'|` over distinct clips, `a_ijk = cos(x_j - x_i, x_k - x_i)`;
+    both losses are means over all B^2 and B^3 entries, equal indices included, as in the authors'
+    code. Source: Park et al. 2019, arXiv:1904.05068.
 
     Args:
         student: embeddings `(B, D)`.
         teacher: embeddings `(B, D')`; receives no gradient.
 
     Returns:
-        Distance loss and angle loss, scalars >= 0; both invariant to shift, rotation and scale of either side.
+        Distance loss and angle loss, scalars >= 0; both invariant to shift, rotation and scale of
+        either side.
 
     >>> import torch
     >>> x = torch.eye(3)
@@ -50,10 +51,15 @@ class RKD(Method):
 
     teacher_needed = True
 
-    def __init__(self, context: Context, weight_distance: float = 25.0, weight_angle: float = 50.0) -> None:
+    def __init__(
+        self, context: Context, weight_distance: float = 25.0, weight_angle: float = 50.0
+    ) -> None:
         super().__init__(context)
         self.weight_distance, self.weight_angle = weight_distance, weight_angle
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         distance, angle = rkd(batch.student.embedding, batch.teacher.embedding)
-        return {"rkd_distance": self.weight_distance * distance, "rkd_angle": self.weight_angle * angle}
+        return {
+            "rkd_distance": self.weight_distance * distance,
+            "rkd_angle": self.weight_angle * angle,
+        }

@@ -12,10 +12,10 @@ from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
 from sacd.losses.structure import StructureLoss
 from sacd.models.bank import MemoryBank
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 from sacd.models.output import Output
 
-Structure = Literal["ours", "literal", "matched_only", "sp"]
+StructureKind = Literal["ours", "literal", "matched_only", "sp"]
 Update = Literal["residual", "gru"]
 Divergence = Literal["jsd", "half_jeffreys"]
 
@@ -25,32 +25,38 @@ class SACD(Method):
 
     .. math:: L = L_{CE} + \lambda_1 L_D + \lambda_2 L_C + \lambda_3 JSD \qquad (5)
 
-    Video keys come from a momentum encoder, an EMA copy of the student in eval mode. Its decay grows with the step t
-    as 1 - t^(-2/3) up to 0.999: at 0.999 from the start, 74 % of the initial weights would be left after 300 steps.
-    Batch-norm statistics are copied. The frozen teacher is its own EMA. Keys enter the banks after the optimizer's
-    step, so L_C is 0 on the first one. A weight of 0 computes nothing and keeps nothing for its term.
+    Video keys come from a momentum encoder, an EMA copy of the student in eval mode. Its decay
+    grows with the step t as 1 - t^(-2/3) up to 0.999: at 0.999 from the start, 74 % of the initial
+    weights would be left after 300 steps. Batch-norm statistics are copied. The frozen teacher is
+    its own EMA. Keys enter the banks after the optimizer's step, so L_C is 0 on the first one. A
+    weight of 0 computes nothing and keeps nothing for its term.
 
-    Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit length) and
-    `k_hard_contrastive` (mean over pairs). Deviation: the graph networks learn at 0.3 of the student's rate
-    (`structure_rate`); the paper names one rate for all, at which they did worse on the simulated cohort.
+    Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit
+    length) and `k_hard_contrastive` (mean over pairs). Deviation: the graph networks learn at 0.3
+    of the student's rate (`structure_lr_multiplier`); the paper names one rate for all, at which
+    they did worse on the simulated cohort.
 
     Args:
         weight_structure, weight_contrastive, weight_jsd: lambda 1 to 3 (VI-B: 0.5, 1, 1), >= 0.
         bank, k, margin: entries of each bank m, negatives K of an anchor, alpha in cosine.
         layers, update, gamma: of the graph networks; margin of L_D.
-        structure: `ours`, `literal`, `matched_only`; `sp` puts similarity-preserving distillation in place of L_D,
-            times B: the mean squared distance of rows of unit length, the scale of d.
+        structure: `ours`, `literal`, `matched_only`; `sp` puts similarity-preserving distillation
+            in place of L_D, times B: the mean squared distance of rows of unit length, the scale of
+                d.
         graph_size: clips of a graph at most; larger batches hold several graphs.
-        structure_rate: learning rate of the graph networks, as a factor > 0 on the student's.
+        structure_lr_multiplier: learning rate of the graph networks, as a factor > 0 on the
+            student's.
         directions, selection: of L_C; Table V's v4 is one direction.
         divergence: `jsd` or `half_jeffreys`.
-        decay: of the EMA, 0..1; 0 takes the student of the last step for the momentum encoder (no EMA).
+        decay: of the EMA, 0..1; 0 takes the student of the last step for the momentum encoder (no
+            EMA).
         projection: a linear layer on the student's embedding before L_C. The paper has none.
-        train_teacher: the terms pull at the teacher as well, as eqs. 2-5 are written (A1). It has no momentum encoder:
-            its keys in the bank are as old as they are.
+        train_teacher: the terms pull at the teacher as well, as eqs. 2-5 are written (A1). It has
+            no momentum encoder: its keys in the bank are as old as they are.
 
     Raises:
-        ValueError: an option is out of range or unknown, or the embeddings' widths differ and no projection mends it.
+        ValueError: an option is out of range or unknown, or the embeddings' widths differ and no
+            projection mends it.
     """
 
     teacher_needed = True
@@ -67,9 +73,9 @@ class SACD(Method):
         layers: int = 3,
         update: Update = "residual",
         gamma: float = 1.0,
-        structure: Structure = "ours",
+        structure: StructureKind = "ours",
         graph_size: int = 16,
-        structure_rate: float = 0.3,
+        structure_lr_multiplier: float = 0.3,
         directions: Directions = "both",
         selection: Selection = "top_k",
         divergence: Divergence = "jsd",
@@ -79,7 +85,7 @@ class SACD(Method):
     ) -> None:
         super().__init__()
         for name, value, kind in (
-            ("structure", structure, Structure),
+            ("structure", structure, StructureKind),
             ("update", update, Update),
             ("directions", directions, Directions),
             ("selection", selection, Selection),
@@ -93,14 +99,17 @@ class SACD(Method):
             "weight_jsd": weight_jsd,
         }
         sizes = {"bank": bank, "k": k, "graph_size": graph_size}
-        for least, options in ((0, {**weights, "margin": margin, "gamma": gamma, "layers": layers}), (1, sizes)):
+        for least, options in (
+            (0, {**weights, "margin": margin, "gamma": gamma, "layers": layers}),
+            (1, sizes),
+        ):
             for name, value in options.items():
                 if not value >= least:
                     raise ValueError(f"{name} {value} is not >= {least}")
         if not 0 <= decay <= 1:
             raise ValueError(f"decay {decay} is not in 0..1")
-        if not structure_rate > 0:
-            raise ValueError(f"structure_rate {structure_rate} is not > 0")
+        if not structure_lr_multiplier > 0:
+            raise ValueError(f"structure_lr_multiplier {structure_lr_multiplier} is not > 0")
         self.weight_structure, self.weight_contrastive, self.weight_jsd = weights.values()
         self.divergence_kind, self.train_teacher = divergence, train_teacher
         self.contrast = {"margin": margin, "k": k, "selection": selection, "directions": directions}
@@ -110,25 +119,41 @@ class SACD(Method):
 
         seed = torch.randint(2**31, (), generator=context.generator)
         self.structure: StructureLoss | None = None
-        with torch.random.fork_rng(devices=[]):  # layers start from the global generator: lend it a seed
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # layers start from the global generator: lend it a seed
             torch.manual_seed(int(seed))
             if weight_structure and structure != "sp":
-                self.structure = StructureLoss(video_dim, eeg_dim, layers, update, gamma, structure, size=graph_size)
-                self.rates["structure"] = structure_rate
-            self.projection = nn.Linear(video_dim, eeg_dim) if projection and weight_contrastive else nn.Identity()
+                self.structure = StructureLoss(
+                    video_dim, eeg_dim, layers, update, gamma, structure, size=graph_size
+                )
+                self.lr_multipliers["structure"] = structure_lr_multiplier
+            self.projection = (
+                nn.Linear(video_dim, eeg_dim)
+                if projection and weight_contrastive
+                else nn.Identity()
+            )
 
         self.ema: nn.Module | None = None
         if weight_contrastive:
             if video_dim != eeg_dim and not projection:
-                raise ValueError(f"embedding widths {video_dim} (student) and {eeg_dim} differ: set projection=True")
+                raise ValueError(
+                    f"embedding widths {video_dim} (student) and {eeg_dim} differ: set projection=True"
+                )
             self.bank_s = MemoryBank(bank, eeg_dim)
             self.register_buffer("step", torch.tensor(0))
             self.register_buffer("seed", seed)
-            if directions != "video":  # video anchors meet EEG keys only, which need no momentum encoder
+            if (
+                directions != "video"
+            ):  # video anchors meet EEG keys only, which need no momentum encoder
                 self.bank_v = MemoryBank(bank, eeg_dim)
-                from timm.utils import ModelEmaV3  # takes seconds, which whoever only lists runs need not wait
+                from timm.utils import (
+                    ModelEmaV3,
+                )  # takes seconds, which whoever only lists runs need not wait
 
-                self.ema = ModelEmaV3(context.student, decay=decay, use_warmup=True, exclude_buffers=True)
+                self.ema = ModelEmaV3(
+                    context.student, decay=decay, use_warmup=True, exclude_buffers=True
+                )
                 self.ema.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "SACD":
@@ -138,21 +163,21 @@ class SACD(Method):
             self.ema.eval()
         return self
 
-    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """`structure`, `contrastive` and `jsd`, weighted; those of weight 0 are absent."""
         teacher = batch.teacher
         if not self.train_teacher:
             teacher = Output(teacher.embedding.detach(), teacher.logits.detach())
         video, eeg = batch.student.embedding, teacher.embedding
-        terms: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         self.monitor = {}
         if self.structure is not None:
             loss, figures = self.structure(video, eeg)
-            terms["structure"] = self.weight_structure * loss
+            losses["structure"] = self.weight_structure * loss
             self.monitor |= {"structure": float(loss.detach()), **figures}
         elif self.weight_structure:
             loss = len(video) * similarity_preserving(video, eeg)
-            terms["structure"] = self.weight_structure * loss
+            losses["structure"] = self.weight_structure * loss
             self.monitor["structure"] = float(loss.detach())
         if self.weight_contrastive:
             keys_s, labels = self.bank_s.get()
@@ -167,7 +192,7 @@ class SACD(Method):
                 generator=torch.Generator().manual_seed(int(self.seed) + int(self.step)),
                 **self.contrast,
             )
-            terms["contrastive"] = self.weight_contrastive * contrast.loss
+            losses["contrastive"] = self.weight_contrastive * contrast.loss
             self.monitor |= {
                 "contrastive": float(contrast.loss.detach()),
                 "negatives": float(contrast.negatives.float().mean()),
@@ -176,15 +201,15 @@ class SACD(Method):
             }
         if self.weight_jsd:
             loss = divergence(batch.student.logits, teacher.logits, self.divergence_kind)
-            terms["jsd"] = self.weight_jsd * loss
+            losses["jsd"] = self.weight_jsd * loss
             self.monitor["jsd"] = float(loss.detach())
-        return terms
+        return losses
 
     def _projected(self, video: Tensor) -> Tensor:
-        return wide(self.projection.forward)(video)
+        return in_float32(self.projection.forward)(video)
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> None:
+    def on_step_end(self, batch: Batch) -> None:
         """Move the momentum encoder, then enqueue its keys, the teacher's keys and the graphs of this batch."""
         video, eeg = batch.student.embedding.detach(), batch.teacher.embedding.detach()
         if self.weight_contrastive:
@@ -192,6 +217,8 @@ class SACD(Method):
             self.bank_s.enqueue(eeg, batch.labels)
             if self.ema is not None:
                 self.ema.update(self._student[0], step=int(self.step))
-                self.bank_v.enqueue(self._projected(self.ema.module(batch.clips).embedding), batch.labels)
+                self.bank_v.enqueue(
+                    self._projected(self.ema.module(batch.clips).embedding), batch.labels
+                )
         if self.structure is not None:
             self.structure.push(video, eeg)

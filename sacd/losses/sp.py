@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import unit, wide
+from sacd.models.numerics import in_float32, unit
 
 
-@wide
+@in_float32
 def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Squared difference of the two row-normalised B x B similarity matrices, over B squared.
 
@@ -29,7 +29,9 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     """
     grams = []
     for f in (student.flatten(1), teacher.flatten(1)):
-        f = f / f.detach().abs().amax().clamp_min(1e-4)  # cancels in the rows, and keeps F F^T in range
+        f = f / f.detach().abs().amax().clamp_min(
+            1e-4
+        )  # cancels in the rows, and keeps F F^T in range
         grams.append(unit(f @ f.T))
     return (grams[0] - grams[1]).square().sum() / len(student) ** 2
 
@@ -37,10 +39,12 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
 class SP(Method):
     """Similarity-preserving distillation on the 512-d embeddings, beside cross-entropy.
 
-    Also the control of SACD's L_D: the relations within a batch, without a network that could collapse.
+    Also the control of SACD's L_D: the relations within a batch, without a network that could
+    collapse.
 
-    Source: arXiv:1907.09682. Weight 3000 is RepDistiller's, for a batch of 64; L_SP falls as 1/B, so the same
-    strength at a batch of 16 is about 750. Deviation: on the embedding in place of the last feature map.
+    Source: arXiv:1907.09682. Weight 3000 is RepDistiller's, for a batch of 64; L_SP falls as 1/B,
+    so the same strength at a batch of 16 is about 750. Deviation: on the embedding in place of the
+    last feature map.
     """
 
     teacher_needed = True
@@ -49,6 +53,6 @@ class SP(Method):
         super().__init__()
         self.weight = weight
 
-    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         loss = similarity_preserving(batch.student.embedding, batch.teacher.embedding.detach())
         return {"sp": self.weight * loss}

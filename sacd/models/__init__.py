@@ -1,8 +1,8 @@
 """Video students, EEG and audio teachers, graph network, memory banks, fusion heads; the teachers by name.
 
-Modules are named, not imported: the code of a run is then that of the one teacher that it uses, a new line here leaves
-all other runs as they are, and listing runs takes no second of torch. The files of published weights stand here, not in
-`pretrained.py`, for the same reason.
+Modules are named, not imported: the code of a run is then that of the one teacher that it uses, a
+new line here leaves all other runs as they are, and listing runs takes no second of torch. The
+files of published weights stand here, not in `pretrained.py`, for the same reason.
 """
 
 from typing import Final

@@ -19,10 +19,11 @@ _CHANNELS = (64, 128, 256, 512, 1024, 2048)
 class CNN14(nn.Module):
     """CNN14 on log-mel sound with a 512-d embedding (PANNs; Kong et al. 2020, arXiv:1912.10211), the audio teacher.
 
-    Log-mel (window 1024, hop 320, 64 mel bands of 50-14000 Hz), batch norm over mel, six blocks of two 3x3 convolutions
-    with 2x2 average pooling after the first five, mean over mel, mean + maximum over time, FC 2048 -> 512 and ReLU (so
-    the embedding is never negative), one linear layer to the classes. Names and shapes at width 1 are those of the
-    published `Cnn14_emb512` (`sacd.models.pretrained.load_cnn14`), whose head of 527 classes has no place here.
+    Log-mel (window 1024, hop 320, 64 mel bands of 50-14000 Hz), batch norm over mel, six blocks of
+    two 3x3 convolutions with 2x2 average pooling after the first five, mean over mel, mean +
+    maximum over time, FC 2048 -> 512 and ReLU (so the embedding is never negative), one linear
+    layer to the classes. Names and shapes at width 1 are those of the published `Cnn14_emb512`
+    (`sacd.models.pretrained.load_cnn14`), whose head of 527 classes has no place here.
 
     Deviation: no SpecAugment inside the network in training; the teacher is used frozen.
 
@@ -44,7 +45,9 @@ class CNN14(nn.Module):
             )
         # Not part of the state: they follow from the constants above.
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
-        mel = AF.melscale_fbanks(WINDOW // 2 + 1, 50.0, 14_000.0, MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+        mel = AF.melscale_fbanks(
+            WINDOW // 2 + 1, 50.0, 14_000.0, MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+        )
         self.register_buffer("mel", mel, persistent=False)
         self.bn0 = nn.BatchNorm2d(MELS)
         for i, (c_in, c_out) in enumerate(zip([1, *channels[:-1]], channels, strict=True)):
@@ -57,13 +60,17 @@ class CNN14(nn.Module):
 
     def logmel(self, sound: Tensor) -> Tensor:
         """Sound `(B, n)` at 32 kHz, range -1..1 -> log-mel power in dB `(B, 1, 1 + n // 320, 64)`, >= -100 dB."""
-        power = AF.spectrogram(sound, 0, self.window, WINDOW, HOP, WINDOW, power=2.0, normalized=False)
+        power = AF.spectrogram(
+            sound, 0, self.window, WINDOW, HOP, WINDOW, power=2.0, normalized=False
+        )
         return 10 * torch.log10((power.mT @ self.mel).clamp(min=1e-10))[:, None]
 
     def forward(self, sound: Tensor) -> Output:
         """Mono sound `(B, n)` at 32 kHz, range -1..1, n >= 9920 (0.31 s) -> `Output`; features of the six blocks."""
         if sound.dim() != 2 or sound.shape[1] < 31 * HOP:
-            raise ValueError(f"sound of shape {tuple(sound.shape)}: expected (B, n) with n >= {31 * HOP} samples")
+            raise ValueError(
+                f"sound of shape {tuple(sound.shape)}: expected (B, n) with n >= {31 * HOP} samples"
+            )
         x = self.bn0(self.logmel(sound).transpose(1, 3)).transpose(1, 3)
         features = []
         for i in range(1, 7):

@@ -1,4 +1,4 @@
-"""Late fusion of EEG and video (Table IV): heads A and B, encoders frozen (experiments A, B) or released (C, D)."""
+"""Late fusion of EEG and video (Table IV): heads A and B, encoders frozen (experiments A, B) or fine-tuned (C, D)."""
 
 from contextlib import nullcontext
 
@@ -30,37 +30,39 @@ class HeadB(nn.Sequential):
 class Fusion(nn.Module):
     """Stages from EEG and video together: a head on the two embeddings side by side, [F_eeg, F_video] (section V-D).
 
-    Experiments A and B: `release=False`, the encoders are frozen (eval mode, no gradient, whatever `train` says), so
-    their embeddings may as well be computed once and given to the head alone. C and D: `release=True`, all is trained.
+    Experiments A and B: `finetune=False`, the encoders are frozen (eval mode, no gradient, whatever
+    `train` says), so their embeddings may as well be computed once and given to the head alone. C
+    and D: `finetune=True`, all is trained.
 
     Args:
-        video: returns `Output` for a batch of clips, embedding `(B, 512)`; its `requires_grad` is set to `release`.
+        video: returns `Output` for a batch of clips, embedding `(B, 512)`; its `requires_grad` is
+            set to `finetune`.
         eeg: the same for a batch of EEG epochs.
         head: `HeadA()` or `HeadB()`, or any module `(B, 1024)` -> `(B, 5)`.
-        release: whether the encoders are trained.
+        finetune: whether the encoders are trained.
 
     >>> from sacd.models.video import VideoResNet
     >>> video, eeg = (VideoResNet(width=0.125, in_channels=1) for _ in range(2))
-    >>> fusion = Fusion(video, eeg, HeadA(), release=False)
+    >>> fusion = Fusion(video, eeg, HeadA(), finetune=False)
     >>> [name for name, p in fusion.named_parameters() if p.requires_grad]
     ['head.0.weight', 'head.0.bias']
     """
 
-    def __init__(self, video: nn.Module, eeg: nn.Module, head: nn.Module, release: bool) -> None:
+    def __init__(self, video: nn.Module, eeg: nn.Module, head: nn.Module, finetune: bool) -> None:
         super().__init__()
-        self.video, self.eeg, self.head, self.release = video, eeg, head, release
-        self.video.requires_grad_(release)
-        self.eeg.requires_grad_(release)
+        self.video, self.eeg, self.head, self.finetune = video, eeg, head, finetune
+        self.video.requires_grad_(finetune)
+        self.eeg.requires_grad_(finetune)
         self.train()
 
     def train(self, mode: bool = True) -> "Fusion":
         super().train(mode)
-        self.video.train(mode and self.release)
-        self.eeg.train(mode and self.release)
+        self.video.train(mode and self.finetune)
+        self.eeg.train(mode and self.finetune)
         return self
 
     def forward(self, clips: Tensor, epochs: Tensor) -> Output:
         """Clips and EEG epochs, row i of both the same 30 s -> `Output`; its embedding is the joint `(B, 1024)`."""
-        with nullcontext() if self.release else torch.no_grad():
+        with nullcontext() if self.finetune else torch.no_grad():
             joint = torch.cat([self.eeg(epochs).embedding, self.video(clips).embedding], 1)
         return Output(joint, self.head(joint))

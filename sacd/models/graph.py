@@ -27,18 +27,22 @@ class GraphNetwork(nn.Module):
         h_i &\leftarrow LN(h_i + U([h_i, \sum_{j \ne i} \alpha_{ij} m_{j \to i}])) & (9) \\
         O_G &= MLP_G(mean_i\, READOUT(h_i)) & (10)
 
-    with x_i = W (F_i - centre) / |F_i - centre| (times sqrt(dim), so that coordinates have unit variance) and
-    alpha_ij = softmax_j LeakyReLU_{0.2}(a [h_i, h_j]) (graph attention, arXiv:1710.10903). The layers share parameters.
+    with x_i = W (F_i - centre) / |F_i - centre| (times sqrt(dim), so that coordinates have unit
+    variance) and alpha_ij = softmax_j LeakyReLU_{0.2}(a [h_i, h_j]) (graph attention,
+    arXiv:1710.10903). The layers share parameters.
 
-    Embeddings have a large common part, all the more after a ReLU: left in, all nodes and all graphs look alike. Their
-    length differs by modality and training step and says little about the clip. The centre is the common part over
-    several batches; taken within one graph it would take the content along. As in batch norm, training passes the mean
-    of recent batches, and the buffer `centre`, a running mean kept by `follow`, serves when none is passed.
+    Embeddings have a large common part, all the more after a ReLU: left in, all nodes and all
+    graphs look alike. Their length differs by modality and training step and says little about the
+    clip. The centre is the common part over several batches; taken within one graph it would take
+    the content along. As in batch norm, training passes the mean of recent batches, and the buffer
+    `centre`, a running mean kept by `follow`, serves when none is passed.
 
-    The arithmetic is exact but cheap: F_m's first layer is a sum of a target, a source and an edge part (the last is
-    the same in every layer), and its last layer is applied to the attention-weighted sum, as the weights add up to 1.
+    The arithmetic is exact but cheap: F_m's first layer is a sum of a target, a source and an edge
+    part (the last is the same in every layer), and its last layer is applied to the
+    attention-weighted sum, as the weights add up to 1.
 
-    Source: arXiv:2208.05814 (SACD), IV-B; the pattern is arXiv:1904.12787 (graph matching networks, embedding variant).
+    Source: arXiv:2208.05814 (SACD), IV-B; the pattern is arXiv:1904.12787 (graph matching networks,
+    embedding variant).
 
     Args:
         dim: width of an embedding F (512).
@@ -49,7 +53,9 @@ class GraphNetwork(nn.Module):
     centre: Tensor
     steps: Tensor
 
-    def __init__(self, dim: int = 512, layers: int = 3, update: Literal["residual", "gru"] = "residual") -> None:
+    def __init__(
+        self, dim: int = 512, layers: int = 3, update: Literal["residual", "gru"] = "residual"
+    ) -> None:
         super().__init__()
         if update not in ("residual", "gru"):
             raise ValueError(f"update {update!r} is unknown; known: residual, gru")
@@ -59,7 +65,9 @@ class GraphNetwork(nn.Module):
         self.edge = _mlp(2 * NODE_INPUT, EDGE)
         self.message = _mlp(2 * NODE + EDGE, MESSAGE)
         self.attention = nn.Linear(2 * NODE, 1, bias=False)
-        self.update = _mlp(NODE + MESSAGE, NODE) if update == "residual" else nn.GRUCell(MESSAGE, NODE)
+        self.update = (
+            _mlp(NODE + MESSAGE, NODE) if update == "residual" else nn.GRUCell(MESSAGE, NODE)
+        )
         self.norm = nn.LayerNorm(NODE)
         self.readout = nn.Linear(NODE, GRAPH)
         self.graph = nn.Sequential(nn.ReLU(), nn.Linear(GRAPH, GRAPH))
@@ -70,14 +78,19 @@ class GraphNetwork(nn.Module):
     def follow(self, embeddings: Tensor) -> None:
         """Move `centre` towards the mean of `(n, dim)`: the plain mean over the first 50 calls, then by 1/50 each."""
         self.steps += 1
-        self.centre.lerp_(embeddings.to(self.centre.dtype).mean(dim=0), max(1 / int(self.steps), 1 / 50))
+        self.centre.lerp_(
+            embeddings.to(self.centre.dtype).mean(dim=0), max(1 / int(self.steps), 1 / 50)
+        )
 
-    def forward(self, embeddings: Tensor, present: Tensor | None = None, centre: Tensor | None = None) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, present: Tensor | None = None, centre: Tensor | None = None
+    ) -> Tensor:
         """Graph vectors.
 
         Args:
             embeddings: `(n, dim)` clips of one graph, or `(G, n, dim)`.
-            present: `(G, n)` bool; False marks padding of graphs with fewer clips. Each graph has one clip or more.
+            present: `(G, n)` bool; False marks padding of graphs with fewer clips. Each graph has
+                one clip or more.
             centre: `(dim,)` in place of the buffer.
 
         Returns:
@@ -89,14 +102,18 @@ class GraphNetwork(nn.Module):
         if present is None:
             present = embeddings.new_ones(groups, n, dtype=torch.bool)
         neighbour = present[:, None, :] & ~torch.eye(n, dtype=torch.bool, device=embeddings.device)
-        x = self.project(unit(embeddings - (self.centre if centre is None else centre)) * math.sqrt(dim))
+        x = self.project(
+            unit(embeddings - (self.centre if centre is None else centre)) * math.sqrt(dim)
+        )
         h = self.node(x)
         if self.layers:
             edge_part = self._edge_part(x)
         for _ in range(self.layers):
             h = self._propagate(h, edge_part, neighbour)
         weight = present.to(h.dtype) / present.sum(dim=1, keepdim=True)
-        return self.graph(self.readout((weight[..., None] * h).sum(dim=1)))  # the mean commutes with one linear layer
+        return self.graph(
+            self.readout((weight[..., None] * h).sum(dim=1))
+        )  # the mean commutes with one linear layer
 
     def _edge_part(self, x: Tensor) -> Tensor:
         """`(G, n, n, hidden)`: what e_ij adds to the first layer of F_m, bias included."""
@@ -105,7 +122,9 @@ class GraphNetwork(nn.Module):
         a, b = x[:, rows], x[:, columns]
         first = self.message[0]
         part = nn.functional.linear(
-            self.edge(torch.cat([(a - b).abs(), a * b], dim=-1)), first.weight[:, 2 * NODE :], first.bias
+            self.edge(torch.cat([(a - b).abs(), a * b], dim=-1)),
+            first.weight[:, 2 * NODE :],
+            first.bias,
         )
         pair = torch.empty(n, n, dtype=torch.long, device=x.device)
         pair[rows, columns] = pair[columns, rows] = torch.arange(len(rows), device=x.device)

@@ -8,39 +8,42 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sacd.models.eeg import Teacher, scaled
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 from sacd.models.output import Output
 from sacd.stages import STAGES
 
 FRAME_S: Final = 2
 """Window of the spectrogram in s; windows overlap by half."""
 
-BANDS_HZ: Final = 50
+TOP_HZ: Final = 50
 """Upper limit of the spectrogram in Hz (less where the sampling rate does not reach it)."""
 
 
 class MC2SleepNet(Teacher):
     """MC2SleepNet (Kim et al. 2025, arXiv:2502.17470): a fourth EEG teacher, the one that sees neighbouring clips.
 
-    A CNN reads the raw clip, a Transformer its log spectrogram, 128 values each. The sequence part has one stream per
-    modality: `layers` times self-attention, attention to the other stream, feed-forward 1024 (8 heads, GELU, post-norm,
-    dropout 0.1). Row i of a batch is followed in time by row i+1: the batch is cut into sequences of `sequence`
-    consecutive clips, the last one may be shorter; sequences do not see each other.
+    A CNN reads the raw clip, a Transformer its log spectrogram, 128 values each. The sequence part
+    has one stream per modality: `layers` times self-attention, attention to the other stream,
+    feed-forward 1024 (8 heads, GELU, post-norm, dropout 0.1). Row i of a batch is followed in time
+    by row i+1: the batch is cut into sequences of `sequence` consecutive clips, the last one may be
+    shorter; sequences do not see each other.
 
     Three trainings, each one `fit` after `set_stage`:
 
     - `contrast`: both encoders by `info_nce`; no gradient of the classification;
-    - `sequence`: everything, by classification (both streams joined; and one classifier, shared, on each stream) and
-      by cross-masking: `mask` of the clips of a sequence are hidden in one stream, others in the other stream, and
-      restored from the rest (L1);
+    - `sequence`: everything, by classification (both streams joined; and one classifier, shared, on
+      each stream) and by cross-masking: `mask` of the clips of a sequence are hidden in one stream,
+      others in the other stream, and restored from the rest (L1);
     - `finetune`: encoders frozen, classification alone.
 
-    Features: raw clip 128, spectrogram 128, both streams joined 256 (before the linear layer to 512).
+    Features: raw clip 128, spectrogram 128, both streams joined 256 (before the linear layer to
+    512).
 
-    Deviation: the sources at hand name the parts, not the encoders' layers: the CNN is TinySleepNet's, the spectrogram
-    encoder has `depth` post-norm layers on 1 s steps, InfoNCE has temperature 0.1. Clips are hidden, not shuffled. In
-    the published pretraining code each layer is given the original input, so that only the last one counts; here each
-    layer is given the output of the one before. The target of the reconstruction carries no gradient.
+    Deviation: the sources at hand name the parts, not the encoders' layers: the CNN is
+    TinySleepNet's, the spectrogram encoder has `depth` post-norm layers on 1 s steps, InfoNCE has
+    temperature 0.1. Clips are hidden, not shuffled. In the published pretraining code each layer is
+    given the original input, so that only the last one counts; here each layer is given the output
+    of the one before. The target of the reconstruction carries no gradient.
 
     Args:
         sfreq: sampling rate in Hz.
@@ -69,7 +72,9 @@ class MC2SleepNet(Teacher):
         temperature: float = 0.1,
     ) -> None:
         if not 0 <= mask <= 0.5:
-            raise ValueError(f"mask {mask} is not within 0..0.5: a clip is hidden in one of the two streams at most")
+            raise ValueError(
+                f"mask {mask} is not within 0..0.5: a clip is hidden in one of the two streams at most"
+            )
         super().__init__(2 * 128, n_classes)
         self.sequence, self.mask, self.temperature = sequence, mask, temperature
         hidden = scaled(1024, width)
@@ -77,7 +82,8 @@ class MC2SleepNet(Teacher):
         self.spectrogram = _SpectrogramEncoder(sfreq, depth, hidden)
         self.streams = nn.ModuleList(
             nn.ModuleList(
-                nn.TransformerDecoderLayer(128, 8, hidden, 0.1, "gelu", batch_first=True) for _ in range(layers)
+                nn.TransformerDecoderLayer(128, 8, hidden, 0.1, "gelu", batch_first=True)
+                for _ in range(layers)
             )
             for _ in range(2)
         )
@@ -102,7 +108,8 @@ class MC2SleepNet(Teacher):
 
     def trunk(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         clips = [self.raw(x), self.spectrogram(x)]
-        # In the contrast stage the classification must not reach the encoders, whoever adds it to the loss.
+        # In the contrast stage the classification must not reach the encoders, whoever adds it to
+        # the loss.
         given = [c.detach() for c in clips] if self.stage == "contrast" else clips
         both = torch.cat(self.mix(*given), 1)
         return both, [c.unsqueeze(2) for c in (*clips, both)]
@@ -141,7 +148,8 @@ class MC2SleepNet(Teacher):
     ) -> Mapping[str, Tensor]:
         """`contrast`, or `raw` and `spectrogram` (cross-entropy of each stream), and `restore` in stage `sequence`.
 
-        Which clips are hidden is drawn from torch's generator of the CPU, the source of dropout there.
+        Which clips are hidden is drawn from torch's generator of the CPU, the source of dropout
+        there.
         """
         raw, spectrogram, both = (f.squeeze(2) for f in output.features)
         if self.stage == "contrast":
@@ -153,17 +161,19 @@ class MC2SleepNet(Teacher):
         if self.stage == "sequence":
             hide = cross_mask(len(x), self.sequence, self.mask).to(x.device)
             mixed = self.mix(raw, spectrogram, hide)
-            restored = torch.stack([head(stream) for head, stream in zip(self.restore, mixed, strict=True)])
+            restored = torch.stack(
+                [head(stream) for head, stream in zip(self.restore, mixed, strict=True)]
+            )
             terms["restore"] = restore_error(restored, torch.stack((raw, spectrogram)), hide)
         return terms
 
 
-@wide
+@in_float32
 def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     """Symmetric InfoNCE between two views of the same clips (van den Oord et al. 2018, arXiv:1807.03748).
 
-    Mean over i and both directions of -ln(exp(s_ii / t) / sum_j exp(s_ij / t)), s the cosine of row i of one view and
-    row j of the other. 0 for a batch of 1.
+    Mean over i and both directions of -ln(exp(s_ii / t) / sum_j exp(s_ij / t)), s the cosine of row
+    i of one view and row j of the other. 0 for a batch of 1.
 
     Args:
         a: `(B, D)` features of one modality.
@@ -178,13 +188,14 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
 
 
-@wide
+@in_float32
 def restore_error(stream: Tensor, clip: Tensor, hide: Tensor) -> Tensor:
     """Mean absolute error of the hidden clips, over both streams and all values; 0 if none is hidden.
 
     Args:
         stream: `(2, B, D)` what each stream makes of every clip.
-        clip: `(2, B, D)` features to restore; they carry no gradient, or encoders would make them easy to restore.
+        clip: `(2, B, D)` features to restore; they carry no gradient, or encoders would make them
+            easy to restore.
         hide: `(2, B)` bool, clips that were hidden.
 
     >>> restore_error(torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.tensor([[True], [False]]))
@@ -194,10 +205,13 @@ def restore_error(stream: Tensor, clip: Tensor, hide: Tensor) -> Tensor:
     return (error * hide).sum() / hide.sum().clamp_min(1)
 
 
-def cross_mask(n: int, sequence: int, ratio: float, generator: torch.Generator | None = None) -> Tensor:
+def cross_mask(
+    n: int, sequence: int, ratio: float, generator: torch.Generator | None = None
+) -> Tensor:
     """`(2, n)` bool: in each sequence `ratio` of the clips hidden in stream 0, others as many in stream 1.
 
-    What one stream lacks the other shows, so that it can be restored through the attention between them.
+    What one stream lacks the other shows, so that it can be restored through the attention between
+    them.
     """
     hide = torch.zeros(2, n, dtype=torch.bool)
     for start in range(0, n, sequence):
@@ -221,7 +235,12 @@ class _RawEncoder(nn.Sequential):
             *block(1, sfreq // 2, max(1, sfreq // 16)),
             *(nn.MaxPool1d(8, ceil_mode=True), nn.Dropout(0.5)),
             *(m for _ in range(3) for m in block(channels, 8, 1)),
-            *(nn.MaxPool1d(4, ceil_mode=True), nn.AdaptiveAvgPool1d(16), nn.Flatten(), nn.Dropout(0.5)),
+            *(
+                nn.MaxPool1d(4, ceil_mode=True),
+                nn.AdaptiveAvgPool1d(16),
+                nn.Flatten(),
+                nn.Dropout(0.5),
+            ),
             nn.Linear(16 * channels, 128),
         )
 
@@ -232,7 +251,7 @@ class _SpectrogramEncoder(nn.Module):
     def __init__(self, sfreq: int, depth: int, hidden: int) -> None:
         super().__init__()
         self.window = FRAME_S * sfreq
-        self.bands = min(FRAME_S * BANDS_HZ, self.window // 2)
+        self.bands = min(FRAME_S * TOP_HZ, self.window // 2)
         self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
         self.norm = nn.BatchNorm1d(self.bands)
         self.embed = nn.Linear(self.bands, 128)

@@ -10,24 +10,24 @@ from torch import Tensor, nn
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LIMIT = 1e15
+LARGEST = 1e15
 """Largest magnitude that enters a loss: its square, summed over a batch of feature maps, still fits float32."""
 
 
-def widen(x: Tensor) -> Tensor:
-    """A floating tensor in float32 or better, within +-`LIMIT` (so that an overflow to inf stays finite).
+def to_float32(x: Tensor) -> Tensor:
+    """A floating tensor in float32 or better, within +-`LARGEST` (so that an overflow to inf stays finite).
 
-    >>> widen(torch.tensor([1.0, float("inf")], dtype=torch.float16))
+    >>> to_float32(torch.tensor([1.0, float("inf")], dtype=torch.float16))
     tensor([1.0000e+00, 1.0000e+15])
     """
-    return x.to(torch.promote_types(x.dtype, torch.float32)).clamp(-LIMIT, LIMIT)
+    return x.to(torch.promote_types(x.dtype, torch.float32)).clamp(-LARGEST, LARGEST)
 
 
-def wide(function: Callable[P, R]) -> Callable[P, R]:
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator of a loss: its floating tensors are widened, and autocast is off inside."""
 
     def widened(a: object) -> object:
-        return widen(a) if isinstance(a, Tensor) and a.is_floating_point() else a
+        return to_float32(a) if isinstance(a, Tensor) and a.is_floating_point() else a
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,8 +41,9 @@ def wide(function: Callable[P, R]) -> Callable[P, R]:
 def unit(x: Tensor) -> Tensor:
     """Rows of unit L2 length, computed in float32 at least; safe for every finite input.
 
-    A row is first divided by its largest absolute entry (no change to its direction), so no square over- or underflows.
-    Rows with no entry above 1e-4 shrink smoothly to zero instead: their gradient then stays finite in float16 too.
+    A row is first divided by its largest absolute entry (no change to its direction), so no square
+    over- or underflows. Rows with no entry above 1e-4 shrink smoothly to zero instead: their
+    gradient then stays finite in float16 too.
 
     >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]

@@ -13,10 +13,13 @@ from sacd.models.video import VideoResNet
 def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoResNet:
     """Fills a student with a published Kinetics-700 or Kinetics-700 + Moments in Time checkpoint; its head is dropped.
 
-    Source: github.com/kenshohara/3D-ResNets-PyTorch: `r3d18_KM_200ep.pth` (1039 classes), `r2p1d18_K_200ep.pth` (700).
-    For grey input the stem is summed over colour: a grey clip then gets the answer of three equal channels.
+    Source: github.com/kenshohara/3D-ResNets-PyTorch: `r3d18_KM_200ep.pth` (1039 classes),
+    `r2p1d18_K_200ep.pth` (700).
+    For grey input the stem is summed over colour: a grey clip then gets the answer of three equal
+    channels.
 
-    Deviation: the paper's R(2+1)D-18 was pretrained on both data sets; only the one of Kinetics-700 is published.
+    Deviation: the paper's R(2+1)D-18 was pretrained on both data sets; only the one of Kinetics-700
+    is published.
 
     Args:
         model: at width 1, with batch norm, of 1 or 3 input channels; `fc` stays as it is.
@@ -26,7 +29,8 @@ def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoRe
         `model`, filled in place.
 
     Raises:
-        ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is untouched.
+        ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is
+            untouched.
     """
     state = {name.removeprefix("module."): t for name, t in _read(path, "state_dict").items()}
     stem = "conv1.weight" if hasattr(model, "conv1") else "conv1_s.weight"
@@ -50,7 +54,8 @@ def load_cnn14(model: CNN14, path: str | os.PathLike[str]) -> CNN14:
         `model`, filled in place.
 
     Raises:
-        ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is untouched.
+        ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is
+            untouched.
     """
     foreign = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
     heads = {"fc_audioset.weight": [(527, 512)]}
@@ -82,10 +87,13 @@ def _fill(
 ) -> None:
     """Loads `state` without its `foreign` entries into everything of `model` but its `own` entries, or refuses.
 
-    `heads` are entries that are not loaded, and the shapes that tell the published files from others of their layout.
+    `heads` are entries that are not loaded, and the shapes that tell the published files from
+    others of their layout.
     """
     body = {name: t for name, t in state.items() if not name.startswith(foreign)}
-    wanted = {name: [tuple(t.shape)] for name, t in model.state_dict().items() if not name.startswith(own)}
+    wanted = {
+        name: [tuple(t.shape)] for name, t in model.state_dict().items() if not name.startswith(own)
+    }
     faults = {
         "missing": [name for name in {**wanted, **heads} if name not in state],
         "unexpected": [name for name in body if name not in wanted],

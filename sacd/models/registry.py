@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from sacd.models.output import Output
 from sacd.models.video import VideoResNet
 
-OURS = {"r2plus1d_18": "r2plus1d", "r3d_18": "r3d"}
+RESNETS = {"r2plus1d_18": "r2plus1d", "r3d_18": "r3d"}
 TORCHVISION = ("r2plus1d_18", "r3d_18")
 PYTORCHVIDEO = ("x3d_xs", "x3d_s", "x3d_m", "x3d_l", "slow_r50")
 STUDENTS = (
-    *OURS,
+    *RESNETS,
     *(f"torchvision:{name}" for name in TORCHVISION),
     *(f"pytorchvideo:{name}" for name in PYTORCHVIDEO),
     "timm:<any 2-D model>",
@@ -21,32 +21,38 @@ STUDENTS = (
 EMBEDDING = 512
 
 
-def build_student(name: str, *, in_channels: int, n_classes: int = 5, width: float = 1.0, **options: Any) -> nn.Module:
+def build_student(
+    name: str, *, in_channels: int, n_classes: int = 5, width: float = 1.0, **options: Any
+) -> nn.Module:
     """Video student by name, with random weights: clips `(B, C, T, H, W)` -> `Output`.
 
-    `r2plus1d_18` and `r3d_18` are Hara's networks (`VideoResNet`), the paper's students; torchvision's are others
-    of the same name (no max pool, 45 middle channels in the stem). A timm model sees each frame alone; its pooled
-    features are averaged over time. Networks whose features are not 512 long get a linear layer to the 512-d embedding.
-    Where a library fixes three colour channels, the first convolution is made anew for `in_channels`.
+    `r2plus1d_18` and `r3d_18` are Hara's networks (`VideoResNet`), the paper's students;
+    torchvision's are others of the same name (no max pool, 45 middle channels in the stem). A timm
+    model sees each frame alone; its pooled features are averaged over time. Networks whose features
+    are not 512 long get a linear layer to the 512-d embedding. Where a library fixes three colour
+    channels, the first convolution is made again for `in_channels`.
 
     Args:
         name: one of `STUDENTS`.
         in_channels: channels of a clip, >= 1.
         n_classes: stages to tell apart.
         width: factor on the channels; of `r2plus1d_18` and `r3d_18` only.
-        **options: those of `VideoResNet`, of torchvision's or pytorchvideo's builder, or of `timm.create_model`.
+        **options: those of `VideoResNet`, of torchvision's or pytorchvideo's builder, or of
+            `timm.create_model`.
 
     Raises:
         ValueError: `name` is unknown, or has no `width`.
     """
-    if name in OURS:
-        return VideoResNet(OURS[name], width, in_channels, n_classes, **options)
+    if name in RESNETS:
+        return VideoResNet(RESNETS[name], width, in_channels, n_classes, **options)
     library, _, model = name.partition(":")
     build = {"torchvision": _torchvision, "pytorchvideo": _pytorchvideo, "timm": _timm}.get(library)
     if build is None or (library != "timm" and name not in STUDENTS):
         raise ValueError(f"student {name!r} is unknown; known: {', '.join(STUDENTS)}")
     if width != 1:
-        raise ValueError(f"student {name!r} has no width (got {width}); only {', '.join(OURS)} have one")
+        raise ValueError(
+            f"student {name!r} has no width (got {width}); only {', '.join(RESNETS)} have one"
+        )
     return build(model, in_channels, n_classes, options)
 
 
@@ -67,7 +73,12 @@ class Staged(_Student):
     """A 3-D backbone: stem, stages whose outputs are the features, pooling to a vector."""
 
     def __init__(
-        self, stem: nn.Module, stages: Iterable[nn.Module], pool: nn.Module, length: int, n_classes: int
+        self,
+        stem: nn.Module,
+        stages: Iterable[nn.Module],
+        pool: nn.Module,
+        length: int,
+        n_classes: int,
     ) -> None:
         super().__init__(length, n_classes)
         self.stem, self.stages, self.pool = stem, nn.ModuleList(stages), pool
@@ -104,30 +115,46 @@ def _torchvision(name: str, in_channels: int, n_classes: int, options: dict[str,
 
     net = getattr(video, name)(weights=None, **options)
     old = net.stem[0]
-    net.stem[0] = nn.Conv3d(in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False)
+    net.stem[0] = nn.Conv3d(
+        in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
+    )
     nn.init.kaiming_normal_(net.stem[0].weight, mode="fan_out", nonlinearity="relu")
     return Staged(
-        net.stem, (net.layer1, net.layer2, net.layer3, net.layer4), net.avgpool, net.fc.in_features, n_classes
+        net.stem,
+        (net.layer1, net.layer2, net.layer3, net.layer4),
+        net.avgpool,
+        net.fc.in_features,
+        n_classes,
     )
 
 
-def _pytorchvideo(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
+def _pytorchvideo(
+    name: str, in_channels: int, n_classes: int, options: dict[str, Any]
+) -> nn.Module:
     from pytorchvideo.models import hub  # one backbone's library
 
     *body, head = getattr(hub, name)(pretrained=False, input_channel=in_channels, **options).blocks
-    # The heads pool a window of the size they were trained on; a global pool takes clips of any size.
+    # The heads pool a window of the size they were trained on; a global pool takes clips of any
+    # size.
     pool = nn.AdaptiveAvgPool3d(1)
     if name.startswith("x3d"):
         head.pool.pool = pool
         pool = head.pool
-    return Staged(body[0], body[1:], nn.Sequential(pool, head.dropout), head.proj.in_features, n_classes)
+    return Staged(
+        body[0], body[1:], nn.Sequential(pool, head.dropout), head.proj.in_features, n_classes
+    )
 
 
 def _timm(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
     import timm  # one backbone's library
 
     if not timm.is_model(name):
-        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), 5)) or "see timm.list_models()"
+        near = (
+            ", ".join(difflib.get_close_matches(name, timm.list_models(), 5))
+            or "see timm.list_models()"
+        )
         raise ValueError(f"student 'timm:{name}' is unknown; near it: {near}")
-    backbone = timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=0, **options)
+    backbone = timm.create_model(
+        name, pretrained=False, in_chans=in_channels, num_classes=0, **options
+    )
     return Framewise(backbone, n_classes)

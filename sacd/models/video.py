@@ -19,7 +19,8 @@ _CHANNELS = (64, 128, 256, 512)
 def mid_channels(c_in: int, c_out: int, kernel_t: int = 3, kernel_s: int = 3) -> int:
     """Channels between the spatial and the temporal half, such that both have the parameters of the 3-D convolution.
 
-    floor(t d² N_in N_out / (d² N_in + t N_out)), kernel t x d x d; Tran et al. 2018 (arXiv:1711.11248, section 3.5).
+    floor(t d² N_in N_out / (d² N_in + t N_out)), kernel t x d x d; Tran et al. 2018
+    (arXiv:1711.11248, section 3.5).
 
     >>> mid_channels(64, 64), mid_channels(3, 64, 7, 7)
     (144, 110)
@@ -31,11 +32,14 @@ def mid_channels(c_in: int, c_out: int, kernel_t: int = 3, kernel_s: int = 3) ->
 class Conv(nn.Conv3d):
     """A `Conv3d` without bias that takes the quickest exact way on a CPU; activations lie channels-last in memory.
 
-    Channels-last, `(B, C, T, H, W)` is also `(B, C, T, H·W)`: a temporal kernel is then a 2-D convolution on the same
-    memory, and a spatial one on a grid of at most 2x2 pixels is one matrix product.
+    Channels-last, `(B, C, T, H, W)` is also `(B, C, T, H·W)`: a temporal kernel is then a 2-D
+    convolution on the same memory, and a spatial one on a grid of at most 2x2 pixels is one matrix
+    product.
     """
 
-    def __init__(self, c_in: int, c_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)
+    ) -> None:
         (kernel_t, kernel_s), (stride_t, stride_s) = kernel, stride
         super().__init__(
             c_in,
@@ -47,7 +51,9 @@ class Conv(nn.Conv3d):
         )
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
         """`weight` and `bias` stand in for the own ones (a batch norm folded in)."""
         weight = self.weight if weight is None else weight
         b, c, t, h, w = x.shape
@@ -59,20 +65,29 @@ class Conv(nn.Conv3d):
         if kernel_t == 1 and kernel_s == 3 and h <= 2 and w <= 2:
             return self._small_grid(x, weight, bias)
         if kernel_s == 1 and h <= 2 and w <= 2:
-            frames = F.pad(x.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, kernel_t // 2, kernel_t // 2))
+            frames = F.pad(
+                x.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, kernel_t // 2, kernel_t // 2)
+            )
             taps = torch.cat([frames[:, i : i + t : stride_t] for i in range(kernel_t)], -1)
             return F.linear(taps, weight[..., 0, 0].mT.flatten(1), bias).permute(0, 4, 1, 2, 3)
         if kernel_s == 1:
-            flat = F.conv2d(x.reshape(b, c, t, h * w), weight[..., 0], bias, (stride_t, 1), (kernel_t // 2, 0))
+            flat = F.conv2d(
+                x.reshape(b, c, t, h * w), weight[..., 0], bias, (stride_t, 1), (kernel_t // 2, 0)
+            )
             return flat.unflatten(3, (h, w))
         return F.conv3d(x, weight, bias, self.stride, self.padding)
 
     def _small_grid(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         b, c, t, h, w = x.shape
-        # Output pixel o (a multiple of the stride) reads input pixel i through tap i - o + 1; on 2x2 all of them exist.
+        # Output pixel o (a multiple of the stride) reads input pixel i through tap i - o + 1; on
+        # 2x2 all of them exist.
         rows = [weight[..., 1 - o : 1 - o + h, :] for o in range(0, h, self.stride[1])]
-        taps = [r[..., 1 - o : 1 - o + w] for r in rows for o in range(0, w, self.stride[2])]  # (C', C, 1, h, w) each
-        matrix = torch.stack(taps).permute(0, 1, 3, 4, 5, 2).flatten(2).flatten(0, 1)  # (pixels·C', h·w·C)
+        taps = [
+            r[..., 1 - o : 1 - o + w] for r in rows for o in range(0, w, self.stride[2])
+        ]  # (C', C, 1, h, w) each
+        matrix = (
+            torch.stack(taps).permute(0, 1, 3, 4, 5, 2).flatten(2).flatten(0, 1)
+        )  # (pixels·C', h·w·C)
         pixels = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w * c)
         y = F.linear(pixels, matrix, None if bias is None else bias.repeat(len(taps)))
         return y.view(b, t, len(rows), len(taps) // len(rows), -1).permute(0, 4, 1, 2, 3)
@@ -82,7 +97,9 @@ def convolve(conv: Conv, norm: nn.Module, x: Tensor) -> Tensor:
     """Convolution and its norm; one with fixed statistics is folded into the weight, which saves a pass each way."""
     if isinstance(norm, nn.BatchNorm3d) and not norm.training and conv.weight.numel() < x.numel():
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        return conv(x, conv.weight * scale.view(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale)
+        return conv(
+            x, conv.weight * scale.view(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale
+        )
     return norm(conv(x))
 
 
@@ -90,7 +107,9 @@ def _norm(channels: int, norm: Norm) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm3d(channels)
     if norm == "group":  # about 16 channels a group (Wu and He 2018, arXiv:1803.08494)
-        return nn.GroupNorm(next(g for g in range(max(1, channels // 16), 0, -1) if channels % g == 0), channels)
+        return nn.GroupNorm(
+            next(g for g in range(max(1, channels // 16), 0, -1) if channels % g == 0), channels
+        )
     raise ValueError(f"norm {norm!r} is unknown; known: batch, group")
 
 
@@ -112,9 +131,11 @@ class _Units(nn.Module):
             raise ValueError(f"conv {kind!r} is unknown; known: r2plus1d, r3d")
 
     @torch.no_grad()
-    def pair(self) -> None:
+    def mirrored_init(self) -> None:
         """Second half of the spatial filters: minus the first; and of what the temporal filters make of them."""
-        for name in [name for name in self._modules if name.startswith("conv") and name.endswith("_s")]:
+        for name in [
+            name for name in self._modules if name.startswith("conv") and name.endswith("_s")
+        ]:
             space, time = self._modules[name].weight, self._modules[f"{name[:-1]}t"].weight
             half = len(space) // 2
             space[half : 2 * half] = -space[:half]
@@ -130,12 +151,16 @@ class _Units(nn.Module):
 class Block(_Units):
     """Basic residual block: two 3x3x3 units, shortcut type B (1x1x1 convolution and norm where the shape changes)."""
 
-    def __init__(self, kind: Kind, c_in: int, c_out: int, stride: tuple[int, int], norm: Norm) -> None:
+    def __init__(
+        self, kind: Kind, c_in: int, c_out: int, stride: tuple[int, int], norm: Norm
+    ) -> None:
         super().__init__()
         self.add(1, kind, c_in, c_out, (3, 3), stride, mid_channels(c_in, c_out), norm)
         self.add(2, kind, c_out, c_out, (3, 3), (1, 1), mid_channels(c_out, c_out), norm)
         same = stride == (1, 1) and c_in == c_out
-        self.downsample = None if same else nn.Sequential(Conv(c_in, c_out, (1, 1), stride), _norm(c_out, norm))
+        self.downsample = (
+            None if same else nn.Sequential(Conv(c_in, c_out, (1, 1), stride), _norm(c_out, norm))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.unit(2, F.relu_(self.unit(1, x)))
@@ -145,12 +170,14 @@ class Block(_Units):
 class VideoResNet(_Units):
     """R(2+1)D-18 or R3D-18 as published by Hara et al. (arXiv:1711.09577, 2004.04968): the video student E_v, C_v.
 
-    Stem 7x7x7 of stride (1, 2, 2), max pool 3 of stride 2, four stages of two basic blocks with 64, 128, 256 and 512
-    channels, global average pool to the 512-d embedding, one linear layer to the stages. Parameter names and shapes at
-    width 1 are those of the published weights (`sacd.models.pretrained.load_pretrained`).
+    Stem 7x7x7 of stride (1, 2, 2), max pool 3 of stride 2, four stages of two basic blocks with 64,
+    128, 256 and 512 channels, global average pool to the 512-d embedding, one linear layer to the
+    stages. Parameter names and shapes at width 1 are those of the published weights
+    (`sacd.models.pretrained.load_pretrained`).
 
-    Deviation: the paper trains 16 frames of 112x112 pixels at full width; a width below 1 (every stage narrower, one
-    more linear layer to the 512-d embedding) and other temporal strides exist for long clips of few pixels on a CPU.
+    Deviation: the paper trains 16 frames of 112x112 pixels at full width; a width below 1 (every
+    stage narrower, one more linear layer to the 512-d embedding) and other temporal strides exist
+    for long clips of few pixels on a CPU.
 
     Args:
         conv: "r2plus1d" (1x3x3 then 3x1x1) or "r3d" (3x3x3).
@@ -161,13 +188,16 @@ class VideoResNet(_Units):
         stem_kernel: spatial size of the stem's kernel, px, odd.
         stem_stride_t: temporal stride of the stem; 2 blurs breathing at 2 frames/s.
         strides_t: temporal strides of the max pool and the four stages.
-        max_pool: without it the stem's grid is kept (twice as fine each way, no temporal stride there).
+        max_pool: without it the stem's grid is kept (twice as fine each way, no temporal stride
+            there).
         norm: "batch", or "group": independent of what else is in the batch.
-        freeze_norm_statistics: batch norms always use their running statistics (batches of one night have odd ones).
+        freeze_norm_statistics: batch norms always use their running statistics (batches of one
+            night have odd ones).
         embedding: length of the embedding.
-        init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) gives the spatial half of an r2plus1d unit its
-            filters as pairs f, -f, which the temporal half weighs w, -w: the unit starts as if no ReLU stood between
-            them. A narrow network else never gets back the sign of a breath. No effect on "r3d".
+        init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) gives the spatial half of an
+            r2plus1d unit its filters as pairs f, -f, which the temporal half weighs w, -w: the unit
+            starts as if no ReLU stood between them. A narrow network else never gets back the sign
+            of a breath. No effect on "r3d".
 
     Raises:
         ValueError: `conv`, `norm` or `init` is unknown, or `width` leaves no channel.
@@ -198,44 +228,55 @@ class VideoResNet(_Units):
             raise ValueError(f"init {init!r} is unknown; known: {', '.join(get_args(Init))}")
         channels = [int(c * width) for c in _CHANNELS]
         if channels[0] < 1:
-            raise ValueError(f"width {width} leaves the stem without a channel; give at least {1 / _CHANNELS[0]}")
+            raise ValueError(
+                f"width {width} leaves the stem without a channel; give at least {1 / _CHANNELS[0]}"
+            )
         self.in_channels, self.max_pool, self.pool_stride_t = in_channels, max_pool, strides_t[0]
         self.freeze_norm_statistics, self.frozen = freeze_norm_statistics, 0
-        # The formula takes 3 input channels whatever they are, as published: a grey network has the same 110.
+        # The formula takes 3 input channels whatever they are, as published: a grey network has the
+        # same 110.
         mid = mid_channels(3, channels[0], 7, stem_kernel)
         self.add(1, conv, in_channels, channels[0], (7, stem_kernel), (stem_stride_t, 2), mid, norm)
-        for i, (c_in, c_out, n) in enumerate(zip(channels[:1] + channels[:-1], channels, blocks, strict=True)):
+        for i, (c_in, c_out, n) in enumerate(
+            zip(channels[:1] + channels[:-1], channels, blocks, strict=True)
+        ):
             first = Block(conv, c_in, c_out, (strides_t[1 + i], 2 if i else 1), norm)
             rest = [Block(conv, c_out, c_out, (1, 1), norm) for _ in range(n - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
-        self.project = nn.Identity() if channels[-1] == embedding else nn.Linear(channels[-1], embedding)
+        self.project = (
+            nn.Identity() if channels[-1] == embedding else nn.Linear(channels[-1], embedding)
+        )
         self.fc = nn.Linear(embedding, n_classes)
         if init == "looks_linear":
             for units in [m for m in self.modules() if isinstance(m, _Units)]:
-                units.pair()
+                units.mirrored_init()
         self.train()
 
     def forward(self, x: Tensor) -> Output:
         """Clips `(B, C, T, H, W)` -> `Output`; features are those of the four stages."""
-        return self.late(self.early(x, 0), 0)
+        return self.tail(self.frozen_stem(x, 0), 0)
 
-    def early(self, x: Tensor, k: int) -> Tensor:
+    def frozen_stem(self, x: Tensor, k: int) -> Tensor:
         """First k of (stem, stages 1, 2, 3), k 0..4: clips `(B, C, T, H, W)` -> features `(B, C', T', H', W')`.
 
-        Frozen early parts need to run once a clip; `late` goes on from what they gave.
+        Frozen early parts need to run once a clip; `tail` goes on from what they gave.
         """
         if x.dim() != 5 or x.shape[1] != self.in_channels:
-            raise ValueError(f"clips of shape {tuple(x.shape)}: expected (B, {self.in_channels}, T, H, W)")
+            raise ValueError(
+                f"clips of shape {tuple(x.shape)}: expected (B, {self.in_channels}, T, H, W)"
+            )
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        if self.in_channels == 1:  # both layouts are then the same memory; torch would take it for channels-first
+        if (
+            self.in_channels == 1
+        ):  # both layouts are then the same memory; torch would take it for channels-first
             _, _, t, h, w = x.shape
             x = x.as_strided(x.shape, (t * h * w, 1, h * w, w, 1))
         for part in range(k):
             x = self._part(part, x)
         return x
 
-    def late(self, h: Tensor, k: int) -> Output:
-        """What follows `early(x, k)`, `forward(x) == late(early(x, k), k)`; features of the stages it computes."""
+    def tail(self, h: Tensor, k: int) -> Output:
+        """What follows `frozen_stem(x, k)`, `forward(x) == tail(frozen_stem(x, k), k)`; features of the stages it computes."""
         h = h.contiguous(memory_format=torch.channels_last_3d)
         features = []
         for part in range(k, 5):
@@ -269,7 +310,9 @@ class VideoResNet(_Units):
     def train(self, mode: bool = True) -> "VideoResNet":
         super().train(mode)
         for i, modules in enumerate(self._parts()):
-            for norm in (m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm3d)):
+            for norm in (
+                m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm3d)
+            ):
                 norm.train(mode and i >= self.frozen and not self.freeze_norm_statistics)
         return self
 
@@ -283,12 +326,12 @@ def max_pool(x: Tensor, stride_t: int) -> Tensor:
     return F.max_pool2d(x, (3, 1), (stride_t, 1), (1, 0)).unflatten(3, (h, w))
 
 
-class Late(nn.Module):
-    """The part of a `VideoResNet` after its first k parts, as a student of its own on cached `early(x, k)` features."""
+class Tail(nn.Module):
+    """The part of a `VideoResNet` after its first k parts, as a student of its own on cached `frozen_stem(x, k)` features."""
 
     def __init__(self, model: VideoResNet, k: int) -> None:
         super().__init__()
         self.model, self.k = model.freeze(k), k
 
     def forward(self, h: Tensor) -> Output:
-        return self.model.late(h, self.k)
+        return self.model.tail(h, self.k)

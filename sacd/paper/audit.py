@@ -1,6 +1,7 @@
 """The paper's printed numbers checked against each other by arithmetic (`bounds` has the mathematics); no data.
 
-Per-class accuracy is read as recall, the paper's clips as 30 s. A verdict speaks of the printed numbers, not of intent.
+Per-class accuracy is read as recall, the paper's clips as 30 s. A verdict speaks of the printed
+numbers, not of intent.
 """
 
 from functools import cache
@@ -50,16 +51,26 @@ class Finding(NamedTuple):
 
 def findings() -> pd.DataFrame:
     """All findings, one row each, in the order of the paper's sections; columns as in `Finding`."""
-    found = [*_data_set(), *_bank(), *_splits(), *_table2(), *_tables(), *_text(), *_hyperparameters(), *_ahi()]
+    found = [
+        *_data_set(),
+        *_bank(),
+        *_splits(),
+        *_table2(),
+        *_tables(),
+        *_text(),
+        *_hyperparameters(),
+        *_ahi(),
+    ]
     return pd.DataFrame([*found, *_words(), *_mc2sleepnet()], columns=Finding._fields)
 
 
 def kappa_bounds() -> pd.DataFrame:
     """Printed kappa of every row of Table II beside the largest possible one, rounding of accuracy and recalls granted.
 
-    Columns: accuracy and implied (recall-weighted at Fig. 2's prior) in %; kappa; the largest kappa at Fig. 2's prior
-    with the printed accuracy (`at_prior`), with the implied one (`at_prior_implied`), and at any prior (`any_prior`).
-    A kappa is impossible when even the lower end of its rounding (kappa - 0.005) is above the bound.
+    Columns: accuracy and implied (recall-weighted at Fig. 2's prior) in %; kappa; the largest kappa
+    at Fig. 2's prior with the printed accuracy (`at_prior`), with the implied one
+    (`at_prior_implied`), and at any prior (`any_prior`). A kappa is impossible when even the lower
+    end of its rounding (kappa - 0.005) is above the bound.
     """
     return _kappa_bounds().copy()
 
@@ -69,7 +80,9 @@ def _kappa_bounds() -> pd.DataFrame:
     prior, lines = stage_prior(), []
     for row, printed in paper.table("table2").iterrows():
         recall, accuracy = printed[list(STAGES)].to_numpy() / 100, printed["accuracy"] / 100
-        upper = recall + ROUNDING  # with the accuracy that follows from them, higher recalls give the higher kappa
+        upper = (
+            recall + ROUNDING
+        )  # with the accuracy that follows from them, higher recalls give the higher kappa
         bounds = {
             "at_prior": largest_kappa(accuracy, recall, prior, ROUNDING),
             "at_prior_implied": largest_kappa(prior @ upper, upper, prior),
@@ -77,7 +90,13 @@ def _kappa_bounds() -> pd.DataFrame:
         }
         implied = 100 * prior @ recall
         lines.append(
-            {"row": row, "accuracy": printed["accuracy"], "implied": implied, "kappa": printed["kappa"]} | bounds
+            {
+                "row": row,
+                "accuracy": printed["accuracy"],
+                "implied": implied,
+                "kappa": printed["kappa"],
+            }
+            | bounds
         )
     return pd.DataFrame(lines).set_index("row")
 
@@ -207,7 +226,8 @@ def _table2() -> list[Finding]:
     recall, lowest = table[list(STAGES)] / 100, bounds["kappa"] - 0.005
     sacd = "AttnSleep/SACD"
     found = []
-    # "equally distributed" is said of training and testing in V-A, so Fig. 2's shares are the paper's own assumption
+    # "equally distributed" is said of training and testing in V-A, so Fig. 2's shares are the
+    # paper's own assumption
     assumed = "if the test set has Fig. 2's shares (V-A: 'equally distributed'): "
     for column, claim, verdict in (
         ("at_prior", f"{assumed}largest kappa, printed accuracy", CONTRADICTS),

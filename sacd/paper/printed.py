@@ -1,9 +1,10 @@
 """Every number the paper prints, from `printed.csv`, in the paper's own units.
 
-Accuracy, macro-F1 and recall ("per-class accuracy") are in %, kappa is a fraction, AHI is in events/h. Rows are
-`teacher/method` in Table II (`-/R(2+1)D-18` for a student alone), the method in Table III, `A`..`G` in Table IV,
-`v0`..`v4` and `ours` in Table V; `row` of Fig. 5 is `panel: lambda1/lambda2/lambda3`. Which of these numbers contradict
-each other is worked out in `sacd.paper.audit`.
+Accuracy, macro-F1 and recall ("per-class accuracy") are in %, kappa is a fraction, AHI is in
+events/h. Rows are `teacher/method` in Table II (`-/R(2+1)D-18` for a student alone), the method in
+Table III, `A`..`G` in Table IV, `v0`..`v4` and `ours` in Table V; `row` of Fig. 5 is
+`panel: lambda1/lambda2/lambda3`. Which of these numbers contradict each other is worked out in
+`sacd.paper.audit`.
 """
 
 from functools import cache
@@ -15,7 +16,9 @@ import pandas as pd
 @cache
 def _table() -> pd.DataFrame:
     with resources.files(__package__).joinpath("printed.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, dtype={"row": str, "note": str}).set_index(["item", "row", "column"], drop=False)
+        return pd.read_csv(file, dtype={"row": str, "note": str}).set_index(
+            ["item", "row", "column"], drop=False
+        )
 
 
 def load() -> pd.DataFrame:
@@ -40,4 +43,6 @@ def table(item: str) -> pd.DataFrame:
     np.float64(67.8)
     """
     grid = _table().loc[[item]].reset_index(drop=True)
-    return grid.pivot(index="row", columns="column", values="value").loc[grid.row.unique(), grid.column.unique()]
+    return grid.pivot(index="row", columns="column", values="value").loc[
+        grid.row.unique(), grid.column.unique()
+    ]

@@ -1,14 +1,16 @@
 """Ordering claims of the paper's text, from `claims.csv`, judged by paired statistics over subjects.
 
-A claim is one or several inequalities between sides such as `ours@N1,N2,N3 - v3@N1,N2,N3`: row, `@`, a quantity or the
-mean of several; or 0. A quantity is a column of the item's table or an error such as `REM as N1`, in % of the clips of
-the true stage. `>` compares; `~` says that the sides differ by less than `MARGIN`. `each` fills the names in braces:
-every combination is one more inequality.
+A claim is one or several inequalities between sides such as `ours@N1,N2,N3 - v3@N1,N2,N3`: row,
+`@`, a quantity or the mean of several; or 0. A quantity is a column of the item's table or an error
+such as `REM as N1`, in % of the clips of the true stage. `>` compares; `~` says that the sides
+differ by less than `MARGIN`. `each` fills the names in braces: every combination is one more
+inequality.
 
-All inequalities of a claim have to hold, so each is tested at 5 % (intersection-union); that one of them is turned
-round is tested at 5 % divided by their number. Intervals resample subjects, all rows together, of means over seeds.
-They know nothing of training seeds: a difference within two standard errors by the spread over seeds decides nothing
-(of `~`, its distance from `MARGIN`), nor does one whose rows have a single seed each.
+All inequalities of a claim have to hold, so each is tested at 5 % (intersection-union); that one of
+them is turned round is tested at 5 % divided by their number. Intervals resample subjects, all rows
+together, of means over seeds. They know nothing of training seeds: a difference within two standard
+errors by the spread over seeds decides nothing (of `~`, its distance from `MARGIN`), nor does one
+whose rows have a single seed each.
 """
 
 import re
@@ -35,7 +37,7 @@ MISSING: Final = "missing"
 LEVEL: Final = 0.05
 MARGIN: Final = 2.0
 """Points (%) within which two values count as equal."""
-FEWEST: Final = 6
+MIN_SUBJECTS: Final = 6
 """Subjects; with fewer not even a result that all of them share is significant at 5 % (2 / 2^5 > 0.05)."""
 _DRAWS: Final = 4000
 
@@ -73,7 +75,10 @@ class Part(NamedTuple):
 def load() -> tuple[Claim, ...]:
     """All claims, in the paper's order."""
     with resources.files(__package__).joinpath("claims.csv").open(encoding="utf-8") as file:
-        return tuple(Claim(*line) for line in pd.read_csv(file, dtype=str, keep_default_na=False).itertuples(False))
+        return tuple(
+            Claim(*line)
+            for line in pd.read_csv(file, dtype=str, keep_default_na=False).itertuples(False)
+        )
 
 
 def inequalities(claim: Claim) -> Iterator[tuple[str, Side, str, Side]]:
@@ -94,7 +99,9 @@ def inequalities(claim: Claim) -> Iterator[tuple[str, Side, str, Side]]:
 
 def _side(text: str) -> Side:
     terms = re.findall(r"(.+?)@(.+?)(?: - (?=.*@)|$)", text)
-    return [(-1 if number else 1, row, names.split(",")) for number, (row, names) in enumerate(terms)]
+    return [
+        (-1 if number else 1, row, names.split(",")) for number, (row, names) in enumerate(terms)
+    ]
 
 
 def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -102,42 +109,72 @@ def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Data
 
     Args:
         subjects: `tables/subjects.csv`.
-        tables: tidy tables by item; they decide claims whose item has no subjects, by their own intervals.
+        tables: tidy tables by item; they decide claims whose item has no subjects, by their own
+            intervals.
 
     Returns:
-        One row a claim: item, where, claim, paper, ours, n, verdict ("missing" where a row does not exist yet).
+        One row a claim: item, where, claim, paper, ours, n, verdict ("missing" where a row does not
+            exist yet).
     """
     samples = {item: _Subjects(lines) for item, lines in subjects.groupby("item")}
     lines = []
     for claim in load():
-        differences = _Table(tables[claim.data]) if claim.data in tables and claim.test.endswith("> 0") else None
+        differences = (
+            _Table(tables[claim.data])
+            if claim.data in tables and claim.test.endswith("> 0")
+            else None
+        )
         source = samples.get(claim.data) or differences
-        lines.append({"item": claim.item, "where": claim.where, "claim": claim.claim} | _judged(claim, source))
+        lines.append(
+            {"item": claim.item, "where": claim.where, "claim": claim.claim}
+            | _judged(claim, source)
+        )
     return pd.DataFrame(lines)
 
 
 def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]:
     wanted = list(inequalities(claim))
-    cells = {(row, name) for _, left, _, right in wanted for _, row, names in left + right for name in names}
+    cells = {
+        (row, name)
+        for _, left, _, right in wanted
+        for _, row, names in left + right
+        for name in names
+    }
     rows = {row for row, _ in cells}
     if absent := source.absent(cells) if source else sorted(rows):
-        return {"paper": "", "ours": "", "n": f"not computed: {', '.join(absent)}", "verdict": MISSING}
-    parts = [Part(text, _printed(claim, *sides), *source.part(*sides, len(wanted))) for text, *sides in wanted]
+        return {
+            "paper": "",
+            "ours": "",
+            "n": f"not computed: {', '.join(absent)}",
+            "verdict": MISSING,
+        }
+    parts = [
+        Part(text, _printed(claim, *sides), *source.part(*sides, len(wanted)))
+        for text, *sides in wanted
+    ]
     known = [part for part in parts if np.isfinite(part.printed)]
     agree = [p for p in known if (abs(p.printed) <= MARGIN if " ~ " in p.text else p.printed > 0)]
     states = [part.state for part in parts]
     weakest = min(parts, key=lambda p: (p.state, p.low if np.isfinite(p.low) else -np.inf))
-    interval = f"[{weakest.low:+.3g}, {weakest.high:+.3g}]" if np.isfinite(weakest.low) else "[no interval]"
+    interval = (
+        f"[{weakest.low:+.3g}, {weakest.high:+.3g}]"
+        if np.isfinite(weakest.low)
+        else "[no interval]"
+    )
     value = f"{weakest.value:+.3g}" if np.isfinite(weakest.value) else "not defined"
     printed, ours = f"{weakest.printed:+.3g}", f"{value} {interval}"
     if len(parts) > 1:
         printed = f"{len(agree)} of {len(known)} parts"
-        ours = f"{sum(s > 0 for s in states)} of {len(parts)} parts; weakest: {weakest.text}: {ours}"
+        ours = (
+            f"{sum(s > 0 for s in states)} of {len(parts)} parts; weakest: {weakest.text}: {ours}"
+        )
     return {
         "paper": printed if known else "",
         "ours": ours,
         "n": source.describe(rows),
-        "verdict": CONTRADICTS if len(agree) < len(known) else {1: HOLDS, 0: INCONCLUSIVE, -1: FAILS}[min(states)],
+        "verdict": CONTRADICTS
+        if len(agree) < len(known)
+        else {1: HOLDS, 0: INCONCLUSIVE, -1: FAILS}[min(states)],
     }
 
 
@@ -195,21 +232,29 @@ class _Subjects:
         """All quantities, mean over seeds: of all subjects, then of each resample."""
         if row not in self._quantities:
             counts = self._lines[row].pivot(index="subject", columns="seed", values=list(ERRORS))
-            counts = counts.reindex(self._names).to_numpy(float)  # NaN where a row was tested on other subjects
+            counts = counts.reindex(self._names).to_numpy(
+                float
+            )  # NaN where a row was tested on other subjects
             pooled = (self._weights @ counts).reshape(len(self._weights), 5, 5, -1)
             pooled = np.moveaxis(pooled, -1, 1)  # (draws, seeds, true, predicted)
             with np.errstate(invalid="ignore", divide="ignore"):
-                shares = (100 * pooled / pooled.sum(-1, keepdims=True)).reshape(*pooled.shape[:2], -1)
+                shares = (100 * pooled / pooled.sum(-1, keepdims=True)).reshape(
+                    *pooled.shape[:2], -1
+                )
             values = np.concatenate([scores(pooled), shares], -1)
             self._seeds[row], self._quantities[row] = values[0], values.mean(1)
         return self._quantities[row]
 
-    def part(self, left: Side, relation: str, right: Side, parts: int) -> tuple[float, float, float, int]:
+    def part(
+        self, left: Side, relation: str, right: Side, parts: int
+    ) -> tuple[float, float, float, int]:
         names = (*METRICS, *ERRORS)
         cells = _difference(left, right)
-        value, *draws = sum(weight * self._draws(row)[:, names.index(name)] for weight, row, name in cells)
+        value, *draws = sum(
+            weight * self._draws(row)[:, names.index(name)] for weight, row, name in cells
+        )
         draws = np.array(draws)[np.isfinite(draws)]
-        if len(self._names) < FEWEST or not np.isfinite(value) or not len(draws):
+        if len(self._names) < MIN_SUBJECTS or not np.isfinite(value) or not len(draws):
             return float(value), np.nan, np.nan, 0
         interval, strict = (np.quantile(draws, [a / 2, 1 - a / 2]) for a in (LEVEL, LEVEL / parts))
         state = _state(relation, value, self._seed_noise(cells), interval, strict)
@@ -229,18 +274,24 @@ class _Table:
         self._table = table.drop_duplicates(["row", "column"]).set_index(["row", "column"])
 
     def absent(self, cells: Iterable[tuple[str, str]]) -> list[str]:
-        return sorted(f"{row}@{name}" for row, name in cells if (row, name) not in self._table.index)
+        return sorted(
+            f"{row}@{name}" for row, name in cells if (row, name) not in self._table.index
+        )
 
     def describe(self, rows: Iterable[str]) -> str:
         numbers = sorted({int(n) for n in self._table.loc[list(rows), "n_subjects"].dropna()})
         return f"{' to '.join(map(str, dict.fromkeys(numbers[:1] + numbers[-1:])))} subjects, intervals of the table"
 
-    def part(self, left: Side, relation: str, right: Side, parts: int) -> tuple[float, float, float, int]:
+    def part(
+        self, left: Side, relation: str, right: Side, parts: int
+    ) -> tuple[float, float, float, int]:
         ((_, row, name),) = _difference(left, right)
         line = self._table.loc[(row, name)]
         interval = np.array([line["ci_low"], line["ci_high"]], float)
-        noise = line.get("seed_noise", np.nan)  # of a difference; of a row by itself from its own spread
+        noise = line.get(
+            "seed_noise", np.nan
+        )  # of a difference; of a row by itself from its own spread
         noise = 2 * line["sd"] / np.sqrt(line["n_seeds"]) if np.isnan(noise) else noise
-        enough = line["n_subjects"] >= FEWEST
+        enough = line["n_subjects"] >= MIN_SUBJECTS
         state = _state(relation, line["value"], noise, interval, interval) if enough else 0
         return float(line["value"]), float(interval[0]), float(interval[1]), state

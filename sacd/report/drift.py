@@ -1,10 +1,11 @@
 """Compares a results folder with another computation of the same: with what is committed, or with a folder.
 
-Three things are told apart. Equal to the digit: what pinned x86-64 machines give. Within the noise of retraining: other
-bits, as of another processor, act on a training as another seed does. Outside. The noise of a number is measured: the
-spread of its row over seeds on the same test subjects, which holds the seed's own effect and that of seed and subject
-together. Only the numbers of `PRIMARY`, fixed beforehand, and the verdicts of the claims are judged; what else left the
-noise is listed and is no error, for among a thousand numbers some always do. A change of what was asked for (other
+Three things are told apart. Equal to the digit: what pinned x86-64 machines give. Within the noise
+of retraining: other bits, as of another processor, act on a training as another seed does. Outside.
+The noise of a number is measured: the spread of its row over seeds on the same test subjects, which
+holds the seed's own effect and that of seed and subject together. Only the numbers of `PRIMARY`,
+fixed beforehand, and the verdicts of the claims are judged; what else left the noise is listed and
+is no error, for among a thousand numbers some always do. A change of what was asked for (other
 settings, other clips, other labels) is no noise: it is told by hashes.
 """
 
@@ -77,7 +78,9 @@ def _git(folder: Path, *words: str) -> str | None:
     """What git prints; None where there is no repository, or nothing committed of this name."""
     command = ["git", "-C", str(folder), *words]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -86,13 +89,23 @@ def drift(results: Path, before: Reader) -> Drift:
     """Compare a results folder with an earlier computation; `problems` are what no noise explains."""
     now = folder(results)
     manifests = read_json_text(before("MANIFEST.json")), read_json_text(now("MANIFEST.json"))
-    names = [name for name in manifests[0].get("files", {}) if name.startswith(TABLES) and name.endswith(".csv")]
+    names = [
+        name
+        for name in manifests[0].get("files", {})
+        if name.startswith(TABLES) and name.endswith(".csv")
+    ]
     read = {name: (before(name), now(name)) for name in names if name != SUBJECTS}
-    problems = [f"{name}: is among the results compared with, but not here" for name, (_, b) in read.items() if not b]
+    problems = [
+        f"{name}: is among the results compared with, but not here"
+        for name, (_, b) in read.items()
+        if not b
+    ]
     pairs = {name: pair for name, pair in read.items() if all(pair)}
     numbers = _numbers(pairs)
     notes = list(_asked_for(manifests, before("runs.csv"), now("runs.csv"), problems))
-    for line in numbers[numbers["primary"] & numbers["verdict"].isin([OUTSIDE, ABSENT])].itertuples():
+    for line in numbers[
+        numbers["primary"] & numbers["verdict"].isin([OUTSIDE, ABSENT])
+    ].itertuples():
         problems.append(
             f"{line.item}, {line.row}, {line.column}: {line.now:.4g}, before {line.before:.4g}, "
             f"noise of retraining {line.noise:.2g}"
@@ -118,21 +131,28 @@ def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
         noise = _noise(both)
         gap = (both["value_now"] - both["value"]).abs()
         verdict = np.select([~there, gap == 0, gap <= noise], [ABSENT, EQUAL, WITHIN], OUTSIDE)
-        part = both.rename(columns={"value": "before"}).assign(now=both["value_now"], noise=noise, verdict=verdict)
+        part = both.rename(columns={"value": "before"}).assign(
+            now=both["value_now"], noise=noise, verdict=verdict
+        )
         parts.append(part.reindex(columns=columns))
     found = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
     keys = zip(found["item"], found["row"], found["column"], strict=True)
-    return found.assign(primary=pd.Series([key in PRIMARY for key in keys], found.index, bool)).reset_index(drop=True)
+    return found.assign(
+        primary=pd.Series([key in PRIMARY for key in keys], found.index, bool)
+    ).reset_index(drop=True)
 
 
 def _noise(both: pd.DataFrame) -> pd.Series:
     """Half width within which two trainings of the same row lie, by the spread over seeds.
 
-    A row's own spread of a few seeds is a poor estimate: the column's pooled one is taken where it is larger.
+    A row's own spread of a few seeds is a poor estimate: the column's pooled one is taken where it
+    is larger.
     """
     known = both[(both["n_seeds"] >= 2) & both["sd"].notna()]
     freedom = known["n_seeds"] - 1
-    pooled = (known["sd"] ** 2 * freedom).groupby(known["column"]).sum() / freedom.groupby(known["column"]).sum()
+    pooled = (known["sd"] ** 2 * freedom).groupby(known["column"]).sum() / freedom.groupby(
+        known["column"]
+    ).sum()
     spread = both["column"].map(np.sqrt(pooled.astype(float)))
     spread = np.fmax(spread, both["sd"].where(both["n_seeds"] >= 2))
     seeds, seeds_now = both["n_seeds"].clip(lower=1), both["n_seeds_now"].clip(lower=1)
@@ -140,7 +160,9 @@ def _noise(both: pd.DataFrame) -> pd.Series:
     return (reach * spread * np.sqrt(1 / seeds + 1 / seeds_now)).astype(float)
 
 
-def _asked_for(manifests: tuple[dict, dict], before: str | None, now: str | None, problems: list[str]) -> Iterator[str]:
+def _asked_for(
+    manifests: tuple[dict, dict], before: str | None, now: str | None, problems: list[str]
+) -> Iterator[str]:
     """Compare what was asked for; adds to `problems` what is another experiment, yields what is worth telling."""
     clips = [manifest.get("clips") for manifest in manifests]
     if all(clips) and clips[0] != clips[1]:
@@ -148,7 +170,9 @@ def _asked_for(manifests: tuple[dict, dict], before: str | None, now: str | None
     if not before or not now:
         return
     keys = ["item", "row", "seed"]
-    old, new = (pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for text in (before, now))
+    old, new = (
+        pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for text in (before, now)
+    )
     if "settings" not in old:
         return  # committed by an earlier version
     both = old.merge(new, on=keys, suffixes=("", "_now"))
@@ -187,7 +211,10 @@ def summary(found: Drift) -> list[str]:
     counts = found.numbers["verdict"].value_counts()
     primary = found.numbers.loc[found.numbers["primary"], "verdict"].value_counts()
     kinds = (EQUAL, WITHIN, OUTSIDE, ABSENT)
-    lines = [f"{len(found.numbers)} numbers compared: " + ", ".join(f"{counts[k]} {k}" for k in kinds if k in counts)]
+    lines = [
+        f"{len(found.numbers)} numbers compared: "
+        + ", ".join(f"{counts[k]} {k}" for k in kinds if k in counts)
+    ]
     told = ", ".join(f"{primary[k]} {k}" for k in kinds if k in primary)
     lines.append(f"primary numbers, which alone are judged: {told or 'none here'}")
     lines.append(f"verdicts of claims that changed: {len(found.claims)}")

@@ -1,6 +1,7 @@
 """`results/<profile>/report/`: one page that shows ours beside the paper, and each executed notebook as a page.
 
-The site needs no network and no server. Figures and tables are linked where they lie, beside `report/`.
+The site needs no network and no server. Figures and tables are linked where they lie, beside
+`report/`.
 """
 
 import re
@@ -47,7 +48,7 @@ def build(v: Verification) -> Path:
 
 
 def _pages(notebooks: Path, folder: Path) -> None:
-    """One page a notebook, made anew where the notebook or the way to make pages changed."""
+    """One page a notebook, made again where the notebook or the way to make pages changed."""
     known, way = read_json(folder / "pages.json"), sha256(Path(notebook_copies.__file__))
     made = {path.stem: f"{sha256(path)} {way}" for path in sorted(notebooks.glob("*.ipynb"))}
     for name, digest in made.items():
@@ -66,13 +67,17 @@ def _pages(notebooks: Path, folder: Path) -> None:
 
 def _index(v: Verification, manifest: dict[str, Any]) -> str:
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     path = v.results / RECORD
     record = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["kind", "name", "id"])
     runs = record[record["kind"] == "run"].drop(columns="kind")
     executed = record[record["kind"] == "notebook"].set_index("name").astype(str).to_dict("index")
     titles = {item.notebook: item.title for item in items().values()}
-    links = {title: f"{name}.html" for name, title in titles.items() if name in manifest["notebooks"]}
+    links = {
+        title: f"{name}.html" for name, title in titles.items() if name in manifest["notebooks"]
+    }
     links |= {item: links[items()[item].title] for item in items() if items()[item].title in links}
     links |= {name: f"{name}.html" for name in manifest["notebooks"]}
     text = v.claims[v.claims["item"] != "audit"]
@@ -86,7 +91,7 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
         rule="Reproduced is said only of the data that the paper used.",
         headlines=summary(v),
         links=links,
-        fewest=claims.FEWEST,
+        fewest=claims.MIN_SUBJECTS,
         claims=text,
         sections=[(title, frame) for title, frame in sections(v) if title != "claims of the text"],
         notebooks=pd.DataFrame(
@@ -130,7 +135,10 @@ def _captions(notebook: Path) -> dict[str, str]:
     for cell in read_notebook(notebook)["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            heading = [heading, *(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))][-1]
+            heading = [
+                heading,
+                *(line.lstrip("# ") for line in text.splitlines() if line.startswith("#")),
+            ][-1]
         elif "save(" in text:
             found = {name: heading for name in re.findall(r'"(\w+)"', text)} | found
     return found

@@ -49,13 +49,19 @@ def summary(v: Verification) -> pd.DataFrame:
     """Headline numbers and claims in one table: item, what, paper, ours, command, verdict."""
     known, lines = v.numbers[v.numbers["ours"].notna()].set_index(["item", "row", "column"]), []
     for item, row, column in HEADLINES:
-        made = (v.results / "tables" / f"{item}.csv").is_file()  # with a row that no data but the paper's has
+        made = (
+            v.results / "tables" / f"{item}.csv"
+        ).is_file()  # with a row that no data but the paper's has
         ours, verdict = "", NEEDS[item] if made and item in NEEDS else "not computed yet"
         if (item, row, column) in known.index:
             cell = known.loc[(item, row, column)]
-            interval = f" [{cell.ci_low:.3g}, {cell.ci_high:.3g}]" if cell.ci_low == cell.ci_low else ""
+            interval = (
+                f" [{cell.ci_low:.3g}, {cell.ci_high:.3g}]" if cell.ci_low == cell.ci_low else ""
+            )
             ours, verdict = f"{cell.ours:.3g}{interval}", cell.verdict
-        lines.append((item, f"{row}: {column}", f"{paper.value(item, row, column):g}", ours, verdict))
+        lines.append(
+            (item, f"{row}: {column}", f"{paper.value(item, row, column):g}", ours, verdict)
+        )
     for line in v.claims[v.claims["item"] != "audit"].itertuples():
         lines.append((line.item, line.claim, line.paper, line.ours.partition(";")[0], line.verdict))
     order = list(items())
@@ -72,7 +78,9 @@ def write_readme(v: Verification) -> None:
     if v.results.name == "demo":
         parts["README.md"] = {"results": results(v), "findings": findings(v.results)}
     for name, made in parts.items():
-        write_text(REPOSITORY / name, filled((REPOSITORY / name).read_text(encoding="utf-8"), **made))
+        write_text(
+            REPOSITORY / name, filled((REPOSITORY / name).read_text(encoding="utf-8"), **made)
+        )
 
 
 def results(v: Verification) -> str:
@@ -86,20 +94,26 @@ def results(v: Verification) -> str:
         "whatever its interval.",
         "",
         markdown(table),
-        *(["", f"`make audit`, the paper's numbers among themselves (no data): {among}."] if among else []),
+        *(
+            ["", f"`make audit`, the paper's numbers among themselves (no data): {among}."]
+            if among
+            else []
+        ),
     ]
     return "\n".join(lines)
 
 
 def findings(results: Path) -> str:
     """What the demo found of SACD, its students and its teacher: one item of the README's list of limits."""
-    table = pd.read_csv(results / "tables" / "table2.csv").pivot(index="row", columns="column", values="value")
+    table = pd.read_csv(results / "tables" / "table2.csv").pivot(
+        index="row", columns="column", values="value"
+    )
     pairs = pd.read_csv(results / "tables" / "table2_paired.csv").set_index("row")
     ablation = pd.read_csv(results / "tables" / "table5_paired.csv").set_index(["row", "column"])
     gain, kappa = pairs.loc["AttnSleep/SACD - -/R(2+1)D-18"], table["kappa"]
     better = pairs.index[(pairs["verdict"] == "better") & pairs.index.str.contains(" - -/")]
     less = ablation.loc[("v0 - ours", "accuracy")]  # the other way round
-    bound, forest = kappa["bound/true signals"], kappa["bound/band-power forest"]
+    bound, forest = kappa["bound/true signals"], kappa["baseline/band-power forest"]
     shares = [kappa[f"-/{student}"] / bound for student in ("R(2+1)D-18", "R3D-18")]
     return "\n".join(
         [
@@ -125,7 +139,9 @@ def deviations(package: Path = Path(__file__).parents[1]) -> str:
             for paragraph in re.split(r"\n\s*\n", docstring):
                 where = path.relative_to(package).as_posix()
                 for text in paragraph.split("Deviation:")[1:]:
-                    lines.append(f"- [{where}]({where}){f' `{name}`' if name else ''}: {' '.join(text.split())}")
+                    lines.append(
+                        f"- [{where}]({where}){f' `{name}`' if name else ''}: {' '.join(text.split())}"
+                    )
     return "\n".join(lines)
 
 
@@ -141,7 +157,10 @@ def modules(package: Path = Path(__file__).parents[1]) -> str:
 def _folder(folder: Path, package: Path) -> list[str]:
     """Lines of the modules in a folder."""
     paths = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
-    return [f"- [{path.name}]({path.relative_to(package).as_posix()}) {_first_line(path)}" for path in paths]
+    return [
+        f"- [{path.name}]({path.relative_to(package).as_posix()}) {_first_line(path)}"
+        for path in paths
+    ]
 
 
 def _first_line(path: Path) -> str:
@@ -152,7 +171,9 @@ def _first_line(path: Path) -> str:
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Name of what is documented (empty for the module), and the docstring."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            text := ast.get_docstring(node)
+        ):
             yield getattr(node, "name", ""), text
 
 
@@ -167,7 +188,11 @@ def filled(text: str, **parts: str) -> str:
     """
     for name, content in parts.items():
         pattern = rf"(<!-- {name}:[^>]*-->).*?(<!-- end of {name} -->)"
-        text, count = re.subn(pattern, lambda m, c=content: f"{m[1]}\n{c}\n{m[2]}", text, flags=re.DOTALL)
+        text, count = re.subn(
+            pattern, lambda m, c=content: f"{m[1]}\n{c}\n{m[2]}", text, flags=re.DOTALL
+        )
         if count != 1:
-            raise ValueError(f"markers '<!-- {name}: -->' and '<!-- end of {name} -->' occur {count} times")
+            raise ValueError(
+                f"markers '<!-- {name}: -->' and '<!-- end of {name} -->' occur {count} times"
+            )
     return text

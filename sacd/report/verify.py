@@ -74,35 +74,74 @@ def verify(results: Path, against: Path | None = None) -> Verification:
     subjects = pd.read_csv(by_subject) if by_subject.is_file() else pd.DataFrame({"item": []})
     judged = claims.judge(subjects, found)
     missing = judged["verdict"] == claims.MISSING
-    notes = [f"{name}: is not in the manifest" for name in listed_files(results) if name not in manifest["files"]]
-    if absent := [item for item in paper.load()["item"].unique() if item in items() and item not in found]:
-        notes.append(f"missing: no table yet of {', '.join(f'{i} (make {items()[i].target})' for i in absent)}")
+    notes = [
+        f"{name}: is not in the manifest"
+        for name in listed_files(results)
+        if name not in manifest["files"]
+    ]
+    if absent := [
+        item for item in paper.load()["item"].unique() if item in items() and item not in found
+    ]:
+        notes.append(
+            f"missing: no table yet of {', '.join(f'{i} (make {items()[i].target})' for i in absent)}"
+        )
     if missing.any():
-        notes.append(f"missing: {missing.sum()} of {len(judged)} claims wait for rows that are not computed yet")
+        notes.append(
+            f"missing: {missing.sum()} of {len(judged)} claims wait for rows that are not computed yet"
+        )
     drifted = drift.drift(results, drift.folder(against) if against else drift.committed(results))
     judged = pd.concat([judged[~missing], _audit(found)], ignore_index=True)
-    return Verification(results, manifest["data"], numbers(found), judged, problems + drifted.problems, notes, drifted)
+    return Verification(
+        results,
+        manifest["data"],
+        numbers(found),
+        judged,
+        problems + drifted.problems,
+        notes,
+        drifted,
+    )
 
 
 def numbers(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Every printed number with the verdict: those that a table of ours has too, then the others."""
-    lines = pd.concat([table[tables.COLUMNS] for name, table in found.items() if name != "audit"] or [_empty()])
+    lines = pd.concat(
+        [table[tables.COLUMNS] for name, table in found.items() if name != "audit"] or [_empty()]
+    )
     lines = lines[lines["value"].notna() & lines["paper_value"].notna()].reset_index(drop=True)
     refuted = set(_contradicted(found.get("audit")))
     verdicts = [_verdict(line, refuted) for line in lines.itertuples(index=False)]
     lines = lines.rename(columns={"paper_value": "paper", "value": "ours"})
-    lines = lines.assign(difference=lines["ours"] - lines["paper"], verdict=pd.Series(verdicts, dtype=str))
+    lines = lines.assign(
+        difference=lines["ours"] - lines["paper"], verdict=pd.Series(verdicts, dtype=str)
+    )
     printed = paper.load().rename(columns={"value": "paper"})[["item", "row", "column", "paper"]]
     cells = {(x.item, x.row, x.column): x.paper for x in lines.itertuples(index=False)}
     alone = printed[
-        [cell not in cells for cell in zip(printed["item"], printed["row"], printed["column"], strict=True)]
+        [
+            cell not in cells
+            for cell in zip(printed["item"], printed["row"], printed["column"], strict=True)
+        ]
     ]
     verdicts = [_uncompared(line, found, cells) for line in alone.itertuples(index=False)]
-    columns = ["item", "row", "column", "paper", "ours", "ci_low", "ci_high", "difference", "verdict"]
-    return pd.concat([lines, alone.assign(verdict=verdicts).reindex(columns=columns)], ignore_index=True)[columns]
+    columns = [
+        "item",
+        "row",
+        "column",
+        "paper",
+        "ours",
+        "ci_low",
+        "ci_high",
+        "difference",
+        "verdict",
+    ]
+    return pd.concat(
+        [lines, alone.assign(verdict=verdicts).reindex(columns=columns)], ignore_index=True
+    )[columns]
 
 
-def _uncompared(line: NamedTuple, found: dict[str, pd.DataFrame], cells: dict[tuple[str, str, str], float]) -> str:
+def _uncompared(
+    line: NamedTuple, found: dict[str, pd.DataFrame], cells: dict[tuple[str, str, str], float]
+) -> str:
     """Why a printed number has none of ours beside it."""
     if line.item in items() and line.item not in found:
         return NOT_YET
@@ -117,17 +156,27 @@ def _uncompared(line: NamedTuple, found: dict[str, pd.DataFrame], cells: dict[tu
         known = [{name.removeprefix(panel[0]) for name in n} for n in known]
     if line.item == "text" and (len(names) == 1 or column != line.column):
         end = known[0 if line.column.endswith("_to") else -1]
-        same = any(c == column and row in end and abs(x - line.paper) < 0.05 for (_, row, c), x in cells.items())
+        same = any(
+            c == column and row in end and abs(x - line.paper) < 0.05
+            for (_, row, c), x in cells.items()
+        )
         return AS_CELL if same else ALONE
-    told = len(names) == 2 and any(column in q and all(k & rows for k in known) for rows, q in _compared_by_claims())
+    told = len(names) == 2 and any(
+        column in q and all(k & rows for k in known) for rows, q in _compared_by_claims()
+    )
     return AS_CLAIM if told else ALONE
 
 
 @cache
 def _compared_by_claims() -> list[tuple[set[str], set[str]]]:
     """Rows and quantities of each inequality of the claims."""
-    sides = [left + right for claim in claims.load() for _, left, _, right in claims.inequalities(claim)]
-    return [({row for _, row, _ in side}, {name for *_, names in side for name in names}) for side in sides]
+    sides = [
+        left + right for claim in claims.load() for _, left, _, right in claims.inequalities(claim)
+    ]
+    return [
+        ({row for _, row, _ in side}, {name for *_, names in side for name in names})
+        for side in sides
+    ]
 
 
 def _empty() -> pd.DataFrame:
@@ -150,8 +199,13 @@ def _contradicted(audit: pd.DataFrame | None) -> Iterator[tuple[str, str, str]]:
     for line in _empty().itertuples() if audit is None else audit.itertuples():
         if line.verdict not in _AUDIT:
             yield from _CELLS.get(line.row, ())
-            if line.row == "kappa, any prior":  # its result ends in the rows whose kappa no stage distribution allows
-                yield from (("table2", row, "kappa") for row in line.result.partition("Above: ")[2].split(", "))
+            if (
+                line.row == "kappa, any prior"
+            ):  # its result ends in the rows whose kappa no stage distribution allows
+                yield from (
+                    ("table2", row, "kappa")
+                    for row in line.result.partition("Above: ")[2].split(", ")
+                )
 
 
 def _audit(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -160,7 +214,12 @@ def _audit(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
         return pd.DataFrame()
     audit = found["audit"]
     verdicts = [_AUDIT.get(verdict, claims.CONTRADICTS) for verdict in audit["verdict"]]
-    columns = {"item": "audit", "where": audit["where"], "claim": audit["row"], "paper": audit["claim"]}
+    columns = {
+        "item": "audit",
+        "where": audit["where"],
+        "claim": audit["row"],
+        "paper": audit["claim"],
+    }
     return pd.DataFrame(columns | {"ours": audit["result"], "n": "arithmetic", "verdict": verdicts})
 
 
@@ -186,10 +245,13 @@ def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "claims of the text", v.claims[~audit]
     for item, lines in v.numbers[~alone].groupby("item", sort=False):
         text = {
-            name: lines[name].map(lambda x: f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.4g}") for name in ("paper", "ours")
+            name: lines[name].map(lambda x: f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.4g}")
+            for name in ("paper", "ours")
         }
         low, high = lines["ci_low"].map("{:.3g}".format), lines["ci_high"].map("{:.3g}".format)
-        text["ours"] = text["ours"].where(lines["ci_low"].isna(), text["ours"] + " [" + low + ", " + high + "]")
+        text["ours"] = text["ours"].where(
+            lines["ci_low"].isna(), text["ours"] + " [" + low + ", " + high + "]"
+        )
         shown = lines.assign(**text, difference=lines["difference"].map("{:+.3g}".format))
         title = items()[item].title if item in items() else item
         yield title, shown.drop(columns=["item", "ci_low", "ci_high"])
@@ -197,7 +259,12 @@ def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "the paper's numbers among themselves", v.claims[audit].drop(columns=["item", "n"])
     if alone.any():
         lines = [
-            (item, len(part), "; ".join(f"{x.row} {x.column} {x.paper:.10g}" for x in part.itertuples()), verdict)
+            (
+                item,
+                len(part),
+                "; ".join(f"{x.row} {x.column} {x.paper:.10g}" for x in part.itertuples()),
+                verdict,
+            )
             for (item, verdict), part in v.numbers[alone].groupby(["item", "verdict"], sort=False)
         ]
         title = "printed numbers that have none of ours beside them, neither confirmed nor refuted"
@@ -207,23 +274,37 @@ def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
 def codecheck(results: Path) -> str:
     """The author's part of a CODECHECK configuration (https://codecheck.org.uk/spec/config/1.0/), as YAML.
 
-    Version 1.0, since 2.0 wants the ORCID of every author of the paper. Who checks adds `codechecker` and `report`.
+    Version 1.0, since 2.0 wants the ORCID of every author of the paper. Who checks adds
+    `codechecker` and `report`.
     """
-    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))[
+        "preferred-citation"
+    ]
     titles = {item.notebook: item.title for item in items().values()}
     files = [
-        {"file": name, "comment": f"{titles.get(entry['notebook'], 'all items')}; made by {entry['notebook']}"}
+        {
+            "file": name,
+            "comment": f"{titles.get(entry['notebook'], 'all items')}; made by {entry['notebook']}",
+        }
         for name, entry in read_manifest(results)["files"].items()
         if name == RUNS or (name.startswith(("tables/", "figures/")) and entry["notebook"])
     ]
-    authors = [{"name": f"{author['given-names']} {author['family-names']}"} for author in cited["authors"]]
+    authors = [
+        {"name": f"{author['given-names']} {author['family-names']}"} for author in cited["authors"]
+    ]
     content = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "manifest": files,
-        "paper": {"title": cited["title"], "authors": authors, "reference": "https://arxiv.org/abs/2208.05814"},
+        "paper": {
+            "title": cited["title"],
+            "authors": authors,
+            "reference": "https://arxiv.org/abs/2208.05814",
+        },
         "source": "simulated data are made by the workflow; see README.md for cohorts of one's own",
     }
-    return "%YAML 1.1\n---\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    return "%YAML 1.1\n---\n" + yaml.safe_dump(
+        content, sort_keys=False, allow_unicode=True, width=120
+    )
 
 
 LINES: Final = 10

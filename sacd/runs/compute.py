@@ -14,8 +14,22 @@ from pathlib import Path
 
 from sacd.files import write_json
 from sacd.runs.fingerprint import code_fingerprint
-from sacd.runs.provenance import edited_since_import, git_state, machine, peak_memory_mb, reset_peak_memory
-from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error, read_json
+from sacd.runs.provenance import (
+    edited_since_import,
+    git_state,
+    machine,
+    peak_memory_mb,
+    reset_peak_memory,
+)
+from sacd.runs.store import (
+    DISK_FULL,
+    PROGRESS,
+    Run,
+    RunError,
+    RunStore,
+    explain_os_error,
+    read_json,
+)
 
 Listener = Callable[[str, float, str], None]
 """Told the id of a run, the share done and a line of text."""
@@ -32,10 +46,13 @@ def compute(
                 f"{run_id}: this worker has other code than the client; give both the same commit, restart it"
             )
         if edited := edited_since_import(run.entries):
-            raise RunError(f"{', '.join(edited)}: edited after this process imported it; restart the process")
+            raise RunError(
+                f"{', '.join(edited)}: edited after this process imported it; restart the process"
+            )
         with store.lock(run):
             if store.state(run).name == "done":
-                # A worker that dies takes the answers it holds along: Dask asks again for what this call has computed.
+                # A worker that dies takes the answers it holds along: Dask asks again for what this
+                # call has computed.
                 record = read_json(store.folder(run) / "provenance.json")
                 return "done" if record.get("call") == resources.get("call") else "hit", ""
             _compute(store, run, resources, listener)
@@ -43,21 +60,29 @@ def compute(
     except RunError as error:
         return "failed", str(error)
     except OSError as error:
-        if error.errno in DISK_FULL or (error.errno == errno.EACCES and str(error.filename).startswith(root)):
+        if error.errno in DISK_FULL or (
+            error.errno == errno.EACCES and str(error.filename).startswith(root)
+        ):
             return "failed", explain_os_error(error, store.root)
         return "failed", traceback.format_exc()
     except (Exception, SystemExit) as error:
         if "(os error 28)" in str(error):  # safetensors says so in an error of its own kind
-            return "failed", explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), store.root), store.root)
+            return "failed", explain_os_error(
+                OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), store.root), store.root
+            )
         return "failed", traceback.format_exc()
 
 
-def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: Listener | None) -> None:
+def _compute(
+    store: RunStore, run: Run, resources: Mapping[str, str], listener: Listener | None
+) -> None:
     work = store.begin(run)
     inputs = {name: store.folder(other) for name, other in run.inputs}
     for name, folder in inputs.items():
         if not folder.is_dir():
-            raise RunError(f"{run.title}: its input {name} is not in {store.root}; is the store shared by all workers?")
+            raise RunError(
+                f"{run.title}: its input {name} is not in {store.root}; is the store shared by all workers?"
+            )
     earlier = read_json(work / PROGRESS)
     start, written = time.monotonic(), 0.0
     record = {"started": earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds")}
@@ -71,7 +96,8 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
         if not written or time.monotonic() - written >= 0.5:
             written = time.monotonic()
             write_json(
-                work / PROGRESS, record | {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()}
+                work / PROGRESS,
+                record | {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()},
             )
         if listener:
             listener(run.id, share, text)
@@ -82,13 +108,17 @@ def _compute(store: RunStore, run: Run, resources: Mapping[str, str], listener: 
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
     if code_fingerprint(run.entries) != run.identity["code"]:
-        raise RunError(f"{run.title}: its code was edited while it was imported; repeat the command")
+        raise RunError(
+            f"{run.title}: its code was edited while it was imported; repeat the command"
+        )
     _keep_data_manifest(store, run)
     record |= {"git": git_state()}
     reset_peak_memory()
     resources = {**resources, **dict(run.resources)}
     with _threads(int(resources["threads"])):
-        task(run.config, inputs, work, resources | {"device": _device(resources["device"])}, progress)
+        task(
+            run.config, inputs, work, resources | {"device": _device(resources["device"])}, progress
+        )
         record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "machine": machine()}
     try:
         record |= {"data": run.data, "data_manifest": _keep_data_manifest(store, run)}
@@ -102,7 +132,8 @@ def _keep_data_manifest(store: RunStore, run: Run) -> str | None:
     """Where in the run store the manifest of the run's data is kept, which the next ingest may replace.
 
     Raises:
-        RunError: two cohorts share a folder name, or a night was replaced: the data are not what the id says.
+        RunError: two cohorts share a folder name, or a night was replaced: the data are not what
+            the id says.
     """
     kept = None
     for _, path in run.resources:  # what is no store has no fingerprint

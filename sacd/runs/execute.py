@@ -37,7 +37,9 @@ class Report:
     failed: tuple[Failure, ...]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.done)} runs computed, {len(self.hit)} found on disk, {len(self.failed)} without results"]
+        lines = [
+            f"{len(self.done)} runs computed, {len(self.hit)} found on disk, {len(self.failed)} without results"
+        ]
         for run, reason, path in self.failed:
             lines += [f"FAILED {run.title}" + (f" (see {path})" if path else ""), *_indent(reason)]
         return "\n".join(lines)
@@ -60,10 +62,12 @@ def execute(
     """Compute what is missing of `runs` and of the runs that they read; results that are there are checked, then kept.
 
     Args:
-        workers: processes on this machine; default one a core, or one a GPU where there are any; 0: in this process.
-        cluster: "tcp://host:port" of a Dask scheduler instead; its workers need this package and the store's folder.
-        resources: handed to the tasks, no part of a run's identity. "device" ("auto": the GPU if there is one) and
-            "threads" (a run; "1") have defaults.
+        workers: processes on this machine; default one a core, or one a GPU where there are any; 0:
+            in this process.
+        cluster: "tcp://host:port" of a Dask scheduler instead; its workers need this package and
+            the store's folder.
+        resources: handed to the tasks, no part of a run's identity. "device" ("auto": the GPU if
+            there is one) and "threads" (a run; "1") have defaults.
         keep_going: a failed run stops only the runs that read it.
         quiet: no progress bar.
 
@@ -74,18 +78,33 @@ def execute(
     resources = {"device": "auto", "threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
     plan = _closure(runs)
     with ThreadPoolExecutor() as pool:
-        states = dict(zip(plan, pool.map(lambda run: _state(store, run), plan.values()), strict=True))
+        states = dict(
+            zip(plan, pool.map(lambda run: _state(store, run), plan.values()), strict=True)
+        )
     needed = _needed(runs, states)
-    todo = {i: run for i, run in plan.items() if i in needed and states[i][0] not in ("done", "conflict")}
+    todo = {
+        i: run
+        for i, run in plan.items()
+        if i in needed and states[i][0] not in ("done", "conflict")
+    }
     hits = [plan[i] for i in plan if i in needed and states[i][0] == "done"]
-    failed = {i: Failure(plan[i], states[i][1], None) for i in plan if i in needed and states[i][0] == "conflict"}
+    failed = {
+        i: Failure(plan[i], states[i][1], None)
+        for i in plan
+        if i in needed and states[i][0] == "conflict"
+    }
     _say_why(store, hits, todo, states)
     done: list[Run] = []
     if todo:
-        with open_pool(store, list(todo.values()), workers, cluster, resources) as pool, _Bar(todo, quiet) as bar:
+        with (
+            open_pool(store, list(todo.values()), workers, cluster, resources) as pool,
+            _Bar(todo, quiet) as bar,
+        ):
             _work_off(store, pool, todo, done, hits, failed, bar, keep_going)
     order = {i: n for n, i in enumerate(plan)}
-    return Report(tuple(done), tuple(hits), tuple(sorted(failed.values(), key=lambda f: order[f.run.id])))
+    return Report(
+        tuple(done), tuple(hits), tuple(sorted(failed.values(), key=lambda f: order[f.run.id]))
+    )
 
 
 def _closure(runs: Iterable[Run]) -> dict[str, Run]:
@@ -123,7 +142,9 @@ def _needed(runs: Iterable[Run], states: Mapping[str, tuple[str, str]]) -> set[s
     return needed
 
 
-def _say_why(store: RunStore, hits: list[Run], todo: Mapping[str, Run], states: Mapping[str, tuple[str, str]]) -> None:
+def _say_why(
+    store: RunStore, hits: list[Run], todo: Mapping[str, Run], states: Mapping[str, tuple[str, str]]
+) -> None:
     for run in hits:
         log.info("%s: not computed, %s", run.title, states[run.id][1])
     known = store.identities() if todo else []
@@ -132,7 +153,11 @@ def _say_why(store: RunStore, hits: list[Run], todo: Mapping[str, Run], states: 
         if state == "corrupt":
             log.warning("%s: %s; computing it again", run.title, reason)
         else:
-            log.info("%s: to compute, %s", run.title, store.why_missing(run, known) if state == "missing" else reason)
+            log.info(
+                "%s: to compute, %s",
+                run.title,
+                store.why_missing(run, known) if state == "missing" else reason,
+            )
 
 
 def _priorities(todo: Mapping[str, Run]) -> dict[str, float]:
@@ -141,7 +166,9 @@ def _priorities(todo: Mapping[str, Run]) -> dict[str, float]:
     for run in reversed(todo.values()):  # inputs come before their readers in a plan
         for _, needed in run.inputs:
             if needed.id in todo:
-                priority[needed.id] = max(priority[needed.id], todo[needed.id].cost + priority[run.id])
+                priority[needed.id] = max(
+                    priority[needed.id], todo[needed.id].cost + priority[run.id]
+                )
     return priority
 
 
@@ -165,9 +192,15 @@ def _work_off(
         for run in list(waiting):
             bad = [other for _, other in run.inputs if other.id in failed]
             if bad or (failed and not keep_going):
-                reason = f"not run: it needs {bad[0].title}, which failed" if bad else "not run: another run failed"
+                reason = (
+                    f"not run: it needs {bad[0].title}, which failed"
+                    if bad
+                    else "not run: another run failed"
+                )
                 failed[run.id] = Failure(run, reason, None)
-            elif len(started) < pool.room and not any(other.id in open_ids for _, other in run.inputs):
+            elif len(started) < pool.room and not any(
+                other.id in open_ids for _, other in run.inputs
+            ):
                 started[run.id] = pool.submit(run, priority[run.id], bar.tell)
             else:
                 continue
@@ -180,15 +213,24 @@ def _work_off(
             if outcome == "failed":
                 path = store.failure(todo[i])
                 with suppress(OSError):  # the disk may be full, which is then what `text` says
-                    write_text(path, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {todo[i].title}\n{text}\n")
+                    write_text(
+                        path, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {todo[i].title}\n{text}\n"
+                    )
                 failed[i] = Failure(todo[i], "\n".join(text.strip().splitlines()[-6:]), path)
             else:
                 (done if outcome == "done" else hits).append(todo[i])
-        running = {i: run for i, run in todo.items() if i in started and _mtime(store, run) != before[i]}
+        running = {
+            i: run for i, run in todo.items() if i in started and _mtime(store, run) != before[i]
+        }
         for i, run in running.items():
             record = read_json(store.work(run) / PROGRESS)
             bar.tell(i, record.get("share", 0.0), record.get("text", ""))
-        bar.show(len(todo) - len(open_ids | failed.keys() & todo.keys()), len(running), len(failed), open_ids)
+        bar.show(
+            len(todo) - len(open_ids | failed.keys() & todo.keys()),
+            len(running),
+            len(failed),
+            open_ids,
+        )
 
 
 def _mtime(store: RunStore, run: Run) -> int:
@@ -202,9 +244,14 @@ def _mtime(store: RunStore, run: Run) -> int:
 def _outcome(handle: Any) -> tuple[str, str]:
     try:
         return handle.result()
-    except Exception as error:  # the task's own errors come back as text: this is the worker, or the cluster
+    except (
+        Exception
+    ) as error:  # the task's own errors come back as text: this is the worker, or the cluster
         if type(error).__name__ == "KilledWorker":
-            return "failed", "its worker process died again and again: out of memory, or a crash in native code"
+            return (
+                "failed",
+                "its worker process died again and again: out of memory, or a crash in native code",
+            )
         return "failed", f"{type(error).__name__}: {error}"
 
 
@@ -250,6 +297,10 @@ class _Bar:
 
     def _draw(self) -> None:
         done, running, failed = self.counts
-        self.bar.set_description_str(f"{done}/{len(self.todo)} runs, {running} running, {failed} failed", refresh=False)
+        self.bar.set_description_str(
+            f"{done}/{len(self.todo)} runs, {running} running, {failed} failed", refresh=False
+        )
         self.bar.set_postfix_str(self.text[:60], refresh=False)
-        self.bar.update(sum(self.todo[i].cost * share for i, share in self.shares.items()) - self.bar.n)
+        self.bar.update(
+            sum(self.todo[i].cost * share for i, share in self.shares.items()) - self.bar.n
+        )

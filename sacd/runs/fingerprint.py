@@ -1,8 +1,10 @@
 """Which code a result depends on: the functions, classes and constants that its entry point reaches.
 
-The parsed source is followed by name, not run: from a function to what it calls, across modules of this package. What
-cannot change a number leaves the hash: docstrings, comments, annotations, messages of errors and logs, and all that is
-not reached, such as a colour beside the constant that is used. A file that moves keeps the fingerprint of its content.
+The parsed source is followed by name, not run: from a function to what it calls, across modules of
+this package. What
+cannot change a number leaves the hash: docstrings, comments, annotations, messages of errors and
+logs, and all that is not reached, such as a colour beside the constant that is used. A file that
+moves keeps the fingerprint of its content.
 """
 
 import ast
@@ -39,8 +41,8 @@ def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str
     """16 hex digits over the definitions that entry points reach, wherever these stand.
 
     Args:
-        entries: "module:name" of functions or classes, or "module" for all that it defines. What is imported by a
-            string is not found: it has to be an entry itself.
+        entries: "module:name" of functions or classes, or "module" for all that it defines. What is
+            imported by a string is not found: it has to be an entry itself.
         without: modules whose definitions are left out, though what these reach counts.
 
     Raises:
@@ -54,7 +56,8 @@ def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str
 def reader_fingerprint(entry: str) -> str:
     """`code_fingerprint` of what decides the bytes of a store that a function makes of a cohort's files.
 
-    Left out is what decides none: files are written as they are given, and what is checked is refused or not.
+    Left out is what decides none: files are written as they are given, and what is checked is
+    refused or not.
     """
     return code_fingerprint([entry], without=("sacd.files", "sacd.data.check"))
 
@@ -65,7 +68,9 @@ def code_hashes(entries: Iterable[str]) -> dict[str, str]:
     ours = {"sacd"} | {module.partition(".")[0] for module, _ in waiting}
     for module, name in waiting:
         if source_file(module) is None or (name and not _lookup(module, name)):
-            raise ValueError(f"{module}:{name} has no source; name an entry as 'package.module:name'")
+            raise ValueError(
+                f"{module}:{name} has no source; name an entry as 'package.module:name'"
+            )
     reached: dict[str, str] = {}
     seen: set[Use] = set()
     while waiting:
@@ -162,7 +167,9 @@ def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, Use]]:
                 top = alias.name.partition(".")[0]
                 yield alias.asname or top, (alias.name if alias.asname else top, "")
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             origin = ".".join([*parents, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield alias.asname or alias.name, (origin, alias.name)
@@ -180,11 +187,15 @@ def _defined(statement: ast.stmt) -> set[str]:
         case ast.AnnAssign(value=ast.Dict(values=values)) if values and all(map(_entry, values)):
             return set()  # names what else can be run; what a run uses is an entry point of its own
         case ast.If() | ast.Try() | ast.With() | ast.For():
-            inner = [_defined(s) for s in ast.iter_child_nodes(statement) if isinstance(s, ast.stmt)]
+            inner = [
+                _defined(s) for s in ast.iter_child_nodes(statement) if isinstance(s, ast.stmt)
+            ]
             return set().union(*inner)
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
             targets = getattr(statement, "targets", None) or [statement.target]
-            names = {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+            names = {
+                n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)
+            }
             return names - {"__version__", "__all__"}
     return {_STATEMENTS}
 

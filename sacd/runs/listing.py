@@ -40,7 +40,10 @@ def list_runs(store: RunStore, wanted: Wanted | None = None) -> list[Entry]:
         wanted: what today's experiments ask for; what is done but not among it is then "unasked".
     """
     stale: dict[str, str] = {}
-    return sorted((_entry(store, f, wanted, stale) for f in store.folders()), key=lambda entry: (entry.when, entry.id))
+    return sorted(
+        (_entry(store, f, wanted, stale) for f in store.folders()),
+        key=lambda entry: (entry.when, entry.id),
+    )
 
 
 def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str, str]) -> Entry:
@@ -75,7 +78,9 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     try:
         if code_fingerprint(entries) != identity["code"]:
             now = code_hashes(entries)
-            changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+            changed = sorted(
+                name for name in now.keys() | before.keys() if now.get(name) != before.get(name)
+            )
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
             why = f"code changed: {', '.join(changed[:4])}{more}"
     except ValueError as error:
@@ -101,10 +106,16 @@ def cli(
 
     parser = argparse.ArgumentParser(prog="sacd runs")
     parser.add_argument("command", nargs="?", default="list", choices=("list", "show", "prune"))
-    parser.add_argument("id", nargs="?", default="", help="for show: the first digits of a run's id")
-    parser.add_argument("--store", default=root, type=Path, help="folder of the runs (default: %(default)s)")
+    parser.add_argument(
+        "id", nargs="?", default="", help="for show: the first digits of a run's id"
+    )
+    parser.add_argument(
+        "--store", default=root, type=Path, help="folder of the runs (default: %(default)s)"
+    )
     parser.add_argument("--yes", action="store_true", help="prune without asking")
-    parser.add_argument("--unasked", action="store_true", help="prune what no notebook asks for as well")
+    parser.add_argument(
+        "--unasked", action="store_true", help="prune what no notebook asks for as well"
+    )
     args = parser.parse_args(argv)
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a file has no width
     store, console = RunStore(args.store), Console(highlight=False, width=width)
@@ -133,13 +144,17 @@ def cli(
     for e in entries:
         duration = "" if e.duration_s is None else f"{e.duration_s:.0f} s"
         seed = "" if e.seed is None else str(e.seed)
-        table.add_row(e.id, e.item, e.label, seed, e.state, duration, e.when[:16].replace("T", " "), e.why)
+        table.add_row(
+            e.id, e.item, e.label, seed, e.state, duration, e.when[:16].replace("T", " "), e.why
+        )
     console.print(table)
     if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
         for entry in entries:
             try:
                 with store.lock(entry.id).acquire(blocking=False):
-                    if entry.state != "corrupt" or check(entry.folder).name == "corrupt":  # else computed since
+                    if (
+                        entry.state != "corrupt" or check(entry.folder).name == "corrupt"
+                    ):  # else computed since
                         shutil.rmtree(entry.folder)
             except Timeout:
                 console.print(f"{entry.id} is kept: it is being computed")

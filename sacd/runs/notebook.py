@@ -20,7 +20,14 @@ from filelock import FileLock
 
 from sacd.files import write_json, write_text
 from sacd.runs.notebook_copies import stamped, stopped_at
-from sacd.runs.notebook_inputs import NotebookError, check_parameters, hashes_of, is_current, key_of, read_notebook
+from sacd.runs.notebook_inputs import (
+    NotebookError,
+    check_parameters,
+    hashes_of,
+    is_current,
+    key_of,
+    read_notebook,
+)
 from sacd.runs.provenance import git_state, machine
 
 LARGEST_MB: Final = 2
@@ -43,9 +50,11 @@ def run_notebook(
         output: written only on success; a failed copy goes to `failed/` beside it.
         expects: result files that this execution has to write.
         timeout_s: limit for each cell.
-        stamp: profile, data, run ids ...; shown under the title. When and at which commit it was executed is told by a
-            hidden file beside the copy (`record_of`), since that is not the same when it is executed again.
-        depends: by name, ids of runs and hashes of files that the notebook reads; another value executes it anew.
+        stamp: profile, data, run ids ...; shown under the title. When and at which commit it was
+            executed is told by a hidden file beside the copy (`record_of`), since that is not the
+            same when it is executed again.
+        depends: by name, ids of runs and hashes of files that the notebook reads; another value
+            executes it again.
 
     Raises:
         NotebookError: refused before the start, or failed; the message names the cell and the copy.
@@ -79,8 +88,15 @@ def run_notebook(
             raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
         failed.unlink(missing_ok=True)
         git = git_state()
-        record = {"content": hashlib.sha256(text.encode()).hexdigest(), "commit": git["commit"], "dirty": git["dirty"]}
-        spent = {"started": started.isoformat(timespec="seconds"), "duration_s": round(time.monotonic() - clock, 1)}
+        record = {
+            "content": hashlib.sha256(text.encode()).hexdigest(),
+            "commit": git["commit"],
+            "dirty": git["dirty"],
+        }
+        spent = {
+            "started": started.isoformat(timespec="seconds"),
+            "duration_s": round(time.monotonic() - clock, 1),
+        }
         write_json(record_of(output), record | spent | {"machine": machine()})
         return "executed"
 
@@ -90,9 +106,12 @@ def record_of(output: Path) -> Path:
     return output.with_name(f".{output.stem}.json")
 
 
-def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int) -> str:
+def _execute(
+    source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int
+) -> str:
     """Run with papermill; empty, or why it failed."""
-    # On the way jsonschema would build a parser of IRIs, in 1.7 s; no notebook holds one to be checked.
+    # On the way jsonschema would build a parser of IRIs, in 1.7 s; no notebook holds one to be
+    # checked.
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill  # slow to import
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -114,7 +133,9 @@ def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: 
                 return f"{stopped_at(read_notebook(partial))}: a cell took more than {timeout_s} s"
             except DeadKernelError:
                 return f"{stopped_at(read_notebook(partial))}: the kernel died (out of memory?); use a smaller profile"
-            except RuntimeError as error:  # the kernel did not start; ports may clash where many start at once
+            except (
+                RuntimeError
+            ) as error:  # the kernel did not start; ports may clash where many start at once
                 if last:
                     return f"the kernel of {sys.executable} did not start twice: {error}"
     raise AssertionError
@@ -128,13 +149,20 @@ def _kernel() -> Iterator[str]:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         # A progress bar in an executed notebook shall be a few lines, not thousands.
         environment = {"IPYTHONDIR": f"{folder}/ipython", "TQDM_MININTERVAL": "30"}
-        spec = {"argv": command, "display_name": "Python 3", "language": "python", "env": environment}
+        spec = {
+            "argv": command,
+            "display_name": "Python 3",
+            "language": "python",
+            "env": environment,
+        }
         write_json(Path(folder, "kernels", name, "kernel.json"), spec)
         os.environ["JUPYTER_PATH"] = folder + (os.pathsep + before if before else "")
         try:
             yield name
         finally:
-            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(JUPYTER_PATH=before)
+            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(
+                JUPYTER_PATH=before
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,9 +171,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("output", type=Path)
     for flag, name in (("-p", "--parameter"), ("-s", "--stamp"), ("-d", "--depends")):
-        parser.add_argument(flag, name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("-e", "--expect", type=Path, action="append", default=[], help="result file that it must write")
-    parser.add_argument("--timeout", type=int, default=3600, help="seconds for each cell (default: %(default)s)")
+        parser.add_argument(
+            flag, name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+        )
+    parser.add_argument(
+        "-e",
+        "--expect",
+        type=Path,
+        action="append",
+        default=[],
+        help="result file that it must write",
+    )
+    parser.add_argument(
+        "--timeout", type=int, default=3600, help="seconds for each cell (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     try:
         values = check_parameters(args.source, dict(args.parameter), text=True)

@@ -17,7 +17,11 @@ def stopped_at(notebook: Mapping[str, Any]) -> str:
     title = "before the first heading"
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
-            headings = [line.lstrip("# ") for line in "".join(cell["source"]).splitlines() if line.startswith("#")]
+            headings = [
+                line.lstrip("# ")
+                for line in "".join(cell["source"]).splitlines()
+                if line.startswith("#")
+            ]
             title = headings[-1] if headings else title
         elif cell["metadata"].get("papermill", {}).get("status") in ("failed", "running"):
             break
@@ -27,12 +31,17 @@ def stopped_at(notebook: Mapping[str, Any]) -> str:
 def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, str]) -> str:
     """Text of the executed notebook with its stamp under the title: equal executions give equal bytes.
 
-    Times, paths of this machine and random ids go: who executes it again on another day finds it unchanged.
+    Times, paths of this machine and random ids go: who executes it again on another day finds it
+    unchanged.
     """
     metadata = notebook["metadata"]
     metadata.pop("papermill", None)
     metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata["language_info"] = {"name": "python", "file_extension": ".py", "pygments_lexer": "ipython3"}
+    metadata["language_info"] = {
+        "name": "python",
+        "file_extension": ".py",
+        "pygments_lexer": "ipython3",
+    }
     metadata["sacd"] = record | {"stamp": stamp}
     for cell in notebook["cells"]:
         for timed in ("papermill", "execution"):
@@ -40,7 +49,12 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"
     text = " · ".join(f"**{name}** {value}" for name, value in stamp.items())
-    cell = {"cell_type": "markdown", "id": "stamp", "metadata": {"tags": ["stamp"]}, "source": f"> {text}"}
+    cell = {
+        "cell_type": "markdown",
+        "id": "stamp",
+        "metadata": {"tags": ["stamp"]},
+        "source": f"> {text}",
+    }
     titled = bool(notebook["cells"]) and notebook["cells"][0]["cell_type"] == "markdown"
     notebook["cells"].insert(int(titled), cell)
     metadata["sacd"]["content"] = content_hash(notebook)
@@ -50,8 +64,9 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
 def to_html(notebook: Path, output: Path | None = None) -> Path:
     """Write `notebook` as an HTML file, by default beside it, and return its path.
 
-    Nothing is loaded from other hosts; formulas therefore stay in TeX notation. The file stands alone, unless it has
-    plots of plotly: these stay interactive by a copy of plotly.js, `plotly.min.js` in the same folder.
+    Nothing is loaded from other hosts; formulas therefore stay in TeX notation. The file stands
+    alone, unless it has plots of plotly: these stay interactive by a copy of plotly.js,
+    `plotly.min.js` in the same folder.
     """
     import nbformat  # slow to import
     from nbconvert import HTMLExporter
@@ -62,7 +77,9 @@ def to_html(notebook: Path, output: Path | None = None) -> Path:
         from plotly.offline import get_plotlyjs  # slow to import
 
         write_text(output.with_name("plotly.min.js"), get_plotlyjs())
-    exporter = HTMLExporter(embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(
+        embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True
+    )
     exporter.log.setLevel("ERROR")
     html, _ = exporter.from_notebook_node(content, {"metadata": {"name": notebook.stem}})
     write_text(output, re.sub(r"<script.*?</script>", _if_local, html, flags=re.DOTALL))
@@ -71,7 +88,12 @@ def to_html(notebook: Path, output: Path | None = None) -> Path:
 
 def _with_plots(notebook: Any) -> int:
     """Give each plotly figure an HTML form, which nbconvert shows; the first loads plotly.js. Returns how many."""
-    outputs = [out.data for c in notebook.cells for out in c.get("outputs", []) if _PLOTLY in out.get("data", {})]
+    outputs = [
+        out.data
+        for c in notebook.cells
+        for out in c.get("outputs", [])
+        if _PLOTLY in out.get("data", {})
+    ]
     for n, data in enumerate(outputs):
         import plotly.io  # slow to import
 
@@ -88,5 +110,7 @@ def _if_local(script: re.Match[str]) -> str:
     """A script, unless it is one of the template's that load MathJax, RequireJS, Mermaid or widgets from elsewhere."""
     opening = script[0][: script[0].index(">")]
     hosts = ("cdnjs.cloudflare.com", "unpkg.com")
-    remote = "//" in opening or "mathjax-config" in opening or any(host in script[0] for host in hosts)
+    remote = (
+        "//" in opening or "mathjax-config" in opening or any(host in script[0] for host in hosts)
+    )
     return "" if remote else script[0]

@@ -26,54 +26,76 @@ def read_notebook(path: Path) -> dict[str, Any]:
 def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
     """Type and default (`...` if there is none) of what the cell tagged `parameters` declares: typed scalars."""
     known: dict[str, tuple[Any, Any]] = {}
-    cells = [c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    cells = [
+        c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])
+    ]
     for node in ast.parse("\n".join("".join(c["source"]) for c in cells)).body:
         text = ast.unparse(node)
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            raise NotebookError(f"{source}: parameters cell: {text!r} is not of the form 'name: type = value'")
+            raise NotebookError(
+                f"{source}: parameters cell: {text!r} is not of the form 'name: type = value'"
+            )
         names = [part.strip() for part in ast.unparse(node.annotation).split("|")]
         if unknown := [name for name in names if name not in (*_TYPES, "None")]:
-            raise NotebookError(f"{source}: parameters cell: {text!r}: {unknown[0]} is not one of {', '.join(_TYPES)}")
+            raise NotebookError(
+                f"{source}: parameters cell: {text!r}: {unknown[0]} is not one of {', '.join(_TYPES)}"
+            )
         kind = Union[tuple(_TYPES.get(name) for name in names)]  # noqa: UP007 (built at run time)
         default = ast.literal_eval(node.value) if node.value else ...
         known[node.target.id] = (kind, default)
     return known
 
 
-def check_parameters(source: Path, given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
+def check_parameters(
+    source: Path, given: Mapping[str, Any], *, text: bool = False
+) -> dict[str, Any]:
     """All parameters of a notebook with `given` in place of defaults, checked; with `text`, converted from strings.
 
     Raises:
-        NotebookError: a name is unknown, a value is missing or has another type; the message lists the known ones.
+        NotebookError: a name is unknown, a value is missing or has another type; the message lists
+            the known ones.
     """
     from pydantic import TypeAdapter, ValidationError  # slow to import
 
     known = parameters_of(source)
     types = {name: getattr(kind, "__name__", str(kind)) for name, (kind, _) in known.items()}
-    listing = ", ".join(f"{n}: {types[n]}" + ("" if d is ... else f" = {d!r}") for n, (_, d) in known.items())
+    listing = ", ".join(
+        f"{n}: {types[n]}" + ("" if d is ... else f" = {d!r}") for n, (_, d) in known.items()
+    )
     values: dict[str, Any] = {}
     for name in [*known, *(n for n in given if n not in known)]:
         if name not in known:
-            raise NotebookError(f"{source}: parameter {name!r} is unknown; known: {listing or 'none'}")
+            raise NotebookError(
+                f"{source}: parameter {name!r} is unknown; known: {listing or 'none'}"
+            )
         kind, value = known[name][0], given.get(name, known[name][1])
         if value is ...:
             raise NotebookError(f"{source}: parameter {name!r} is missing; known: {listing}")
         adapter = TypeAdapter(kind)
         try:
             from_text = text and name in given
-            values[name] = adapter.validate_strings(value) if from_text else adapter.validate_python(value, strict=True)
+            values[name] = (
+                adapter.validate_strings(value)
+                if from_text
+                else adapter.validate_python(value, strict=True)
+            )
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise NotebookError(f"{source}: parameter {name!r} = {value!r}: {reason}; known: {listing}") from None
+            raise NotebookError(
+                f"{source}: parameter {name!r} = {value!r}: {reason}; known: {listing}"
+            ) from None
     return values
 
 
 def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, str]) -> str:
     """Hash of all that an execution depends on: cells, parameters, code and tables of the package, `depends`."""
     cells = [
-        (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", [])) for c in read_notebook(source)["cells"]
+        (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", []))
+        for c in read_notebook(source)["cells"]
     ]
-    code = "\n".join(text for kind, text, _ in cells if kind == "code" and not text.startswith("%%"))
+    code = "\n".join(
+        text for kind, text, _ in cells if kind == "code" and not text.startswith("%%")
+    )
     entries = entries_of(re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE))
     parts = [cells, sorted(parameters.items()), code_fingerprint(entries), sorted(depends.items())]
     beside = sorted(Path(__file__).parents[1].glob("*/*"))
@@ -98,8 +120,12 @@ def is_current(output: Path, key: str, expects: Sequence[Path] = ()) -> bool:
 def content_hash(notebook: Mapping[str, Any]) -> str:
     """SHA-256 of an executed notebook with its outputs, but for the place of this hash (`metadata.sacd.content`)."""
     metadata = dict(notebook["metadata"])
-    metadata["sacd"] = {name: value for name, value in metadata.get("sacd", {}).items() if name != "content"}
-    return hashlib.sha256(json.dumps({**notebook, "metadata": metadata}, sort_keys=True).encode()).hexdigest()
+    metadata["sacd"] = {
+        name: value for name, value in metadata.get("sacd", {}).items() if name != "content"
+    }
+    return hashlib.sha256(
+        json.dumps({**notebook, "metadata": metadata}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def hashes_of(files: Sequence[Path]) -> dict[str, str]:

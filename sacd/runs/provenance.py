@@ -38,16 +38,25 @@ def git_state() -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(REPOSITORY), *arguments]
         try:
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+            return subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=30
+            ).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return None
 
     if git("rev-parse", "--show-toplevel") != str(REPOSITORY.resolve()):
-        return {"commit": None, "dirty": None}  # installed, and perhaps inside somebody else's checkout
-    # What was computed anew is no change of what computes it; a new loss that git does not know is one.
+        return {
+            "commit": None,
+            "dirty": None,
+        }  # installed, and perhaps inside somebody else's checkout
+    # What was computed again is no change of what computes it; a new loss that git does not know is
+    # one.
     status = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
     new = git("status", "--porcelain", "--untracked-files=normal", "--", "sacd")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status or new)}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status or new),
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -80,11 +89,14 @@ def _version(package: str) -> str | None:
 def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def reset_peak_memory() -> None:
-    """Start counting the peak memory anew, where the system can (Linux; any system for the GPU)."""
+    """Start counting the peak memory again, where the system can (Linux; any system for the GPU)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
@@ -97,7 +109,9 @@ def peak_memory_mb() -> dict[str, float]:
 
     try:
         status = Path("/proc/self/status").read_text()
-        kilobytes = next(float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        kilobytes = next(
+            float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
+        )
     except (OSError, StopIteration):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         kilobytes = peak / 1024 if sys.platform == "darwin" else peak

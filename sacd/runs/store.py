@@ -1,9 +1,10 @@
 """Runs and where they are kept: what makes two runs the same, and which results can be trusted.
 
-A task is a function `task(config, inputs, folder, resources, progress) -> None`. It writes its files into `folder`,
-which survives an interruption, so that it finds its own `checkpoint.safetensors` there; `inputs` maps names to the
-folders of finished runs; `resources` (store, device, threads, ...) never enter a run's identity; and
-`progress(share, text)` is told how far it is.
+A task is a function `task(config, inputs, folder, resources, progress) -> None`. It writes its
+files into `folder`, which survives an interruption, so that it finds its own
+`checkpoint.safetensors` there; `inputs` maps names to the folders of finished runs; `resources`
+(store, device, threads, ...) never enter a run's identity; and `progress(share, text)` is told how
+far it is.
 """
 
 import difflib
@@ -104,7 +105,8 @@ class Run:
         return hash(self.id)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without the cached id: a worker of a cluster computes it from its own code, and so notices other code.
+        # Without the cached id: a worker of a cluster computes it from its own code, and so notices
+        # other code.
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
@@ -128,7 +130,8 @@ class State(NamedTuple):
 class RunStore:
     """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong.
 
-    `data/<fingerprint>.json` is the manifest of the data that runs were computed from; their provenance names it.
+    `data/<fingerprint>.json` is the manifest of the data that runs were computed from; their
+    provenance names it.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -168,7 +171,8 @@ class RunStore:
         """Whether the results of a run are there and unaltered; every file is read and hashed.
 
         Raises:
-            RunError: the folder of this id holds a run with another identity; the message shows the difference.
+            RunError: the folder of this id holds a run with another identity; the message shows the
+                difference.
         """
         folder = self.folder(run)
         if folder.exists():
@@ -181,7 +185,9 @@ class RunStore:
 
     def begin(self, run: Run) -> Path:
         """Work folder of a run, as an interrupted attempt left it, or new."""
-        shutil.rmtree(self.folder(run), ignore_errors=True)  # not "done", or nobody would begin: corrupt
+        shutil.rmtree(
+            self.folder(run), ignore_errors=True
+        )  # not "done", or nobody would begin: corrupt
         work = self.work(run)
         work.mkdir(parents=True, exist_ok=True)
         for half_written in work.rglob(".*tmp*"):  # ours, and safetensors' own `.tmpXXXXXX`
@@ -195,11 +201,15 @@ class RunStore:
         """Turn a work folder into a finished run: provenance, checksums, one rename."""
         work = self.work(run)
         (work / PROGRESS).unlink(missing_ok=True)
-        if not any(p.name not in _OURS and not CHECKPOINT.fullmatch(p.name) for p in work.iterdir()):
+        if not any(
+            p.name not in _OURS and not CHECKPOINT.fullmatch(p.name) for p in work.iterdir()
+        ):
             raise RunError(f"{run.title}: {run.task} ended without writing a file into its folder")
         write_json(work / "provenance.json", {**provenance, "code": code_hashes(run.entries)})
         names = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
-        names = [name for name in names if name != "checksums.json" and not CHECKPOINT.fullmatch(name)]
+        names = [
+            name for name in names if name != "checksums.json" and not CHECKPOINT.fullmatch(name)
+        ]
         for name in names:
             sync(work / name)
         write_json(work / "checksums.json", {name: sha256(work / name) for name in names})
@@ -213,7 +223,9 @@ class RunStore:
         """What sets a run apart from the like of it among `known` identities (`identities()`)."""
         for other in known:
             if all(other.get(key) == run.identity[key] for key in ("task", "class", "config")):
-                changed = [key for key in ("data", "code", "inputs") if other.get(key) != run.identity[key]]
+                changed = [
+                    key for key in ("data", "code", "inputs") if other.get(key) != run.identity[key]
+                ]
                 if changed:
                     return f"{', '.join(changed)} changed since an earlier run"
         return "never computed"
@@ -228,7 +240,11 @@ class RunStore:
         Raises:
             RunError: none does, or several do.
         """
-        found = {folder.name: folder for folder in reversed(self.folders()) if folder.name.startswith(prefix)}
+        found = {
+            folder.name: folder
+            for folder in reversed(self.folders())
+            if folder.name.startswith(prefix)
+        }
         if len(found) != 1:
             what = f"{len(found)} runs start" if found else "no run starts"
             raise RunError(f"{what} with {prefix!r} in {self.root}; `runs list` shows the ids")
@@ -237,7 +253,12 @@ class RunStore:
     def folders(self) -> list[Path]:
         """Folders of all runs, the finished first."""
         parents = [parent for parent in (self.root, self.root / ".work") if parent.is_dir()]
-        return [p for parent in parents for p in sorted(parent.iterdir()) if re.fullmatch("[0-9a-f]{16}", p.name)]
+        return [
+            p
+            for parent in parents
+            for p in sorted(parent.iterdir())
+            if re.fullmatch("[0-9a-f]{16}", p.name)
+        ]
 
 
 def check(folder: Path) -> State:
@@ -275,6 +296,10 @@ def _refuse_conflict(run: Run, folder: Path) -> None:
     there = read_json(folder / "config.json").get("identity")
     if there is None or there == run.identity:
         return
-    before, now = (json.dumps(x, indent=1, sort_keys=True).splitlines() for x in (there, run.identity))
+    before, now = (
+        json.dumps(x, indent=1, sort_keys=True).splitlines() for x in (there, run.identity)
+    )
     diff = "\n".join(difflib.unified_diff(before, now, "on disk", "asked for", lineterm="", n=0))
-    raise RunError(f"{folder}: holds another run than its id says; remove the folder to compute it again\n{diff}")
+    raise RunError(
+        f"{folder}: holds another run than its id says; remove the folder to compute it again\n{diff}"
+    )

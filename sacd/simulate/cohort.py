@@ -1,4 +1,4 @@
-"""Simulated cohort: sleepers whose EEG and infrared video follow the same night, in the data contract's files."""
+"""Simulated cohort: subjects whose EEG and infrared video follow the same night, in the data contract's files."""
 
 import hashlib
 import json
@@ -33,9 +33,10 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     code: str = "",
 ) -> Path:
-    """Write a cohort of simulated sleepers into `root` (BIDS style), or find it there already.
+    """Write a cohort of simulated subjects into `root` (BIDS style), or find it there already.
 
-    A cohort that other code, settings or nights made is made again; the old one stays until the new one is complete.
+    A cohort that other code, settings or nights made is made again; the old one stays until the new
+    one is complete.
 
     Args:
         root: folder to write; complete or absent, never half made.
@@ -43,7 +44,8 @@ def simulate(
         nights: folder of UCDDB's tables; its 25 real nights then drive the first subjects.
         workers: processes; the files do not depend on it.
         progress: called with (subjects done, subjects in all).
-        code: fingerprint of the code that decides the files; what other code made is simulated again.
+        code: fingerprint of the code that decides the files; what other code made is simulated
+            again.
 
     Returns: `root`.
     Raises: ValueError if `root` holds what no simulator made, or `nights` is not UCDDB.
@@ -60,8 +62,12 @@ def simulate(
                 return root
             if not before:
                 raise ValueError(f"{root} exists and is no simulated cohort: choose another folder")
-            changed = [name for name in before if before[name] != description["Simulator"].get(name)]
-            log.warning("%s: simulated again, for its %s changed", root, " and ".join(changed) or "record")
+            changed = [
+                name for name in before if before[name] != description["Simulator"].get(name)
+            ]
+            log.warning(
+                "%s: simulated again, for its %s changed", root, " and ".join(changed) or "record"
+            )
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         try:
             jobs = _jobs(config, nights)
@@ -71,12 +77,18 @@ def simulate(
                 if progress:
                     progress(len(people), len(jobs))
             columns = ["participant_id", "sex", "age", "weight_kg", "ahi", "source"]
-            pd.DataFrame(people, columns=columns).to_csv(folder / "participants.tsv", sep="\t", index=False)
-            (folder / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
+            pd.DataFrame(people, columns=columns).to_csv(
+                folder / "participants.tsv", sep="\t", index=False
+            )
+            (folder / "dataset_description.json").write_text(
+                json.dumps(description, indent=2) + "\n"
+            )
             folder.chmod(0o755)
             if root.exists():
                 old = root.with_name(f".{root.name}.old")
-                shutil.rmtree(old, ignore_errors=True)  # of a process that died between the next two lines
+                shutil.rmtree(
+                    old, ignore_errors=True
+                )  # of a process that died between the next two lines
                 os.rename(root, old)
             os.rename(folder, root)
             shutil.rmtree(root.with_name(f".{root.name}.old"), ignore_errors=True)
@@ -85,16 +97,26 @@ def simulate(
     return root
 
 
-def night_of(config: SimulateConfig, job: tuple[int, str | int], nights: Path | None = None) -> hypnogram.Night:
+def night_of(
+    config: SimulateConfig, job: tuple[int, str | int], nights: Path | None = None
+) -> hypnogram.SimulatedNight:
     """The whole night of one subject, nothing rendered: `job` is its index and its UCDDB study or its AHI group."""
     index, source = job
     rng = stream(config, index, "night")
-    return ucddb.night(nights, source, rng) if isinstance(source, str) else hypnogram.semi_markov(source, rng)
+    return (
+        ucddb.night(nights, source, rng)
+        if isinstance(source, str)
+        else hypnogram.semi_markov(source, rng)
+    )
 
 
 def _jobs(config: SimulateConfig, nights: Path | None) -> list[tuple[int, str | int]]:
     """(index, UCDDB study or AHI group) of every subject: real nights first, then those that fill the AHI groups."""
-    real = ucddb.subjects(nights)[: config.n_subjects] if nights is not None else pd.DataFrame({"PSG AHI": []})
+    real = (
+        ucddb.subjects(nights)[: config.n_subjects]
+        if nights is not None
+        else pd.DataFrame({"PSG AHI": []})
+    )
     taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
     rest = hypnogram.groups(config.n_subjects - len(taken), taken, stream(config, 0, "groups"))
     return list(enumerate([*real.index.astype(str), *rest] if len(real) else rest))
@@ -117,7 +139,9 @@ def _rows(write: Callable[[tuple], dict], jobs: list, workers: int) -> Iterator[
             yield from pool.map(write, jobs)
 
 
-def _write(folder: Path, config: SimulateConfig, nights: Path | None, job: tuple[int, str | int]) -> dict:
+def _write(
+    folder: Path, config: SimulateConfig, nights: Path | None, job: tuple[int, str | int]
+) -> dict:
     from sacd.simulate.write import write  # heavy imports only where a night is rendered
 
     return write(folder, config, job[0], night_of(config, job, nights))
@@ -143,7 +167,11 @@ def _description(config: SimulateConfig, nights: Path | None, code: str) -> dict
         "DatasetType": "raw",
         "simulated": True,
         "GeneratedBy": [
-            {"Name": GENERATOR, "Version": str(VERSION), "Description": "simulated EEG and infrared video"}
+            {
+                "Name": GENERATOR,
+                "Version": str(VERSION),
+                "Description": "simulated EEG and infrared video",
+            }
         ],
         "Simulator": simulator,
     }

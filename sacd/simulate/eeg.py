@@ -1,10 +1,10 @@
-"""EEG of one channel (C3), in uV, from the state of the sleeper, movements and arousals."""
+"""EEG of one channel (C3), in uV, from the state of the subject, movements and arousals."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from sacd.simulate.hypnogram import Night
+from sacd.simulate.hypnogram import SimulatedNight
 from sacd.simulate.parameters import parameter as p
 from sacd.simulate.parameters import span
 from sacd.simulate.physiology import Movements
@@ -14,7 +14,7 @@ BANDS = ("delta", "theta", "alpha", "sigma", "beta")
 
 @dataclass(frozen=True)
 class Head:
-    """What is this sleeper's own in the EEG: gains of the background and the bands, alpha, spindles, electrode."""
+    """What is this subject's own in the EEG: gains of the background and the bands, alpha, spindles, electrode."""
 
     gain: float
     bands: np.ndarray
@@ -26,17 +26,25 @@ class Head:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Head":
-        """A sleeper from the population."""
+        """A subject from the population."""
         z = rng.standard_normal(6)
         poor = rng.random() < p("eeg.poor_alpha")
         cv = p("eeg.subject_cv")
         return cls(
             gain=float(np.exp(cv * z[0])),
             bands=np.exp(p("eeg.band_cv") * rng.standard_normal(len(BANDS))),
-            alpha=p("eeg.poor_alpha_gain") if poor else float(np.exp(p("eeg.alpha_cv_ratio") * cv * z[1])),
-            alpha_hz=float(np.clip(p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2], *span("eeg.alpha"))),
+            alpha=p("eeg.poor_alpha_gain")
+            if poor
+            else float(np.exp(p("eeg.alpha_cv_ratio") * cv * z[1])),
+            alpha_hz=float(
+                np.clip(p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2], *span("eeg.alpha"))
+            ),
             spindle=float(np.exp(cv * z[3])),
-            spindle_hz=float(np.clip(p("eeg.spindle_hz") + p("eeg.spindle_hz_sd") * z[4], *span("eeg.spindle_hz"))),
+            spindle_hz=float(
+                np.clip(
+                    p("eeg.spindle_hz") + p("eeg.spindle_hz_sd") * z[4], *span("eeg.spindle_hz")
+                )
+            ),
             electrode=float(np.exp(cv * z[5])),
         )
 
@@ -64,7 +72,7 @@ def _slow(n: int, rate: float, seconds: float, rng: np.random.Generator) -> np.n
 
 def eeg(
     head: Head,
-    night: Night,
+    night: SimulatedNight,
     state: np.ndarray,
     moves: Movements,
     start: float,
@@ -74,8 +82,9 @@ def eeg(
 ) -> np.ndarray:
     """Samples (n,) in uV from `start` s since lights out.
 
-    1/f background and five band noises whose strength follows the state; alpha while the eyes are closed; spindles,
-    K-complexes, vertex and sawtooth waves; arousals; drift, electrode and mains noise; artefacts while the body moves.
+    1/f background and five band noises whose strength follows the state; alpha while the eyes are
+    closed; spindles, K-complexes, vertex and sawtooth waves; arousals; drift, electrode and mains
+    noise; artefacts while the body moves.
     """
     times = start + np.arange(n) / rate
     at = np.clip(times, 0, len(state) - 1)
@@ -85,14 +94,30 @@ def eeg(
 
     frequency = np.fft.rfftfreq(n, 1 / rate)
     shape = np.maximum(frequency, p("eeg.background_flat_hz")) ** p("eeg.background_slope")
-    signal = weights @ p("eeg.background") * _shaped(n, shape * (frequency > p("eeg.background_from_hz")), rng)
+    signal = (
+        weights
+        @ p("eeg.background")
+        * _shaped(n, shape * (frequency > p("eeg.background_from_hz")), rng)
+    )
     waxing, waxing_s = p("eeg.waxing"), p("eeg.waxing_s")
     for name, gain in zip(BANDS, head.bands, strict=True):
         envelope = np.exp(waxing * _slow(n, rate, waxing_s, rng) - waxing**2 / 2)
-        signal += gain * weights @ p(f"eeg.{name}") * envelope * _noise(n, rate, *span(f"eeg.{name}"), rng)
+        signal += (
+            gain
+            * weights
+            @ p(f"eeg.{name}")
+            * envelope
+            * _noise(n, rate, *span(f"eeg.{name}"), rng)
+        )
 
     closed = _toggle(n, rate, rng)
-    alpha = _noise(n, rate, head.alpha_hz - p("eeg.alpha_width_hz"), head.alpha_hz + p("eeg.alpha_width_hz"), rng)
+    alpha = _noise(
+        n,
+        rate,
+        head.alpha_hz - p("eeg.alpha_width_hz"),
+        head.alpha_hz + p("eeg.alpha_width_hz"),
+        rng,
+    )
     signal += p("eeg.closed_alpha") * head.alpha * weights[:, 0] * closed * alpha
 
     def occurrences(name: str) -> np.ndarray:
@@ -107,7 +132,10 @@ def eeg(
         t = np.arange(int(seconds * rate)) / rate
         wave = np.sin(2 * np.pi * (hz + jitter * rng.standard_normal()) * t + rng.uniform(0, phase))
         _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * np.hanning(len(t)) * wave)
-    for occurrence, name in (("eeg.k_complexes", "eeg.k_complex"), ("eeg.vertex_waves", "eeg.vertex_wave")):
+    for occurrence, name in (
+        ("eeg.k_complexes", "eeg.k_complex"),
+        ("eeg.vertex_waves", "eeg.vertex_wave"),
+    ):
         uv, cv, shape = p(name), p(f"{name}_cv"), _two_peaks(name, rate)
         for i in occurrences(occurrence):
             _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * shape)
@@ -116,7 +144,11 @@ def eeg(
         t = np.arange(int(rng.uniform(*seconds) * rate)) / rate
         wave = 2 * ((rng.uniform(*hz) * t) % 1) - 1
         _add(signal, i, uv * np.hanning(len(t)) * wave)
-    slow, fast, fast_share = span("eeg.arousal_slow"), span("eeg.arousal_fast"), p("eeg.arousal_fast")
+    slow, fast, fast_share = (
+        span("eeg.arousal_slow"),
+        span("eeg.arousal_fast"),
+        p("eeg.arousal_fast"),
+    )
     for event in night.events:
         i = int((event.onset - start) * rate)
         if event.kind == "arousal" and 0 <= i < n:
@@ -127,7 +159,9 @@ def eeg(
 
     moving = moves.activity(times)
     if np.any(moving > 0):
-        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng) * p("eeg.muscle")
+        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng) * p(
+            "eeg.muscle"
+        )
         muscle = muscle + _noise(n, rate, *span("eeg.sway"), rng)
         strength = np.exp(p("eeg.artefact_cv") * _slow(n, rate, p("eeg.artefact_s"), rng))
         signal += p("eeg.artefact") * moving * muscle * strength

@@ -22,8 +22,8 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Night:
-    """One sleeper's night: stages (clips,) as labels, events in order of time, and participants.tsv's row."""
+class SimulatedNight:
+    """One subject's night: stages (clips,) as labels, events in order of time, and participants.tsv's row."""
 
     stages: np.ndarray
     events: tuple[Event, ...]
@@ -46,21 +46,30 @@ def groups(n: int, taken: list[int], rng: np.random.Generator) -> list[int]:
     return [int(group) for group in rng.permutation(chosen)] if chosen else []
 
 
-def semi_markov(group: int, rng: np.random.Generator) -> Night:
-    """A night of `night.hours` of a sleeper of AHI group 0..3."""
+def semi_markov(group: int, rng: np.random.Generator) -> SimulatedNight:
+    """A night of `night.hours` of a subject of AHI group 0..3."""
     name = AHI_GROUPS[group].lower()
     ahi = float(np.exp(rng.uniform(*np.log(span(f"person.{name}")))))
-    weight = p("person.weight_mean") + p("person.weight_per_ahi") * ahi + p("person.weight_sd") * rng.standard_normal()
+    weight = (
+        p("person.weight_mean")
+        + p("person.weight_per_ahi") * ahi
+        + p("person.weight_sd") * rng.standard_normal()
+    )
     person = {
         "sex": "M" if rng.random() < p("person.male_share") else "F",
-        "age": int(np.clip(p("person.age_mean") + p("person.age_sd") * rng.standard_normal(), *span("person.age"))),
+        "age": int(
+            np.clip(
+                p("person.age_mean") + p("person.age_sd") * rng.standard_normal(),
+                *span("person.age"),
+            )
+        ),
         "weight_kg": round(float(np.clip(weight, *span("person.weight"))), 1),
         "ahi": round(ahi, 1),
         "source": "semi-markov",
     }
     stages = _stages(ahi, rng)
     respiratory = _respiratory(stages, person["ahi"], rng)
-    return Night(stages, with_arousals(stages, respiratory, rng), person)
+    return SimulatedNight(stages, with_arousals(stages, respiratory, rng), person)
 
 
 def _stages(ahi: float, rng: np.random.Generator) -> np.ndarray:
@@ -77,15 +86,28 @@ def _stages(ahi: float, rng: np.random.Generator) -> np.ndarray:
         length = p("night.cycle_min") + p("night.cycle_sd_min") * rng.standard_normal()
         length = max(p("night.cycle_least_min"), length)
         n1 = clips(p("night.n1_min"))
-        n3 = clips(p("night.n3_first_min") * p("night.n3_decay") ** cycle * np.exp(-ahi / p("night.n3_ahi_scale")))
-        rem = clips(min(p("night.rem_first_min") + p("night.rem_growth_min") * cycle, p("night.rem_max_min")))
+        n3 = clips(
+            p("night.n3_first_min")
+            * p("night.n3_decay") ** cycle
+            * np.exp(-ahi / p("night.n3_ahi_scale"))
+        )
+        rem = clips(
+            min(
+                p("night.rem_first_min") + p("night.rem_growth_min") * cycle, p("night.rem_max_min")
+            )
+        )
         n2 = max(least_n2, round(length * 60 / CLIP_S) - n1 - n3 - rem)
         early = round(n2 * rng.uniform(*span("night.n2_early")))
         night += [N1] * n1 + [N2] * early + [N3] * n3 + [N2] * (n2 - early) + [REM] * rem
         cycle += 1
     stages = np.array(night[:total], dtype=np.int8)
 
-    hazard = (p("night.breaks_per_h") + p("night.breaks_per_ahi") * ahi) * p("night.break_weight") * CLIP_S / 3600
+    hazard = (
+        (p("night.breaks_per_h") + p("night.breaks_per_ahi") * ahi)
+        * p("night.break_weight")
+        * CLIP_S
+        / 3600
+    )
     starts = np.flatnonzero(rng.random(total) < hazard[stages])
     for start in starts:
         wake = rng.geometric(1 / p("night.break_w_clips"))
@@ -120,7 +142,10 @@ def _respiratory(stages: np.ndarray, ahi: float, rng: np.random.Generator) -> li
 
 
 def with_arousals(
-    stages: np.ndarray, respiratory: list[Event], rng: np.random.Generator, ends: set[float] | None = None
+    stages: np.ndarray,
+    respiratory: list[Event],
+    rng: np.random.Generator,
+    ends: set[float] | None = None,
 ) -> tuple[Event, ...]:
     """The events and the arousals: at the end of most of them (or of those in `ends`, if scored), and spontaneous."""
     arousals = []
@@ -144,11 +169,14 @@ def with_arousals(
 def state(stages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What the body does, second by second: shares of the five stages, float32 (seconds, 5), rows summing to 1.
 
-    Stages change inside clips (the label keeps the larger part), and sleep is between two stages part of the time:
-    EEG, breathing and movement all follow this one state. An unscored clip goes on as the clip before it.
+    Stages change inside clips (the label keeps the larger part), and sleep is between two stages
+    part of the time: EEG, breathing and movement all follow this one state. An unscored clip goes
+    on as the clip before it.
     """
     scored = np.flatnonzero(stages != UNSCORED)
-    filled = stages[scored[np.maximum(np.searchsorted(scored, np.arange(len(stages)), side="right") - 1, 0)]]
+    filled = stages[
+        scored[np.maximum(np.searchsorted(scored, np.arange(len(stages)), side="right") - 1, 0)]
+    ]
     edges = np.flatnonzero(np.diff(filled)) + 1
     shifts = rng.uniform(-1, 1, len(edges)) * p("night.change_s")
     seconds = np.arange(len(filled) * CLIP_S)
@@ -160,7 +188,11 @@ def state(stages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for i, step in enumerate(rng.standard_normal(len(filled))):
         lean[i + 1] = ar * lean[i] + np.sqrt(1 - ar**2) * step
     lean = np.interp(seconds / CLIP_S, np.arange(len(lean)), lean)
-    share = np.clip((np.abs(lean) - p("night.ambiguity_from")) * p("night.ambiguity"), 0, p("night.ambiguity_most"))
+    share = np.clip(
+        (np.abs(lean) - p("night.ambiguity_from")) * p("night.ambiguity"),
+        0,
+        p("night.ambiguity_most"),
+    )
     lighter, deeper = np.array([W, W, N1, N2, N1]), np.array([N1, N2, N3, N3, REM])
     weights = np.zeros((len(seconds), len(STAGES)), np.float32)
     weights[seconds, label] = 1 - share
@@ -168,4 +200,6 @@ def state(stages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     width = int(p("night.smooth_s"))
     kernel = np.ones(width, np.float32) / width
     padded = np.pad(weights, ((width // 2, width // 2), (0, 0)), mode="edge")
-    return np.stack([np.convolve(padded[:, k], kernel, "valid") for k in range(len(STAGES))], axis=1)
+    return np.stack(
+        [np.convolve(padded[:, k], kernel, "valid") for k in range(len(STAGES))], axis=1
+    )

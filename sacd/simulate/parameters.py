@@ -14,7 +14,8 @@ FILE = files(__package__) / "parameters.csv"
 def table() -> pd.DataFrame:
     """The table: name, stage (empty if the value holds for every stage), value, unit, low, high, source, checked.
 
-    `checked` says what the source's abstract, or a page about it, shows of the number: supported, conflict, ...
+    `checked` says what the source's abstract, or a page about it, shows of the number: supported,
+    conflict, ...
     """
     with FILE.open(encoding="utf-8") as file:
         return pd.read_csv(file, keep_default_na=False)

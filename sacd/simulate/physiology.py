@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sacd.simulate.hypnogram import Night
+from sacd.simulate.hypnogram import SimulatedNight
 from sacd.simulate.parameters import parameter as p
 from sacd.simulate.parameters import span
 
@@ -22,7 +22,7 @@ class Movements:
     duration: np.ndarray
     size: np.ndarray
     kind: np.ndarray
-    posture: np.ndarray  # bool: the sleeper turns over
+    posture: np.ndarray  # bool: the subject turns over
 
     def activity(self, times: np.ndarray) -> np.ndarray:
         """Strength of movement (times,) at the given times in s since lights out."""
@@ -33,11 +33,16 @@ class Movements:
         return np.where((at >= 0) & (inside < 1), self.size[at] * np.sin(np.pi * inside), 0.0)
 
 
-def movements(night: Night, state: np.ndarray, rng: np.random.Generator) -> Movements:
+def movements(night: SimulatedNight, state: np.ndarray, rng: np.random.Generator) -> Movements:
     """Movements of the night: spontaneous ones at the rate of the state, and those that arousals bring."""
     lengths = (p("move.gross_s"), p("move.limb_s"), p("move.twitch_s"))
     sizes = (1.0, p("move.limb_size"), p("move.twitch_size"))  # relative to one of the whole body
-    shape, least, size_cv, lag = p("move.gamma_shape"), p("move.least_s"), p("move.size_cv"), p("move.arousal_lag_s")
+    shape, least, size_cv, lag = (
+        p("move.gamma_shape"),
+        p("move.least_s"),
+        p("move.size_cv"),
+        p("move.arousal_lag_s"),
+    )
     found = []
     for kind, name in enumerate(("move.gross", "move.limb", "move.twitch")):
         seconds = np.flatnonzero(rng.random(len(state)) < state @ p(name) / 3600)
@@ -55,7 +60,9 @@ def movements(night: Night, state: np.ndarray, rng: np.random.Generator) -> Move
         if onset >= free:
             kept.append((onset, duration, size, kind, turns))
             free = onset + duration
-    columns = [np.array(column) for column in zip(*kept, strict=True)] if kept else [np.zeros(0)] * 5
+    columns = (
+        [np.array(column) for column in zip(*kept, strict=True)] if kept else [np.zeros(0)] * 5
+    )
     return Movements(*columns[:3], columns[3].astype(int), columns[4].astype(bool))
 
 
@@ -75,7 +82,7 @@ class Breathing:
 
 @dataclass(frozen=True)
 class Breather:
-    """What is this sleeper's own in breathing."""
+    """What is this subject's own in breathing."""
 
     rate: float  # breaths/min above the mean
     irregularity: float
@@ -83,14 +90,21 @@ class Breather:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Breather":
-        """A sleeper from the population."""
+        """A subject from the population."""
         cv = p("breath.subject_cv")
         rate, irregularity, depth = rng.standard_normal(3)
-        return cls(p("breath.rate_sd") * rate, float(np.exp(cv * irregularity)), float(np.exp(cv * depth)))
+        return cls(
+            p("breath.rate_sd") * rate, float(np.exp(cv * irregularity)), float(np.exp(cv * depth))
+        )
 
 
 def breathing(
-    breather: Breather, night: Night, state: np.ndarray, start: float, stop: float, rng: np.random.Generator
+    breather: Breather,
+    night: SimulatedNight,
+    state: np.ndarray,
+    start: float,
+    stop: float,
+    rng: np.random.Generator,
 ) -> Breathing:
     """Breath by breath from `start` to `stop`: period and depth follow the state, events stop or shrink it."""
     ar, slowest, limits = p("breath.ar"), p("breath.rate_least"), span("breath.period")
@@ -100,7 +114,9 @@ def breathing(
     while True:
         weights = state[int(np.clip(time, 0, len(state) - 1))]
         noise = ar * noise + np.sqrt(1 - ar**2) * rng.standard_normal(2)
-        spread = breather.irregularity * np.array([weights @ p("breath.period_cv"), weights @ p("breath.depth_cv")])
+        spread = breather.irregularity * np.array(
+            [weights @ p("breath.period_cv"), weights @ p("breath.depth_cv")]
+        )
         onsets.append(time)
         depths.append(weights @ p("breath.depth") * np.exp(spread[1] * noise[1]))
         if time > last:
@@ -121,7 +137,7 @@ def breathing(
     return Breathing(start, chest * wave(p("video.lag")), abdomen * wave(0.0))
 
 
-def _gains(night: Night, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _gains(night: SimulatedNight, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Factors on chest and abdomen by respiratory events: stopped, paradoxical or shallow, then recovery breaths."""
     chest, abdomen = np.ones_like(grid), np.ones_like(grid)
     effort, over_s = p("breath.apnea_effort"), p("breath.recovery_over_s")
@@ -131,7 +147,11 @@ def _gains(night: Night, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if end + over_s < grid[0] or event.onset > grid[-1]:
             continue
         inside = np.clip(grid - event.onset, 0, 1) * np.clip(end - grid, 0, 1)
-        after = (grid > end) * (p("breath.recovery") - 1) * np.exp(-np.maximum(grid - end, 0) / p("breath.recovery_s"))
+        after = (
+            (grid > end)
+            * (p("breath.recovery") - 1)
+            * np.exp(-np.maximum(grid - end, 0) / p("breath.recovery_s"))
+        )
         for signal, level in zip(
             (chest, abdomen), ends.get(event.kind, (p("breath.central_effort"),) * 2), strict=True
         ):
@@ -146,6 +166,8 @@ def blocks(n_clips: int, count: int, rng: np.random.Generator) -> list[tuple[int
         return [(0, n_clips)]
     length = int(p("night.block_clips"))
     if count * length > n_clips:
-        raise ValueError(f"blocks={count} needs {count * length} clips of a night of {n_clips}: choose fewer blocks")
+        raise ValueError(
+            f"blocks={count} needs {count * length} clips of a night of {n_clips}: choose fewer blocks"
+        )
     edges = np.linspace(0, n_clips, count + 1).astype(int)
     return [(int(rng.integers(a, b - length + 1)), length) for a, b in pairwise(edges)]

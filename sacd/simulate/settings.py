@@ -8,11 +8,13 @@ from sacd.stages import CLIP_S
 
 
 class SimulateConfig(Config):
-    """Size and seed of a simulated cohort; what a sleeper is like stands in parameters.csv."""
+    """Size and seed of a simulated cohort; what a subject is like stands in parameters.csv."""
 
     seed: int = Field(0, ge=0)
     n_subjects: int = Field(ge=1)
-    blocks: int = Field(0, ge=0, description="blocks of 16 consecutive clips kept of each night; 0 keeps all of it")
+    blocks: int = Field(
+        0, ge=0, description="blocks of 16 consecutive clips kept of each night; 0 keeps all of it"
+    )
     eeg_rate: int = Field(128, ge=80, description="Hz")
     fps_num: int = Field(32, ge=1, description="video frames/s, numerator")
     fps_den: int = Field(15, ge=1, description="video frames/s, denominator")
@@ -22,11 +24,26 @@ class SimulateConfig(Config):
     @model_validator(mode="after")
     def _whole_clips(self) -> "SimulateConfig":
         if CLIP_S * self.fps_num % self.fps_den:
-            raise ValueError(f"fps {self.fps_num}/{self.fps_den} gives no whole number of frames in {CLIP_S} s")
+            raise ValueError(
+                f"fps {self.fps_num}/{self.fps_den} gives no whole number of frames in {CLIP_S} s"
+            )
         return self
 
 
 def stream(config: SimulateConfig, index: int, purpose: str) -> np.random.Generator:
     """The random numbers of one subject for one purpose; no stream depends on how much another was used."""
-    purposes = ("groups", "night", "state", "blocks", "movement", "breathing", "eeg", "scene", "camera", "offset")
-    return np.random.default_rng(np.random.SeedSequence([config.seed, index, purposes.index(purpose)]))
+    purposes = (
+        "groups",
+        "night",
+        "state",
+        "blocks",
+        "movement",
+        "breathing",
+        "eeg",
+        "scene",
+        "camera",
+        "offset",
+    )
+    return np.random.default_rng(
+        np.random.SeedSequence([config.seed, index, purposes.index(purpose)])
+    )

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import xlrd
 
-from sacd.simulate.hypnogram import REM, RESPIRATORY, Event, Night, W, with_arousals
+from sacd.simulate.hypnogram import REM, RESPIRATORY, Event, SimulatedNight, W, with_arousals
 from sacd.stages import CLIP_S, UNSCORED, label
 
-# 0 wake, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4; 6 artefact, 7 indeterminate and 8 (undocumented) are not scored.
+# 0 wake, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4; 6 artefact, 7 indeterminate and 8 (undocumented) are not
+# scored.
 CODES = {0: W, 1: REM, 2: label("S1"), 3: label("S2"), 4: label("S3"), 5: label("S4")}
 KINDS = {"APNEA-O": 0, "APNEA-M": 0, "APNEA-C": 1, "HYP-O": 2, "HYP-C": 2, "HYP-M": 2}
 IN_SLEEP = 0.75
@@ -22,7 +23,11 @@ def check(folder: Path) -> Path:
     folder = Path(folder)
     needed = [folder / "SubjectDetails.xls"]
     if needed[0].is_file():
-        needed += [folder / f"{s.lower()}_{kind}.txt" for s in subjects(folder).index for kind in ("stage", "respevt")]
+        needed += [
+            folder / f"{s.lower()}_{kind}.txt"
+            for s in subjects(folder).index
+            for kind in ("stage", "respevt")
+        ]
     if missing := [path for path in needed if not path.is_file()]:
         raise ValueError(
             f"{missing[0]} is missing: nights must be a folder of UCDDB's tables (physionet.org/content/ucddb)"
@@ -62,11 +67,11 @@ def _in_sleep(labels: np.ndarray, onsets: np.ndarray, start: float) -> float:
     return float(np.mean((clips < len(labels)) & (labels[np.minimum(clips, len(labels) - 1)] > W)))
 
 
-def night(folder: Path, study: str, rng: np.random.Generator) -> Night:
+def night(folder: Path, study: str, rng: np.random.Generator) -> SimulatedNight:
     """One real night: its stages, its apneas and hypopneas in recording time, its person.
 
-    The clock start is SubjectDetails' unless fewer than 0.75 of the events then fall into sleep; then the start
-    that puts most of them there.
+    The clock start is SubjectDetails' unless fewer than 0.75 of the events then fall into sleep;
+    then the start that puts most of them there.
     """
     row = subjects(folder).loc[study]
     labels = stages(Path(folder) / f"{study.lower()}_stage.txt")
@@ -90,4 +95,4 @@ def night(folder: Path, study: str, rng: np.random.Generator) -> Night:
         "ahi": float(row["PSG AHI"]),
         "source": study,
     }
-    return Night(labels, with_arousals(labels, respiratory, rng, ends), person)
+    return SimulatedNight(labels, with_arousals(labels, respiratory, rng, ends), person)

@@ -1,8 +1,9 @@
 """Simulated UCF51: small AVI files with sound, named and split like UCF101's, in which both carry the same action.
 
-A thing swings to and fro, and knocks at each turning point. Direction, rate and shape make the class. The sound tells
-them plainly: pitch, rhythm and timbre of the knocks. The video tells them poorly: directions lie 18 degrees apart while
-the camera tilts, shapes are a few pixels large, and a second thing swings its own way in silence.
+A thing swings to and fro, and knocks at each turning point. Direction, rate and shape make the
+class. The sound tells them plainly: pitch, rhythm and timbre of the knocks. The video tells them
+poorly: directions lie 18 degrees apart while the camera tilts, shapes are a few pixels large, and a
+second thing swings its own way in silence.
 """
 
 import json
@@ -52,14 +53,20 @@ def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path
         ValueError: `root` holds something else.
     """
     root = Path(root)
-    about = {"Name": "simulated UCF51", "simulated": True, "Simulator": {"version": VERSION} | config.model_dump()}
+    about = {
+        "Name": "simulated UCF51",
+        "simulated": True,
+        "Simulator": {"version": VERSION} | config.model_dump(),
+    }
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the set there
         if root.exists():
             found = root / ABOUT
             if found.is_file() and json.loads(found.read_text()) == about:
                 return root
-            raise ValueError(f"{root} exists and is not this simulated UCF51: delete it or choose another folder")
+            raise ValueError(
+                f"{root} exists and is not this simulated UCF51: delete it or choose another folder"
+            )
         folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         try:
             jobs = [(label, group) for label in range(config.classes) for group in GROUPS]
@@ -88,8 +95,18 @@ def _write_group(root: Path, config: SimulatedUcf51, job: tuple[int, int]) -> No
         rate, phase = RATES_HZ[label // 15] * rng.uniform(0.94, 1.06), rng.uniform(0, 2 * np.pi)
         pictures = scene.film(label, rate, phase, config.seconds, rng)
         silent = (label, group, clip) == (0, GROUPS[-1], config.clips)
-        sound = None if silent else _knocks(label, rate, phase, config.seconds, place.uniform(0.2, 0.6), rng)
-        write_avi(folder / f"v_{CLASSES[label]}_g{group:02d}_c{clip:02d}.avi", pictures, FPS, sound, SOUND_RATE)
+        sound = (
+            None
+            if silent
+            else _knocks(label, rate, phase, config.seconds, place.uniform(0.2, 0.6), rng)
+        )
+        write_avi(
+            folder / f"v_{CLASSES[label]}_g{group:02d}_c{clip:02d}.avi",
+            pictures,
+            FPS,
+            sound,
+            SOUND_RATE,
+        )
 
 
 class _Scene:
@@ -98,7 +115,9 @@ class _Scene:
     def __init__(self, rng: np.random.Generator) -> None:
         self.y, self.x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
         slope = rng.normal(0, 0.3, (2, 3))
-        ground = rng.uniform(50, 90, 3) + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
+        ground = (
+            rng.uniform(50, 90, 3) + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
+        )
         self.ground = ground.astype(np.float32)
         self.colours = rng.uniform((170, 110), (255, 160), (3, 2)).T
         self.centre = np.array([WIDTH, HEIGHT]) / 2 + rng.normal(0, 4, 2)
@@ -117,7 +136,9 @@ class _Scene:
         bystander = (
             self.centre
             + rng.normal(0, 8, 2)
-            + 7 * np.sin(2 * np.pi * other * t + rng.uniform(0, 6))[:, None] * (np.cos(turn), np.sin(turn))
+            + 7
+            * np.sin(2 * np.pi * other * t + rng.uniform(0, 6))[:, None]
+            * (np.cos(turn), np.sin(turn))
         )
         for here, there in zip(at, bystander, strict=True):
             picture = self.ground.copy()
@@ -145,19 +166,27 @@ def _knocks(
     since = t - turns[np.searchsorted(turns, t, side="right") - 1]
     pitch = PITCHES_HZ[label // 3 % 5] * rng.uniform(0.95, 1.05)
     wave = 2 * np.pi * pitch * since
-    tone = (np.sin(wave), np.sign(np.sin(wave)) * 0.7, 0.7 * (np.sin(wave) + np.sin(1.5 * wave)))[label % 3]
+    tone = (np.sin(wave), np.sign(np.sin(wave)) * 0.7, 0.7 * (np.sin(wave) + np.sin(1.5 * wave)))[
+        label % 3
+    ]
     signal = tone * np.exp(-since / 0.06) + noise * rng.normal(0, 0.3, n)
     return (signal / 4 * 32767 * rng.uniform(0.4, 1)).clip(-32768, 32767).astype(np.int16)
 
 
-def write_avi(path: Path, pictures, fps: int, sound: np.ndarray | None = None, rate: int = SOUND_RATE) -> None:
+def write_avi(
+    path: Path, pictures, fps: int, sound: np.ndarray | None = None, rate: int = SOUND_RATE
+) -> None:
     """MPEG-4 with an MP3 track in AVI, as UCF101's files: pictures `(H, W, 3)` uint8, mono int16 sound."""
     with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as file:
-        video = file.add_stream("mpeg4", rate=fps, options={"flags": "+bitexact", "qscale": "4", "threads": "1"})
+        video = file.add_stream(
+            "mpeg4", rate=fps, options={"flags": "+bitexact", "qscale": "4", "threads": "1"}
+        )
         video.pix_fmt = "yuv420p"
         if sound is not None:
             quick = {"compression_level": "9"}
-            audio = file.add_stream("libmp3lame", rate=rate, layout="mono", format="s16p", options=quick)
+            audio = file.add_stream(
+                "libmp3lame", rate=rate, layout="mono", format="s16p", options=quick
+            )
         for k, picture in enumerate(pictures):
             if k == 0:
                 video.height, video.width = picture.shape[:2]

@@ -10,9 +10,18 @@ from sacd.simulate.parameters import parameter as p
 from sacd.simulate.parameters import span
 from sacd.simulate.physiology import GROSS, LIMB, Breathing, Movements
 
-# A pose is a vector: shift along and across the bed, turn, side (-1 left, 0 supine, 1 right), bend of the legs, two leg
-# angles, arm, head along and across, two fold phases.
-SHIFT, TURN, SIDE, BEND, LEGS, ARM, HEAD, FOLDS = slice(0, 2), 2, 3, 4, slice(5, 7), 7, slice(8, 10), slice(10, 12)
+# A pose is a vector: shift along and across the bed, turn, side (-1 left, 0 supine, 1 right), bend
+# of the legs, two leg angles, arm, head along and across, two fold phases.
+SHIFT, TURN, SIDE, BEND, LEGS, ARM, HEAD, FOLDS = (
+    slice(0, 2),
+    2,
+    3,
+    4,
+    slice(5, 7),
+    7,
+    slice(8, 10),
+    slice(10, 12),
+)
 POSE = 12
 
 
@@ -48,7 +57,9 @@ class Poses:
                 pose = pose + limb_step * step
                 pose[LEGS.start : HEAD.stop] *= limb_memory
             rest.append(pose)
-        return cls(np.array(rest), np.array(swing).reshape(-1, POSE), rng.uniform(0, 2 * np.pi, len(swing)))
+        return cls(
+            np.array(rest), np.array(swing).reshape(-1, POSE), rng.uniform(0, 2 * np.pi, len(swing))
+        )
 
 
 def _spread() -> np.ndarray:
@@ -66,20 +77,28 @@ def _side(rng: np.random.Generator) -> float:
 
 
 class Scene:
-    """One sleeper's bed, blanket, body and camera, drawn once; `render` gives pictures of given poses and breaths."""
+    """One subject's bed, blanket, body and camera, drawn once; `render` gives pictures of given poses and breaths."""
 
     def __init__(self, width: int, height: int, rng: np.random.Generator) -> None:
 
         def u(name: str, size: int | None = None) -> float | np.ndarray:
             return rng.uniform(*span(name), size)
 
-        turn, scale = u("scene.turn") + np.pi * (rng.random() < p("scene.turned_round")), u("scene.scale")
-        x, y = np.meshgrid((np.arange(width) + 0.5) / width * 2 - 1, ((np.arange(height) + 0.5) * 2 - height) / width)
+        turn, scale = (
+            u("scene.turn") + np.pi * (rng.random() < p("scene.turned_round")),
+            u("scene.scale"),
+        )
+        x, y = np.meshgrid(
+            (np.arange(width) + 0.5) / width * 2 - 1,
+            ((np.arange(height) + 0.5) * 2 - height) / width,
+        )
         x, y = x - u("scene.x"), y - u("scene.y")
         self.x = (scale * (np.cos(turn) * x + np.sin(turn) * y)).astype(np.float32)
         self.y = (scale * (np.cos(turn) * y - np.sin(turn) * x)).astype(np.float32)
         self.pixel = 2 * scale / width
-        self.build = np.array([u("body.torso_length"), u("body.torso_width"), u("body.torso_height")])
+        self.build = np.array(
+            [u("body.torso_length"), u("body.torso_width"), u("body.torso_height")]
+        )
         self.edge = u("scene.edge")
         n, sign = int(p("scene.fold_count")), [-1, 1]
         kx, ky = u("scene.fold_wave", n) * rng.choice(sign, n), u("scene.fold_wave", n)
@@ -87,7 +106,11 @@ class Scene:
         n = int(p("scene.weave_count"))
         kx, ky = u("scene.weave_wave", n), u("scene.weave_wave", n)
         self.weave = np.stack([kx, ky, rng.uniform(0, 2 * np.pi, n), u("scene.weave_gain", n)])
-        self.light, self.tilt, self.power = u("scene.light", 2), u("scene.lamp_tilt", 2), u("scene.lamp")
+        self.light, self.tilt, self.power = (
+            u("scene.light", 2),
+            u("scene.lamp_tilt", 2),
+            u("scene.lamp"),
+        )
         self.albedo = {name: u(f"scene.{name}") for name in ("sheet", "blanket", "pillow", "hair")}
         self.bed = u("scene.bed")
         self.folds = p("video.folds")
@@ -116,26 +139,50 @@ class Scene:
             return np.exp(-((((dx + tilt * dy) / rx) ** 2 + ((dy - tilt * dx) / ry) ** 2) ** power))
 
         b_chest = lump(p("body.chest_x"), p("body.chest_side") * side, p("body.chest_length"), half)
-        b_abdomen = lump(p("body.abdomen_x"), p("body.abdomen_side") * side, p("body.abdomen_length"), half)
-        chest, abdomen = chest[:, None, None].astype(np.float32), abdomen[:, None, None].astype(np.float32)
-        # Breathing lifts the blanket and drags its folds; in pixels of a 64-pixel-wide picture, then body units.
-        drag = (self.px[0] * chest * b_chest + self.px[1] * abdomen * b_abdomen).astype(np.float32) * (2 / 64)
+        b_abdomen = lump(
+            p("body.abdomen_x"), p("body.abdomen_side") * side, p("body.abdomen_length"), half
+        )
+        chest, abdomen = (
+            chest[:, None, None].astype(np.float32),
+            abdomen[:, None, None].astype(np.float32),
+        )
+        # Breathing lifts the blanket and drags its folds; in pixels of a 64-pixel-wide picture,
+        # then body units.
+        drag = (self.px[0] * chest * b_chest + self.px[1] * abdomen * b_abdomen).astype(
+            np.float32
+        ) * (2 / 64)
         rise = 1 + p("body.rise") * drag
         bend = column(BEND) * p("body.bend") + p("body.side_bend") * side
         torso = lump(p("body.torso_x"), p("body.torso_side") * side, length, half)
         torso = tall * (p("body.torso") + p("body.side_torso") * aside) * torso * rise
         high, apart = p("body.leg"), p("body.leg_apart") * (1 - p("body.side_legs") * aside)
         shift, lean = bend * p("body.leg_bend"), p("body.leg_lean") * bend
-        x_leg, swing, rx, ry = p("body.leg_x"), p("body.leg_swing"), p("body.leg_length"), p("body.leg_width")
+        x_leg, swing, rx, ry = (
+            p("body.leg_x"),
+            p("body.leg_swing"),
+            p("body.leg_length"),
+            p("body.leg_width"),
+        )
         legs = 0.0
         for sign, index in ((-1, LEGS.start), (1, LEGS.start + 1)):
-            legs = legs + high * lump(x_leg, sign * apart + shift, rx, ry, column(index) * swing + lean)
-        reach = p("body.arm_apart") * np.sign(side + p("body.arm_change")) + p("body.arm_swing") * column(ARM)
+            legs = legs + high * lump(
+                x_leg, sign * apart + shift, rx, ry, column(index) * swing + lean
+            )
+        reach = p("body.arm_apart") * np.sign(side + p("body.arm_change")) + p(
+            "body.arm_swing"
+        ) * column(ARM)
         arm = lump(p("body.arm_x"), reach, p("body.arm_length"), p("body.arm_width"), column(ARM))
         arm = p("body.arm") * arm
-        hx, hy = p("body.head_x") + column(HEAD.start), column(HEAD.start + 1) + p("body.head_side") * side
+        hx, hy = (
+            p("body.head_x") + column(HEAD.start),
+            column(HEAD.start + 1) + p("body.head_side") * side,
+        )
         head = lump(hx, hy, p("body.head_length"), p("body.head_width"))
-        fx, fy, size = p("body.face_x") * (1 - aside), p("body.face_side") * side, p("body.face_size")
+        fx, fy, size = (
+            p("body.face_x") * (1 - aside),
+            p("body.face_side") * side,
+            p("body.face_size"),
+        )
         face = lump(hx + fx, hy + fy, size, size)
 
         across, along = y - drag * np.sin(self.out), x - drag * np.cos(self.out)
@@ -149,10 +196,14 @@ class Scene:
             pattern = pattern + gain * np.sin(kx * along + ky * across + phase)
         height = torso + legs + arm + p("body.head") * head + covered * self.folds * folds
         slope_y, slope_x = np.gradient(height, self.pixel, axis=(1, 2))
-        shade = (1 + slope_x * self.light[0] + slope_y * self.light[1]) / np.sqrt(1 + slope_x**2 + slope_y**2)
+        shade = (1 + slope_x * self.light[0] + slope_y * self.light[1]) / np.sqrt(
+            1 + slope_x**2 + slope_y**2
+        )
 
         a, floor, ambient = self.albedo, p("scene.floor"), p("scene.ambient")
-        pillow = np.maximum(np.abs(self.x - p("scene.pillow_x")) * p("scene.pillow_ratio"), np.abs(self.y))
+        pillow = np.maximum(
+            np.abs(self.x - p("scene.pillow_x")) * p("scene.pillow_ratio"), np.abs(self.y)
+        )
         pillow = expit((p("scene.pillow_width") - pillow) / p("scene.pillow_soft"))
         bed = expit((self.bed - np.abs(self.y)) / p("scene.bed_soft"))
         albedo = floor + bed * (a["sheet"] - floor) + pillow * (a["pillow"] - a["sheet"])
@@ -161,12 +212,16 @@ class Scene:
         albedo = albedo + head * (1 - covered) * (a["hair"] + p("scene.face") * face - albedo)
         fall = p("scene.lamp_fall") * (self.x**2 + self.y**2)
         lamp = self.power * (1 - fall + self.tilt[0] * self.x + self.tilt[1] * self.y)
-        return (p("video.grey") * lamp * albedo * (ambient + (1 - ambient) * shade)).astype(np.float32)
+        return (p("video.grey") * lamp * albedo * (ambient + (1 - ambient) * shade)).astype(
+            np.float32
+        )
 
     def basis(self, pose: np.ndarray) -> np.ndarray:
         """(5, pixels): the picture at rest, its first and second derivative by chest and by abdomen."""
         chest, abdomen = np.array([0, 1, 2, 0, 0.0]), np.array([0, 0, 0, 1, 2.0])
-        still, c1, c2, a1, a2 = self.render(np.repeat(pose[None], 5, 0), chest, abdomen).reshape(5, -1)
+        still, c1, c2, a1, a2 = self.render(np.repeat(pose[None], 5, 0), chest, abdomen).reshape(
+            5, -1
+        )
         return np.stack(
             [
                 still,
@@ -192,7 +247,9 @@ class Light:
         curve = np.empty((n, len(self.fields)))
         for i, step in enumerate(self.rng.standard_normal(curve.shape)):
             self.now[0] = keep * self.now[0] + np.sqrt(1 - keep**2) * step
-            self.now[1] = keep * self.now[1] + (1 - keep) * self.now[0]  # smooth: light has no jumps
+            self.now[1] = (
+                keep * self.now[1] + (1 - keep) * self.now[0]
+            )  # smooth: light has no jumps
             curve[i] = p("video.drift") * self.now[1]
         curve[:, 0] += 1 + p("video.flicker") * self.rng.standard_normal(n)
         return curve.astype(np.float32) @ self.fields
@@ -210,10 +267,16 @@ def frames(
 ) -> Iterator[np.ndarray]:
     """Frames (<= chunk, height, width) uint8 at `times` (s since lights out), in order."""
     shape, swings = scene.x.shape, p("pose.swings")
-    grey, noisy, least = np.float32(p("video.grey")), np.float32(p("video.noise")), p("video.noise_least")
+    grey, noisy, least = (
+        np.float32(p("video.grey")),
+        np.float32(p("video.noise")),
+        p("video.noise_least"),
+    )
     chest, abdomen = breathing.at(times)
     at = np.searchsorted(moves.onset, times, side="right") - 1
-    inside = (times - moves.onset[at]) / moves.duration[at] if len(moves.onset) else np.ones(len(times))
+    inside = (
+        (times - moves.onset[at]) / moves.duration[at] if len(moves.onset) else np.ones(len(times))
+    )
     moving = (at >= 0) & (inside < 1)
     bases: dict[int, np.ndarray] = {}
     for first in range(0, len(times), chunk):
@@ -231,8 +294,12 @@ def frames(
             movement, share = at[part][here], inside[part][here][:, None]
             smooth = share**2 * (3 - 2 * share)
             pose = poses.rest[movement] * (1 - smooth) + poses.rest[movement + 1] * smooth
-            swing = np.sin(np.pi * share) * np.sin(2 * np.pi * swings * share + poses.phase[movement][:, None])
-            picture[here] = scene.render(pose + poses.swing[movement] * swing, c[here], a[here]).reshape(len(here), -1)
+            swing = np.sin(np.pi * share) * np.sin(
+                2 * np.pi * swings * share + poses.phase[movement][:, None]
+            )
+            picture[here] = scene.render(
+                pose + poses.swing[movement] * swing, c[here], a[here]
+            ).reshape(len(here), -1)
         picture *= light.gains(len(c), times[1] - times[0])
         noise = rng.standard_normal(picture.shape, dtype=np.float32)
         picture += noisy * np.sqrt(np.maximum(picture, least) / grey) * noise

@@ -9,7 +9,7 @@ from scipy.signal import welch
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from sacd.config import BoundConfig
+from sacd.config import BaselineConfig
 from sacd.files import write_parquet
 from sacd.stages import STAGES
 from sacd.training.common import Inputs, Resources, open_clips, predictions, rows_of
@@ -22,12 +22,16 @@ def band_powers(eeg: np.ndarray, rate: int) -> np.ndarray:
     """Log power in `BANDS_HZ` of each clip, Welch's method with windows of 4 s: `(n, samples)` uV -> `(n, 7)`."""
     frequency, density = welch(eeg, fs=rate, nperseg=4 * rate, axis=-1)
     return np.log(
-        np.stack([density[:, (frequency >= a) & (frequency < b)].mean(axis=1) for a, b in BANDS_HZ], axis=1) + 1e-6
+        np.stack(
+            [density[:, (frequency >= a) & (frequency < b)].mean(axis=1) for a, b in BANDS_HZ],
+            axis=1,
+        )
+        + 1e-6
     )
 
 
 def within_night(x: np.ndarray, subjects: np.ndarray) -> np.ndarray:
-    """`x` beside `x` minus its median over the subject's clips: a sleeper's own level counts for much."""
+    """`x` beside `x` minus its median over the subject's clips: a subject's own level counts for much."""
     return np.hstack([x, x - pd.DataFrame(x).groupby(subjects).transform("median").to_numpy()])
 
 
@@ -69,18 +73,27 @@ def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
     for subject, rows in clips.groupby("subject", sort=False):
         path = cohort / "derivatives" / "simulator" / f"{subject}_truth.npz"
         if not path.exists():
-            raise ValueError(f"{path}: no simulator truth; this bound exists for a simulated cohort only")
+            raise ValueError(
+                f"{path}: no simulator truth; this bound exists for a simulated cohort only"
+            )
         with np.load(path) as truth:
             k = rows["clip"].to_numpy()
-            parts.append(signal_facts(truth["breathing"][k], truth["activity"][k], truth["breathing"].shape[1] / 30))
+            parts.append(
+                signal_facts(
+                    truth["breathing"][k], truth["activity"][k], truth["breathing"].shape[1] / 30
+                )
+            )
     return np.concatenate(parts)
 
 
-def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
-    """Fit one of the bounds on the training subjects and predict every clip; writes `predictions.parquet`.
+def baseline(
+    config: BaselineConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
+    """Fit a baseline or a bound on the training subjects and predict every clip; writes `predictions.parquet`.
 
-    True signals and band powers are those of one clip; "by night" also knows the night's level, as teachers do, whose
-    input is whitened by night, and students whose early features are centred by night.
+    True signals and band powers are those of one clip; "by night" also knows the night's level, as
+    teachers do, whose input is whitened by night, and students whose early features are centred by
+    night.
     """
     store, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
@@ -92,7 +105,9 @@ def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resource
     elif config.name.startswith("true signals"):
         x = _true_signals(clips, Path(resources["cohort"]))
         x = within_night(x, subjects) if config.name.endswith("by night") else x
-        model = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.06, random_state=config.seed)
+        model = HistGradientBoostingClassifier(
+            max_iter=150, learning_rate=0.06, random_state=config.seed
+        )
     else:
         x = np.zeros((len(clips), 1))
         strategy = "prior" if config.name == "majority" else "stratified"
@@ -101,4 +116,6 @@ def bound(config: BoundConfig, inputs: Inputs, folder: Path, resources: Resource
     model.fit(x[rows], stage[rows])
     p = np.zeros((len(clips), len(STAGES)))
     p[:, model.classes_] = model.predict_proba(x)
-    write_parquet(folder / "predictions.parquet", predictions(clips, torch.from_numpy(np.log(p + 1e-9))))
+    write_parquet(
+        folder / "predictions.parquet", predictions(clips, torch.from_numpy(np.log(p + 1e-9)))
+    )

@@ -1,7 +1,7 @@
 """What the tasks share: the store and its split, outputs of a model, predictions.
 
-Signature of all: `task(config, inputs, folder, resources, progress)`; see `sacd.runs`. `resources["store"]` is the
-clip store and `resources["cohort"]` the cohort that it was made from.
+Signature of all: `task(config, inputs, folder, resources, progress)`; see `sacd.runs`.
+`resources["store"]` is the clip store and `resources["cohort"]` the cohort that it was made from.
 """
 
 import json
@@ -28,7 +28,9 @@ C = TypeVar("C", bound=Config)
 
 def config_of(folder: Path, kind: type[C]) -> C:
     """Settings of the finished run in a folder."""
-    return kind.model_validate(json.loads((folder / "config.json").read_text(encoding="utf-8"))["identity"]["config"])
+    return kind.model_validate(
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))["identity"]["config"]
+    )
 
 
 def open_clips(resources: Resources, split: SplitConfig) -> tuple[ClipStore, pd.DataFrame]:
@@ -52,7 +54,10 @@ def predictions(clips: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
 
 @torch.inference_mode()
 def outputs_of(
-    model: nn.Module, inputs: Callable[[np.ndarray], Tensor | tuple[Tensor, ...]], rows: np.ndarray, batch: int = 128
+    model: nn.Module,
+    inputs: Callable[[np.ndarray], Tensor | tuple[Tensor, ...]],
+    rows: np.ndarray,
+    batch: int = 128,
 ) -> Output:
     """Embeddings, logits and features of a model in eval mode for `inputs(rows)`, batch by batch, on the CPU."""
     model.eval()
@@ -60,9 +65,17 @@ def outputs_of(
     given = (inputs(rows[k : k + batch]) for k in range(0, len(rows), batch))
     parts = [model(*(x.to(device) for x in (g if isinstance(g, tuple) else (g,)))) for g in given]
     features = tuple(torch.cat(f).cpu() for f in zip(*(p.features for p in parts), strict=True))
-    return Output(torch.cat([p.embedding for p in parts]).cpu(), torch.cat([p.logits for p in parts]).cpu(), features)
+    return Output(
+        torch.cat([p.embedding for p in parts]).cpu(),
+        torch.cat([p.logits for p in parts]).cpu(),
+        features,
+    )
 
 
 def scores_of(clips: pd.DataFrame, rows: np.ndarray, logits: Tensor) -> dict[str, float]:
     frame = clips.iloc[rows].assign(prediction=logits.argmax(dim=1).cpu().numpy())
-    return {name: value for name, value in summary(frame).items() if name in ("accuracy", "macro_f1", "kappa")}
+    return {
+        name: value
+        for name, value in summary(frame).items()
+        if name in ("accuracy", "macro_f1", "kappa")
+    }

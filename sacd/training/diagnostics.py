@@ -18,7 +18,9 @@ def matching_auc(distance: np.ndarray) -> float:
     """
     if len(distance) < 2:
         return float("nan")
-    return float(roc_auc_score(np.eye(len(distance), dtype=bool).ravel(), -np.asarray(distance).ravel()))
+    return float(
+        roc_auc_score(np.eye(len(distance), dtype=bool).ravel(), -np.asarray(distance).ravel())
+    )
 
 
 def block_stack(values: np.ndarray, blocks: np.ndarray, size: int) -> np.ndarray:
@@ -35,7 +37,8 @@ def graph_distances(
 ) -> tuple[np.ndarray, float, float]:
     """Distances `(G, G)` between video graph i and EEG graph j of groups of clips `(G, n, 512)`, and both spreads.
 
-    The spread is the mean distance of unit graph vectors from their mean: 0 means that a network has collapsed.
+    The spread is the mean distance of unit graph vectors from their mean: 0 means that a network
+    has collapsed.
     """
     a = nn.functional.normalize(video_graph(video), dim=-1)
     b = nn.functional.normalize(eeg_graph(eeg), dim=-1)
@@ -43,20 +46,25 @@ def graph_distances(
     return torch.cdist(a, b).square().cpu().numpy(), *spreads
 
 
-def ridge_distances(video: np.ndarray, eeg: np.ndarray, new_video: np.ndarray, new_eeg: np.ndarray) -> np.ndarray:
+def ridge_distances(
+    video: np.ndarray, eeg: np.ndarray, new_video: np.ndarray, new_eeg: np.ndarray
+) -> np.ndarray:
     """The yardstick without a graph: a ridge from mean video to mean EEG embedding, fitted on training groups.
 
     Args:
         video, eeg: training groups `(G, n, d)`; new_video, new_eeg: held-out groups.
 
     Returns:
-        Cosine distances `(G', G')` between predicted and true (centred) EEG means; empty without training groups.
+        Cosine distances `(G', G')` between predicted and true (centred) EEG means; empty without
+        training groups.
     """
     if not len(video) or not len(new_video):
         return np.empty((0, 0))
     x, y = video.mean(axis=1), eeg.mean(axis=1)
     scale = x.std(axis=0) + 1e-6
-    model = RidgeCV(alphas=np.logspace(-1, 5, 13)).fit((x - x.mean(axis=0)) / scale, y - y.mean(axis=0))
+    model = RidgeCV(alphas=np.logspace(-1, 5, 13)).fit(
+        (x - x.mean(axis=0)) / scale, y - y.mean(axis=0)
+    )
     predicted = model.predict((new_video.mean(axis=1) - x.mean(axis=0)) / scale)
     return cdist(predicted, new_eeg.mean(axis=1) - y.mean(axis=0), "cosine")
 
@@ -67,7 +75,8 @@ def retrieval_rank(video: np.ndarray, eeg: np.ndarray) -> float:
     Args:
         video, eeg: `(n, d)`, row i of both is the same clip.
     """
-    # A matrix product is several times as fast as `cdist`; rounded, since equal rows may differ in their last bits.
+    # A matrix product is several times as fast as `cdist`; rounded, since equal rows may differ in
+    # their last bits.
     video, eeg = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in (video, eeg))
     similar = np.round(video.astype(float) @ eeg.astype(float).T, 9)
     own = np.diag(similar)[:, None]
@@ -78,12 +87,14 @@ def retrieval_rank(video: np.ndarray, eeg: np.ndarray) -> float:
 def held_out_hinge(video: Tensor, eeg: Tensor, stages: Tensor, margin: float) -> float:
     """Mean of `max(0, margin - cos(v_i, e_i) + cos(v_i, e_j))` over all pairs of clips i, j of different stages.
 
-    The hinge of L_C from the video's side, with negatives that stay the same: that of the training rises as the K
-    hardest entries of the bank get harder, this one can be compared over epochs. An embedding that says nothing about
-    its clip has the margin (constant vectors exactly, others more, by their spread), a perfect one 0.
+    The hinge of L_C from the video's side, with negatives that stay the same: that of the training
+    rises as the K hardest entries of the bank get harder, this one can be compared over epochs. An
+    embedding that says nothing about its clip has the margin (constant vectors exactly, others
+    more, by their spread), a perfect one 0.
 
     Args:
-        video, eeg: `(n, d)` embeddings, as L_C sees them, of any length; row i of both is the same clip.
+        video, eeg: `(n, d)` embeddings, as L_C sees them, of any length; row i of both is the same
+            clip.
         stages: `(n,)`.
         margin: alpha, in cosine.
 

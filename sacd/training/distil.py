@@ -14,7 +14,7 @@ from sacd.models.output import Output
 from sacd.training.fit import Progress, count_steps, fit
 
 
-class Objective:
+class DistillationObjective:
     """Cross-entropy (eq. 1, batch mean) plus the terms of a method (eq. 5)."""
 
     def __init__(
@@ -30,26 +30,28 @@ class Objective:
         self.labels, self.teacher, self.weights = labels, teacher, weights
         self.batch: Batch | None = None
 
-    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
         labels, output = self.labels[rows], self.student(clips)
         self.batch = Batch(output, self.taught(rows, generator), labels, rows, clips, epoch)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
-        return {"ce": ce, **self.method.terms(self.batch)}
+        return {"ce": ce, **self.method.losses(self.batch)}
 
     def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
         """What the teacher says of the clips `rows`."""
         return take(self.teacher, rows)
 
-    def update(self) -> dict[str, float]:
+    def on_step_end(self) -> dict[str, float]:
         assert self.batch is not None
-        self.method.update(self.batch)
+        self.method.on_step_end(self.batch)
         return self.method.monitor
 
 
 def take(output: Output, rows: Tensor | np.ndarray) -> Output:
     """Some rows of a teacher's outputs."""
-    return Output(output.embedding[rows], output.logits[rows], tuple(f[rows] for f in output.features))
+    return Output(
+        output.embedding[rows], output.logits[rows], tuple(f[rows] for f in output.features)
+    )
 
 
 def distil(
@@ -70,7 +72,8 @@ def distil(
     """Train `student` in place; returns the method with what it learned, and the history of `sacd.training.fit.fit`.
 
     Args:
-        inputs: the student's input of some of the n training rows; the generator draws the augmentation.
+        inputs: the student's input of some of the n training rows; the generator draws the
+            augmentation.
         labels: `(n,)` int64.
         teacher: outputs for the n rows; None if the method needs no teacher.
         blocks: `(n,)` block ids, see `sacd.data.batches`.
@@ -80,9 +83,13 @@ def distil(
     device = next(student.parameters()).device
     labels = labels.to(device)
     taught = teacher or Output(torch.empty(len(labels), 0), torch.empty(len(labels), 0))
-    taught = Output(*(x.to(device) for x in taught[:2]), tuple(f.to(device) for f in taught.features))
+    taught = Output(
+        *(x.to(device) for x in taught[:2]), tuple(f.to(device) for f in taught.features)
+    )
     with torch.inference_mode():
-        example = student.eval()(inputs(np.arange(2), torch.Generator().manual_seed(seed)).to(device))
+        example = student.eval()(
+            inputs(np.arange(2), torch.Generator().manual_seed(seed)).to(device)
+        )
     context = Context(
         student=student,
         student_example=example,
@@ -94,11 +101,13 @@ def distil(
     method = build(chosen.name, context, **chosen.options).to(device)
     history = fit(
         nn.ModuleDict({"student": student, "method": method}),
-        Objective(student, method, inputs, labels, taught, None if weights is None else weights.to(device)),
+        DistillationObjective(
+            student, method, inputs, labels, taught, None if weights is None else weights.to(device)
+        ),
         blocks,
         config,
         seed=seed,
-        rates={f"method.{part}": factor for part, factor in method.rates.items()},
+        lr_multipliers={f"method.{part}": factor for part, factor in method.lr_multipliers.items()},
         checkpoint=checkpoint,
         validate=None if validate is None else lambda: validate(method),
         progress=progress,

@@ -18,7 +18,9 @@ from sacd.training.common import Inputs, Resources, open_clips, rows_of
 from sacd.training.fit import Progress, fit
 
 
-def motion(config: MotionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def motion(
+    config: MotionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Write `level.npy` `(n, T, H, W)` float16: the first channel of `sacd.data.motion.motion` of every clip."""
     store = ClipStore(Path(resources["store"]))
     n = len(store.clips)
@@ -34,15 +36,17 @@ def motion(config: MotionConfig, inputs: Inputs, folder: Path, resources: Resour
         out.flush()
 
 
-def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Callable[[np.ndarray, int], Tensor]:
+def reader(
+    backbone: BackboneConfig, inputs: Inputs, resources: Resources
+) -> Callable[[np.ndarray, int], Tensor]:
     """A function that reads the student's input of some rows of the store in one of four flips.
 
-    It is `early.npy` of the pretext run where early stages are frozen, the cached motion, or the grey frames, scaled to
-    about unit variance.
+    It is `stem.npy` of the pretext run where early stages are frozen, the cached motion, or the
+    grey frames, scaled to about unit variance.
     """
     if backbone.frozen:
-        early = np.load(inputs["pretext"] / "early.npy", mmap_mode="r")
-        return lambda rows, flip: torch.from_numpy(early[flip, rows]).float()
+        stem = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")
+        return lambda rows, flip: torch.from_numpy(stem[flip, rows]).float()
     if backbone.input == "motion":
         level = np.load(inputs["motion"] / "level.npy", mmap_mode="r")
         return lambda rows, flip: _flip(with_change(torch.from_numpy(level[rows])), flip)
@@ -66,16 +70,22 @@ def make_student(config: BackboneConfig) -> nn.Module:
         config.name,
         in_channels=2 if config.input == "motion" else 1,
         width=config.width,
-        **({"freeze_norm_statistics": True} if config.freeze_norm else {}),  # networks of other libraries have none
+        **(
+            {"freeze_norm_statistics": True} if config.freeze_norm else {}
+        ),  # networks of other libraries have none
         **config.options,
     )
 
 
-def published(config: PublishedConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def published(
+    config: PublishedConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Write `weights.safetensors`: a student filled with published weights, in place of a pretext's."""
     path = Path(resources["weights"])
     if sha256(path) != config.weights:
-        raise ValueError(f"{path}: is not the checkpoint that this run is of; run the command again")
+        raise ValueError(
+            f"{path}: is not the checkpoint that this run is of; run the command again"
+        )
     torch.manual_seed(0)
     student = load_pretrained(make_student(config.backbone), path)
     save_tensors(folder / "weights.safetensors", student.state_dict())
@@ -90,24 +100,35 @@ class _Regressor(nn.Module):
         self.head = nn.Linear(512, facts)
 
 
-class _Objective:
-    def __init__(self, model: _Regressor, read: Callable[[np.ndarray, int], Tensor], rows: np.ndarray, facts: Tensor):
+class _PretextObjective:
+    def __init__(
+        self,
+        model: _Regressor,
+        read: Callable[[np.ndarray, int], Tensor],
+        rows: np.ndarray,
+        facts: Tensor,
+    ):
         self.model, self.read, self.rows, self.facts = model, read, rows, facts
 
-    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = self.read(self.rows[rows], int(torch.randint(4, (), generator=generator))).to(self.facts.device)
+    def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        x = self.read(self.rows[rows], int(torch.randint(4, (), generator=generator))).to(
+            self.facts.device
+        )
         guess = self.model.head(self.model.student(x).embedding)
         return {"facts": nn.functional.smooth_l1_loss(guess, self.facts[rows])}
 
-    def update(self) -> dict[str, float]:
+    def on_step_end(self) -> dict[str, float]:
         return {}
 
 
-def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def pretext(
+    config: PretextConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Pretrain a student on pixel facts of the training subjects, then cache the frozen early stages of every clip.
 
-    Reads the run `motion`. Writes `weights.safetensors`, `metrics.csv` and, if `config.backbone.frozen`, `early.npy`
-    `(4 flips, n, ...)` float16, centred by night. No label and no simulator truth is read.
+    Reads the run `motion`. Writes `weights.safetensors`, `metrics.csv` and, if
+    `config.backbone.frozen`, `stem.npy` `(4 flips, n, ...)` float16, centred by night. No label and
+    no simulator truth is read.
     """
     _, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
@@ -115,12 +136,14 @@ def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Reso
     torch.manual_seed(config.seed)
     facts = torch.cat([pixel_facts(read(r, 0)) for r in np.array_split(rows, len(rows) // 64 + 1)])
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
-    model = _Regressor(make_student(config.backbone.model_copy(update={"freeze_norm": False})), facts.shape[1])
+    model = _Regressor(
+        make_student(config.backbone.model_copy(update={"freeze_norm": False})), facts.shape[1]
+    )
     model.to(resources["device"])
     facts = facts.to(resources["device"])
     history = fit(
         model,
-        _Objective(model, read, rows, facts),
+        _PretextObjective(model, read, rows, facts),
         clips["block"].to_numpy()[rows],
         config.fit,
         seed=config.seed,
@@ -131,17 +154,25 @@ def pretext(config: PretextConfig, inputs: Inputs, folder: Path, resources: Reso
     save_tensors(folder / "weights.safetensors", model.student.state_dict())
     if config.backbone.frozen:
         subjects = clips["subject"].to_numpy()
-        _cache_early(model.student, config.backbone.frozen, read, subjects, rows, folder / "early.npy")
+        _cache_stem(
+            model.student, config.backbone.frozen, read, subjects, rows, folder / "stem.npy"
+        )
 
 
 @torch.inference_mode()
-def _cache_early(
-    student: nn.Module, stages: int, read, subjects: np.ndarray, train: np.ndarray, path: Path, batch: int = 64
+def _cache_stem(
+    student: nn.Module,
+    stages: int,
+    read,
+    subjects: np.ndarray,
+    train: np.ndarray,
+    path: Path,
+    batch: int = 64,
 ) -> None:
-    """Write the features; each channel has the same mean over every sleeper's clips, that of the training clips.
+    """Write the features; each channel has the same mean over every subject's clips, that of the training clips.
 
-    What a filter answers to this body in this bed is no sign of a stage; a night knows its own level without a label
-    (as AdaBN does with a domain's statistics, arXiv:1603.04779).
+    What a filter answers to this body in this bed is no sign of a stage; a night knows its own
+    level without a label (as AdaBN does with a domain's statistics, arXiv:1603.04779).
     """
     student.eval()
     device = next(student.parameters()).device
@@ -150,7 +181,7 @@ def _cache_early(
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
         for flip in range(4):
-            h = student.early(read(rows, flip).to(device), stages)
+            h = student.frozen_stem(read(rows, flip).to(device), stages)
             if out is None:
                 out = create_array(path, np.float16, (4, n, *h.shape[1:]))
                 level = np.empty((4, n, h.shape[1]), np.float32)

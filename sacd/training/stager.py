@@ -38,7 +38,9 @@ def spread_runs(clips: pd.DataFrame, at_most: int) -> pd.DataFrame:
     return clips.assign(block=run)[run.isin(kept)]
 
 
-def stager(config: StagerConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def stager(
+    config: StagerConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Train an EEG stager on all folds but one; writes `metrics.csv` and the tested fold's `predictions.parquet`."""
     if config.source == "sleepedf":
         store: ClipStore | SleepEdf = SleepEdf(resources["sleepedf"])
@@ -48,7 +50,9 @@ def stager(config: StagerConfig, inputs: Inputs, folder: Path, resources: Resour
         rate = store.config.eeg_rate
     fold = subject_folds(store.participants["ahi"], config.folds, config.seed, config.subjects)
     part = fold_parts(fold, config.fold)
-    clips = spread_runs(store.clips[store.clips["subject"].isin(part.index)], config.clips).reset_index(drop=True)
+    clips = spread_runs(
+        store.clips[store.clips["subject"].isin(part.index)], config.clips
+    ).reset_index(drop=True)
     clips["part"] = clips["subject"].map(part)
     eeg = store.gather_eeg(clips)
     if config.whiten:

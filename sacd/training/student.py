@@ -13,9 +13,17 @@ from sacd.data.splits import PARTS
 from sacd.files import save_tensors, write_parquet
 from sacd.losses.base import Method
 from sacd.models.output import Output
-from sacd.models.video import Late
+from sacd.models.video import Tail
 from sacd.stages import STAGES
-from sacd.training.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
+from sacd.training.common import (
+    Inputs,
+    Resources,
+    open_clips,
+    outputs_of,
+    predictions,
+    rows_of,
+    scores_of,
+)
 from sacd.training.diagnostics import (
     block_stack,
     graph_distances,
@@ -60,19 +68,30 @@ def distillation_figures(
     networks = getattr(method, "structure", None)
     if networks is not None:
         device = next(networks.parameters()).device
-        groups = [torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)).to(device) for x in (video, eeg)]
+        groups = [
+            torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)).to(device) for x in (video, eeg)
+        ]
         if len(groups[0]):
-            distance, spread_video, spread_eeg = graph_distances(networks.video, networks.eeg, *groups)
-            figures |= {"auc_graph": matching_auc(distance), "spread_video": spread_video, "spread_eeg": spread_eeg}
+            distance, spread_video, spread_eeg = graph_distances(
+                networks.video, networks.eeg, *groups
+            )
+            figures |= {
+                "auc_graph": matching_auc(distance),
+                "spread_video": spread_video,
+                "spread_eeg": spread_eeg,
+            }
     return figures
 
 
-def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def student(
+    config: StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Train a student by cross-entropy and a method, select on validation subjects, predict every clip once.
 
-    Reads the runs `pretext` (optional) and `teacher` (unless the method needs none). Writes `weights.safetensors`,
-    `metrics.csv` (one row an epoch), `predictions.parquet` (all clips with their part), `embeddings.safetensors`
-    (`(n, 512)` float16) and `held_out.csv` (what the distillation terms achieve on validation and test nights).
+    Reads the runs `pretext` (optional) and `teacher` (unless the method needs none). Writes
+    `weights.safetensors`, `metrics.csv` (one row an epoch), `predictions.parquet` (all clips with
+    their part), `embeddings.safetensors` (`(n, 512)` float16) and `held_out.csv` (what the
+    distillation terms achieve on validation and test nights).
     """
     _, clips = open_clips(resources, config.split)
     parts = {part: rows_of(clips, part) for part in PARTS}
@@ -80,7 +99,9 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
     labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
     taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
     if taught is not None and len(taught.embedding) != len(clips):
-        raise ValueError(f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, the store has {len(clips)}")
+        raise ValueError(
+            f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, the store has {len(clips)}"
+        )
 
     torch.manual_seed(config.seed)
     backbone = make_student(config.backbone)
@@ -88,7 +109,9 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         fresh = {k: v for k, v in backbone.state_dict().items() if k.startswith("fc.")}
         backbone.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors") | fresh)
     device = torch.device(resources["device"])
-    model = (Late(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(device)
+    model = (Tail(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(
+        device
+    )
     read = reader(config.backbone, inputs, resources)
 
     def predicted(rows: np.ndarray) -> Output:
@@ -99,7 +122,11 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         figures = scores_of(clips, rows, output.logits)
         if taught is not None:
             figures |= distillation_figures(
-                method, output.embedding, taught.embedding[rows], labels[rows], clips["block"].to_numpy()[rows]
+                method,
+                output.embedding,
+                taught.embedding[rows],
+                labels[rows],
+                clips["block"].to_numpy()[rows],
             )
         return figures
 
@@ -126,11 +153,23 @@ def student(config: StudentConfig, inputs: Inputs, folder: Path, resources: Reso
         rows = []
         for part in ("validation", "test"):
             figures = held_out(part, method, take(outputs, parts[part]))
-            rows.append({"part": part, **figures, "auc_ridge": _ridge_auc(outputs, taught, clips, train, parts[part])})
+            rows.append(
+                {
+                    "part": part,
+                    **figures,
+                    "auc_ridge": _ridge_auc(outputs, taught, clips, train, parts[part]),
+                }
+            )
         pd.DataFrame(rows).to_csv(folder / "held_out.csv", index=False)
 
 
-def _ridge_auc(outputs: Output, taught: Output, clips: pd.DataFrame, train: np.ndarray, held: np.ndarray) -> float:
+def _ridge_auc(
+    outputs: Output, taught: Output, clips: pd.DataFrame, train: np.ndarray, held: np.ndarray
+) -> float:
     blocks = clips["block"].to_numpy()
-    groups = [block_stack(o.embedding.numpy()[r], blocks[r], GROUP) for r in (train, held) for o in (outputs, taught)]
+    groups = [
+        block_stack(o.embedding.numpy()[r], blocks[r], GROUP)
+        for r in (train, held)
+        for o in (outputs, taught)
+    ]
     return matching_auc(ridge_distances(*groups))

@@ -14,7 +14,15 @@ from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
 from sacd.models.eeg import Teacher, build_teacher, class_weights
 from sacd.models.output import Output
-from sacd.training.common import Inputs, Resources, open_clips, outputs_of, predictions, rows_of, scores_of
+from sacd.training.common import (
+    Inputs,
+    Resources,
+    open_clips,
+    outputs_of,
+    predictions,
+    rows_of,
+    scores_of,
+)
 from sacd.training.fit import Progress, fit
 
 
@@ -38,16 +46,24 @@ def make_teacher(config: TeacherConfig | StagerConfig, clips: pd.DataFrame, rate
 
 
 class _TeacherObjective:
-    def __init__(self, model: nn.Module, eeg: Tensor, labels: Tensor, domains: Tensor, weights: Tensor | None) -> None:
-        self.model, self.eeg, self.labels, self.domains, self.weights = model, eeg, labels, domains, weights
+    def __init__(
+        self, model: nn.Module, eeg: Tensor, labels: Tensor, domains: Tensor, weights: Tensor | None
+    ) -> None:
+        self.model, self.eeg, self.labels, self.domains, self.weights = (
+            model,
+            eeg,
+            labels,
+            domains,
+            weights,
+        )
 
-    def terms(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         x, labels = any_gain(self.eeg[rows], generator).to(self.labels.device), self.labels[rows]
         output = self.model(x)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.model.auxiliary_loss(x, output, labels, self.domains[rows])}
 
-    def update(self) -> dict[str, float]:
+    def on_step_end(self) -> dict[str, float]:
         return {}
 
 
@@ -68,8 +84,8 @@ def train_teacher(
         rate: of the EEG, in Hz.
 
     Raises:
-        ValueError: the teacher sees neighbouring clips and the batches are shuffled; `stage_fits` names no training
-            of this teacher.
+        ValueError: the teacher sees neighbouring clips and the batches are shuffled; `stage_fits`
+            names no training of this teacher.
     """
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
@@ -77,13 +93,19 @@ def train_teacher(
     subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
     model = make_teacher(config, clips, rate)
     if hasattr(model, "sequence") and config.fit.order == "shuffled":
-        raise ValueError(f"{config.name} sees neighbouring clips, order 'shuffled' hides them: give order 'block'")
+        raise ValueError(
+            f"{config.name} sees neighbouring clips, order 'shuffled' hides them: give order 'block'"
+        )
     if unknown := config.stage_fits.keys() - set(model.stages):
-        raise ValueError(f"stage_fits: {config.name} has no training {min(unknown)!r}, only {', '.join(model.stages)}")
+        raise ValueError(
+            f"stage_fits: {config.name} has no training {min(unknown)!r}, only {', '.join(model.stages)}"
+        )
     device = torch.device(resources["device"])
     weights = class_weights(labels[rows]).to(device) if config.class_weights else None
     domains = torch.from_numpy(subjects).to(device)
-    objective = _TeacherObjective(model.to(device), eeg[rows], labels[rows].to(device), domains, weights)
+    objective = _TeacherObjective(
+        model.to(device), eeg[rows], labels[rows].to(device), domains, weights
+    )
     histories = []
     for k, stage in enumerate(model.stages):  # one for most; MC2SleepNet has three
         model.set_stage(stage)
@@ -97,7 +119,9 @@ def train_teacher(
             FitConfig(**config.fit.model_dump() | changed),
             seed=config.seed,
             checkpoint=folder / f"checkpoint_{stage}.safetensors",
-            validate=lambda: scores_of(clips, validation, teacher_outputs(model, eeg, clips, validation).logits),
+            validate=lambda: scores_of(
+                clips, validation, teacher_outputs(model, eeg, clips, validation).logits
+            ),
             progress=lambda share, text, k=k: progress((k + share) / len(model.stages), text),
         )
         histories.append(history.assign(stage=stage))
@@ -111,23 +135,32 @@ def teacher_outputs(model: Teacher, eeg: Tensor, clips: pd.DataFrame, rows: np.n
     cuts = np.flatnonzero(np.diff(clips["block"].to_numpy()[rows])) + 1
     parts = [outputs_of(model, lambda r: eeg[r], block) for block in np.split(rows, cuts)]
     features = tuple(torch.cat(f) for f in zip(*(p.features for p in parts), strict=True))
-    return Output(torch.cat([p.embedding for p in parts]), torch.cat([p.logits for p in parts]), features)
+    return Output(
+        torch.cat([p.embedding for p in parts]), torch.cat([p.logits for p in parts]), features
+    )
 
 
-def teacher(config: TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def teacher(
+    config: TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
+) -> None:
     """Train an EEG teacher, freeze it, and write what every distillation run reads: its outputs for all clips.
 
-    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors` (embedding `(n, 512)`,
-    logits `(n, 5)`, feature0.. of all n clips in the order of the store).
+    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors`
+    (embedding `(n, 512)`, logits `(n, 5)`, feature0.. of all n clips in the order of the store).
     """
     store, clips = open_clips(resources, config.split)
     eeg = eeg_of(config, store, clips)
-    model, history = train_teacher(config, eeg, clips, store.config.eeg_rate, folder, resources, progress)
+    model, history = train_teacher(
+        config, eeg, clips, store.config.eeg_rate, folder, resources, progress
+    )
     history.to_csv(folder / "metrics.csv", index=False)
     outputs = teacher_outputs(model, eeg, clips, np.arange(len(clips)))
     save_tensors(folder / "weights.safetensors", model.state_dict())
     features = {f"feature{k}": f for k, f in enumerate(outputs.features)}
-    save_tensors(folder / "outputs.safetensors", {"embedding": outputs.embedding, "logits": outputs.logits, **features})
+    save_tensors(
+        folder / "outputs.safetensors",
+        {"embedding": outputs.embedding, "logits": outputs.logits, **features},
+    )
     write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
 
 

@@ -36,11 +36,17 @@ def linear_head(x: np.ndarray, labels: np.ndarray, n_classes: int) -> nn.Linear:
     return head.requires_grad_(False)
 
 
-def teacher(config: Ucf51TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def teacher(
+    config: Ucf51TeacherConfig,
+    inputs: Inputs,
+    folder: Path,
+    resources: Resources,
+    progress: Progress,
+) -> None:
     """Train or load the audio teacher, freeze it, and write its outputs for all videos.
 
-    Writes `weights.safetensors`, `outputs.safetensors` (embedding `(n, 512)`, logits), `predictions.parquet` and, if it
-    was trained, `metrics.csv`.
+    Writes `weights.safetensors`, `outputs.safetensors` (embedding `(n, 512)`, logits),
+    `predictions.parquet` and, if it was trained, `metrics.csv`.
     """
     store = Ucf51Store(resources["ucf51"])
     train, labels = _train_rows(store), _labels(store)
@@ -53,14 +59,18 @@ def teacher(config: Ucf51TeacherConfig, inputs: Inputs, folder: Path, resources:
     if config.weights:
         path = Path(resources["cnn14"])
         if sha256(path) != config.weights:
-            raise ValueError(f"{path}: is not the checkpoint that this run is of; run the command again")
+            raise ValueError(
+                f"{path}: is not the checkpoint that this run is of; run the command again"
+            )
         load_cnn14(model, path)
     else:
         _, history = distil(
             model,
             MethodConfig(),
             config.fit,
-            lambda rows, generator: sound(train[rows]) * float(torch.rand((), generator=generator) + 0.5),
+            lambda rows, generator: (
+                sound(train[rows]) * float(torch.rand((), generator=generator) + 0.5)
+            ),
             labels[train],
             None,
             np.arange(len(train)),
@@ -73,21 +83,31 @@ def teacher(config: Ucf51TeacherConfig, inputs: Inputs, folder: Path, resources:
         output = outputs_of(_WithoutFeatures(model), sound, np.arange(len(labels)), batch=32)
     logits = output.logits
     if config.weights:
-        model.fc = linear_head(output.embedding[train].numpy(), labels[train].numpy(), len(store.classes))
+        model.fc = linear_head(
+            output.embedding[train].numpy(), labels[train].numpy(), len(store.classes)
+        )
         logits = model.fc(output.embedding)
     save_tensors(folder / "weights.safetensors", model.state_dict())
     save_tensors(folder / "outputs.safetensors", {"embedding": output.embedding, "logits": logits})
     write_parquet(folder / "predictions.parquet", _predictions(store, logits))
 
 
-def student(config: Ucf51StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress) -> None:
+def student(
+    config: Ucf51StudentConfig,
+    inputs: Inputs,
+    folder: Path,
+    resources: Resources,
+    progress: Progress,
+) -> None:
     """Train a video student from scratch by cross-entropy and a method, and predict every video once.
 
-    A training sample is one window of a video, cropped and flipped at random; a prediction is the mean of the softmax
-    over a video's windows. Deviation: the last weights are kept; CCL keeps those that do best on the test list.
+    A training sample is one window of a video, cropped and flipped at random; a prediction is the
+    mean of the softmax over a video's windows. Deviation: the last weights are kept; CCL keeps
+    those that do best on the test list.
 
-    Reads the run `teacher` (unless the method needs none). Writes `weights.safetensors`, `metrics.csv`,
-    `predictions.parquet` and `embeddings.safetensors` (mean over windows, `(n, 512)` float16).
+    Reads the run `teacher` (unless the method needs none). Writes `weights.safetensors`,
+    `metrics.csv`, `predictions.parquet` and `embeddings.safetensors` (mean over windows, `(n, 512)`
+    float16).
     """
     store = Ucf51Store(resources["ucf51"])
     train, labels = _train_rows(store), _labels(store)
@@ -103,7 +123,9 @@ def student(config: Ucf51StudentConfig, inputs: Inputs, folder: Path, resources:
 
     def sample(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         window = torch.randint(store.config.windows, (len(rows),), generator=generator).numpy()
-        return crop_and_flip(_scaled(store.frames[train[rows], window]), config.smallest_crop, generator)
+        return crop_and_flip(
+            _scaled(store.frames[train[rows], window]), config.smallest_crop, generator
+        )
 
     _, history = distil(
         model,
@@ -119,7 +141,10 @@ def student(config: Ucf51StudentConfig, inputs: Inputs, folder: Path, resources:
     )
     history.to_csv(folder / "metrics.csv", index=False)
     every, windows = np.arange(len(labels)), range(store.config.windows)
-    outputs = [outputs_of(_WithoutFeatures(model), lambda r, w=w: _scaled(store.frames[r, w]), every) for w in windows]
+    outputs = [
+        outputs_of(_WithoutFeatures(model), lambda r, w=w: _scaled(store.frames[r, w]), every)
+        for w in windows
+    ]
     p = torch.stack([output.logits.softmax(dim=1) for output in outputs]).mean(dim=0)
     embedding = torch.stack([output.embedding for output in outputs]).mean(dim=0)
     save_tensors(folder / "weights.safetensors", model.state_dict())
@@ -139,7 +164,9 @@ def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Ten
     theta[:, 0, 0], theta[:, 1, 1] = side * torch.where(u[:, 1] < 0.5, -1.0, 1.0), side
     theta[:, :, 2] = (1 - side)[:, None] * (2 * u[:, 2:] - 1)
     grid = F.affine_grid(theta.to(x), [b, c * t, h, w], align_corners=False)
-    return F.grid_sample(x.flatten(1, 2), grid, align_corners=False, padding_mode="border").view_as(x)
+    return F.grid_sample(x.flatten(1, 2), grid, align_corners=False, padding_mode="border").view_as(
+        x
+    )
 
 
 class _WithoutFeatures(nn.Module):

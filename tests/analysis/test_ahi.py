@@ -18,7 +18,11 @@ def rng():
 
 def test_stage_means_by_a_naive_loop(rng):
     n = 300
-    embedding, subject, stage = rng.standard_normal((n, 6)), rng.choice(list("cab"), n), rng.integers(0, 4, n)
+    embedding, subject, stage = (
+        rng.standard_normal((n, 6)),
+        rng.choice(list("cab"), n),
+        rng.integers(0, 4, n),
+    )
     stage[subject == "b"] = np.where(stage[subject == "b"] == 1, 0, stage[subject == "b"])
     subjects, means = ahi.stage_means(embedding, subject, stage)
     assert subjects.tolist() == ["a", "b", "c"] and means.shape == (3, 5, 6)
@@ -45,7 +49,9 @@ def test_correlations_equal_scipy_for_every_target(rng):
     targets = ahi.targets(values)
     table = ahi.correlations(means, targets, permutations=50)
     assert len(table) == len(targets) * 5 * 4
-    for (target, stage, channel), line in table.set_index(["target", "stage", "channel"]).iterrows():
+    for (target, stage, channel), line in table.set_index(
+        ["target", "stage", "channel"]
+    ).iterrows():
         expected = scipy_stats.spearmanr(means[:, STAGES.index(stage), channel], targets[target])
         assert (line["rho"], line["p"]) == pytest.approx(tuple(expected))
     q = scipy_stats.false_discovery_control(table[table["target"] == "AHI"]["p"])
@@ -59,7 +65,9 @@ def test_strength_counts_as_a_naive_loop_and_finds_a_planted_stage(rng):
     table = ahi.strength(means, values, permutations=200)
     rho = np.array([scipy_stats.spearmanr(means[:, 2, c], values)[0] for c in range(12)])
     line = table.loc["N2"]
-    assert (line["mean_abs"], line["median_rho"]) == pytest.approx((np.abs(rho).mean(), np.median(rho)))
+    assert (line["mean_abs"], line["median_rho"]) == pytest.approx(
+        (np.abs(rho).mean(), np.median(rho))
+    )
     assert line["above"] == (np.abs(rho) > 0.4).sum() >= 6
     assert line["p_mean_abs"] == pytest.approx(1 / 201) and line["p_above"] < 0.05
     assert table.loc["W", "p_mean_abs"] > 0.02 and np.isnan(table.loc["REM", "mean_abs"])
@@ -70,10 +78,16 @@ def test_strength_of_noise_has_a_uniform_p():
     p = []
     for trial in range(80):
         rng = np.random.default_rng(trial)
-        mixed = rng.standard_normal((18, 3)) @ rng.standard_normal((3, 20))  # channels far from independent
+        mixed = rng.standard_normal((18, 3)) @ rng.standard_normal(
+            (3, 20)
+        )  # channels far from independent
         means = np.full((18, 5, 20), np.nan)
         means[:, 1] = mixed
-        p.append(ahi.strength(means, rng.exponential(20, 18), permutations=99, seed=trial).loc["N1", "p_mean_abs"])
+        p.append(
+            ahi.strength(means, rng.exponential(20, 18), permutations=99, seed=trial).loc[
+                "N1", "p_mean_abs"
+            ]
+        )
     assert scipy_stats.kstest(p, "uniform").pvalue > 0.01
 
 
@@ -81,12 +95,18 @@ def test_contrast_and_its_jackknife(rng):
     means, values = rng.standard_normal((25, 5, 20)), rng.exponential(20, 25)
     means[:, 2:4] += 1.5 * scipy_stats.zscore(scipy_stats.rankdata(values))[:, None, None]
     found = ahi.contrast(means, values)
-    size = np.abs([[scipy_stats.spearmanr(means[:, s, c], values)[0] for c in range(20)] for s in range(5)]).mean(1)
+    size = np.abs(
+        [[scipy_stats.spearmanr(means[:, s, c], values)[0] for c in range(20)] for s in range(5)]
+    ).mean(1)
     assert found.value == pytest.approx(size[2:4].mean() - size[[0, 1, 4]].mean())
     assert 0 < found.ci_low < found.value < found.ci_high and found.n == 25
     left = [ahi.contrast(np.delete(means, i, 0), np.delete(values, i)).value for i in range(25)]
-    reach = scipy_stats.t.ppf(0.975, 24) * np.sqrt(24 / 25 * np.sum((np.array(left) - np.mean(left)) ** 2))
-    assert (found.ci_low, found.ci_high) == pytest.approx((found.value - reach, found.value + reach))
+    reach = scipy_stats.t.ppf(0.975, 24) * np.sqrt(
+        24 / 25 * np.sum((np.array(left) - np.mean(left)) ** 2)
+    )
+    assert (found.ci_low, found.ci_high) == pytest.approx(
+        (found.value - reach, found.value + reach)
+    )
     noise = ahi.contrast(rng.standard_normal((25, 5, 20)), values)
     assert noise.ci_low < 0 < noise.ci_high
 
@@ -131,9 +151,14 @@ def test_hypnogram_measures_of_the_25_real_nights():
         known = nights[[measure, "ahi"]].dropna()
         expected = scipy_stats.spearmanr(known[measure], known["ahi"])
         assert (line["n"], line["rho"], line["p"]) == pytest.approx((len(known), *expected))
-    # Real sleepers with more apnea have less N3; ten measures of 25 nights do not survive correction.
+    # Real sleepers with more apnea have less N3; ten measures of 25 nights do not survive
+    # correction.
     assert table.loc["N3 (% of TST)", "rho"] == pytest.approx(-0.4074, abs=1e-3)
-    assert table["p"].idxmin() == "N3 (% of TST)" and table["q"].min() > 0.05 and table["p_max"].min() > 0.05
+    assert (
+        table["p"].idxmin() == "N3 (% of TST)"
+        and table["q"].min() > 0.05
+        and table["p_max"].min() > 0.05
+    )
 
 
 def test_missing_tables_are_named(tmp_path):

@@ -16,19 +16,29 @@ def predictions(seed, subjects=6, right=0.6, stage_seed=0):
             stage = stages.integers(5)
             for k in range(12):
                 stage = stages.integers(5) if stages.random() < 0.2 else stage
-                rows.append({"subject": f"s{s}", "block": 3 * s + block, "clip": 40 * block + k, "stage": int(stage)})
+                rows.append(
+                    {
+                        "subject": f"s{s}",
+                        "block": 3 * s + block,
+                        "clip": 40 * block + k,
+                        "stage": int(stage),
+                    }
+                )
     table = pd.DataFrame(rows)
     p = rng.dirichlet(np.ones(5), len(table))
     keep = rng.random(len(table)) < right
     p[keep] = 0.05 + 0.75 * np.eye(5)[table["stage"][keep]]
-    return table.assign(prediction=p.argmax(1), **{f"p_{name}": p[:, k] for k, name in enumerate(STAGES)})
+    return table.assign(
+        prediction=p.argmax(1), **{f"p_{name}": p[:, k] for k, name in enumerate(STAGES)}
+    )
 
 
 def naive_distances(table, far):
     """Look outwards clip by clip; unknown as soon as a neighbour is not there."""
     by_place = {(r.subject, r.block, r.clip): r.stage for r in table.itertuples()}
     return [
-        naive_distance(by_place, *place, far) for place in zip(table.subject, table.block, table["clip"], strict=True)
+        naive_distance(by_place, *place, far)
+        for place in zip(table.subject, table.block, table["clip"], strict=True)
     ]
 
 
@@ -68,11 +78,16 @@ def test_error_by_distance_by_a_naive_count():
                     clips += 1
                     errors += table["stage"].iloc[k] != table["prediction"].iloc[k]
             rates.append(100 * errors / clips)
-        assert found.loc[d, "value"] == pytest.approx(np.mean(rates)) and found.loc[d, "clips"] == clips
+        assert (
+            found.loc[d, "value"] == pytest.approx(np.mean(rates))
+            and found.loc[d, "clips"] == clips
+        )
         assert found.loc[d, "sd"] == pytest.approx(np.std(rates, ddof=1))
         assert found.loc[d, "ci_low"] <= found.loc[d, "value"] <= found.loc[d, "ci_high"]
     gap = cases.beside_minus_far(tables, far=3)
-    assert gap.loc["all clips", "value"] == pytest.approx(found.loc[1, "value"] - found.loc[3, "value"])
+    assert gap.loc["all clips", "value"] == pytest.approx(
+        found.loc[1, "value"] - found.loc[3, "value"]
+    )
     same, weights = [], []
     for s in range(5):
         here = [(d, t["stage"].iloc[k] != t["prediction"].iloc[k]) for t in tables
@@ -85,7 +100,7 @@ def test_error_by_distance_by_a_naive_count():
     assert (gap["ci_low"] <= gap["value"]).all() and (gap["value"] <= gap["ci_high"]).all()
 
 
-def test_planted_errors_at_junctions_are_found():
+def test_planted_errors_at_stage_transitions_are_found():
     table = predictions(3, subjects=12, right=1.0)
     beside = cases.distance_to_change(table) == 1
     table.loc[beside, "prediction"] = (table["stage"][beside] + 1) % 5
@@ -101,7 +116,9 @@ def test_a_hard_stage_beside_changes_is_no_error_of_the_place():
     gap = cases.beside_minus_far([table, table])
     assert gap.loc["all clips", "value"] > 30 and gap.loc["all clips", "ci_low"] > 0
     assert gap.loc["same stages", ["value", "ci_low", "ci_high"]].to_list() == [0, 0, 0]
-    assert cases.beside_minus_far([table[table["subject"] == "a"]])["ci_low"].isna().all(), "one subject"
+    assert cases.beside_minus_far([table[table["subject"] == "a"]])["ci_low"].isna().all(), (
+        "one subject"
+    )
     still = cases.beside_minus_far([table.assign(stage=2)])
     assert still[["value", "ci_low"]].isna().all(axis=None), "nothing ever changes"
 
@@ -116,7 +133,9 @@ def test_confusion_shares_and_differences_by_hand():
             assert shares.loc[(true, guess), "value"] == pytest.approx(rate[0])
             assert both.loc[(true, guess), "value"] == pytest.approx(rate[0] - rate[1])
     assert (cases.confusion_shares([a], [a])["value"] == 0).all()
-    assert (cases.confusion_shares([a], [a])["p_value"] == 1).all() and both["seed_noise"].isna().all()
+    assert (cases.confusion_shares([a], [a])["p_value"] == 1).all() and both[
+        "seed_noise"
+    ].isna().all()
     c = predictions(9)
     noise = cases.confusion_shares([a, c], [b]).set_index(["stage", "prediction"])["seed_noise"]
     sd = np.std([100 * np.mean(t["prediction"][t["stage"] == 2] == 1) for t in (a, c)], ddof=1)
@@ -130,16 +149,20 @@ def test_a_stage_that_never_occurs_is_nan_and_has_no_main_error():
     assert shares[shares["stage"] == "N3"]["value"].isna().all()
     errors = cases.main_errors(shares)
     assert list(errors.index) == list(STAGES) and pd.isna(errors.loc["N3", "prediction"])
-    worst = shares[(shares["stage"] == "W") & (shares["prediction"] != "W")].sort_values("value").iloc[-1]
+    worst = (
+        shares[(shares["stage"] == "W") & (shares["prediction"] != "W")]
+        .sort_values("value")
+        .iloc[-1]
+    )
     assert errors.loc["W", "value"] == worst["value"]
 
 
-def test_mended_and_broken_by_hand():
+def test_corrected_and_introduced_by_hand():
     before, after = predictions(7, right=0.4), predictions(8, right=0.8)
-    table = cases.mended([before], [after]).set_index(["stage", "column"])
+    table = cases.corrected([before], [after]).set_index(["stage", "column"])
     was, now = ((t["stage"] == t["prediction"]).to_numpy() for t in (before, after))
-    assert table.loc[("all", "mended"), "value"] == pytest.approx(100 * np.mean(~was & now))
-    assert table.loc[("all", "broken"), "value"] == pytest.approx(100 * np.mean(was & ~now))
+    assert table.loc[("all", "corrected"), "value"] == pytest.approx(100 * np.mean(~was & now))
+    assert table.loc[("all", "introduced"), "value"] == pytest.approx(100 * np.mean(was & ~now))
     net = table.loc[("all", "net")]
     assert net["value"] == pytest.approx(100 * (now.mean() - was.mean())) and net["ci_low"] > 0
     assert net["p_value"] == pytest.approx(2 / 2**6)
@@ -148,20 +171,24 @@ def test_mended_and_broken_by_hand():
 def test_examples_are_right_after_and_wrong_before():
     before, after = predictions(9, right=0.4), predictions(10, right=0.8)
     found = cases.examples(before, after)
-    assert (found["prediction"] == found["stage"]).all() and (found["before"] != found["stage"]).all()
+    assert (found["prediction"] == found["stage"]).all() and (
+        found["before"] != found["stage"]
+    ).all()
     assert found["stage"].is_unique and found["stage"].is_monotonic_increasing
     assert cases.examples(after, after).empty
 
 
-def test_a_junction_has_its_neighbours():
+def test_a_stage_transition_has_its_neighbours():
     before, after = predictions(11, right=0.2), predictions(12, right=0.2)
-    three = cases.junction(before, after)
-    assert len(three) == 3 and three["block"].nunique() == 1 and three["clip"].diff()[1:].eq(1).all()
+    three = cases.stage_transition(before, after)
+    assert (
+        len(three) == 3 and three["block"].nunique() == 1 and three["clip"].diff()[1:].eq(1).all()
+    )
     assert three["stage"].nunique() > 1
     middle = three.iloc[1]
     assert middle["stage"] not in (middle["prediction"], middle["before"])
     perfect = predictions(13, right=1.0)
-    assert cases.junction(perfect, perfect).empty
+    assert cases.stage_transition(perfect, perfect).empty
 
 
 def test_movement_of_still_and_moving_clips():
@@ -187,7 +214,9 @@ def test_interval_over_subjects_covers_at_its_level():
     for trial in range(100):
         rng = np.random.default_rng(trial)
         rate = np.clip(rng.normal(0.4, 0.1, 20), 0, 1)
-        line = stats.ratios(rng.binomial(50, rate)[:, None, None], np.full((20, 1), 50), resamples=300, seed=trial)
+        line = stats.ratios(
+            rng.binomial(50, rate)[:, None, None], np.full((20, 1), 50), resamples=300, seed=trial
+        )
         inside.append(line["ci_low"][0] <= 0.4 <= line["ci_high"][0])
     assert 0.86 <= np.mean(inside) <= 0.99
 
@@ -197,4 +226,6 @@ def test_of_clips_leaves_out_missing_values():
     values = np.arange(12.0)
     values[:4] = np.nan
     line = stats.of_clips([values, values + 1], subject)
-    assert line["value"][0] == pytest.approx(np.nanmean(values) + 0.5) and line["n_subjects"][0] == 2
+    assert (
+        line["value"][0] == pytest.approx(np.nanmean(values) + 0.5) and line["n_subjects"][0] == 2
+    )

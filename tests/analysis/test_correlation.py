@@ -19,7 +19,9 @@ def test_spearman_equals_scipy_and_finds_a_planted_channel(rng):
     expected = scipy_stats.spearmanr(np.delete(features[:, 0, 4], 3), np.delete(ahi, 3))
     assert found.loc[(0, 4), ["n", "rho", "p"]].to_list() == pytest.approx([39, *expected])
     planted = found.loc[(1, 7)]
-    assert planted["rho"] > 0.9 and planted["q"] < 1e-6 and planted["p_max"] == pytest.approx(1 / 201)
+    assert (
+        planted["rho"] > 0.9 and planted["q"] < 1e-6 and planted["p_max"] == pytest.approx(1 / 201)
+    )
     assert found.loc[(1, 9), ["rho", "p", "q", "p_max"]].isna().all()
     assert (found.drop([(1, 7), (1, 9)])["p_max"] > 0.02).all()
     assert (found["p_max"].dropna() >= 1 / 201).all()
@@ -38,7 +40,10 @@ def test_spearman_of_noise_has_a_uniform_family_wise_p():
 
 def test_rank_correlation_of_every_vector_and_channel_is_scipys(rng):
     features, values = rng.integers(0, 9, (20, 3, 4)).astype(float), rng.standard_normal((5, 20))
-    expected = [[[scipy_stats.spearmanr(features[:, g, c], v)[0] for c in range(4)] for g in range(3)] for v in values]
+    expected = [
+        [[scipy_stats.spearmanr(features[:, g, c], v)[0] for c in range(4)] for g in range(3)]
+        for v in values
+    ]
     assert correlation.rank_correlation(features, values) == pytest.approx(np.array(expected))
 
 

@@ -12,7 +12,9 @@ from sacd.stages import STAGES
 def results(tmp_path):
     rng = np.random.default_rng(0)
     n = 120
-    table = pd.DataFrame({"subject": np.repeat(["s1", "s2", "s3"], 40), "clip": np.tile(np.arange(40), 3)})
+    table = pd.DataFrame(
+        {"subject": np.repeat(["s1", "s2", "s3"], 40), "clip": np.tile(np.arange(40), 3)}
+    )
     p = rng.dirichlet(np.ones(5), n)
     table = table.assign(stage=rng.integers(0, 5, n), prediction=p.argmax(1))
     table = table.assign(**{f"p_{s}": p[:, k] for k, s in enumerate(STAGES)})
@@ -28,7 +30,10 @@ def results(tmp_path):
 def test_what_is_written_is_read_and_equal_bytes(results):
     folder, parts = results
     table = explore.read(folder)
-    assert len(table) == 240 and table["run"].unique().tolist() == ["SACD, seed 0", "baseline, seed 0"]
+    assert len(table) == 240 and table["run"].unique().tolist() == [
+        "SACD, seed 0",
+        "baseline, seed 0",
+    ]
     assert table["ahi"].unique().tolist() == [2.0, 17.5, 44.0]
     first = (folder / explore.FILE).read_bytes()
     explore.write(parts, folder)
@@ -47,16 +52,29 @@ def test_choice_map_and_hover(results):
     table = explore.read(results[0])
     run = "SACD, seed 0"
     clips = explore.choose(table, run, ["N2", "REM"], "s3")
-    assert set(clips["stage"]) == {2, 4} and set(clips["subject"]) == {"s3"} and set(clips["run"]) == {run}
+    assert (
+        set(clips["stage"]) == {2, 4}
+        and set(clips["subject"]) == {"s3"}
+        and set(clips["run"]) == {run}
+    )
     whole = explore.choose(table, run)
     assert len(whole) == 120
     other = explore.remap(whole, 5)
     assert not np.allclose(other["x"], whole["x"]) and explore.remap(whole, 30).equals(whole)
     figure = explore.scatter(clips, "title", "made-up data")
     points, legend = figure.data[::2], figure.data[1::2]
-    assert sum(len(trace.x) for trace in points) == len(clips) and not any(trace.showlegend for trace in points)
-    assert [trace.name.split()[0] for trace in legend] == ["N2", "REM"]  # each hides its points: one group
-    assert [trace.legendgroup for trace in points] == [trace.legendgroup for trace in legend] == ["N2", "REM"]
+    assert sum(len(trace.x) for trace in points) == len(clips) and not any(
+        trace.showlegend for trace in points
+    )
+    assert [trace.name.split()[0] for trace in legend] == [
+        "N2",
+        "REM",
+    ]  # each hides its points: one group
+    assert (
+        [trace.legendgroup for trace in points]
+        == [trace.legendgroup for trace in legend]
+        == ["N2", "REM"]
+    )
     assert all(trace.marker.symbol is None for trace in legend)
     wrong = sum(symbol != "circle" for trace in points for symbol in trace.marker.symbol)
     assert wrong == (clips["prediction"] != clips["stage"]).sum() > 0

@@ -34,11 +34,11 @@ def test_new_points_go_to_their_own_cluster_and_leave_the_map(three, fitted):
     new = rng.standard_normal((12, 10))
     own = np.repeat([0, 1, 2], 4)
     new[:, :2] += CENTRES[own]
-    placed = maps.place(fitted, new)
+    placed = maps.transform(fitted, new)
     centres = np.array([before[label == k].mean(0) for k in range(3)])
     assert (np.linalg.norm(placed[:, None] - centres, axis=2).argmin(1) == own).all()
     assert np.allclose(np.asarray(fitted), before, rtol=0, atol=1e-9)
-    alone = np.vstack([maps.place(fitted, row[None]) for row in new])
+    alone = np.vstack([maps.transform(fitted, row[None]) for row in new])
     assert (np.linalg.norm(alone[:, None] - centres, axis=2).argmin(1) == own).all()
 
 
@@ -51,13 +51,19 @@ def test_too_few_points_or_nan_are_refused():
 
 def test_purity_by_a_naive_loop_over_other_subjects():
     rng = np.random.default_rng(2)
-    features, label, subject = rng.standard_normal((60, 4)), rng.integers(0, 3, 60), rng.choice(list("abcd"), 60)
+    features, label, subject = (
+        rng.standard_normal((60, 4)),
+        rng.integers(0, 3, 60),
+        rng.choice(list("abcd"), 60),
+    )
     found = maps.purity(features, label, subject, k=5)
     for i in range(60):
         others = [j for j in range(60) if subject[j] != subject[i]]
         near = sorted(others, key=lambda j: np.linalg.norm(features[i] - features[j]))[:5]
         assert found[i] == pytest.approx(np.mean([label[j] == label[i] for j in near]))
-        assert maps.chance_purity(label, subject)[i] == pytest.approx(np.mean([label[j] == label[i] for j in others]))
+        assert maps.chance_purity(label, subject)[i] == pytest.approx(
+            np.mean([label[j] == label[i] for j in others])
+        )
     assert np.isnan(maps.purity(features[:5], label[:5], ["a"] * 5)).all()
 
 
@@ -81,7 +87,8 @@ def test_the_danger_zone_is_where_severe_subjects_are():
     zone = maps.DangerZone(xy, subject, ahi)
     assert zone.contains([[10, 0]]).all() and not zone.contains([[0, 0]]).any()
     assert np.isnan(zone.share([[100, 100]])).all() and not zone.contains([[100, 100]]).any()
-    # Each subject weighs the same, however many clips it has: all three on one heap are a share of 1/3.
+    # Each subject weighs the same, however many clips it has: all three on one heap are a share of
+    # 1/3.
     heap = maps.DangerZone(rng.normal(0, 1, (120, 2)), subject, ahi)
     assert heap.share([[0, 0]])[0] == pytest.approx(1 / 3, abs=0.12)
     with pytest.raises(ValueError, match="AHI > 30"):
@@ -127,7 +134,9 @@ def test_hits_by_hand():
 
 def test_clip_portrait_places_the_others_and_the_zone_tells_them():
     rng = np.random.default_rng(8)
-    ahi = pd.Series({f"s{k}": a for k, a in enumerate([1.0, 8, 20, 50, 2, 3, 9, 12, 40, 60, 70, 45])})
+    ahi = pd.Series(
+        {f"s{k}": a for k, a in enumerate([1.0, 8, 20, 50, 2, 3, 9, 12, 40, 60, 70, 45])}
+    )
     subject = np.repeat(ahi.index.to_numpy(), 20)
     features = rng.standard_normal((len(subject), 8))
     features[:, 0] += 8 * (ahi[subject] > 30)
@@ -137,8 +146,8 @@ def test_clip_portrait_places_the_others_and_the_zone_tells_them():
     shares = found.zone_shares(ahi)
     assert len(found.fitted) == 80 and len(found.placed) == 160 and shares["clips"].eq(20).all()
     assert shares[shares["ahi"] > 30]["in_zone"].min() > shares[shares["ahi"] < 30]["in_zone"].max()
-    told = portrait.told_by_zone(shares)
+    told = portrait.zone_correlation(shares)
     assert told.rho > 0.5 and told.p_value < 0.05 and told.n == 8
-    assert np.isnan(portrait.told_by_zone(shares[:3]).rho)
+    assert np.isnan(portrait.zone_correlation(shares[:3]).rho)
     with pytest.raises(ValueError, match="AHI > 30"):
         portrait.clip_portrait(features, subject, ahi, ["s0", "s1"])

@@ -31,8 +31,12 @@ def test_interval_equals_a_naive_resampling_of_tables(rng):
     found = stats.intervals(table, resamples=300, seed=5).set_index("column")
     groups = [g for _, g in table.groupby("subject")]
     counts = np.random.default_rng(5).multinomial(8, np.full(8, 1 / 8), 300)
-    draws = [summary(pd.concat([groups[i] for i in np.repeat(range(8), row)]))["kappa"] for row in counts]
-    assert found.loc["kappa", ["ci_low", "ci_high"]].to_list() == pytest.approx(np.quantile(draws, [0.025, 0.975]))
+    draws = [
+        summary(pd.concat([groups[i] for i in np.repeat(range(8), row)]))["kappa"] for row in counts
+    ]
+    assert found.loc["kappa", ["ci_low", "ci_high"]].to_list() == pytest.approx(
+        np.quantile(draws, [0.025, 0.975])
+    )
     assert found["value"].to_dict() == pytest.approx(summary(table))
     assert list(found.index) == list(METRICS)
 
@@ -94,15 +98,24 @@ def test_paired_difference_swaps_exactly(rng):
     null = []
     for swap in itertools.product([False, True], repeat=6):
         swap = np.array(swap)[:, None, None]
-        x, y = (np.where(swap, p[:, 0], q[:, 0]).sum(0) for p, q in ((second, first), (first, second)))
-        null.append((scores(x) - scores(y))[0])  # accuracy is linear: the pooled metric of the swaps is their sum
+        x, y = (
+            np.where(swap, p[:, 0], q[:, 0]).sum(0) for p, q in ((second, first), (first, second))
+        )
+        null.append(
+            (scores(x) - scores(y))[0]
+        )  # accuracy is linear: the pooled metric of the swaps is their sum
     null = np.array(null)
-    one_sided = min((null >= found.difference - 1e-9).mean(), (null <= found.difference + 1e-9).mean())
+    one_sided = min(
+        (null >= found.difference - 1e-9).mean(), (null <= found.difference + 1e-9).mean()
+    )
     assert found.p_value == pytest.approx(min(1, 2 * one_sided))
 
 
 def test_paired_interval_is_narrower_than_the_unpaired_one(rng):
-    a, b = predict(rng, subjects=20, skill=0.6, spread=0.3), predict(rng, subjects=20, skill=0.55, spread=0.3)
+    a, b = (
+        predict(rng, subjects=20, skill=0.6, spread=0.3),
+        predict(rng, subjects=20, skill=0.55, spread=0.3),
+    )
     paired = stats.paired_difference(a, b)
     one = stats.intervals(a).set_index("column").loc["kappa"]
     assert paired.ci_high - paired.ci_low < 0.8 * (one["ci_high"] - one["ci_low"])
@@ -116,7 +129,9 @@ def test_paired_difference_of_a_method_with_itself_is_nothing(rng):
 def test_seeds_of_the_two_methods_may_differ_in_number(rng):
     a, b = [predict(rng, skill=0.7) for _ in range(3)], predict(rng, skill=0.4)
     found = stats.paired_difference(a, b, "kappa")
-    assert found.difference == pytest.approx(np.mean([summary(t)["kappa"] for t in a]) - summary(b)["kappa"])
+    assert found.difference == pytest.approx(
+        np.mean([summary(t)["kappa"] for t in a]) - summary(b)["kappa"]
+    )
     assert found.p_value < 0.05 and found.ci_low > 0
 
 
@@ -130,12 +145,16 @@ def test_swap_test_is_calibrated_under_the_null(metric):
 
 
 def test_two_very_different_methods_do_not_hide_in_their_own_mixture():
-    """One is right in 7 of 10 clips, the other says N2 always. Half of the subjects have mostly W, half mostly N2: rows
-    swapped in some of them mix into a kappa of their own (p would be 0.29 by that)."""
+    """One is right in 7 of 10 clips, the other says N2 always. Half of the subjects have mostly W,
+    half mostly N2: rows swapped in some of them mix into a kappa of their own (p would be 0.29 by
+    that)."""
     stage = np.concatenate([np.repeat([0, 2], n) for n in [(90, 10), (10, 90)] * 4])
     right = np.arange(len(stage)) % 10 < 7
     clips = pd.DataFrame({"subject": np.repeat(list("abcdefgh"), 100), "stage": stage})
-    good, poor = clips.assign(prediction=np.where(right, stage, 2 - stage)), clips.assign(prediction=2)
+    good, poor = (
+        clips.assign(prediction=np.where(right, stage, 2 - stage)),
+        clips.assign(prediction=2),
+    )
     found = stats.paired_difference(good, poor, "kappa")
     assert found.ci_low > 0 and found.p_value == pytest.approx(2 / 2**8)
 
@@ -148,7 +167,9 @@ def test_subjects_without_the_stage_say_nothing_of_its_recall(rng):
     here = stats.paired_difference(a[few[keep]], b[few[keep]], "REM")
     assert stats.paired_difference(a, b, "REM").p_value == pytest.approx(here.p_value, abs=0.02)
     one = a["subject"].eq(a["subject"].iloc[0]) | (a["stage"] != 4)
-    assert np.isnan(stats.paired_difference(a[one], b[one], "REM").p_value), "of one subject nothing can be told"
+    assert np.isnan(stats.paired_difference(a[one], b[one], "REM").p_value), (
+        "of one subject nothing can be told"
+    )
 
 
 def test_noise_of_seeds_borrows_the_largest_variance_and_is_unknown_without_any():
@@ -178,7 +199,9 @@ def test_in_words_a_verdict_needs_interval_p_and_more_than_the_noise_of_seeds():
     assert verdict() == "more" and verdict(value=-2.0, ci_low=-3.0, ci_high=-1.0) == "less"
     assert verdict(ci_low=-1.0) == "inconclusive" and verdict(p_holm=0.06) == "inconclusive"
     assert verdict(sd=2.0) == "inconclusive" and verdict(sd=np.nan, n_seeds=1) == "inconclusive"
-    assert verdict(sd=np.nan, seed_noise=1.9) == "more" and verdict(seed_noise=2.1) == "inconclusive"
+    assert (
+        verdict(sd=np.nan, seed_noise=1.9) == "more" and verdict(seed_noise=2.1) == "inconclusive"
+    )
     assert verdict(seed_noise=np.nan) == "inconclusive"
 
 
@@ -202,12 +225,18 @@ def test_interval_of_ratios_is_the_percentile_bootstrap_of_scipy(rng):
 def test_a_lead_is_supported_only_by_an_interval_against_every_other_row():
     poor, good = ([predict(np.random.default_rng(s), skill=k) for s in (1, 2)] for k in (0.2, 0.8))
     assert ("good", "kappa") in stats.supported_leads({"poor": poor, "good": good}, resamples=300)
-    assert ("good", "kappa") not in stats.supported_leads({"poor": poor, "good": good, "twin": good}, resamples=300)
+    assert ("good", "kappa") not in stats.supported_leads(
+        {"poor": poor, "good": good, "twin": good}, resamples=300
+    )
     assert stats.supported_leads({"good": good}) == set()
     one = {"poor": poor[:1], "good": good[:1]}
-    assert stats.supported_leads(one, resamples=300) == set(), "one seed each: nobody knows what another would give"
+    assert stats.supported_leads(one, resamples=300) == set(), (
+        "one seed each: nobody knows what another would give"
+    )
     apart = [predict(np.random.default_rng(1), skill=k) for k in (0.3, 1.0)]
-    assert stats.supported_leads({"poor": poor, "good": apart}, resamples=300) == set(), "its own seeds differ by more"
+    assert stats.supported_leads({"poor": poor, "good": apart}, resamples=300) == set(), (
+        "its own seeds differ by more"
+    )
 
 
 def test_against_compares_every_row_with_one_and_demands_more_than_seed_noise():
@@ -219,16 +248,27 @@ def test_against_compares_every_row_with_one_and_demands_more_than_seed_noise():
         guess = np.where(rng.random(len(stage)) < right, stage, (stage + 1) % 5)
         return pd.DataFrame({"subject": subject, "stage": stage, "prediction": guess})
 
-    tests = {"ours": [table(0.7), table(0.7)], "same": [table(0.7)], "bad": [table(0.4)], "good": [table(0.9)]}
+    tests = {
+        "ours": [table(0.7), table(0.7)],
+        "same": [table(0.7)],
+        "bad": [table(0.4)],
+        "good": [table(0.9)],
+    }
     found = stats.against(tests, "ours", "accuracy").droplevel("against")
     assert found["verdict"].to_dict() == {"same": "inconclusive", "bad": "worse", "good": "better"}
-    assert (found["n_seeds"] == "1, 2").all() and found["p_holm"].tolist() == stats.correct(found["p_value"]).tolist()
+    assert (found["n_seeds"] == "1, 2").all() and found["p_holm"].tolist() == stats.correct(
+        found["p_value"]
+    ).tolist()
     sd = np.std([100 * (t["stage"] == t["prediction"]).mean() for t in tests["ours"]], ddof=1)
     assert found["seed_noise"].tolist() == pytest.approx([2 * sd * 1.5**0.5] * 3)
-    noisy = stats.against({**tests, "ours": [table(0.2), table(1.0)]}, "ours", "accuracy").droplevel("against")
+    noisy = stats.against(
+        {**tests, "ours": [table(0.2), table(1.0)]}, "ours", "accuracy"
+    ).droplevel("against")
     assert (noisy["verdict"] == "inconclusive").all(), "seeds alone differ by more"
     single = stats.against({**tests, "ours": [table(0.7)]}, "ours", "accuracy")
     assert single["seed_noise"].isna().all() and (single["verdict"] == "inconclusive").all()
     pairs = stats.compare(tests, [("good", "bad"), ("good", "ours")], "accuracy")
     assert pairs.loc[("good", "ours"), "seed_noise"] == found.loc["good", "seed_noise"]
-    assert pairs["verdict"].to_list() == ["inconclusive", "better"], "neither good nor bad has a second seed"
+    assert pairs["verdict"].to_list() == ["inconclusive", "better"], (
+        "neither good nor bad has a second seed"
+    )

@@ -10,7 +10,12 @@ from sacd.metrics import METRICS
 
 def numbers(kappa=0.2, sd=np.nan):
     return pd.DataFrame(
-        {"column": METRICS, "value": [40.04, 30, kappa, 50, 10, 40, 30, 20], "ci_low": 1.0, "ci_high": 2.0}
+        {
+            "column": METRICS,
+            "value": [40.04, 30, kappa, 50, 10, 40, 30, 20],
+            "ci_low": 1.0,
+            "ci_high": 2.0,
+        }
         | {"sd": sd, "n_seeds": 3, "n_subjects": 12}
     )
 
@@ -63,18 +68,41 @@ def test_write_gives_three_files_with_equal_bytes_and_the_table_back(table, tmp_
 
 def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
     compared = pd.DataFrame(
-        {"difference": [0.03], "ci_low": [0.01], "ci_high": [0.05], "p_value": [0.01], "n_subjects": [15]}
+        {
+            "difference": [0.03],
+            "ci_low": [0.01],
+            "ci_high": [0.05],
+            "p_value": [0.01],
+            "n_subjects": [15],
+        }
         | {"p_holm": [0.02], "n_seeds": ["3, 1"], "seed_noise": [0.02], "verdict": ["better"]},
         index=pd.MultiIndex.from_tuples([("a", "b")], names=["row", "against"]),
     )
     tables.write_paired("table2", compared, "kappa", "simulated", tmp_path)
     line = tables.read(tmp_path / "table2_paired.csv").iloc[0]
-    assert (line["row"], line["column"], line["value"], line["n_seeds"]) == ("a - b", "kappa", 0.03, 1)
-    assert (line["p_value"], line["p_holm"], line["seed_noise"], line["verdict"]) == (0.01, 0.02, 0.02, "better")
+    assert (line["row"], line["column"], line["value"], line["n_seeds"]) == (
+        "a - b",
+        "kappa",
+        0.03,
+        1,
+    )
+    assert (line["p_value"], line["p_holm"], line["seed_noise"], line["verdict"]) == (
+        0.01,
+        0.02,
+        0.02,
+        "better",
+    )
     assert line["seeds"] == "3, 1"
     text = (tmp_path / "table2_paired.md").read_text()
-    assert "Holm" in text and "Data: simulated" in text and "n = 15 subjects" in text and "| a - b | 0.03 |" in text
-    tables.write_paired("table3", compared.assign(seed_noise=np.nan), "accuracy", "simulated", tmp_path)
+    assert (
+        "Holm" in text
+        and "Data: simulated" in text
+        and "n = 15 subjects" in text
+        and "| a - b | 0.03 |" in text
+    )
+    tables.write_paired(
+        "table3", compared.assign(seed_noise=np.nan), "accuracy", "simulated", tmp_path
+    )
     text = (tmp_path / "table3_paired.md").read_text()
     assert "n = 15 groups of videos" in text and "nan" not in text
 
@@ -93,7 +121,9 @@ def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
     assert tables.caption_of(bare) == "table6. Data: simulated cohort, 5 % of it; subjects: 12."
     assert "jackknife" in tables.caption_of(table.assign(item="fig7"))
     _, md, tex = tables.write(table, tmp_path, "t", caption="My & own")
-    assert md.read_text().startswith("My & own\n\n| row") and r"\caption{My \& own}" in tex.read_text()
+    assert (
+        md.read_text().startswith("My & own\n\n| row") and r"\caption{My \& own}" in tex.read_text()
+    )
 
 
 def test_latex_escapes_percent_and_underscore(table, tmp_path):

@@ -16,7 +16,9 @@ from sacd.data.store import StoreConfig, ingest
 
 def test_sides_take_turns_and_the_first_round_does_not_count():
     done, clock = [], count()
-    seconds = interleaved([lambda: done.append("a"), lambda: done.append("b")], 2, lambda: next(clock))
+    seconds = interleaved(
+        [lambda: done.append("a"), lambda: done.append("b")], 2, lambda: next(clock)
+    )
     assert done == ["a", "b"] * 3 and seconds == [[1, 1], [1, 1]]
 
 
@@ -30,14 +32,22 @@ def test_an_aim_is_met_or_missed():
 def test_record_keeps_what_was_measured_before(tmp_path):
     parts = {
         "grid": lambda folder: [Row("busy", 0.951234, "ratio", ">= 0.9", True, "2 runs")],
-        "ingest": lambda folder: [Row("fast", 0.5, "ratio", ">= 0.8", False), Row("time", 3.21, "s")],
+        "ingest": lambda folder: [
+            Row("fast", 0.5, "ratio", ">= 0.8", False),
+            Row("time", 3.21, "s"),
+        ],
     }
     bench.run(tmp_path, ["grid"], parts)
     record = bench.run(tmp_path, ["ingest"], parts)
-    assert json.loads((tmp_path / "bench.json").read_text()) == record and list(record) == ["ingest", "grid"]
+    assert json.loads((tmp_path / "bench.json").read_text()) == record and list(record) == [
+        "ingest",
+        "grid",
+    ]
     assert record["grid"]["about"]["cores"] and record["grid"]["rows"][0]["value"] == 0.9512
     text = (tmp_path / "bench.md").read_text()
-    assert "| ingest | fast | 0.5 | >= 0.8 | **no** |" in text and "| ingest | time | 3.21 s |" in text
+    assert (
+        "| ingest | fast | 0.5 | >= 0.8 | **no** |" in text and "| ingest | time | 3.21 s |" in text
+    )
     assert "| grid | busy | 0.951 | >= 0.9 | yes | 2 runs |" in text and "cores" in text
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     with pytest.raises(ValueError, match=r"no part speed of the bench; known: grid, ingest"):
@@ -75,12 +85,19 @@ def test_equal_runs_are_timed_from_their_records(tmp_path):
 def test_stages_come_from_what_the_command_says(tmp_path, monkeypatch):
     said = "16/16 runs\na cohort; small: simulate and ingest 4 s, train 30 s, report and verify 2 s; results in /x"
     commands = []
-    monkeypatch.setattr(execution, "_timed", lambda command, folder: commands.append(command) or (40.0, said))
+    monkeypatch.setattr(
+        execution, "_timed", lambda command, folder: commands.append(command) or (40.0, said)
+    )
     rows = {row.measure: row.value for row in execution.stages(tmp_path)}
     assert (
-        rows["set-up"] == 40 and rows["train, cold, 1 worker(s)"] == 30 and rows["all of it, warm, 2 worker(s)"] == 40
+        rows["set-up"] == 40
+        and rows["train, cold, 1 worker(s)"] == 30
+        and rows["all of it, warm, 2 worker(s)"] == 40
     )
-    assert rows["simulate and ingest, warm, 2 worker(s)"] == 4 and rows["report and verify, cold, 2 worker(s)"] == 2
+    assert (
+        rows["simulate and ingest, warm, 2 worker(s)"] == 4
+        and rows["report and verify, cold, 2 worker(s)"] == 2
+    )
     assert rows["1 worker over 2 workers, cold, all stages"] == 1 and len(rows) == 1 + 3 * 4 + 2
     assert [c[-1] for c in commands[1:]] == ["1", "2", "2"] and commands[0][:2] == ["make", "setup"]
     with pytest.raises(ValueError, match="exit 3: no disk"):

@@ -7,12 +7,17 @@ from sacd.data.batches import batches
 
 
 def draw(blocks, size, order, seed=0):
-    return [b.numpy() for b in batches(np.asarray(blocks), size, order, torch.Generator().manual_seed(seed))]
+    return [
+        b.numpy()
+        for b in batches(np.asarray(blocks), size, order, torch.Generator().manual_seed(seed))
+    ]
 
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(1, 16), st.integers(0, 9))
-def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twice(lengths, size, seed):
+def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twice(
+    lengths, size, seed
+):
     blocks = np.repeat(np.arange(len(lengths)), lengths)
     seen = []
     for rows in draw(blocks, size, "block", seed):
@@ -22,7 +27,9 @@ def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twic
         seen.extend(rows)
     assert len(seen) == len(set(seen))
     # Only single clips that a cut left over are missing: at most two a block.
-    missing = np.bincount(blocks, minlength=len(lengths)) - np.bincount(blocks[seen], minlength=len(lengths))
+    missing = np.bincount(blocks, minlength=len(lengths)) - np.bincount(
+        blocks[seen], minlength=len(lengths)
+    )
     assert (missing <= 2).all()
 
 
@@ -42,7 +49,10 @@ def test_a_long_night_is_cut_at_another_phase_every_epoch():
 
 def test_joined_blocks_are_whole_and_of_different_places():
     blocks = np.repeat(np.arange(10), 16)
-    rows = [b.numpy() for b in batches(blocks, 16, "block", torch.Generator().manual_seed(0), joined=4)]
+    rows = [
+        b.numpy()
+        for b in batches(blocks, 16, "block", torch.Generator().manual_seed(0), blocks_per_batch=4)
+    ]
     assert [len(r) for r in rows] == [64, 64, 32]
     for part in (r[k : k + 16] for r in rows for k in range(0, len(r), 16)):
         assert (np.diff(part) == 1).all() and len(set(blocks[part])) == 1
@@ -53,7 +63,9 @@ def test_joined_batches_cut_every_16_rows_give_consecutive_clips_of_one_night():
     """What MC2SleepNet and the graphs do; nights are seldom a multiple of 16 clips long."""
     blocks = np.repeat(np.arange(3), (70, 30, 85))
     for seed in range(5):
-        for batch in batches(blocks, 16, "block", torch.Generator().manual_seed(seed), joined=4):
+        for batch in batches(
+            blocks, 16, "block", torch.Generator().manual_seed(seed), blocks_per_batch=4
+        ):
             for rows in batch.split(16):
                 assert len(set(blocks[rows])) == 1 and (np.diff(rows) == 1).all()
 

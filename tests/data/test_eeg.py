@@ -25,8 +25,16 @@ def test_pick_channel(asked, names, found):
 @pytest.mark.parametrize(
     ("asked", "names", "message"),
     [
-        ("C3", ["C3-M2", "C3-A2"], "night.edf: channel 'C3' fits C3-M2, C3-A2; set `channel` to one of: C3-M2, C3-A2"),
-        ("C3", ["C4-M1", "M1-C3"], "night.edf: has no channel 'C3'; set `channel` to one of: C4-M1, M1-C3"),
+        (
+            "C3",
+            ["C3-M2", "C3-A2"],
+            "night.edf: channel 'C3' fits C3-M2, C3-A2; set `channel` to one of: C3-M2, C3-A2",
+        ),
+        (
+            "C3",
+            ["C4-M1", "M1-C3"],
+            "night.edf: has no channel 'C3'; set `channel` to one of: C4-M1, M1-C3",
+        ),
         ("", ["C4-M1"], "night.edf: has no channel ''; set `channel` to one of: C4-M1"),
     ],
 )
@@ -49,7 +57,10 @@ def test_resampling_keeps_time_and_shape(tmp_path, rate):
     def wave(t):
         return 50 * np.sin(2 * np.pi * 3 * t) + 20 * np.sin(2 * np.pi * 17 * t + 1) + 30
 
-    write_edf(tmp_path / "a.edf", {"C3": (wave(np.arange(40 * rate) / rate), rate), "ECG": (np.zeros(40 * 512), 512)})
+    write_edf(
+        tmp_path / "a.edf",
+        {"C3": (wave(np.arange(40 * rate) / rate), rate), "ECG": (np.zeros(40 * 512), 512)},
+    )
     y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
     assert len(y) == 4000
     assert np.abs(y - wave(np.arange(4000) / 100))[20:-20].max() < 0.5
@@ -58,16 +69,25 @@ def test_resampling_keeps_time_and_shape(tmp_path, rate):
 def test_what_is_above_half_the_rate_is_gone(tmp_path):
     t = np.arange(20 * 512) / 512
     write_edf(tmp_path / "a.edf", {"C3": (80 * np.sin(2 * np.pi * 95 * t), 512)})
-    assert np.abs(read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)[50:-50]).max() < 1
+    assert (
+        np.abs(
+            read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)[50:-50]
+        ).max()
+        < 1
+    )
 
 
 def test_slow_channel_is_refused(tmp_path):
     write_edf(tmp_path / "a.edf", {"C3": (np.ones(64 * 30), 64), "ECG": (np.ones(256 * 30), 256)})
-    with pytest.raises(CohortError, match=r"a\.edf: C3 is sampled at 64 Hz, at least 100 Hz are needed"):
+    with pytest.raises(
+        CohortError, match=r"a\.edf: C3 is sampled at 64 Hz, at least 100 Hz are needed"
+    ):
         read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
 
 
-@pytest.mark.parametrize(("channel", "picked"), [("C3", "C3"), ("C3-M2", "C3-M2"), ("c4:m1", "C4-M1")])
+@pytest.mark.parametrize(
+    ("channel", "picked"), [("C3", "C3"), ("C3-M2", "C3-M2"), ("c4:m1", "C4-M1")]
+)
 def test_real_recording(channel, picked):
     """2 minutes of a Noxturnal polysomnography: ~90 channels at several rates, EEG in V."""
     path = REAL / "rsleep_psg_2min" / "subject1.edf"
@@ -77,4 +97,6 @@ def test_real_recording(channel, picked):
     assert raw.ch_names == [picked] and raw.info["sfreq"] == 200
     x = read_eeg(raw, path, 100)
     assert x.shape == (12000,)
-    assert np.std(x.reshape(-1, 3000), axis=1).min() > 5 and np.abs(x).max() < 1000  # plausible in uV, not in V or mV
+    assert (
+        np.std(x.reshape(-1, 3000), axis=1).min() > 5 and np.abs(x).max() < 1000
+    )  # plausible in uV, not in V or mV

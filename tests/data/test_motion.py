@@ -13,7 +13,11 @@ def breathing_clip(seed=0, hertz=0.25, depth=3.0, flicker=0.0, slope=0.0, scene_
     body = np.zeros((24, 32))
     body[6:18, 8:20] = np.random.default_rng(3).normal(1, 0.3, (12, 12))
     frames = scene + depth * wave[:, None, None] * body + rng.normal(0, 0.5, (64, 24, 32))
-    light = 1 + flicker * rng.normal(size=(64, 1, 1)) + slope * rng.normal(size=(64, 1, 1)) * np.linspace(-1, 1, 32)
+    light = (
+        1
+        + flicker * rng.normal(size=(64, 1, 1))
+        + slope * rng.normal(size=(64, 1, 1)) * np.linspace(-1, 1, 32)
+    )
     return torch.from_numpy(np.clip(frames * light, 0, 255).astype(np.uint8)), wave
 
 
@@ -66,8 +70,15 @@ def test_a_constant_clip_is_zero_and_finite():
 
 
 def test_pixel_facts_see_the_rate_of_breathing_and_not_its_sign():
-    clips = {"slow": {"hertz": 0.15}, "fast": {"hertz": 0.4}, "slow again": {"hertz": 0.15, "seed": 9}}
-    facts = {name: pixel_facts(motion(breathing_clip(**o)[0][None]))[0].sign() for name, o in clips.items()}
+    clips = {
+        "slow": {"hertz": 0.15},
+        "fast": {"hertz": 0.4},
+        "slow again": {"hertz": 0.15, "seed": 9},
+    }
+    facts = {
+        name: pixel_facts(motion(breathing_clip(**o)[0][None]))[0].sign()
+        for name, o in clips.items()
+    }
     spread = {name: (facts["slow"] != facts[name]).sum() for name in ("fast", "slow again")}
     assert spread["slow again"] < spread["fast"]
     x = motion(breathing_clip()[0][None])

@@ -15,7 +15,8 @@ from sacd.data.sleepedf import ingest_sleepedf, recordings
 
 START = datetime.time(16, 13, 0)
 DAY = edfio.Recording(startdate=datetime.date(1989, 4, 24))
-# 40 min of wake, sleep with both deep stages, movement and an unknown epoch, 35 min of wake, an epoch after the end
+# 40 min of wake, sleep with both deep stages, movement and an unknown epoch, 35 min of wake, an
+# epoch after the end
 NIGHT = [
     (2400, "Sleep stage W"),
     (60, "Sleep stage 1"),
@@ -37,16 +38,24 @@ def write(folder, name="SC4001", scorer="C", night=NIGHT, seconds=SCORED_S, late
     n = seconds * 100
     x = np.arange(n) / 3000 + np.random.default_rng(seed).normal(0, 0.1, n)
     signals = [
-        edfio.EdfSignal(x, 100, label="EEG Fpz-Cz", physical_dimension="uV", physical_range=(-250, 250)),
-        edfio.EdfSignal(-x, 100, label="EEG Pz-Oz", physical_dimension="uV", physical_range=(-250, 250)),
+        edfio.EdfSignal(
+            x, 100, label="EEG Fpz-Cz", physical_dimension="uV", physical_range=(-250, 250)
+        ),
+        edfio.EdfSignal(
+            -x, 100, label="EEG Pz-Oz", physical_dimension="uV", physical_range=(-250, 250)
+        ),
         edfio.EdfSignal(np.zeros(seconds), 1, label="Temp rectal", physical_range=(0, 1)),
     ]
-    edfio.Edf(signals, recording=DAY, starttime=START, data_record_duration=30).write(folder / f"{name}E0-PSG.edf")
+    edfio.Edf(signals, recording=DAY, starttime=START, data_record_duration=30).write(
+        folder / f"{name}E0-PSG.edf"
+    )
     notes, onset = [], 0
     for duration, text in night:
         notes.append(edfio.EdfAnnotation(onset, duration, text))
         onset += duration
-    start = (datetime.datetime.combine(DAY.startdate, START) + datetime.timedelta(seconds=late_s)).time()
+    start = (
+        datetime.datetime.combine(DAY.startdate, START) + datetime.timedelta(seconds=late_s)
+    ).time()
     scored = edfio.Edf([], recording=DAY, starttime=start, annotations=notes)
     scored.write(folder / f"{name}E{scorer}-Hypnogram.edf")
     return folder
@@ -57,7 +66,9 @@ def test_stages_margins_and_counts(tmp_path):
     clips = store.clips
     sleep = [1, 1, 2, 2, 2, 3, 3, 4, 4]  # R&K 3 and 4 are one stage
     assert clips["stage"].tolist() == [0] * 60 + sleep + [0] * 60
-    assert store.dropped == {"SC4001": {"movement": 1, "unknown": 101, "wake": 30, "beyond the EEG": 0}}
+    assert store.dropped == {
+        "SC4001": {"movement": 1, "unknown": 101, "wake": 30, "beyond the EEG": 0}
+    }
     assert set(clips["subject"]) == {"SC400"} and set(clips["recording"]) == {"SC4001"}
     # The two epochs that are dropped cut the night into two blocks.
     assert clips["block"].tolist() == [0] * 67 + [1] * 62
@@ -69,7 +80,9 @@ def test_eeg_belongs_to_its_clip(tmp_path):
     rows = store.clips.sample(frac=1, random_state=0)
     eeg = store.gather_eeg(rows)
     assert eeg.shape == (129, 3000) and eeg.dtype == np.float32
-    np.testing.assert_allclose(eeg.mean(axis=1), rows["onset_s"] / 30 + 0.5, atol=0.02)  # in uV, of Fpz-Cz
+    np.testing.assert_allclose(
+        eeg.mean(axis=1), rows["onset_s"] / 30 + 0.5, atol=0.02
+    )  # in uV, of Fpz-Cz
 
 
 def test_both_nights_are_one_subject(tmp_path):
@@ -78,13 +91,21 @@ def test_both_nights_are_one_subject(tmp_path):
     write(tmp_path / "edf", "ST7011", "P")  # telemetry is another study
     assert [r.name for r in recordings(tmp_path / "edf")] == ["SC4001", "SC4002", "SC4011"]
     store = ingest_sleepedf(tmp_path / "edf", tmp_path / "store")
-    assert store.participants.index.tolist() == ["SC400", "SC401"] and store.participants["ahi"].isna().all()
+    assert (
+        store.participants.index.tolist() == ["SC400", "SC401"]
+        and store.participants["ahi"].isna().all()
+    )
     assert not store.clips.duplicated(["subject", "clip"]).any()
-    assert store.clips.groupby("block")["recording"].nunique().max() == 1 and store.clips["block"].nunique() == 6
+    assert (
+        store.clips.groupby("block")["recording"].nunique().max() == 1
+        and store.clips["block"].nunique() == 6
+    )
 
 
 def test_a_hypnogram_that_starts_later_is_shifted(tmp_path):
-    store = ingest_sleepedf(write(tmp_path / "edf", late_s=60, seconds=SCORED_S + 60), tmp_path / "store")
+    store = ingest_sleepedf(
+        write(tmp_path / "edf", late_s=60, seconds=SCORED_S + 60), tmp_path / "store"
+    )
     first = store.clips[store.clips["stage"] == 1].iloc[0]
     assert first["onset_s"] == 2460 and first["clip"] % 10_000 == 82
 
@@ -92,7 +113,12 @@ def test_a_hypnogram_that_starts_later_is_shifted(tmp_path):
 def test_clips_after_the_end_of_the_eeg_are_dropped(tmp_path):
     store = ingest_sleepedf(write(tmp_path / "edf", seconds=SCORED_S - 600), tmp_path / "store")
     # 300 of the 600 s are wake that is too far from sleep anyway.
-    assert store.dropped["SC4001"] == {"movement": 1, "unknown": 101, "wake": 30, "beyond the EEG": 10}
+    assert store.dropped["SC4001"] == {
+        "movement": 1,
+        "unknown": 101,
+        "wake": 30,
+        "beyond the EEG": 10,
+    }
     assert len(store.clips) == 119
 
 
@@ -102,7 +128,11 @@ def test_a_second_ingest_reads_only_what_changed(tmp_path, monkeypatch):
     first = ingest_sleepedf(tmp_path / "edf", tmp_path / "store")
     read = []
     whole = sleepedf.read_eeg
-    monkeypatch.setattr(sleepedf, "read_eeg", lambda raw, path, rate: read.append(path.name) or whole(raw, path, rate))
+    monkeypatch.setattr(
+        sleepedf,
+        "read_eeg",
+        lambda raw, path, rate: read.append(path.name) or whole(raw, path, rate),
+    )
     again = ingest_sleepedf(tmp_path / "edf", tmp_path / "store")
     assert read == [] and again.fingerprint == first.fingerprint
     write(tmp_path / "edf", "SC4011", seed=2)
@@ -119,13 +149,19 @@ def test_a_second_ingest_reads_only_what_changed(tmp_path, monkeypatch):
     for path in (tmp_path / "edf").glob("SC4011*"):
         path.unlink()
     left = ingest_sleepedf(tmp_path / "edf", tmp_path / "store")
-    assert set(left.clips["recording"]) == {"SC4001"} and not (tmp_path / "store" / "SC4011.npy").exists()
+    assert (
+        set(left.clips["recording"]) == {"SC4001"}
+        and not (tmp_path / "store" / "SC4011.npy").exists()
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: [p.unlink() for p in d.glob("*Hypnogram*")], "SC4001E0-PSG.edf: has no hypnogram"),
+        (
+            lambda d: [p.unlink() for p in d.glob("*Hypnogram*")],
+            "SC4001E0-PSG.edf: has no hypnogram",
+        ),
         (lambda d: [p.unlink() for p in d.glob("*PSG*")], "holds no SC4ssNE0-PSG.edf"),
         (lambda d: next(d.glob("*Hypnogram*")).write_text("x"), "cannot be read as EDF"),
         (lambda d: write(d, night=[(90, "Sleep stage W")]), "holds no sleep"),

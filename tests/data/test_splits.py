@@ -54,11 +54,17 @@ def test_folds_test_every_subject_once_and_keep_parts_apart(n, k, seed, at_most)
     ahi = pd.Series(np.random.default_rng(n).uniform(0, 60, n), [f"sub-{i:02d}" for i in range(n)])
     kept = min(n, at_most) if at_most else n
     if kept < max(4, k):
-        with pytest.raises(ValueError, match=f"{k} folds need at least {max(4, k)} subjects, there are {kept}"):
+        with pytest.raises(
+            ValueError, match=f"{k} folds need at least {max(4, k)} subjects, there are {kept}"
+        ):
             subject_folds(ahi, k, seed, at_most)
         return
     fold = subject_folds(ahi, k, seed, at_most)
-    assert fold.index.is_unique and len(fold) == kept and fold.value_counts().max() - fold.value_counts().min() <= 1
+    assert (
+        fold.index.is_unique
+        and len(fold) == kept
+        and fold.value_counts().max() - fold.value_counts().min() <= 1
+    )
     assert fold.equals(subject_folds(ahi.sample(frac=1, random_state=1), k, seed, at_most))
     tested = []
     for number in range(k):

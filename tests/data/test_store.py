@@ -6,7 +6,17 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
-from cohort_files import REAL, number, numbered, paths, write_about, write_cohort, write_edf, write_events, write_video
+from cohort_files import (
+    REAL,
+    number,
+    numbered,
+    paths,
+    write_about,
+    write_cohort,
+    write_edf,
+    write_events,
+    write_video,
+)
 from test_cohort import ERRORS
 
 import sacd.data.store as store_module
@@ -35,8 +45,9 @@ def cohort(good, tmp_path):
 def write_marked(root, offset, rate):
     """Two nights with clips of different kinds; clip m of sub-02 carries a step in the EEG and a bright video.
 
-    Times in s of the EEG: 4.5 unscored, 34.5 scored but without video if it starts late, 64.5 and 94.5, a boundary,
-    then scored clips up to 244.5 with one unscored between. The marker fills 154.5..184.5 to the sample and frame.
+    Times in s of the EEG: 4.5 unscored, 34.5 scored but without video if it starts late, 64.5 and
+    94.5, a boundary, then scored clips up to 244.5 with one unscored between. The marker fills
+    154.5..184.5 to the sample and frame.
     """
     write_about(root, {"sub-01": 3, "sub-02": 40})
     marked = 154.5
@@ -69,7 +80,9 @@ def write_marked(root, offset, rate):
 def test_pairing(tmp_path, offset, rate, sampling):
     """The step of the EEG and the bright frames come out in one row, whole, and nowhere else."""
     write_marked(tmp_path / "cohort", offset, rate)
-    config = CONFIG.model_copy(update={"sampling": sampling, "frames": 120 if sampling == "spread" else 16})
+    config = CONFIG.model_copy(
+        update={"sampling": sampling, "frames": 120 if sampling == "spread" else 16}
+    )
     store = ingest(tmp_path / "cohort", tmp_path / "store", config)
     late = offset > 34.5
     clips = store.clips[store.clips["subject"] == "sub-02"]
@@ -87,9 +100,12 @@ def test_pairing(tmp_path, offset, rate, sampling):
         assert wanted.sum() == len(order) / len(store.clips)
         frames, samples = video.mean(axis=(2, 3)), eeg.reshape(len(eeg), 300, 10).mean(axis=2)
         assert frames[wanted].min() > 180 and frames[~wanted].max() < 80
-        # means over 0.1 s: every one in the marked clip is up, from its first to its last, and none elsewhere
+        # means over 0.1 s: every one in the marked clip is up, from its first to its last, and none
+        # elsewhere
         assert samples[wanted].min() > 100 and samples[~wanted].max() < 50
-        assert np.array_equal(store.gather_video(order), video) and np.array_equal(store.gather_eeg(order), eeg)
+        assert np.array_equal(store.gather_video(order), video) and np.array_equal(
+            store.gather_eeg(order), eeg
+        )
 
 
 def test_rows_are_the_clips_of_their_times(tmp_path):
@@ -106,7 +122,15 @@ def test_rows_are_the_clips_of_their_times(tmp_path):
     levels = samples[:, 100:-100].mean(axis=1) / 40
     times = [number(clip[0]) / 4 - 2.5 for clip in frames]
     assert np.abs(levels - np.array(times) / 30).max() < 0.05
-    assert sorted(times) == [0, 30, 90, 120, 150, 180, 210]  # the last clip has no video: it ends at 267.5 s
+    assert sorted(times) == [
+        0,
+        30,
+        90,
+        120,
+        150,
+        180,
+        210,
+    ]  # the last clip has no video: it ends at 267.5 s
 
 
 # --- what a store holds
@@ -114,12 +138,23 @@ def test_rows_are_the_clips_of_their_times(tmp_path):
 
 def test_store(good):
     _, store = good
-    assert store.name == "made for a test" and store.config == CONFIG and store.nights == ("sub-01", "sub-02")
+    assert (
+        store.name == "made for a test"
+        and store.config == CONFIG
+        and store.nights == ("sub-01", "sub-02")
+    )
     assert store.clips.columns.tolist() == ["subject", "clip", "onset_s", "stage", "block", "row"]
-    assert store.clips["block"].tolist() == [0, 0, 0, 1, 1, 1] and store.clips["row"].tolist() == [0, 1, 2] * 2
-    assert store.participants.loc["sub-02", "ahi"] == 12.5 and np.isnan(store.participants.loc["sub-02", "weight_kg"])
+    assert (
+        store.clips["block"].tolist() == [0, 0, 0, 1, 1, 1]
+        and store.clips["row"].tolist() == [0, 1, 2] * 2
+    )
+    assert store.participants.loc["sub-02", "ahi"] == 12.5 and np.isnan(
+        store.participants.loc["sub-02", "weight_kg"]
+    )
     video, eeg = store.video("sub-01"), store.eeg("sub-01")
-    assert isinstance(video, np.memmap) and video.shape == (3, 60, 16, 32) and video.dtype == np.uint8
+    assert (
+        isinstance(video, np.memmap) and video.shape == (3, 60, 16, 32) and video.dtype == np.uint8
+    )
     assert isinstance(eeg, np.memmap) and eeg.shape == (3, 3000) and eeg.dtype == np.float32
     assert [number(f) for f in video[1]] == list(range(120, 240, 2))
     assert store.verify() == []
@@ -140,12 +175,18 @@ def test_a_dropped_clip_ends_its_block(cohort, tmp_path):
     write_video(paths(cohort, "sub-01")[2], map(numbered, ticks), 4, ticks)
     store = ingest(cohort, tmp_path / "store", CONFIG)
     clips = store.clips[store.clips["subject"] == "sub-01"]
-    assert clips["clip"].tolist() == [0, 2] and clips["block"].tolist() == [0, 1] and clips["row"].tolist() == [0, 1]
+    assert (
+        clips["clip"].tolist() == [0, 2]
+        and clips["block"].tolist() == [0, 1]
+        and clips["row"].tolist() == [0, 1]
+    )
     assert store.manifest["nights"]["sub-01"]["dropped"]["video"] == 1
 
 
 def stamps(store):
-    return {p.relative_to(store): p.stat().st_mtime_ns for p in sorted(store.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(store): p.stat().st_mtime_ns for p in sorted(store.rglob("*")) if p.is_file()
+    }
 
 
 def test_second_ingest_does_nothing(cohort, tmp_path, monkeypatch):
@@ -157,11 +198,15 @@ def test_second_ingest_does_nothing(cohort, tmp_path, monkeypatch):
     assert stamps(first.root) == before
 
 
-def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(cohort, tmp_path, monkeypatch):
+def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(
+    cohort, tmp_path, monkeypatch
+):
     first = ingest(cohort, tmp_path / "store", CONFIG)
     nights, decode = [], store_module._ingest_night
     monkeypatch.setattr(
-        store_module, "_ingest_night", lambda night, *more: nights.append(night) or decode(night, *more)
+        store_module,
+        "_ingest_night",
+        lambda night, *more: nights.append(night) or decode(night, *more),
     )
     second = ingest(cohort, first.root, CONFIG, code="other code")
     assert [night.subject for night in nights] == ["sub-01", "sub-02"]
@@ -169,7 +214,9 @@ def test_other_code_makes_the_nights_anew_and_equal_bytes_keep_their_identity(co
     ingest(cohort, first.root, CONFIG, code="other code")
     assert len(nights) == 2
     record = first.root / "sub-02" / "night.json"  # as written before code was recorded
-    record.write_text(json.dumps({k: v for k, v in json.loads(record.read_text()).items() if k != "code"}))
+    record.write_text(
+        json.dumps({k: v for k, v in json.loads(record.read_text()).items() if k != "code"})
+    )
     ingest(cohort, first.root, CONFIG, code="other code")
     assert [night.subject for night in nights[2:]] == ["sub-02"]
 
@@ -179,10 +226,16 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     entry = "sacd.data.store:ingest"
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}
-    deciding = {*(f"sacd.data.{name}" for name in ("cohort", "eeg", "store", "video")), "sacd.stages"}
+    deciding = {
+        *(f"sacd.data.{name}" for name in ("cohort", "eeg", "store", "video")),
+        "sacd.stages",
+    }
     assert modules == deciding | {"sacd.files", "sacd.data.check"}
     for module in modules:
-        changed = {name: "changed" if name.startswith(f"{module}:") else code for name, code in hashes.items()}
+        changed = {
+            name: "changed" if name.startswith(f"{module}:") else code
+            for name, code in hashes.items()
+        }
         monkeypatch.setattr(fingerprint, "code_hashes", lambda entries, changed=changed: changed)
         assert (fingerprint.reader_fingerprint(entry) != before) == (module in deciding)
 
@@ -197,7 +250,10 @@ def test_the_truth_of_a_simulated_night_is_part_of_the_identity(cohort, tmp_path
         os.utime(truth, (value, value))  # of equal size: told apart by time
         fingerprints.append(ingest(cohort, first.root, CONFIG).fingerprint)
     truth.unlink()
-    assert len(set(fingerprints)) == 3 and ingest(cohort, first.root, CONFIG).fingerprint == first.fingerprint
+    assert (
+        len(set(fingerprints)) == 3
+        and ingest(cohort, first.root, CONFIG).fingerprint == first.fingerprint
+    )
 
 
 def test_changed_sources_are_read_again_and_only_they(cohort, tmp_path):
@@ -209,7 +265,10 @@ def test_changed_sources_are_read_again_and_only_they(cohort, tmp_path):
     events.write_text(events.read_text().replace("N2", "N3"))  # the same size
     os.utime(events, (0, 0))
     second = ingest(cohort, first.root, CONFIG)
-    assert second.clips["stage"].tolist() == [0, 2, 2, 0, 3, 3] and second.fingerprint != first.fingerprint
+    assert (
+        second.clips["stage"].tolist() == [0, 2, 2, 0, 3, 3]
+        and second.fingerprint != first.fingerprint
+    )
     after = stamps(first.root)
     assert {str(p) for p in after if after[p] != before[p]} == {
         "manifest.json",
@@ -262,7 +321,9 @@ def test_interrupted_ingest_goes_on_where_it_stopped(good, cohort, tmp_path, mon
         patch.setattr(store_module, "read_clips", fails_in_night_2)
         ingest(cohort, root, CONFIG)
     assert sorted(p.name for p in root.iterdir()) == [".lock", "sub-01"]
-    with pytest.raises(CohortError, match=r"is no clip store, or its ingest did not finish; run the ingest again"):
+    with pytest.raises(
+        CohortError, match=r"is no clip store, or its ingest did not finish; run the ingest again"
+    ):
         ClipStore(root)
     before = stamps(root / "sub-01")
     (root / ".sub-02.partial").mkdir()  # as a killed process leaves it
@@ -279,7 +340,9 @@ def test_damaged_shard_is_found_and_made_again(good, tmp_path, name, damage):
     path = root / "sub-02" / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.unlink() if damage == "remove" else path.write_bytes(data if damage == "flip" else data[:-7])
+    path.unlink() if damage == "remove" else path.write_bytes(
+        data if damage == "flip" else data[:-7]
+    )
     if name != "clips.parquet":
         [line] = ClipStore(root).verify()
         assert str(path) in line and "run the ingest again" in line
@@ -289,7 +352,9 @@ def test_damaged_shard_is_found_and_made_again(good, tmp_path, name, damage):
 
 def test_refusals(good, tmp_path):
     cohort, _ = good
-    with pytest.raises(CohortError, match=r"4 frames/s are 120 frames a clip, 500 are wanted; lower `frames`"):
+    with pytest.raises(
+        CohortError, match=r"4 frames/s are 120 frames a clip, 500 are wanted; lower `frames`"
+    ):
         ingest(cohort, tmp_path / "store", CONFIG.model_copy(update={"frames": 500}))
     assert [p.name for p in (tmp_path / "store").iterdir()] == [".lock"]
     with pytest.raises(ValueError, match="greater than or equal to 1"):
@@ -321,20 +386,32 @@ def test_real_eeg_and_real_video(tmp_path):
                 for packet in container.demux(template):
                     if packet.dts is not None:
                         shift = round(turn * 13 / packet.time_base)
-                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                        packet.pts, packet.dts, packet.stream = (
+                            packet.pts + shift,
+                            packet.dts + shift,
+                            stream,
+                        )
                         out.mux(packet)
     config = StoreConfig(channel="C3-M2", height=45, width=80, frames=64)
     store = ingest(root, tmp_path / "store", config)
     assert store.clips["stage"].tolist() == [0, 0, 1, 1]
     assert store.manifest["nights"]["sub-01"]["eeg"] == {"channel": "C3-M2", "rate": 200}
     frames, samples = store.gather(store.clips)
-    assert 5 < samples.std(axis=1).min() < samples.std(axis=1).max() < 200 and np.abs(samples).max() < 1000
+    assert (
+        5 < samples.std(axis=1).min() < samples.std(axis=1).max() < 200
+        and np.abs(samples).max() < 1000
+    )
 
-    with av.open(str(film)) as container:  # the same frames, by another way: luma planes and means of 4 x 4 pixels
+    with av.open(
+        str(film)
+    ) as container:  # the same frames, by another way: luma planes and means of 4 x 4 pixels
         plain = [np.asarray(f.to_ndarray()[:180], float) for f in container.decode(video=0)]
     for clip in range(4):
         for k in (0, 1, 31, 63):
             time = clip * 30 + k * 30 / 64
             near = {int(np.floor(time * 25 + 0.5 - e)) % 325 for e in (0, 1e-6)}
-            means = [((plain[n] - 16) * 255 / 219).clip(0, 255).reshape(45, 4, 80, 4).mean((1, 3)) for n in near]
+            means = [
+                ((plain[n] - 16) * 255 / 219).clip(0, 255).reshape(45, 4, 80, 4).mean((1, 3))
+                for n in near
+            ]
             assert min(np.abs(frames[clip, k] - m).mean() for m in means) < 1.5

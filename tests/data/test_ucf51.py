@@ -40,7 +40,9 @@ def pictures(n, shape=(48, 64)):
 
 
 def tone(hz, seconds, rate=16_000):
-    return (12_000 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+    return (12_000 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(
+        np.int16
+    )
 
 
 def folder(root, names, sound=True):
@@ -63,7 +65,9 @@ def test_classes_are_the_51_in_the_order_of_their_labels():
 
 
 def test_names_whatever_their_capitals_and_no_group_on_both_sides():
-    names = [f"v_{c}_g{g:02d}_c01" for c in ("HandStandPushups", "YoYo", "Archery") for g in range(1, 26)]
+    names = [
+        f"v_{c}_g{g:02d}_c01" for c in ("HandStandPushups", "YoYo", "Archery") for g in range(1, 26)
+    ]
     table = list_videos([*names, "notes", "v_Archery_g1_c1"])
     assert len(table) == 50 and set(table["name"]) == {"Archery", "HandstandPushups"}
     number = table["group"].str[-2:].astype(int)
@@ -99,7 +103,11 @@ def test_windows_spread_over_the_video(tmp_path):
 
 
 def test_a_short_video_is_repeated_and_a_wide_one_cut(tmp_path):
-    wide = [np.hstack([np.zeros((32, 48, 3)), np.full((32, 32, 3), 200), np.zeros((32, 48, 3))]).astype(np.uint8)] * 3
+    wide = [
+        np.hstack([np.zeros((32, 48, 3)), np.full((32, 32, 3), 200), np.zeros((32, 48, 3))]).astype(
+            np.uint8
+        )
+    ] * 3
     write_avi(tmp_path / "v.avi", wide, 25)
     frames = read_frames(tmp_path / "v.avi", SMALL)
     assert frames.shape == (2, 4, 16, 16, 3)
@@ -113,7 +121,9 @@ def test_sound_is_resampled_cut_and_repeated(tmp_path):
         assert sound.shape == (round(32_000 * seconds),) and sound.dtype == np.int16
         power = np.abs(np.fft.rfft(sound.astype(float)))
         assert np.fft.rfftfreq(len(sound), 1 / 32_000)[power.argmax()] == pytest.approx(1000, abs=5)
-        assert 6000 < np.sqrt(np.mean(sound.astype(float) ** 2)) < 10_000  # 12000 / sqrt 2, less the codec's silence
+        assert (
+            6000 < np.sqrt(np.mean(sound.astype(float) ** 2)) < 10_000
+        )  # 12000 / sqrt 2, less the codec's silence
 
 
 @pytest.mark.skipif(not FILM.exists(), reason="no real data")
@@ -128,7 +138,9 @@ def test_a_real_film_with_sound():
 
 
 def test_missing_sound_is_dropped_and_told(tmp_path):
-    root = folder(tmp_path / "in", ["v_Archery_g01_c01", "v_Archery_g09_c01", "v_HandStandPushups_g14_c02"])
+    root = folder(
+        tmp_path / "in", ["v_Archery_g01_c01", "v_Archery_g09_c01", "v_HandStandPushups_g14_c02"]
+    )
     folder(root, ["v_Archery_g10_c01"], sound=False)
     store = ingest(root, tmp_path / "store", SMALL)
     assert store.videos["video"].tolist() == ["Archery_g01_c01", "Archery_g09_c01"]
@@ -143,7 +155,9 @@ def test_ingest_reads_again_only_what_changed(tmp_path):
     os.utime(tmp_path / "store" / "manifest.json", (0, 0))  # it stays as old unless it is written
     assert ingest(root, tmp_path / "store", SMALL).fingerprint == first.fingerprint
     assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == 0
-    assert ingest(root, tmp_path / "store", SMALL, code="other code").fingerprint == first.fingerprint
+    assert (
+        ingest(root, tmp_path / "store", SMALL, code="other code").fingerprint == first.fingerprint
+    )
     made_by = json.loads((tmp_path / "store" / "manifest.json").read_text())["code"]
     assert made_by == "other code" and (tmp_path / "store" / "manifest.json").stat().st_mtime_ns > 0
     (tmp_path / "store" / "sound.npy").write_bytes(b"damaged")
@@ -206,7 +220,10 @@ def test_simulated_set_is_deterministic_and_has_the_layout_of_ucf101(simulated):
     root, base = simulated
     again = simulate_ucf51(base / "two", SimulatedUcf51(classes=2, seconds=0.8), workers=2)
     digest = [
-        {p.relative_to(r).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in r.rglob("*.avi")}
+        {
+            p.relative_to(r).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in r.rglob("*.avi")
+        }
         for r in (root, again)
     ]
     assert digest[0] == digest[1] and len(set(digest[0].values())) == 50
@@ -233,4 +250,7 @@ def test_sound_tells_the_direction_and_the_video_moves(tmp_path):
 def test_the_missing_track_is_dropped(simulated, tmp_path):
     store = ingest(simulated[0], tmp_path / "store", SMALL)
     assert store.dropped == {"ApplyEyeMakeup_g25_c01": "no sound track"} and len(store.videos) == 49
-    assert len(store.frames) == len(store.sound) == 49 and store.name == "simulated UCF51, 2 of 51 classes"
+    assert (
+        len(store.frames) == len(store.sound) == 49
+        and store.name == "simulated UCF51, 2 of 51 classes"
+    )

@@ -39,7 +39,9 @@ def test_spread_takes_the_nearest_frame_to_each_wanted_time(film, frames):
 
 @pytest.mark.parametrize("frames", [1, 5, 16])
 def test_consecutive_takes_native_frames_around_the_middle(film, frames):
-    for onset, clip in zip([3, 33], read_clips(film, [3, 33], frames, (32, 64), "consecutive"), strict=True):
+    for onset, clip in zip(
+        [3, 33], read_clips(film, [3, 33], frames, (32, 64), "consecutive"), strict=True
+    ):
         middle = (onset + 15) * 8
         assert numbers(clip) == list(range(middle - frames // 2, middle - frames // 2 + frames))
 
@@ -97,7 +99,10 @@ def test_resizing_is_the_mean_over_areas_in_full_range(tmp_path):
 
 
 def test_more_frames_than_the_video_has_are_refused(film):
-    with pytest.raises(CohortError, match=r"v\.mp4: 8 frames/s are 240 frames a clip, 300 are wanted; lower `frames`"):
+    with pytest.raises(
+        CohortError,
+        match=r"v\.mp4: 8 frames/s are 240 frames a clip, 300 are wanted; lower `frames`",
+    ):
         list(read_clips(film, [0], 300, (16, 32)))
 
 
@@ -107,7 +112,9 @@ def test_unreadable(tmp_path):
         probe(tmp_path / "v.mp4")
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 16000), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -38,7 +38,9 @@ def test_typical_spectrum_is_1_over_f_and_scaled(eeg):
     inside, outside = typical[(f >= 1) & (f <= 30)], typical[f > 45]
     assert inside.max() / inside.min() < 1.8
     assert outside.max() < 0.1 * inside.min()
-    assert out.dtype == np.float32 and np.median(out.std(axis=1)) == pytest.approx(CLIP_UV, rel=0.15)
+    assert out.dtype == np.float32 and np.median(out.std(axis=1)) == pytest.approx(
+        CLIP_UV, rel=0.15
+    )
 
 
 def test_differences_between_clips_stay(eeg):
@@ -71,7 +73,11 @@ def test_silence_stays_silent():
 
 @pytest.mark.parametrize(
     ("shape", "night", "rate", "message"),
-    [((9, T), np.zeros(8), 100, "n nights"), ((9, T), np.zeros(9), 50, "50 Hz"), ((4, T), np.zeros(4), 100, "4 clips")],
+    [
+        ((9, T), np.zeros(8), 100, "n nights"),
+        ((9, T), np.zeros(9), 50, "50 Hz"),
+        ((4, T), np.zeros(4), 100, "4 clips"),
+    ],
 )
 def test_refuses(shape, night, rate, message):
     with pytest.raises(ValueError, match=message):

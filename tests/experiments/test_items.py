@@ -5,7 +5,18 @@ from types import SimpleNamespace
 import pytest
 
 from sacd.experiments import items as experiments
-from sacd.experiments.items import LAMBDAS, OURS, PLANES, fig5, flat, planes, readings, table2, table4, table5
+from sacd.experiments.items import (
+    LAMBDAS,
+    PAPER_LAMBDAS,
+    PLANES,
+    fig5,
+    flat,
+    planes,
+    readings,
+    table2,
+    table4,
+    table5,
+)
 from sacd.experiments.profiles import PROFILES
 from sacd.experiments.workspace import Workspace
 from sacd.models.eeg import TEACHERS
@@ -15,7 +26,9 @@ from sacd.runs.fingerprint import code_hashes
 
 @pytest.fixture(params=["smoke", "paper"])
 def w(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(Workspace, "store", property(lambda self: SimpleNamespace(fingerprint=self.store_path.name)))
+    monkeypatch.setattr(
+        Workspace, "store", property(lambda self: SimpleNamespace(fingerprint=self.store_path.name))
+    )
     monkeypatch.setattr(Workspace, "prepare", lambda self, workers=None: None)
     return Workspace(request.param, root=tmp_path)
 
@@ -35,7 +48,11 @@ def test_every_teacher_can_teach(w):
     for name in TEACHERS:
         fit = dict(w.student(method="sacd", teacher=name).inputs)["teacher"].config.fit
         if name == "mc2sleepnet":
-            assert (fit.order, fit.batch, fit.joined) == ("block", 16, w.profile.teacher.batch // 16)
+            assert (fit.order, fit.batch, fit.blocks_per_batch) == (
+                "block",
+                16,
+                w.profile.teacher.batch // 16,
+            )
         else:
             assert fit == w.profile.teacher
 
@@ -49,10 +66,14 @@ def test_table4_starts_everything_from_the_two_baselines(w):
         for seed, run in enumerate(rows[row]):
             inputs = dict(run.inputs)
             assert inputs["student"] == video[seed] and inputs["teacher"] == eeg
-            assert run.config.fit == (w.profile.fusion if row in "AB" else w.profile.released)
+            assert run.config.fit == (w.profile.fusion if row in "AB" else w.profile.finetune)
             assert inputs.get("head") == {"C": rows["A"], "D": rows["B"]}.get(row, [None] * 9)[seed]
-    release = {row: runs[0].config.release for row, runs in rows.items() if hasattr(runs[0].config, "release")}
-    assert [row for row, released in release.items() if released] == ["C", "D", "F", "G"]
+    finetune = {
+        row: runs[0].config.finetune
+        for row, runs in rows.items()
+        if hasattr(runs[0].config, "finetune")
+    }
+    assert [row for row, tuned in finetune.items() if tuned] == ["C", "D", "F", "G"]
     assert [rows[row][0].config.method.name for row in "EFG"] == ["sacd", "sacd", "ccl"]
 
 
@@ -62,7 +83,9 @@ def test_table5_drops_one_term_at_a_time_and_shares_its_ends_with_table2(w):
     assert set(paper.table("table5").index) | {"v4, other direction"} == set(rows)
     base = rows["ours"][0].config.method.options
     changed = {
-        r: dict(runs[0].config.method.options.items() - base.items()) for r, runs in rows.items() if r[1] in "1234"
+        r: dict(runs[0].config.method.options.items() - base.items())
+        for r, runs in rows.items()
+        if r[1] in "1234"
     }
     assert changed == {
         "v1": {"weight_structure": 0.0},
@@ -77,13 +100,16 @@ def test_fig5_has_three_planes_of_sixteen_points_and_trains_shared_points_once(w
     points = planes()
     assert {panel: len(p) for panel, p in points.items()} == {"a": 16, "b": 16, "c": 16}
     for panel, fixed in PLANES.items():
-        assert {p[fixed] for p in points[panel]} == {OURS[fixed]}
+        assert {p[fixed] for p in points[panel]} == {PAPER_LAMBDAS[fixed]}
         assert {x for p in points[panel] for x in p} == set(LAMBDAS)
     rows = fig5(w)
     assert len(rows) == 37 and len(rows["0.5/1/1"]) == w.seeds
     assert len(ids(flat(rows))) == 36 * w.other_seeds + w.seeds
     options = rows["0.1/1/10"][0].config.method.options
-    assert (options["weight_structure"], options["weight_jsd"]) == (0.1, 10.0) and "weight_contrastive" not in options
+    assert (options["weight_structure"], options["weight_jsd"]) == (
+        0.1,
+        10.0,
+    ) and "weight_contrastive" not in options
     for run in flat(rows):
         assert run.config.fit.model_dump() == w.profile.student.model_dump() | w.profile.grid
     printed = {row.partition(": ")[2] for row in paper.table("fig5").index if " - " not in row}
@@ -117,13 +143,20 @@ def test_other_frames_have_a_store_a_motion_and_a_pretext_of_their_own_and_the_s
 def test_grids_of_the_small_profiles_are_no_longer_than_a_whole_training():
     for name in ("smoke", "demo"):
         settings = PROFILES[name]
-        assert settings.grid["epochs"] * settings.grid["joined"] <= settings.student.epochs * settings.student.joined
+        assert (
+            settings.grid["epochs"] * settings.grid["blocks_per_batch"]
+            <= settings.student.epochs * settings.student.blocks_per_batch
+        )
     assert PROFILES["demo"].grid["epochs"] < PROFILES["demo"].student.epochs
     assert PROFILES["paper"].grid == {} and experiments.point_name((0.1, 10.0, 0.5)) == "0.1/10/0.5"
 
 
 def test_a_run_names_the_module_of_its_teacher(w):
     """Imported by a string, it would not count as code of the run, and its results would stay after a change."""
-    teachers = {runs[0].config.name: runs[0] for row, runs in table2(w).items() if row.startswith("teacher/")}
+    teachers = {
+        runs[0].config.name: runs[0]
+        for row, runs in table2(w).items()
+        if row.startswith("teacher/")
+    }
     assert "sacd.models.modified_sen:ModifiedSEN" in code_hashes(teachers["modified_sen"].entries)
     assert "sacd.models.modified_sen:ModifiedSEN" not in code_hashes(teachers["attnsleep"].entries)

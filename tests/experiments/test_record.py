@@ -34,7 +34,9 @@ def test_every_file_has_its_checksum_and_maker(space):
     assert all(sha256(space.results / n) == e["sha256"] for n, e in content["files"].items())
     notebook = content["notebooks"]["20_table2_comparison"]
     assert len(notebook["runs"]) == 6 and list(notebook) == ["runs"]
-    assert content["machine"]["packages"]["numpy"] and "pinned" in content["machine"]["instructions"]
+    assert (
+        content["machine"]["packages"]["numpy"] and "pinned" in content["machine"]["instructions"]
+    )
     assert str(space.results.parent) not in json.dumps(content)
 
 
@@ -44,7 +46,9 @@ def test_subjects_hold_the_confusion_matrices(space):
     lines = table[(table["row"] == "AttnSleep/SACD") & (table["seed"] == 1)]
     matrix = lines[list(ERRORS)].sum().to_numpy().reshape(5, 5)
     assert len(lines) == 12
-    np.testing.assert_allclose(scores(matrix), [summary(space.predictions(run))[m] for m in METRICS])
+    np.testing.assert_allclose(
+        scores(matrix), [summary(space.predictions(run))[m] for m in METRICS]
+    )
 
 
 def test_runs_are_listed_with_what_they_depend_on(space):
@@ -60,9 +64,17 @@ def test_what_differs_when_computed_again_stands_in_the_record_alone(space):
     runs = lines[lines["kind"] == "run"]
     assert set(zip(runs["duration_s"], runs["cpu"], strict=True)) == {("36.0", "Made up, 2 GHz")}
     assert lines["commit"].unique().tolist() == ["c" * 40] and set(runs["lock"]) == {"1" * 12}
-    others = [path for path in space.results.rglob("*") if path.suffix in (".csv", ".json", ".ipynb", ".md")]
-    others = [path for path in others if path.name != record.RECORD and not path.name.startswith(".")]
-    assert others and not any("c" * 40 in path.read_text() or "2026-01-0" in path.read_text() for path in others)
+    others = [
+        path
+        for path in space.results.rglob("*")
+        if path.suffix in (".csv", ".json", ".ipynb", ".md")
+    ]
+    others = [
+        path for path in others if path.name != record.RECORD and not path.name.startswith(".")
+    ]
+    assert others and not any(
+        "c" * 40 in path.read_text() or "2026-01-0" in path.read_text() for path in others
+    )
 
 
 def test_computed_again_to_the_same_bytes_the_record_stays(space):
@@ -73,7 +85,9 @@ def test_computed_again_to_the_same_bytes_the_record_stays(space):
     sidecar = record_of(space.results / "notebooks" / "20_table2_comparison.ipynb")
     sidecar.write_text(sidecar.read_text().replace("2026-01-02", "2026-02-03"))
     record.write_manifest(space)
-    assert {path.name: path.read_bytes() for path in space.results.iterdir() if path.is_file()} == before
+    assert {
+        path.name: path.read_bytes() for path in space.results.iterdir() if path.is_file()
+    } == before
 
 
 def test_lines_of_an_older_file_have_empty_text_in_newer_columns(space):
@@ -133,7 +147,14 @@ def test_missing_and_altered_files_are_named(space):
 
 
 def test_what_follows_from_the_rest_is_not_listed(space):
-    for name in ("report/index.html", "notebooks/a.html", "notebooks/failed/a.ipynb", ".x/y", "verify.md", "z.csv"):
+    for name in (
+        "report/index.html",
+        "notebooks/a.html",
+        "notebooks/failed/a.ipynb",
+        ".x/y",
+        "verify.md",
+        "z.csv",
+    ):
         (space.results / name).parent.mkdir(exist_ok=True)
         (space.results / name).touch()
     listed = set(results.listed_files(space.results))
@@ -141,14 +162,18 @@ def test_what_follows_from_the_rest_is_not_listed(space):
 
 
 def test_no_manifest_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match=r"MANIFEST\.json: missing or truncated; `make reproduce` writes it"):
+    with pytest.raises(
+        ValueError, match=r"MANIFEST\.json: missing or truncated; `make reproduce` writes it"
+    ):
         results.altered(tmp_path)
 
 
 def test_lines_of_an_item_that_has_another_name_by_now_go(space, monkeypatch):
     (notebook,) = record.NOTEBOOKS.values()
     monkeypatch.setattr(record, "ITEMS", {"table3": notebook.rows})
-    monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": notebook._replace(item="table3")})
+    monkeypatch.setattr(
+        record, "NOTEBOOKS", {"20_table2_comparison": notebook._replace(item="table3")}
+    )
     record.write_manifest(space)
     for name in (results.RUNS, results.SUBJECTS):
         assert set(pd.read_csv(space.results / name)["item"]) == {"table3"}

@@ -18,7 +18,9 @@ def commands(monkeypatch):
     """Stands in for the commands of the notebooks: a dict name -> Python text."""
     texts = {}
     monkeypatch.setattr(
-        reproduce, "_command", lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else []
+        reproduce,
+        "_command",
+        lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else [],
     )
     return texts
 
@@ -27,7 +29,8 @@ class _Space:
     root = "."
 
 
-# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait for ever.
+# Says a line in two halves, and goes on once the other notebook has started: alone, it would wait
+# for ever.
 MEET = """
 import pathlib, sys, time
 me, other = pathlib.Path({folder!r}, {me!r}), pathlib.Path({folder!r}, {other!r})
@@ -49,7 +52,9 @@ def test_notebooks_run_side_by_side_and_their_lines_stay_whole(tmp_path, command
 
 def test_one_worker_runs_them_one_after_another(tmp_path, commands):
     folder = str(tmp_path / "alone")  # of the other, still there, it would be an error
-    commands |= dict.fromkeys("ab", f"import os, time; os.mkdir({folder!r}); time.sleep(0.3); os.rmdir({folder!r})")
+    commands |= dict.fromkeys(
+        "ab", f"import os, time; os.mkdir({folder!r}); time.sleep(0.3); os.rmdir({folder!r})"
+    )
     assert reproduce.execute_notebooks(_Space(), "ab", 1) == []
 
 
@@ -64,7 +69,12 @@ def test_a_notebook_waits_for_the_one_whose_file_it_reads(tmp_path, commands, mo
 
 def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
     texts = commands
-    texts |= {"b": "raise SystemExit('b is wrong')", "a": "print('fine')", "c": "raise SystemExit(3)", "d": ""}
+    texts |= {
+        "b": "raise SystemExit('b is wrong')",
+        "a": "print('fine')",
+        "c": "raise SystemExit(3)",
+        "d": "",
+    }
     assert reproduce.execute_notebooks(_Space(), ["c", "b", "a", "d", "b"]) == ["c", "b"]
     said = capfd.readouterr()
     assert said.out == "fine\n" and said.err.count("b is wrong") == 1
@@ -87,7 +97,8 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
     assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
 
 
-# Two processes: `a` is in the midst of its notebooks until `b` has ended its own and is about to hash what is there.
+# Two processes: `a` is in the midst of its notebooks until `b` has ended its own and is about to
+# hash what is there.
 MAKE_J = """
 import pathlib, sys, time
 import sacd.__main__ as command
@@ -120,16 +131,26 @@ sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_au
 
 @pytest.mark.slow
 def test_nobody_hashes_results_while_another_make_writes_them(tmp_path):
-    both = [subprocess.Popen([sys.executable, "-c", MAKE_J, me, tmp_path], stderr=subprocess.PIPE) for me in "ab"]
+    both = [
+        subprocess.Popen([sys.executable, "-c", MAKE_J, me, tmp_path], stderr=subprocess.PIPE)
+        for me in "ab"
+    ]
     assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
 
 
-def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(tmp_path, monkeypatch, capsys):
+def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
+    tmp_path, monkeypatch, capsys
+):
     run = Run("toy_tasks:fail", toy_tasks.Toy(seed=3), label="the third")
     made = {"20_table2_comparison": {"row": [run]}, "41_paper_audit": {}}
-    notebooks = {name: experiments.Notebook(lambda w, r=rows: r, (), lambda w: ()) for name, rows in made.items()}
+    notebooks = {
+        name: experiments.Notebook(lambda w, r=rows: r, (), lambda w: ())
+        for name, rows in made.items()
+    }
     monkeypatch.setattr(experiments, "NOTEBOOKS", notebooks)
-    monkeypatch.setattr(reproduce, "execute_notebooks", lambda w, names, workers: executed.extend(names) or [])
+    monkeypatch.setattr(
+        reproduce, "execute_notebooks", lambda w, names, workers: executed.extend(names) or []
+    )
     monkeypatch.setattr("sacd.experiments.record.write_manifest", lambda w: None)
     monkeypatch.setattr("sacd.__main__._conclude", lambda *a, **k: 0)
     executed = []
@@ -143,10 +164,14 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(tmp_path,
 def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
     """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
     monkeypatch.setattr(reproduce.Workspace, "data_name", "none")
-    monkeypatch.setitem(experiments.NOTEBOOKS, "20_table2_comparison", experiments.Notebook(lambda w: {}, ()))
+    monkeypatch.setitem(
+        experiments.NOTEBOOKS, "20_table2_comparison", experiments.Notebook(lambda w: {}, ())
+    )
 
     def told(seeds):
-        command = reproduce._command(reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), "20_table2_comparison")
+        command = reproduce._command(
+            reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), "20_table2_comparison"
+        )
         return command[command.index("seeds") + 1]
 
     assert (told(None), told(4)) == ("0", "4")
@@ -156,7 +181,11 @@ def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monke
     read = Run("sacd.stages:label", Config())
 
     def runs(space):
-        return {"row": [Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))]}
+        return {
+            "row": [
+                Run("sacd.stages:label", SplitConfig(seed=space.seeds), inputs=(("read", read),))
+            ]
+        }
 
     assert reproduce.wanted(tmp_path) is None
     for slug in ("smoke", "demo-nights", "demo-lab", "other"):
@@ -166,8 +195,15 @@ def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monke
     monkeypatch.setattr(
         reproduce,
         "NOTEBOOKS",
-        {name: experiments.Notebook(lambda w: seen.append(w.store_path.parent.name) or runs(w), ()) for name in "ab"},
+        {
+            name: experiments.Notebook(
+                lambda w: seen.append(w.store_path.parent.name) or runs(w), ()
+            )
+            for name in "ab"
+        },
     )
     wanted = reproduce.wanted(tmp_path)
     assert sorted(set(seen)) == ["demo-lab", "demo-nights", "smoke"]
-    assert wanted[read.id] == "a, b" and len(wanted) == 3  # two numbers of seeds, and what both read
+    assert (
+        wanted[read.id] == "a, b" and len(wanted) == 3
+    )  # two numbers of seeds, and what both read

@@ -12,7 +12,14 @@ import pytest
 from cohort_files import write_noise
 from toy_tasks import Toy
 
-from sacd.config import BackboneConfig, FitConfig, MethodConfig, SplitConfig, StudentConfig, TeacherConfig
+from sacd.config import (
+    BackboneConfig,
+    FitConfig,
+    MethodConfig,
+    SplitConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from sacd.data.store import StoreConfig, ingest
 from sacd.files import load_checkpoint, save_checkpoint, write_json
 from sacd.losses import METHODS
@@ -26,7 +33,11 @@ def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):
 
 def tree(folder):
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return {n: (folder / n).read_bytes() for n in names if n not in ("provenance.json", "checksums.json")}
+    return {
+        n: (folder / n).read_bytes()
+        for n in names
+        if n not in ("provenance.json", "checksums.json")
+    }
 
 
 def provenance(store, r):
@@ -53,7 +64,9 @@ def compute_here(root, runs, resources, halt=None):
 def spawn():
     """Starts processes that have imported torch already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "pandas", "pytest", "sacd.runs", "sacd.training.student"])
+    context.set_forkserver_preload(
+        ["torch._dynamo", "pandas", "pytest", "sacd.runs", "sacd.training.student"]
+    )
 
     def start(*arguments):
         process = context.Process(target=compute_here, args=arguments)
@@ -66,7 +79,8 @@ def spawn():
 def kill_ten_times(spawn, store, r, rng):
     """Start a run and kill it, over and over; every second attempt comes an epoch further, the others die anywhere.
 
-    They come two epochs further at most, the others one: on a fast machine, too, 16 epochs are not done.
+    They come two epochs further at most, the others one: on a fast machine, too, 16 epochs are not
+    done.
     """
     saved, epochs = store.work(r) / "checkpoint.safetensors", 0
     for attempt in range(1, 11):
@@ -100,17 +114,23 @@ def test_killed_ten_times_then_completed_equals_the_uninterrupted_run(tmp_path, 
     assert report.done == (r,)
     assert tree(broken.folder(r)) == tree(whole.folder(r))
     assert provenance(broken, r)["attempts"] == 11
-    assert not any(p.name.endswith(".tmp") or "checkpoint" in p.name for p in broken.folder(r).iterdir())
+    assert not any(
+        p.name.endswith(".tmp") or "checkpoint" in p.name for p in broken.folder(r).iterdir()
+    )
 
 
 @pytest.mark.slow
 def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
     """With its teacher, graph networks, both banks and the EMA."""
     write_noise(tmp_path / "cohort", clips=8)
-    data = ingest(tmp_path / "cohort", tmp_path / "store", StoreConfig(height=16, width=16, frames=4)).fingerprint
+    data = ingest(
+        tmp_path / "cohort", tmp_path / "store", StoreConfig(height=16, width=16, frames=4)
+    ).fingerprint
     common = {"data": data, "resources": (("store", str(tmp_path / "store")),)}
     fit = FitConfig(epochs=1, batch=8, optimizer="adamw", schedule="onecycle")
-    teacher = Run("sacd.training.teacher:teacher", TeacherConfig(fit=fit, split=SplitConfig()), **common)
+    teacher = Run(
+        "sacd.training.teacher:teacher", TeacherConfig(fit=fit, split=SplitConfig()), **common
+    )
     config = StudentConfig(
         backbone=BackboneConfig(width=0.0625),
         method=MethodConfig(name="sacd"),
@@ -118,7 +138,11 @@ def test_a_killed_run_of_sacd_equals_the_uninterrupted_one(tmp_path, spawn):
         split=SplitConfig(),
     )
     r = Run(
-        "sacd.training.student:student", config, inputs=(("teacher", teacher),), modules=(METHODS["sacd"],), **common
+        "sacd.training.student:student",
+        config,
+        inputs=(("teacher", teacher),),
+        modules=(METHODS["sacd"],),
+        **common,
     )
     whole, broken = RunStore(tmp_path / "whole"), RunStore(tmp_path / "broken")
     for store, last in ((whole, r), (broken, teacher)):
@@ -140,9 +164,13 @@ def test_a_run_killed_while_it_writes_results_computes_no_epoch_again(tmp_path, 
     process.kill()
     process.join()
     assert not (broken.work(r) / "predictions.parquet").exists()
-    monkeypatch.setattr("toy_tasks.save_checkpoint", lambda *_: pytest.fail("an epoch was computed again"))
+    monkeypatch.setattr(
+        "toy_tasks.save_checkpoint", lambda *_: pytest.fail("an epoch was computed again")
+    )
     assert execute([r], broken, workers=0, quiet=True).done == (r,)
-    assert tree(broken.folder(r)) == tree(whole.folder(r)) and provenance(broken, r)["attempts"] == 2
+    assert (
+        tree(broken.folder(r)) == tree(whole.folder(r)) and provenance(broken, r)["attempts"] == 2
+    )
 
 
 def test_what_a_killed_writer_left_half_written_goes(tmp_path):
@@ -177,7 +205,9 @@ def tamper(path):
 
 
 @pytest.mark.parametrize("damage", [truncate, tamper, Path.unlink])
-@pytest.mark.parametrize("name", ["predictions.parquet", "weights.safetensors", "metrics.csv", "checksums.json"])
+@pytest.mark.parametrize(
+    "name", ["predictions.parquet", "weights.safetensors", "metrics.csv", "checksums.json"]
+)
 def test_a_damaged_file_is_named_and_the_run_computed_again(tmp_path, caplog, damage, name):
     store, r = RunStore(tmp_path), run(task="train")
     execute([r], store, workers=0, quiet=True)
@@ -212,23 +242,36 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, task):
     monkeypatch.setattr("os.posix_fallocate", full, raising=False)
     store, r = RunStore(tmp_path), run(task=task)
     [failure] = execute([r], store, workers=0, quiet=True).failed
-    assert "the disk is full (No space left on device" in failure.reason and "; free some space" in failure.reason
+    assert (
+        "the disk is full (No space left on device" in failure.reason
+        and "; free some space" in failure.reason
+    )
     assert "\n" not in failure.reason
     if task == "fill_disk_mapped":
         assert f"{store.work(r) / 'a.npy'}: " in failure.reason and "for its 8 MB" in failure.reason
         assert not (store.work(r) / "a.npy").exists()
 
 
-@pytest.mark.parametrize(("task", "place"), [("count", "ucf51"), ("count", "sleepedf"), ("replace_data", "store")])
+@pytest.mark.parametrize(
+    ("task", "place"), [("count", "ucf51"), ("count", "sleepedf"), ("replace_data", "store")]
+)
 def test_a_store_that_holds_other_data_is_refused_before_and_after(tmp_path, task, place):
     data, runs = tmp_path / "store", RunStore(tmp_path / "runs")
     asked = run(task=task, data="mine", resources=((place, str(data)),))
-    write_json(data / "manifest.json", {"fingerprint": "mine" if task == "replace_data" else "other"})
+    write_json(
+        data / "manifest.json", {"fingerprint": "mine" if task == "replace_data" else "other"}
+    )
     [failure] = execute([asked], runs, workers=0, quiet=True).failed
-    assert f"{data} holds other data by now; repeat the command" in failure.reason and "\n" not in failure.reason
+    assert (
+        f"{data} holds other data by now; repeat the command" in failure.reason
+        and "\n" not in failure.reason
+    )
     assert not (runs.work(asked) / "half.json").exists()
     write_json(data / "manifest.json", {"fingerprint": "mine"})
-    assert execute([run(data="mine", resources=asked.resources)], runs, workers=0, quiet=True).failed == ()
+    assert (
+        execute([run(data="mine", resources=asked.resources)], runs, workers=0, quiet=True).failed
+        == ()
+    )
 
 
 def test_a_store_that_cannot_be_made_is_one_line(tmp_path):
@@ -258,7 +301,10 @@ def test_a_store_without_permission_is_one_line_for_root_too(tmp_path, monkeypat
         patch.setattr(f"os.{call}", denied)
         execute([run()], RunStore(root), quiet=True)
     message = str(caught.value)
-    assert message.startswith(str(root)) and "cannot be written (Permission denied); choose another" in message
+    assert (
+        message.startswith(str(root))
+        and "cannot be written (Permission denied); choose another" in message
+    )
     assert "\n" not in message
 
 
@@ -267,7 +313,10 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     store.open()
     (store.begin(r) / "checkpoint.safetensors").write_bytes(b"short")
     report = execute([r], store, workers=0, quiet=True)
-    assert "not a whole checkpoint" in report.failed[0].reason and "delete it" in report.failed[0].reason
+    assert (
+        "not a whole checkpoint" in report.failed[0].reason
+        and "delete it" in report.failed[0].reason
+    )
 
 
 def test_a_failing_run_stops_only_its_readers(tmp_path):
@@ -280,10 +329,16 @@ def test_a_failing_run_stops_only_its_readers(tmp_path):
     assert set(report.done) == {good, run(5)}
     assert [f.run for f in report.failed] == [bad, reader, after]
     assert report.failed[0].reason.endswith("ArithmeticError: seed 1 does not converge")
-    assert "Traceback" in report.failed[0].log.read_text() and report.failed[0].log == store.failure(bad)
+    assert "Traceback" in report.failed[0].log.read_text() and report.failed[
+        0
+    ].log == store.failure(bad)
     assert report.failed[1].reason == f"not run: it needs {bad.title}, which failed"
     text = str(report)
-    assert "2 runs computed, 0 found on disk, 3 without results" in text and "FAILED" in text and "bad one" in text
+    assert (
+        "2 runs computed, 0 found on disk, 3 without results" in text
+        and "FAILED" in text
+        and "bad one" in text
+    )
 
 
 def test_without_keep_going_the_first_failure_ends_it(tmp_path):

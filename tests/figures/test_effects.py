@@ -44,12 +44,17 @@ def test_an_interval_that_is_unknown_is_drawn_as_a_point():
 def test_a_plane_frames_the_papers_point_and_bands_it_where_seeds_are_known(sd, tmp_path):
     values = pd.DataFrame(np.arange(16.0).reshape(4, 4), index=WEIGHTS, columns=WEIGHTS)
     values = values.rename_axis(index="λ1 (L_D)", columns="λ3 (JSD)")
-    figure, again = (plane(values, "(b) λ2 = 1", (0.5, 1.0), sd, (0, 20), "accuracy (%)") for _ in range(2))
+    figure, again = (
+        plane(values, "(b) λ2 = 1", (0.5, 1.0), sd, (0, 20), "accuracy (%)") for _ in range(2)
+    )
     heat, lines = figure.axes[:2]
     (frame,) = heat.patches
     assert frame.get_xy() == (2, 1) and heat.collections[0].get_clim() == (0, 20)
     assert [list(line.get_ydata()) for line in lines.lines] == values.T.to_numpy().tolist()
     band = [p for p in lines.patches if p.get_height() == pytest.approx(4 * sd)]
     assert len(band) == np.isfinite(sd) and len(labels(figure)) == 4 + np.isfinite(sd)
-    drawn = [base.save(base.label_data(f, "toy data"), tmp_path / n, "plane") for f, n in ((figure, "a"), (again, "b"))]
+    drawn = [
+        base.save(base.label_data(f, "toy data"), tmp_path / n, "plane")
+        for f, n in ((figure, "a"), (again, "b"))
+    ]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))

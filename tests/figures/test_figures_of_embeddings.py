@@ -17,7 +17,10 @@ def correlation_boxes():
     means = noise(12, 5, 20)
     means[:, 3] = np.nan  # nobody has N3
     return embeddings.correlation_boxes(
-        ahi.correlations(means, ahi.targets(np.r_[np.full(6, 2.0), np.full(6, 40.0)]), permutations=20), TITLES
+        ahi.correlations(
+            means, ahi.targets(np.r_[np.full(6, 2.0), np.full(6, 40.0)]), permutations=20
+        ),
+        TITLES,
     )
 
 
@@ -37,7 +40,9 @@ def clip_maps():
 
 def table(seed):
     rng = np.random.default_rng(seed)
-    return pd.DataFrame({"subject": np.repeat(list("abcd"), 20), "block": np.repeat(range(4), 20)}).assign(
+    return pd.DataFrame(
+        {"subject": np.repeat(list("abcd"), 20), "block": np.repeat(range(4), 20)}
+    ).assign(
         clip=np.tile(np.arange(20), 4),
         stage=np.random.default_rng(0).integers(0, 4, 80),
         prediction=rng.integers(0, 5, 80),
@@ -48,13 +53,16 @@ def confusion_comparison():
     a, b = table(1), table(2)
     difference = cases.confusion_shares([a], [b]).assign(p_holm=0.01)
     return errors.confusion_comparison(
-        {"SACD": cases.confusion_shares([a]), "CCL": cases.confusion_shares([b])}, {"SACD - CCL": difference}
+        {"SACD": cases.confusion_shares([a]), "CCL": cases.confusion_shares([b])},
+        {"SACD - CCL": difference},
     )
 
 
 def where_errors_are():
     people = pd.DataFrame({"movement": [1.0, 2, 3], "error": [10.0, 30, 20]})
-    return errors.where_errors_are(cases.error_by_distance({"a": [table(1)], "b": [table(2)]}), people, "(b)")
+    return errors.where_errors_are(
+        cases.error_by_distance({"a": [table(1)], "b": [table(2)]}), people, "(b)"
+    )
 
 
 DRAW = {
@@ -112,7 +120,9 @@ class _Store:
 
 def test_frames_only_if_they_may_be_shown():
     rows = pd.DataFrame({"subject": ["a", "b"], "row": [0, 1]})
-    shown, hidden = (errors.correspondence(_Store(), rows, ["x", "y"], frames) for frames in (True, False))
+    shown, hidden = (
+        errors.correspondence(_Store(), rows, ["x", "y"], frames) for frames in (True, False)
+    )
     assert sum(len(axes.images) for axes in shown.axes) == 10
     assert sum(len(axes.images) for axes in hidden.axes) == 0
     assert "No clip" in errors.correspondence(_Store(), rows[:0], [], True).texts[0].get_text()

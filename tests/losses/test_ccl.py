@@ -56,7 +56,9 @@ def test_properties(seed, scale):
     loss = class_nce(anchor, keys, labels)
     assert loss > 0
     rotation = torch.linalg.qr(torch.randn(5, 5, generator=g, dtype=torch.float64)).Q
-    torch.testing.assert_close(class_nce(scale * anchor @ rotation, keys @ rotation, (labels + 1) % 5), loss)
+    torch.testing.assert_close(
+        class_nce(scale * anchor @ rotation, keys @ rotation, (labels + 1) % 5), loss
+    )
     order = torch.randperm(6, generator=g)
     torch.testing.assert_close(class_nce(anchor[order], keys[order], labels[order]), loss)
 
@@ -64,7 +66,11 @@ def test_properties(seed, scale):
 def test_aligned_classes_are_below_random():
     anchor, keys, labels = case(2)
     centres = F.one_hot(labels, 5).double()
-    assert class_nce(centres, centres, labels) < class_nce(anchor, keys, labels) < class_nce(-centres, centres, labels)
+    assert (
+        class_nce(centres, centres, labels)
+        < class_nce(anchor, keys, labels)
+        < class_nce(-centres, centres, labels)
+    )
 
 
 def test_attraction_equals_the_supervised_contrastive_loss():
@@ -73,7 +79,9 @@ def test_attraction_equals_the_supervised_contrastive_loss():
     attract, repel = parts(anchor, keys, labels)
     published = SupConLoss(temperature=0.5)(anchor, labels, ref_emb=keys, ref_labels=labels.clone())
     assert float(published) == pytest.approx(attract, rel=1e-6)
-    assert float(class_nce(anchor, keys, labels)) == pytest.approx(float(published) + repel, rel=1e-6)
+    assert float(class_nce(anchor, keys, labels)) == pytest.approx(
+        float(published) + repel, rel=1e-6
+    )
 
 
 def test_composition_adds_a_residual_of_the_normalised_pair():
@@ -82,7 +90,9 @@ def test_composition_adds_a_residual_of_the_normalised_pair():
     v, a = torch.randn(3, SIZE), torch.randn(3, SIZE)
     pair = torch.cat((a / a.norm(dim=1, keepdim=True), v / v.norm(dim=1, keepdim=True)), 1)
     composed = a + pair @ head.compose.weight.T + head.compose.bias
-    torch.testing.assert_close(head(v, a), (composed, composed @ head.classify.weight.T + head.classify.bias))
+    torch.testing.assert_close(
+        head(v, a), (composed, composed @ head.classify.weight.T + head.classify.bias)
+    )
 
 
 def test_gradients_are_those_of_two_optimizers():
@@ -90,8 +100,13 @@ def test_gradients_are_those_of_two_optimizers():
     world, student = World(), Student()
     method = CCL(world.context(student))
     batch = world.batch(student, torch.arange(10))
-    sum(method.terms(batch).values()).backward()
-    got = {name: p.grad.clone() for m in (student, method) for name, p in m.named_parameters() if p.grad is not None}
+    sum(method.losses(batch).values()).backward()
+    got = {
+        name: p.grad.clone()
+        for m in (student, method)
+        for name, p in m.named_parameters()
+        if p.grad is not None
+    }
 
     batch = world.batch(student, torch.arange(10))
     v, a, y = batch.student.embedding, batch.teacher.embedding, batch.labels
@@ -105,7 +120,9 @@ def test_gradients_are_those_of_two_optimizers():
     on_head = F.cross_entropy(logits, y) + both(v, av) + both(av, a) + likeness
     for module, loss in ((student, on_student), (method, on_head)):
         names, parameters = zip(*module.named_parameters(), strict=True)
-        for name, grad in zip(names, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
+        for name, grad in zip(
+            names, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True
+        ):
             torch.testing.assert_close(got[name], grad, rtol=1e-3, atol=1e-6)
 
 
@@ -122,7 +139,7 @@ def test_head_learns_the_stages():
     method = CCL(world.context(student))
     optimizer = adam(student, method)
     for _ in range(30):
-        terms = method.terms(world.batch(student, torch.arange(20)))
+        terms = method.losses(world.batch(student, torch.arange(20)))
         optimizer.zero_grad()
         terms["ccl_head"].backward()
         optimizer.step()

@@ -16,7 +16,7 @@ def test_labels_do_not_matter():
     for labels in (world.labels, world.labels.flip(0), torch.zeros_like(world.labels)):
         method = CMC(world.context(student), k=6)
         batch = world.batch(student, torch.arange(8))._replace(labels=labels[:8])
-        losses.append(float(method.terms(batch)["cmc"].detach()))
+        losses.append(float(method.losses(batch)["cmc"].detach()))
     assert losses[0] == losses[1] == losses[2] > 0
 
 
@@ -41,7 +41,9 @@ def test_naive_loops_over_all_other_clips():
             p, noise = scores[i] / z, (CLIPS - 1) / CLIPS
             expected -= torch.log(p[i] / (p[i] + noise)) / 6
             expected -= sum(torch.log(noise / (p[j] + noise)) for j in range(CLIPS) if j != i) / 6
-    assert float(method.terms(live)["cmc"].detach()) == pytest.approx(0.8 * float(expected.detach()), rel=1e-9)
+    assert float(method.losses(live)["cmc"].detach()) == pytest.approx(
+        0.8 * float(expected.detach()), rel=1e-9
+    )
 
 
 def test_equals_torchdistill_with_the_same_negatives():
@@ -49,16 +51,24 @@ def test_equals_torchdistill_with_the_same_negatives():
     world, student = World(), Student()
     method = CMC(world.context(student))
     published = CRDLoss("s", "empty", "t", 128, CLIPS, CLIPS - 1, CLIPS)
-    published.memory_v1.copy_(method.memory_student), published.memory_v2.copy_(method.memory_teacher)
+    (
+        published.memory_v1.copy_(method.memory_student),
+        published.memory_v2.copy_(method.memory_teacher),
+    )
     batch = world.batch(student, torch.arange(8))
     rows = torch.stack(
-        [torch.cat((torch.tensor([i]), torch.arange(CLIPS)[torch.arange(CLIPS) != i])) for i in range(8)]
+        [
+            torch.cat((torch.tensor([i]), torch.arange(CLIPS)[torch.arange(CLIPS) != i]))
+            for i in range(8)
+        ]
     )
     s = F.normalize(method.head_student(batch.student.embedding))
     t = F.normalize(method.head_teacher(batch.teacher.embedding))
     extra = {"pos_idx": torch.arange(8), "contrast_idx": rows}
     expected = published({"s": {"output": s}, "empty": {"input": extra}}, {"t": {"output": t}})
-    assert float(method.terms(batch)["cmc"].detach()) == pytest.approx(0.8 * float(expected.detach()), rel=1e-4)
+    assert float(method.losses(batch)["cmc"].detach()) == pytest.approx(
+        0.8 * float(expected.detach()), rel=1e-4
+    )
 
 
 def test_options_reach_it_by_name_but_not_the_kind_of_negatives():
@@ -77,26 +87,32 @@ def in_float64(method, student, teacher, rows):
         "student": live.student._replace(embedding=student),
         "teacher": live.teacher._replace(embedding=teacher),
     }
-    return method.double().terms(live._replace(**sides))["cmc"]
+    return method.double().losses(live._replace(**sides))["cmc"]
 
 
 def test_gradcheck_and_no_gradient_to_teacher_or_memory():
     world = World()
     method = CMC(world.context(Student()), temperature=0.5)
     rows = torch.arange(3)
-    student = torch.randn(3, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    student = torch.randn(
+        3, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True
+    )
     teacher = world.embedding[rows].double().requires_grad_()
     in_float64(method, student, teacher, rows)  # the first batch fixes z
     assert torch.autograd.gradcheck(lambda s: in_float64(method, s, teacher, rows), student)
     in_float64(method, student, teacher, rows).backward()
     assert student.grad.any() and teacher.grad is None
     assert method.memory_student.grad is None and method.memory_teacher.grad is None
-    assert all(p.grad.any() for p in method.parameters())  # both heads learn, the teacher's encoder does not
+    assert all(
+        p.grad.any() for p in method.parameters()
+    )  # both heads learn, the teacher's encoder does not
 
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100), size=st.integers(1, 8))
-def test_order_of_the_clips_and_length_of_the_embeddings_after_the_heads_do_not_matter(seed, scale, size):
+def test_order_of_the_clips_and_length_of_the_embeddings_after_the_heads_do_not_matter(
+    seed, scale, size
+):
     world, student = World(), Student()
     rows = torch.randperm(CLIPS, generator=torch.Generator().manual_seed(seed))[:size]
     g = torch.Generator().manual_seed(seed)

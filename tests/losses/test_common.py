@@ -5,12 +5,14 @@ from tiny import Student, World
 from sacd.losses.base import build
 from sacd.losses.common import linear
 from sacd.losses.kd import kd
-from sacd.models.numerics import wide
+from sacd.models.numerics import in_float32
 
 
 def test_half_precision_is_widened_and_the_gradient_comes_back_in_its_own():
-    square = wide(lambda x: (x * x).sum())
-    x = torch.full((4,), 300.0, dtype=torch.float16, requires_grad=True)  # 300^2 does not fit float16
+    square = in_float32(lambda x: (x * x).sum())
+    x = torch.full(
+        (4,), 300.0, dtype=torch.float16, requires_grad=True
+    )  # 300^2 does not fit float16
     loss = square(x)
     loss.backward()
     assert loss.dtype == torch.float32 and loss == 360000
@@ -26,17 +28,22 @@ def test_autocast_does_not_reach_the_terms(name):
     for cast in (False, True):
         method = build(name, world.context(student))
         with torch.autocast("cpu", torch.bfloat16, enabled=cast):
-            totals.append(sum(method.terms(batch).values()))
+            totals.append(sum(method.losses(batch).values()))
     assert torch.equal(*totals)
 
 
 def test_linear_starts_as_pytorchs_default_from_its_generator():
     layers = [linear(100, 50, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
-    assert torch.equal(layers[0].weight, layers[1].weight) and not torch.equal(layers[0].weight, layers[2].weight)
+    assert torch.equal(layers[0].weight, layers[1].weight) and not torch.equal(
+        layers[0].weight, layers[2].weight
+    )
     for parameter in layers[0].parameters():
         assert 0.08 < parameter.abs().max() <= 0.1
 
 
 def test_a_loss_takes_its_tensors_by_position_or_by_name():
     x, y = torch.randn(2, 4, 5, dtype=torch.float16)
-    assert kd(student=x, teacher=y) == kd(x, teacher=y) == kd(x, y) and kd(student=x, teacher=y).dtype == torch.float32
+    assert (
+        kd(student=x, teacher=y) == kd(x, teacher=y) == kd(x, y)
+        and kd(student=x, teacher=y).dtype == torch.float32
+    )

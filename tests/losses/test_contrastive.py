@@ -26,7 +26,12 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def naive(
-    w: dict[str, torch.Tensor], margin=0.2, k=64, selection="top_k", directions="both", reduction="mean"
+    w: dict[str, torch.Tensor],
+    margin=0.2,
+    k=64,
+    selection="top_k",
+    directions="both",
+    reduction="mean",
 ) -> float:
     """Equation 13, one anchor and one negative at a time."""
     total = 0.0
@@ -44,7 +49,9 @@ def naive(
                         cosine(w[anchors][i], w[queue][j])
                     )
             for similar in groups.values():
-                hinges += [max(0.0, margin - positive + s) for s in sorted(similar, reverse=True)[:k]]
+                hinges += [
+                    max(0.0, margin - positive + s) for s in sorted(similar, reverse=True)[:k]
+                ]
         total += sum(hinges) / (max(len(hinges), 1) if reduction == "mean" else 1)
     return total
 
@@ -78,7 +85,8 @@ def test_gradcheck_and_no_gradient_to_the_banks():
 
 
 def test_metric_learning_agrees_on_the_same_triplets():
-    # Their mean is over all triplets of one call, ours over those of one direction: compare direction by direction.
+    # Their mean is over all triplets of one call, ours over those of one direction: compare
+    # direction by direction.
     w = world(b=6, m=20, seed=3)
     loss = TripletMarginLoss(margin=0.2, distance=CosineSimilarity(), reducer=MeanReducer())
     for direction, anchor, positive, queue in (
@@ -93,7 +101,9 @@ def test_metric_learning_agrees_on_the_same_triplets():
             ref_labels=torch.zeros(26, dtype=torch.long),
             labels=w["labels"],
         )
-        assert float(k_hard_contrastive(**w, directions=direction).loss) == pytest.approx(float(theirs), rel=1e-10)
+        assert float(k_hard_contrastive(**w, directions=direction).loss) == pytest.approx(
+            float(theirs), rel=1e-10
+        )
 
 
 @settings(max_examples=40)
@@ -110,7 +120,9 @@ def test_properties(b, m, k, seed, selection, scale):
     w["anchor_v"].requires_grad_()
 
     def contrast(w):
-        return k_hard_contrastive(**w, k=k, selection=selection, generator=torch.Generator().manual_seed(1))
+        return k_hard_contrastive(
+            **w, k=k, selection=selection, generator=torch.Generator().manual_seed(1)
+        )
 
     result = contrast(w)
     result.loss.backward()
@@ -127,14 +139,20 @@ def test_properties(b, m, k, seed, selection, scale):
 @pytest.mark.parametrize("selection", ["top_k", "semi_hard_random", "per_class"])
 def test_entries_of_the_same_stage_never_count(selection):
     w = world(b=4, m=10)
-    w["labels"], w["queue_labels"] = torch.zeros(4, dtype=torch.long), torch.tensor([0] * 5 + [1] * 5)
+    w["labels"], w["queue_labels"] = (
+        torch.zeros(4, dtype=torch.long),
+        torch.tensor([0] * 5 + [1] * 5),
+    )
 
     def loss():
         generator = torch.Generator().manual_seed(0)
         return float(k_hard_contrastive(**w, k=3, selection=selection, generator=generator).loss)
 
     before = loss()
-    w["queue_s"][:5], w["queue_v"][:5] = w["anchor_v"][0], w["anchor_s"][0]  # as hard as can be, but of the same stage
+    w["queue_s"][:5], w["queue_v"][:5] = (
+        w["anchor_v"][0],
+        w["anchor_s"][0],
+    )  # as hard as can be, but of the same stage
     assert loss() == before > 0
     w["queue_labels"][:] = 1
     assert (loss() != before) == (selection != "semi_hard_random")  # for which they are too hard
@@ -169,7 +187,9 @@ def test_order_of_an_easy_case():
 
 def test_semi_hard_draws_only_semi_hard_negatives():
     v = torch.tensor([[1.0, 0.0]])
-    angle = torch.tensor([0.0, 0.2, 0.5, 0.6, 1.5])  # the first two are too hard, the last is too easy
+    angle = torch.tensor(
+        [0.0, 0.2, 0.5, 0.6, 1.5]
+    )  # the first two are too hard, the last is too easy
     queue = torch.stack([angle.cos(), angle.sin()], dim=1)
     positive = torch.tensor(0.3)
     s = torch.stack([positive.cos(), positive.sin()])[None]
@@ -207,7 +227,9 @@ def test_semi_hard_draws_equal_a_loop(seed, directions):
             positive = cosine(w["anchor_v"][i], w["anchor_s"][i])
             all_ = [margin - positive + cosine(w[anchors][i], x) for x in w[queue]]
             allowed = [
-                h for h, y in zip(all_, w["queue_labels"].tolist(), strict=True) if y != label and 0 < h < margin
+                h
+                for h, y in zip(all_, w["queue_labels"].tolist(), strict=True)
+                if y != label and 0 < h < margin
             ]
             hinges += [allowed[int(u * len(allowed))] for u in draw[i].tolist() if allowed]
         expected += sum(hinges) / max(len(hinges), 1)
@@ -221,7 +243,13 @@ def test_gradcheck_of_every_selection(selection, directions):
 
     def loss(v, s):
         drawn = torch.Generator().manual_seed(0)
-        options = {"margin": 0.8, "k": 3, "selection": selection, "directions": directions, "generator": drawn}
+        options = {
+            "margin": 0.8,
+            "k": 3,
+            "selection": selection,
+            "directions": directions,
+            "generator": drawn,
+        }
         return k_hard_contrastive(**{**w, "anchor_v": v, "anchor_s": s}, **options).loss
 
     v, s = w["anchor_v"].requires_grad_(), w["anchor_s"].requires_grad_()
@@ -253,7 +281,11 @@ def test_per_class_takes_k_of_every_class_there_is():
     g = torch.Generator().manual_seed(0)
     video, eeg = torch.randn(2, 8, generator=g), torch.randn(2, 8, generator=g)
     bank, labels = torch.randn(30, 8, generator=g), torch.arange(30) % 10 + 40
-    out = k_hard_contrastive(video, eeg, bank, bank, torch.tensor([41, 3]), labels, k=2, selection="per_class")
+    out = k_hard_contrastive(
+        video, eeg, bank, bank, torch.tensor([41, 3]), labels, k=2, selection="per_class"
+    )
     assert out.negatives.tolist() == [18, 20]
-    empty = k_hard_contrastive(video, eeg, bank[:0], bank[:0], torch.tensor([41, 3]), labels[:0], selection="per_class")
+    empty = k_hard_contrastive(
+        video, eeg, bank[:0], bank[:0], torch.tensor([41, 3]), labels[:0], selection="per_class"
+    )
     assert float(empty.loss) == 0

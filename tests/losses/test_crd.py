@@ -17,7 +17,10 @@ NAN = torch.tensor(math.nan, dtype=torch.float64)
 
 def case(seed, size=4, keys=7, dimensions=6):
     g = torch.Generator().manual_seed(seed)
-    anchor, positive = (F.normalize(torch.randn(size, dimensions, generator=g, dtype=torch.float64)) for _ in range(2))
+    anchor, positive = (
+        F.normalize(torch.randn(size, dimensions, generator=g, dtype=torch.float64))
+        for _ in range(2)
+    )
     negatives = F.normalize(torch.randn(keys, dimensions, generator=g, dtype=torch.float64))
     valid = torch.rand(size, keys, generator=g) < 0.6
     valid[:, 0] = True
@@ -28,10 +31,14 @@ def naive(anchor, positive, negatives, valid, temperature, n=1000):
     """The published form: Z = n x mean e^(s/T), noise density 1/n, probabilities in plain numbers."""
 
     def e(a, b):
-        return math.exp(sum(u * v for u, v in zip(a.tolist(), b.tolist(), strict=True)) / temperature)
+        return math.exp(
+            sum(u * v for u, v in zip(a.tolist(), b.tolist(), strict=True)) / temperature
+        )
 
     every = [e(a, p) for a, p in zip(anchor, positive, strict=True)]
-    every += [e(anchor[i], k) for i in range(len(anchor)) for j, k in enumerate(negatives) if valid[i, j]]
+    every += [
+        e(anchor[i], k) for i in range(len(anchor)) for j, k in enumerate(negatives) if valid[i, j]
+    ]
     z = n * sum(every) / len(every)
     total = 0.0
     for i, a in enumerate(anchor):
@@ -51,7 +58,9 @@ def test_naive_loops(temperature):
 def test_gradcheck():
     anchor, *rest = case(1)
     z = torch.tensor(0.3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda a: nce(a, *rest, z, temperature=0.5)[0], anchor.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda a: nce(a, *rest, z, temperature=0.5)[0], anchor.requires_grad_()
+    )
 
 
 def test_only_the_anchor_gets_a_gradient():
@@ -73,15 +82,22 @@ def test_properties(seed):
     same = nce(anchor[order], positive[order], negatives[keys], valid[order][:, keys], z)[0]
     torch.testing.assert_close(same, loss)
     without = torch.cat((negatives, torch.randn(2, 6, dtype=torch.float64))), F.pad(valid, (0, 2))
-    torch.testing.assert_close(nce(anchor, positive, *without, z)[0], loss)  # keys that are not valid do not count
+    torch.testing.assert_close(
+        nce(anchor, positive, *without, z)[0], loss
+    )  # keys that are not valid do not count
     rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
-    torch.testing.assert_close(nce(*(x @ rotation for x in (anchor, positive, negatives)), valid, z)[0], loss)
+    torch.testing.assert_close(
+        nce(*(x @ rotation for x in (anchor, positive, negatives)), valid, z)[0], loss
+    )
 
 
 def test_aligned_is_below_random():
     anchor, positive, negatives, valid = case(3)
     z = torch.tensor(0.5, dtype=torch.float64)
-    order = [nce(anchor, p, negatives, valid, z)[0] for p in (anchor, F.normalize(anchor + positive), positive)]
+    order = [
+        nce(anchor, p, negatives, valid, z)[0]
+        for p in (anchor, F.normalize(anchor + positive), positive)
+    ]
     assert order[0] < order[1] < order[2]
 
 
@@ -97,26 +113,50 @@ def test_three_steps_equal_torchdistill():
     """Loss, constant Z and both memories, with all clips of other stages as negatives; it adds 1e-7 to denominators."""
     world, student = World(), Student()
     method = CRD(world.context(student))
-    published = CRDLoss("s", "empty", "t", 128, CLIPS, CLIPS - CLIPS // STAGES, CLIPS, temperature=0.07, momentum=0.5)
-    published.memory_v1.copy_(method.memory_student), published.memory_v2.copy_(method.memory_teacher)
-    other = torch.stack([(world.labels != y).nonzero()[:, 0] for y in world.labels])  # equal counts: 8 clips a stage
+    published = CRDLoss(
+        "s",
+        "empty",
+        "t",
+        128,
+        CLIPS,
+        CLIPS - CLIPS // STAGES,
+        CLIPS,
+        temperature=0.07,
+        momentum=0.5,
+    )
+    (
+        published.memory_v1.copy_(method.memory_student),
+        published.memory_v2.copy_(method.memory_teacher),
+    )
+    other = torch.stack(
+        [(world.labels != y).nonzero()[:, 0] for y in world.labels]
+    )  # equal counts: 8 clips a stage
     optimizer = adam(student, method)
     for start in (0, 8, 4):
         rows = torch.arange(start, start + 8)
         batch = world.batch(student, rows)
         s, t = (
             F.normalize(head(side.embedding))
-            for head, side in ((method.head_student, batch.student), (method.head_teacher, batch.teacher))
+            for head, side in (
+                (method.head_student, batch.student),
+                (method.head_teacher, batch.teacher),
+            )
         )
         extra = {"pos_idx": rows, "contrast_idx": torch.cat((rows[:, None], other[rows]), 1)}
         with torch.no_grad():
-            expected = published({"s": {"output": s}, "empty": {"input": extra}}, {"t": {"output": t}})
-        loss = method.terms(batch)["crd"]
+            expected = published(
+                {"s": {"output": s}, "empty": {"input": extra}}, {"t": {"output": t}}
+            )
+        loss = method.losses(batch)["crd"]
         assert float(loss.detach()) == pytest.approx(0.8 * float(expected), rel=1e-4)
-        method.update(batch)  # before the optimizer's step here: torchdistill updates inside the loss
+        method.on_step_end(
+            batch
+        )  # before the optimizer's step here: torchdistill updates inside the loss
         torch.testing.assert_close(method.memory_student, published.memory_v1)
         torch.testing.assert_close(method.memory_teacher, published.memory_v2)
-        torch.testing.assert_close(method.log_z.exp() * CLIPS, published.params[2:4], rtol=1e-4, atol=0)
+        torch.testing.assert_close(
+            method.log_z.exp() * CLIPS, published.params[2:4], rtol=1e-4, atol=0
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -135,8 +175,10 @@ def drawn(method, batch):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sacd.losses.crd.nce", spy)
-        method.terms(batch)
-    return [set(keys[row].tolist()) for row in seen["valid"]], [int(row.sum()) for row in seen["valid"]]
+        method.losses(batch)
+    return [set(keys[row].tolist()) for row in seen["valid"]], [
+        int(row.sum()) for row in seen["valid"]
+    ]
 
 
 @pytest.mark.parametrize(("negatives", "available"), [("exact", 32), ("own", 39)])
@@ -164,18 +206,23 @@ def test_fifo_walk_wrap_and_batch_longer_than_the_queue():
         (8, [10, 11, 2, 3, 4, 5, 6, 7, 8, 9], 2),
     ):
         batch = world.batch(student, torch.arange(start, start + 4))
-        assert method.terms(batch)["crd"].isfinite()
-        method.update(batch)
+        assert method.losses(batch)["crd"].isfinite()
+        method.on_step_end(batch)
         assert method.memory_clip.tolist() == clips and int(method.pointer) == pointer
     expected = F.normalize(method.head_teacher(world.embedding[[10, 11, 2]]))
     torch.testing.assert_close(method.memory_teacher[:3], expected)
     assert method.memory_label.tolist() == [int(world.labels[i]) for i in clips]
-    assert all(2 not in used and 7 not in used for used in drawn(method, world.batch(student, torch.tensor([2, 7])))[0])
-    method.update(world.batch(student, torch.arange(20, 34)))
+    assert all(
+        2 not in used and 7 not in used
+        for used in drawn(method, world.batch(student, torch.tensor([2, 7])))[0]
+    )
+    method.on_step_end(world.batch(student, torch.arange(20, 34)))
     assert sorted(method.memory_clip.tolist()) == list(range(24, 34)) and int(method.pointer) == 2
 
 
-@pytest.mark.parametrize("options", [{"k": 7}, {"k": 7, "memory": "fifo", "rows": 24}, {"negatives": "own", "k": 9}])
+@pytest.mark.parametrize(
+    "options", [{"k": 7}, {"k": 7, "memory": "fifo", "rows": 24}, {"negatives": "own", "k": 9}]
+)
 def test_resume_with_few_negatives(options):
     """Few negatives make the draw matter: the generator's state must travel with the memory."""
     world, student = World(), Student()
@@ -183,7 +230,10 @@ def test_resume_with_few_negatives(options):
     optimizer = adam(student, method)
 
     def three(student, method, optimizer):
-        return [step(student, method, optimizer, world.batch(student, torch.arange(8) + s)) for s in (0, 8, 16)]
+        return [
+            step(student, method, optimizer, world.batch(student, torch.arange(8) + s))
+            for s in (0, 8, 16)
+        ]
 
     three(student, method, optimizer)
     states = deepcopy([x.state_dict() for x in (student, method, optimizer)])
@@ -201,7 +251,7 @@ def test_z_is_that_of_random_vectors_whatever_the_clips():
     zs = []
     for rows in (torch.arange(8), torch.arange(20, 28)):
         method = CRD(world.context(student))
-        method.terms(world.batch(student, rows))
+        method.losses(world.batch(student, rows))
         zs += method.log_z.exp().tolist()
     assert all(1.2 < z < 4 for z in zs)  # about 2.2, see the docstring
 
@@ -210,7 +260,7 @@ def test_one_stage_in_the_training_set_and_wrong_options():
     world, student = World(), Student()
     context = replace(world.context(student), labels=torch.zeros(CLIPS, dtype=torch.long))
     batch = world.batch(student, torch.arange(4))._replace(labels=torch.zeros(4, dtype=torch.long))
-    assert CRD(context).terms(batch)["crd"] == 0
+    assert CRD(context).losses(batch)["crd"] == 0
     with pytest.raises(ValueError, match="negatives 'any' is unknown"):
         CRD(context, negatives="any")
     with pytest.raises(ValueError, match="memory 'queue' is unknown"):
@@ -227,6 +277,11 @@ def test_heads_learn_to_tell_clips_apart():
     with torch.no_grad():
         s = F.normalize(method.head_student(student(world.clips).embedding))
         hit = (
-            ((s @ F.normalize(method.head_teacher(world.embedding)).T).argmax(1) == torch.arange(CLIPS)).float().mean()
+            (
+                (s @ F.normalize(method.head_teacher(world.embedding)).T).argmax(1)
+                == torch.arange(CLIPS)
+            )
+            .float()
+            .mean()
         )
     assert s.shape == (CLIPS, 128) and SIZE != 128 and hit > 0.5

@@ -12,7 +12,9 @@ from sacd.losses.divergence import divergence
 
 
 def logits(b: int = 6, scale: float = 2.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    a, b = scale * torch.randn(2, b, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    a, b = scale * torch.randn(
+        2, b, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     return a, b
 
 
@@ -39,7 +41,9 @@ def test_naive_reference_and_gradcheck(kind):
 
 def test_scipy_agrees():
     a, b = logits(20)
-    theirs = jensenshannon(a.softmax(1).numpy(), b.softmax(1).numpy(), axis=1) ** 2  # scipy's is the root of it
+    theirs = (
+        jensenshannon(a.softmax(1).numpy(), b.softmax(1).numpy(), axis=1) ** 2
+    )  # scipy's is the root of it
     assert float(divergence(a, b)) == pytest.approx(np.mean(theirs), rel=1e-10)
 
 

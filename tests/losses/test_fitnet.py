@@ -39,7 +39,9 @@ def test_a_linear_student_can_be_regressed_and_a_random_one_less():
     g = torch.Generator().manual_seed(0)
     teacher = torch.randn(64, 16, generator=g)
     aligned, apart = teacher @ torch.randn(16, 16, generator=g), torch.randn(64, 16, generator=g)
-    left = [float(hint(s @ torch.linalg.lstsq(s, teacher).solution, teacher)) for s in (aligned, apart)]
+    left = [
+        float(hint(s @ torch.linalg.lstsq(s, teacher).solution, teacher)) for s in (aligned, apart)
+    ]
     assert left[0] < 1e-6 < 0.3 < left[1]
 
 
@@ -55,4 +57,4 @@ def test_equals_the_published_weighting():
     )
     guess = batch.student.embedding @ method.regressor.weight.T + method.regressor.bias
     expected = published({"s": {"output": guess}}, {"t": {"output": batch.teacher.embedding}}, None)
-    torch.testing.assert_close(method.terms(batch)["fitnet"], 100 * expected)
+    torch.testing.assert_close(method.losses(batch)["fitnet"], 100 * expected)

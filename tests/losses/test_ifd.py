@@ -64,7 +64,9 @@ def test_properties(seed):
 
 def test_aligned_is_below_random():
     student, teacher = pair(2)
-    mixed = teacher + 0.2 * torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mixed = teacher + 0.2 * torch.randn(
+        5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     assert 0 < ifd(mixed, teacher) < ifd(student, teacher)
 
 
@@ -79,14 +81,17 @@ def test_stage_weights_decay_and_pair_from_the_deepest():
     method = IFD(world.context(student))
     rows = torch.arange(8)
     with torch.no_grad():
-        terms = [method.terms(world.batch(student, rows, epoch)) for epoch in (0, 1, 10)]
+        terms = [method.losses(world.batch(student, rows, epoch)) for epoch in (0, 1, 10)]
     batch = world.batch(student, rows)
-    pairs = list(zip(batch.student.features[1:], batch.teacher.features, strict=True))  # 3 and 2 stages: the last two
+    pairs = list(
+        zip(batch.student.features[1:], batch.teacher.features, strict=True)
+    )  # 3 and 2 stages: the last two
     stages = sum(naive(s.double(), t.double()) for s, t in pairs)
     for epoch, got in zip((0, 1, 10), terms, strict=True):
         assert float(got["ifd_stages"]) == pytest.approx(100 / 128 * 0.7**epoch * stages, rel=1e-3)
         assert float(got["ifd_last"]) == pytest.approx(
-            naive(batch.student.embedding.double(), batch.teacher.embedding.double()) / 128, rel=1e-3
+            naive(batch.student.embedding.double(), batch.teacher.embedding.double()) / 128,
+            rel=1e-3,
         )
 
 
@@ -94,7 +99,7 @@ def test_the_weighted_terms_begin_at_the_size_of_the_cross_entropy():
     """A term a hundred times as large would leave nothing of it (clipped gradients make that worse)."""
     world, student = World(), Student()
     batch = world.batch(student, torch.arange(40))
-    own = sum(IFD(world.context(student)).terms(batch).values())
+    own = sum(IFD(world.context(student)).losses(batch).values())
     entropy = torch.nn.functional.cross_entropy(batch.student.logits, batch.labels)
     assert 0.1 < float((own / entropy).detach()) < 10
 
@@ -103,6 +108,10 @@ def test_without_stage_features_only_the_embeddings_count():
     world, student = World(), Student()
     context = world.context(student)
     bare = context.__class__(
-        student, context.student_example, context.teacher_example._replace(features=()), world.labels, 10
+        student,
+        context.student_example,
+        context.teacher_example._replace(features=()),
+        world.labels,
+        10,
     )
-    assert set(IFD(bare).terms(world.batch(student, torch.arange(4)))) == {"ifd_last"}
+    assert set(IFD(bare).losses(world.batch(student, torch.arange(4)))) == {"ifd_last"}

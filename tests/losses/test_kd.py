@@ -19,14 +19,18 @@ def naive(student, teacher, temperature):
     for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
         p = [math.exp(x / temperature) for x in t]
         q = [math.exp(x / temperature) for x in s]
-        total += sum(a / sum(p) * math.log(a / sum(p) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+        total += sum(
+            a / sum(p) * math.log(a / sum(p) / (b / sum(q))) for a, b in zip(p, q, strict=True)
+        )
     return temperature**2 * total / len(student)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_naive_loops(temperature):
     student, teacher = logits(0)
-    assert float(kd(student, teacher, temperature=temperature)) == pytest.approx(naive(student, teacher, temperature))
+    assert float(kd(student, teacher, temperature=temperature)) == pytest.approx(
+        naive(student, teacher, temperature)
+    )
 
 
 def test_gradcheck():
@@ -47,12 +51,18 @@ def test_properties(seed, shift):
 
 def test_nearer_is_lower():
     student, teacher = logits(2)
-    near, half, far = (float(kd(teacher + c * (student - teacher), teacher)) for c in (0.1, 0.5, 1.0))
+    near, half, far = (
+        float(kd(teacher + c * (student - teacher), teacher)) for c in (0.1, 0.5, 1.0)
+    )
     assert near < half < far
 
 
 def test_equals_torchdistill():
     student, teacher = logits(3)
-    published = KDLoss("s", "output", "t", "output", temperature=4, alpha=1e-9, beta=1)  # alpha 0 would drop T^2
-    expected = published({"s": {"output": student}}, {"t": {"output": teacher}}, torch.zeros(6, dtype=torch.long))
+    published = KDLoss(
+        "s", "output", "t", "output", temperature=4, alpha=1e-9, beta=1
+    )  # alpha 0 would drop T^2
+    expected = published(
+        {"s": {"output": student}}, {"t": {"output": teacher}}, torch.zeros(6, dtype=torch.long)
+    )
     assert float(kd(student, teacher)) == pytest.approx(float(expected), abs=1e-7)

@@ -35,7 +35,9 @@ def test_student_overfits_and_its_own_term_falls(name):
     own = []
 
     def learned():
-        accuracy = (student(world.clips[ROWS]).logits.argmax(1) == world.labels[ROWS]).float().mean()
+        accuracy = (
+            (student(world.clips[ROWS]).logits.argmax(1) == world.labels[ROWS]).float().mean()
+        )
         # From the largest of the first 30 steps: a memory may be empty at the first.
         return accuracy == 1.0 and (name == "ce" or sum(own[-10:]) / 10 < 0.8 * max(own[:30]))
 
@@ -51,18 +53,21 @@ def test_student_overfits_and_its_own_term_falls(name):
 def test_each_term_of_sacd_falls_by_itself(term):
     """Their sum falls even if L_D does not learn, whose first step is 2 and the later ones about 1.
 
-    Bank and past graphs hold other clips: with the batch itself as its past, no mismatched graph would be another one.
+    Bank and past graphs hold other clips: with the batch itself as its past, no mismatched graph
+    would be another one.
     """
     world, student = World(), Student()
-    weights = {f"weight_{name}": float(name == term) for name in ("structure", "contrastive", "jsd")}
+    weights = {
+        f"weight_{name}": float(name == term) for name in ("structure", "contrastive", "jsd")
+    }
     method = build("sacd", world.context(student), layers=1, **weights)
     for start in (16, 20, 24):
-        method.update(world.batch(student, torch.arange(start, start + 16)))
+        method.on_step_end(world.batch(student, torch.arange(start, start + 16)))
     trained = [p for module in (student, method) for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, 3e-3)
     own = []
     for _ in range(60):
-        own.append(sum(method.terms(world.batch(student, ROWS)).values()))
+        own.append(sum(method.losses(world.batch(student, ROWS)).values()))
         optimizer.zero_grad()
         own[-1].backward()
         optimizer.step()
@@ -83,16 +88,23 @@ def edge(case: str) -> Batch:
 
     student = Output(x(SIZE), x(STAGES), (x(4, 2, 4, 4), x(8, 2, 4, 4), x(SIZE, 2, 4, 4)))
     if case == "opposite":
-        teacher = Output(-student.embedding, -student.logits, tuple(-f.flatten(2) for f in student.features))
+        teacher = Output(
+            -student.embedding, -student.logits, tuple(-f.flatten(2) for f in student.features)
+        )
     else:
         teacher = Output(x(SIZE), x(STAGES), (x(SIZE, 6), x(SIZE, 3)))
     if case == "overflow":
         student.embedding[0, 0] = student.logits[1, 2] = torch.inf
     student = Output(
-        *(x.clone().requires_grad_() for x in student[:2]), tuple(x.clone().requires_grad_() for x in student.features)
+        *(x.clone().requires_grad_() for x in student[:2]),
+        tuple(x.clone().requires_grad_() for x in student.features),
     )
-    labels = torch.full((size,), 2) if case in ("one stage", "one clip") else torch.arange(size) % STAGES
-    return Batch(student, teacher, labels, torch.arange(size), torch.randn(size, 1, 2, 4, 4, generator=g))
+    labels = (
+        torch.full((size,), 2) if case in ("one stage", "one clip") else torch.arange(size) % STAGES
+    )
+    return Batch(
+        student, teacher, labels, torch.arange(size), torch.randn(size, 1, 2, 4, 4, generator=g)
+    )
 
 
 CASES = (
@@ -115,17 +127,18 @@ def test_terms_of_sacd_with_a_projection_are_finite(case, autocast):
 def stays_finite(method, batch, autocast=False):
     for _ in range(3):  # the second and third step meet what the first left in a memory
         with torch.autocast("cpu", torch.float16, enabled=autocast):
-            terms = method.terms(batch)
+            terms = method.losses(batch)
         assert all(term.shape == () and term.isfinite() for term in terms.values()), terms
         total = sum(terms.values(), torch.zeros(()))
         if total.requires_grad:
             total.backward()
         with torch.no_grad(), torch.autocast("cpu", torch.float16, enabled=autocast):
-            method.update(batch)
+            method.on_step_end(batch)
     seen = [*batch.student[:2], *batch.student.features, *method.parameters()]
     for x in seen:
         if x.grad is not None:
-            # A gradient may be more than half precision holds; the loss scaler of the training loop skips such a step.
+            # A gradient may be more than half precision holds; the loss scaler of the training loop
+            # skips such a step.
             assert not x.grad.isnan().any() if x.dtype.itemsize == 2 else x.grad.isfinite().all()
     assert all(x.isfinite().all() for key, x in method.named_buffers() if key != "log_z")
 
@@ -145,7 +158,8 @@ def test_teacher_gets_no_gradient(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "terms"), [("sacd", {"structure", "contrastive", "jsd"}), ("ccl", {"ccl_contrast", "ccl_divergence"})]
+    ("name", "terms"),
+    [("sacd", {"structure", "contrastive", "jsd"}), ("ccl", {"ccl_contrast", "ccl_divergence"})],
 )
 @pytest.mark.parametrize("train_teacher", [False, True])
 def test_a_teacher_that_is_trained_gets_the_gradient_of_the_terms(name, terms, train_teacher):
@@ -155,8 +169,11 @@ def test_a_teacher_that_is_trained_gets_the_gradient_of_the_terms(name, terms, t
     step(student, method, adam(student, method), world.batch(student, ROWS))  # fills the banks
     batch = world.batch(student, ROWS)
     leaves = [x.clone().requires_grad_() for x in batch.teacher[:2]]
-    found = method.terms(batch._replace(teacher=Output(*leaves, batch.teacher.features)))
-    gradients = {k: torch.autograd.grad(v, leaves, retain_graph=True, allow_unused=True) for k, v in found.items()}
+    found = method.losses(batch._replace(teacher=Output(*leaves, batch.teacher.features)))
+    gradients = {
+        k: torch.autograd.grad(v, leaves, retain_graph=True, allow_unused=True)
+        for k, v in found.items()
+    }
     reached = {k for k, of in gradients.items() if any(g is not None and g.any() for g in of)}
     assert reached == (terms if train_teacher else set())
 
@@ -176,9 +193,13 @@ def test_resumed_run_continues_exactly(name):
     _, student2, method2 = made(name, seed=9)
     optimizer2 = adam(student2, method2)
     file.seek(0)
-    for x, state in zip((student2, method2, optimizer2), torch.load(file, weights_only=True), strict=True):
+    for x, state in zip(
+        (student2, method2, optimizer2), torch.load(file, weights_only=True), strict=True
+    ):
         x.load_state_dict(state)
-    assert ahead == [step(student2, method2, optimizer2, world.batch(student2, rows)) for rows in blocks(16)]
+    assert ahead == [
+        step(student2, method2, optimizer2, world.batch(student2, rows)) for rows in blocks(16)
+    ]
     for a, b in zip(student.state_dict().values(), student2.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 

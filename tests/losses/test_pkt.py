@@ -18,12 +18,22 @@ def pair(seed, size=6):
 def naive(student, teacher):
     def rows(x):
         size = len(x)
-        dot = [[sum(a * b for a, b in zip(x[i], x[j], strict=True)) for j in range(size)] for i in range(size)]
-        near = [[(1 + dot[i][j] / math.sqrt(dot[i][i] * dot[j][j])) / 2 for j in range(size)] for i in range(size)]
+        dot = [
+            [sum(a * b for a, b in zip(x[i], x[j], strict=True)) for j in range(size)]
+            for i in range(size)
+        ]
+        near = [
+            [(1 + dot[i][j] / math.sqrt(dot[i][i] * dot[j][j])) / 2 for j in range(size)]
+            for i in range(size)
+        ]
         return [[value / sum(row) for value in row] for row in near]
 
     p, q = rows(teacher.tolist()), rows(student.tolist())
-    terms = [a * math.log((a + EPS) / (b + EPS)) for x, y in zip(p, q, strict=True) for a, b in zip(x, y, strict=True)]
+    terms = [
+        a * math.log((a + EPS) / (b + EPS))
+        for x, y in zip(p, q, strict=True)
+        for a, b in zip(x, y, strict=True)
+    ]
     return sum(terms) / len(p)
 
 
@@ -55,7 +65,9 @@ def test_properties(seed, scale):
 
 def test_aligned_is_below_random():
     student, teacher = pair(2)
-    mixed = teacher + 0.3 * torch.randn(6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mixed = teacher + 0.3 * torch.randn(
+        6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     assert pkt(teacher, teacher) < pkt(mixed, teacher) < pkt(student, teacher)
 
 
@@ -72,7 +84,8 @@ def test_weight_is_repdistillers_at_its_batch_of_64():
     batch = world.batch(student, torch.arange(64) % 40)
     published = PKTLoss("s", "output", "t", "output")
     expected = published(
-        {"s": {"output": batch.student.embedding.clone()}}, {"t": {"output": batch.teacher.embedding.clone()}}
+        {"s": {"output": batch.student.embedding.clone()}},
+        {"t": {"output": batch.teacher.embedding.clone()}},
     )
-    ours = PKT(world.context(student)).terms(batch)["pkt"].detach()
+    ours = PKT(world.context(student)).losses(batch)["pkt"].detach()
     assert float(ours) == pytest.approx(30000 * float(expected.detach()), rel=1e-3)

@@ -17,7 +17,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 @patch.dict(METHODS)
 def test_example_of_the_readme_trains(monkeypatch):
-    found = re.search(r"^## Add a method$.*?^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(
+        r"^## Add a method$.*?^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
+    )
     assert found, "README.md has no python block after the heading '## Add a method'"
     assert len([line for line in found[1].splitlines() if line.strip()]) <= 20
     module = ModuleType("my_methods")
@@ -29,5 +31,8 @@ def test_example_of_the_readme_trains(monkeypatch):
     world, student = World(), Student()
     method = build(name, world.context(student))
     optimizer = adam(student, method)
-    own = [step(student, method, optimizer, world.batch(student, torch.arange(16)))[1] for _ in range(30)]
+    own = [
+        step(student, method, optimizer, world.batch(student, torch.arange(16)))[1]
+        for _ in range(30)
+    ]
     assert own[-1] < 0.5 * own[0]

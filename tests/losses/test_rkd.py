@@ -30,9 +30,14 @@ def naive(student, teacher):
         for i in x:
             for j in x:
                 for k in x:
-                    u, v = [b - a for a, b in zip(i, j, strict=True)], [b - a for a, b in zip(i, k, strict=True)]
+                    u, v = (
+                        [b - a for a, b in zip(i, j, strict=True)],
+                        [b - a for a, b in zip(i, k, strict=True)],
+                    )
                     size = math.hypot(*u) * math.hypot(*v)
-                    out.append(sum(a * b for a, b in zip(u, v, strict=True)) / size if size else 0.0)
+                    out.append(
+                        sum(a * b for a, b in zip(u, v, strict=True)) / size if size else 0.0
+                    )
         return out
 
     s, t = student.tolist(), teacher.tolist()
@@ -68,7 +73,9 @@ def test_invariant_to_scale_rotation_shift_and_order(seed, scale):
 
 def test_aligned_is_below_random():
     student, teacher = pair(2)
-    mixed = teacher + 0.1 * torch.randn(5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mixed = teacher + 0.1 * torch.randn(
+        5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     for near, far in zip(rkd(mixed, teacher), rkd(student, teacher), strict=True):
         assert 0 < near < far
 
@@ -86,11 +93,19 @@ def test_equals_torchdistill():
     world, student = World(), Student()
     batch = world.batch(student, torch.arange(16))
     published = RKDLoss("s", "t", dist_factor=25, angle_factor=50, reduction="mean")
-    expected = published({"s": {"output": batch.student.embedding}}, {"t": {"output": batch.teacher.embedding}})
-    ours = sum(RKD(world.context(student)).terms(batch).values()).detach()
-    # The publication subtracts squares, which costs float32 four digits for clips as near as an untrained student's.
+    expected = published(
+        {"s": {"output": batch.student.embedding}}, {"t": {"output": batch.teacher.embedding}}
+    )
+    ours = sum(RKD(world.context(student)).losses(batch).values()).detach()
+    # The publication subtracts squares, which costs float32 four digits for clips as near as an
+    # untrained student's.
     assert float(ours) == pytest.approx(float(expected.detach()), rel=1e-2)
-    wide = RKDLoss("s", "t", dist_factor=1, angle_factor=0, reduction="mean"), RKDLoss("s", "t", 0, 1, "mean")
+    wide = (
+        RKDLoss("s", "t", dist_factor=1, angle_factor=0, reduction="mean"),
+        RKDLoss("s", "t", 0, 1, "mean"),
+    )
     student_embedding, teacher_embedding = pair(4)
     io = {"s": {"output": student_embedding}}, {"t": {"output": teacher_embedding}}
-    torch.testing.assert_close(rkd(student_embedding, teacher_embedding), tuple(f(*io) for f in wide))
+    torch.testing.assert_close(
+        rkd(student_embedding, teacher_embedding), tuple(f(*io) for f in wide)
+    )

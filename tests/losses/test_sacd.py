@@ -37,21 +37,29 @@ def made(student=None, **options):
 def test_terms_are_weighted_and_monitored():
     world, student, method = made(weight_structure=0.25, weight_contrastive=2.0, weight_jsd=3.0)
     optimizer = adam(student, method)
-    first = method.terms(world.batch(student, BLOCKS[0]))
-    assert first["contrastive"].item() == 0 and method.monitor["negatives"] == 0, "the banks are empty"
+    first = method.losses(world.batch(student, BLOCKS[0]))
+    assert first["contrastive"].item() == 0 and method.monitor["negatives"] == 0, (
+        "the banks are empty"
+    )
     for rows in BLOCKS[:3]:
         step(student, method, optimizer, world.batch(student, rows))
     batch = world.batch(student, BLOCKS[3])
-    terms = method.terms(batch)
+    terms = method.losses(batch)
     assert set(terms) == {"structure", "contrastive", "jsd"}
     for name, weight in (("structure", 0.25), ("contrastive", 2.0), ("jsd", 3.0)):
-        assert terms[name].item() == pytest.approx(weight * method.monitor[name]) and terms[name].item() > 0
-    assert method.monitor["jsd"] == pytest.approx(divergence(batch.student.logits, batch.teacher.logits).item())
+        assert (
+            terms[name].item() == pytest.approx(weight * method.monitor[name])
+            and terms[name].item() > 0
+        )
+    assert method.monitor["jsd"] == pytest.approx(
+        divergence(batch.student.logits, batch.teacher.logits).item()
+    )
     assert set(method.monitor) == {
         *terms, "d_matched", "d_mismatched", "spread_video", "spread_eeg", "negatives", "active", "positive"
     }  # fmt: skip
     assert all(type(v) is float and math.isfinite(v) for v in method.monitor.values())
-    # 24 entries in the bank, 8 anchors of stages 4 0 1 2 3 4 0 1: the bank holds 5 of stages 0 to 3 and 4 of stage 4.
+    # 24 entries in the bank, 8 anchors of stages 4 0 1 2 3 4 0 1: the bank holds 5 of stages 0 to 3
+    # and 4 of stage 4.
     assert method.monitor["negatives"] == pytest.approx((19 * 6 + 20 * 2) / 8)
 
 
@@ -65,12 +73,16 @@ def test_weight_zero_computes_nothing(name, monkeypatch):
     }[name]
     monkeypatch.setattr(target, lambda *a, **k: pytest.fail(f"{name} was computed"))
     batch = world.batch(student, BLOCKS[0])
-    assert set(method.terms(batch)) == {"structure", "contrastive", "jsd"} - {name}
-    method.update(batch)
+    assert set(method.losses(batch)) == {"structure", "contrastive", "jsd"} - {name}
+    method.on_step_end(batch)
     if name == "structure":
-        assert method.structure is None and not any(k.startswith("structure") for k in method.state_dict())
+        assert method.structure is None and not any(
+            k.startswith("structure") for k in method.state_dict()
+        )
     if name == "contrastive":
-        assert method.ema is None and not any(k.startswith(("bank", "ema")) for k in method.state_dict())
+        assert method.ema is None and not any(
+            k.startswith(("bank", "ema")) for k in method.state_dict()
+        )
 
 
 def test_keys_are_enqueued_after_the_step_by_the_momentum_encoder():
@@ -139,12 +151,14 @@ def test_every_option_resumes_to_three_equal_steps(options):
         values = []
         for rows in (BLOCKS[3], BLOCKS[4], BLOCKS[0]):
             batch = world.batch(student, rows)
-            terms = method.terms(batch)
+            terms = method.losses(batch)
             trained = [p for m in (student, method) for p in m.parameters() if p.requires_grad]
             total = sum(terms.values()) + batch.student.logits.square().mean()
-            for p, g in zip(trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True):
+            for p, g in zip(
+                trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True
+            ):
                 p.data -= 0.01 * (0 if g is None else g)
-            method.update(batch)
+            method.on_step_end(batch)
             values.append({k: v.item() for k, v in terms.items()})
         return values
 
@@ -161,15 +175,15 @@ def test_one_direction_needs_no_momentum_encoder():
     assert made(directions="video")[2].ema is None
     world, student, method = made(directions="eeg")
     assert method.ema is not None
-    method.update(world.batch(student, BLOCKS[0]))
-    assert method.terms(world.batch(student, BLOCKS[1]))["contrastive"].item() > 0
+    method.on_step_end(world.batch(student, BLOCKS[0]))
+    assert method.losses(world.batch(student, BLOCKS[1]))["contrastive"].item() > 0
 
 
 def test_sp_in_place_of_the_graphs():
     world, student, method = made(structure="sp")
     batch = world.batch(student, BLOCKS[0])
     value = similarity_preserving(batch.student.embedding, batch.teacher.embedding)
-    assert method.terms(batch)["structure"].item() == pytest.approx(0.5 * 8 * value.item())
+    assert method.losses(batch)["structure"].item() == pytest.approx(0.5 * 8 * value.item())
     assert method.structure is None
 
 
@@ -178,18 +192,26 @@ def test_projection_stands_between_student_and_banks_only():
     torch.nn.init.zeros_(method.projection.weight)
     torch.nn.init.ones_(method.projection.bias)
     batch = world.batch(student, BLOCKS[0])
-    method.update(batch)
-    assert (method.bank_v.get()[0] == 1).all() and torch.equal(method.bank_s.get()[0], batch.teacher.embedding)
+    method.on_step_end(batch)
+    assert (method.bank_v.get()[0] == 1).all() and torch.equal(
+        method.bank_s.get()[0], batch.teacher.embedding
+    )
     assert torch.equal(method.structure.queue.video[0, :8], batch.student.embedding.detach())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"structure": "theirs"}, "structure 'theirs' is unknown; known: ours, literal, matched_only, sp"),
+        (
+            {"structure": "theirs"},
+            "structure 'theirs' is unknown; known: ours, literal, matched_only, sp",
+        ),
         ({"update": "lstm"}, "update 'lstm' is unknown; known: residual, gru"),
         ({"directions": "one"}, "directions 'one' is unknown; known: both, video, eeg"),
-        ({"selection": "easy"}, "selection 'easy' is unknown; known: top_k, semi_hard_random, per_class"),
+        (
+            {"selection": "easy"},
+            "selection 'easy' is unknown; known: top_k, semi_hard_random, per_class",
+        ),
         ({"divergence": "kl"}, "divergence 'kl' is unknown; known: jsd, half_jeffreys"),
         ({"weight_jsd": -1.0}, "weight_jsd -1.0 is not >= 0"),
         ({"margin": math.nan}, "margin nan is not >= 0"),
@@ -198,7 +220,7 @@ def test_projection_stands_between_student_and_banks_only():
         ({"k": 0}, "k 0 is not >= 1"),
         ({"graph_size": 0}, "graph_size 0 is not >= 1"),
         ({"decay": 1.5}, "decay 1.5 is not in 0..1"),
-        ({"structure_rate": 0.0}, "structure_rate 0.0 is not > 0"),
+        ({"structure_lr_multiplier": 0.0}, "structure_lr_multiplier 0.0 is not > 0"),
     ],
 )
 def test_bad_options_are_refused_in_one_line_even_where_the_term_is_off(options, message):
@@ -224,13 +246,17 @@ def test_without_decay_the_keys_are_those_of_the_student_of_the_last_step():
         step(student, method, optimizer, world.batch(student, rows))
     for a, b in zip(method.ema.module.parameters(), student.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert torch.allclose(method.bank_v.get()[0][-8:], student(world.clips[BLOCKS[2]]).embedding.detach())
+    assert torch.allclose(
+        method.bank_v.get()[0][-8:], student(world.clips[BLOCKS[2]]).embedding.detach()
+    )
 
 
 def test_the_graph_networks_have_a_rate_of_their_own():
-    assert made()[2].rates == {"structure": 0.3}
-    assert made(structure_rate=1.0)[2].rates == {"structure": 1.0}
-    assert made(weight_structure=0.0)[2].rates == {} == made(structure="sp")[2].rates
+    assert made()[2].lr_multipliers == {"structure": 0.3}
+    assert made(structure_lr_multiplier=1.0)[2].lr_multipliers == {"structure": 1.0}
+    assert (
+        made(weight_structure=0.0)[2].lr_multipliers == {} == made(structure="sp")[2].lr_multipliers
+    )
 
 
 @pytest.mark.parametrize("projection", [False, True])
@@ -238,10 +264,19 @@ def test_held_out_hinge_is_that_of_all_candidates_as_the_method_sees_them(projec
     world, student = World(), Student()
     options = {"weight_structure": 0, "projection": projection, "margin": 0.7}
     method = build("sacd", world.context(student), **options)
-    video, eeg, stages, blocks = student(world.clips).embedding.detach(), world.embedding, world.labels, np.zeros(40)
+    video, eeg, stages, blocks = (
+        student(world.clips).embedding.detach(),
+        world.embedding,
+        world.labels,
+        np.zeros(40),
+    )
     seen = method.projection(video).detach()
-    whole = k_hard_contrastive(seen, eeg, eeg, seen, stages, stages, margin=0.7, k=len(eeg), directions="video")
+    whole = k_hard_contrastive(
+        seen, eeg, eeg, seen, stages, stages, margin=0.7, k=len(eeg), directions="video"
+    )
     got = distillation_figures(method, video, eeg, stages, blocks)
-    assert got.keys() == {"retrieval_rank", "hinge"} and got["hinge"] == pytest.approx(float(whole.loss), rel=1e-5)
+    assert got.keys() == {"retrieval_rank", "hinge"} and got["hinge"] == pytest.approx(
+        float(whole.loss), rel=1e-5
+    )
     without = build("sacd", world.context(student), **{**options, "weight_contrastive": 0})
     assert distillation_figures(without, video, eeg, stages, blocks).keys() == {"retrieval_rank"}

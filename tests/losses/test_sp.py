@@ -12,13 +12,18 @@ from sacd.models.output import Output
 
 def pair(b: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(b, 7, generator=g, dtype=torch.float64), torch.randn(b, 9, generator=g, dtype=torch.float64)
+    return torch.randn(b, 7, generator=g, dtype=torch.float64), torch.randn(
+        b, 9, generator=g, dtype=torch.float64
+    )
 
 
 def naive(s: torch.Tensor, t: torch.Tensor) -> float:
     b, grams = len(s), []
     for f in (s, t):
-        rows = [[float(sum(x * y for x, y in zip(f[i], f[j], strict=True))) for j in range(b)] for i in range(b)]
+        rows = [
+            [float(sum(x * y for x, y in zip(f[i], f[j], strict=True))) for j in range(b)]
+            for i in range(b)
+        ]
         grams.append([[v / sum(w * w for w in row) ** 0.5 for v in row] for row in rows])
     return sum((grams[0][i][j] - grams[1][i][j]) ** 2 for i in range(b) for j in range(b)) / b**2
 
@@ -36,9 +41,12 @@ def test_torchdistill_agrees_but_for_the_norm_of_the_rows(monkeypatch):
     def theirs():
         return float(SPKDLoss("s", "t", "batchmean")({"s": {"output": s}}, {"t": {"output": t}}))
 
-    # The paper's rows have unit L2 length; torchdistill 1.1.5 calls normalize(x, 1), whose second argument is p.
+    # The paper's rows have unit L2 length; torchdistill 1.1.5 calls normalize(x, 1), whose second
+    # argument is p.
     assert theirs() != pytest.approx(naive(s, t), rel=0.1)
-    monkeypatch.setattr(mid_level, "normalize", lambda x, _: torch.nn.functional.normalize(x, p=2, dim=1))
+    monkeypatch.setattr(
+        mid_level, "normalize", lambda x, _: torch.nn.functional.normalize(x, p=2, dim=1)
+    )
     assert float(similarity_preserving(s, t)) == pytest.approx(theirs(), rel=1e-12)
 
 
@@ -49,7 +57,9 @@ def test_scale_and_rotation_do_not_matter(seed, b, scale):
     value = float(similarity_preserving(s, t))
     assert 0 <= value <= 4 / b
     q, _ = torch.linalg.qr(torch.randn(7, 7, dtype=torch.float64))
-    assert float(similarity_preserving(scale * s @ q, t)) == pytest.approx(value, rel=1e-6, abs=1e-12)
+    assert float(similarity_preserving(scale * s @ q, t)) == pytest.approx(
+        value, rel=1e-6, abs=1e-12
+    )
     assert float(similarity_preserving(s, s @ q)) == pytest.approx(0, abs=1e-12)
 
 
@@ -74,8 +84,10 @@ def test_method_weighs_it_and_leaves_the_teacher_alone():
     s, t = (x.float().requires_grad_() for x in pair(4))
     student, teacher = Output(s, torch.zeros(4, 5)), Output(t, torch.zeros(4, 5))
     context = Context(torch.nn.Identity(), student, teacher, torch.zeros(4, dtype=torch.long), 1)
-    batch = Batch(student, teacher, torch.zeros(4, dtype=torch.long), torch.arange(4), torch.zeros(4, 1))
-    terms = build("sp", context, weight=750.0).terms(batch)
+    batch = Batch(
+        student, teacher, torch.zeros(4, dtype=torch.long), torch.arange(4), torch.zeros(4, 1)
+    )
+    terms = build("sp", context, weight=750.0).losses(batch)
     terms["sp"].backward()
     assert terms["sp"].item() == pytest.approx(750 * naive(s.detach(), t.detach()), rel=1e-4)
     assert s.grad.abs().sum() > 0 and t.grad is None

@@ -18,7 +18,8 @@ LAYERS = pytest.mark.parametrize("layers", [1, 3], ids=["demo", "default"])
 def views(groups: int, seed: int, noise: float = 0.6) -> tuple[torch.Tensor, torch.Tensor]:
     """Two views `(groups, 8, 64)` of blocks of clips: a shared content and one of the clip, seen with a random gain.
 
-    Content, noise and gain of the blocks depend on the seed; how either modality looks at them does not.
+    Content, noise and gain of the blocks depend on the seed; how either modality looks at them does
+    not.
     """
     g = torch.Generator().manual_seed(0)
     look_v, look_e = torch.randn(2, 3, DIM, generator=g) / 3**0.5
@@ -30,7 +31,11 @@ def views(groups: int, seed: int, noise: float = 0.6) -> tuple[torch.Tensor, tor
 
     z = 0.8 * r(groups, 1, 3) + 0.6 * r(groups, CLIPS, 3)
     own = noise * r(groups, 1, 3) + 0.7 * r(groups, CLIPS, 3)
-    video = (0.8 * r(groups, CLIPS, 1)).exp() * ((z + own) @ look_v) + offset_v + 0.3 * r(groups, CLIPS, DIM)
+    video = (
+        (0.8 * r(groups, CLIPS, 1)).exp() * ((z + own) @ look_v)
+        + offset_v
+        + 0.3 * r(groups, CLIPS, DIM)
+    )
     eeg = (0.8 * r(groups, CLIPS, 1)).exp() * (z @ look_e) + offset_e + 0.3 * r(groups, CLIPS, DIM)
     return video, eeg
 
@@ -55,14 +60,17 @@ def held_out(loss: StructureLoss) -> tuple[float, float, float]:
 
 
 def ridge() -> float:
-    return matching_auc(ridge_distances(*(x.numpy() for x in (*views(400, seed=1), *views(40, seed=2)))))
+    return matching_auc(
+        ridge_distances(*(x.numpy() for x in (*views(400, seed=1), *views(40, seed=2))))
+    )
 
 
 def judge(auc: float, *spreads: float) -> bool:
     """Does the structure loss say anything about nights it has not seen?
 
-    The views are linear in what they share, so a ridge on all blocks is as good as can be. On 40 blocks networks of 1
-    and 3 layers that saw each block once end 0.005 and 0.006 below its 0.852, on 200 others at most 0.016 below it.
+    The views are linear in what they share, so a ridge on all blocks is as good as can be. On 40
+    blocks networks of 1 and 3 layers that saw each block once end 0.005 and 0.006 below its 0.852,
+    on 200 others at most 0.016 below it.
     """
     return auc > 0.7 and auc > ridge() - 0.02 and min(spreads) > 0.2
 
@@ -70,13 +78,17 @@ def judge(auc: float, *spreads: float) -> bool:
 @pytest.mark.slow
 @LAYERS
 def test_with_mismatched_graphs_held_out_blocks_are_told_apart(layers):
-    assert judge(*held_out(trained(layers, "ours", 400, lambda p: torch.optim.SGD(p, 2e-3, momentum=0.9))))
+    assert judge(
+        *held_out(trained(layers, "ours", 400, lambda p: torch.optim.SGD(p, 2e-3, momentum=0.9)))
+    )
 
 
 @pytest.mark.slow
 @LAYERS
 def test_without_mismatched_graphs_both_networks_collapse(layers):
-    auc, *spreads = held_out(trained(layers, "matched_only", 100, lambda p: torch.optim.Adam(p, 1e-3)))
+    auc, *spreads = held_out(
+        trained(layers, "matched_only", 100, lambda p: torch.optim.Adam(p, 1e-3))
+    )
     assert max(spreads) < 0.02, "all graphs have nearly the same vector"
     assert not judge(auc, *spreads)
 
@@ -115,7 +127,9 @@ def test_literal_equation_has_no_gradient_on_untrained_networks():
     for normalise in (True, False):
         d = graph_distance(*graphs, normalise=normalise)
         assert d.min() > 1
-        gradients = torch.autograd.grad(literal(d).sum(), list(loss.parameters()), retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(
+            literal(d).sum(), list(loss.parameters()), retain_graph=True, allow_unused=True
+        )
         assert not any(g is not None and g.any() for g in gradients)
     assert loss(v[0], e[0]).loss.item() == 0
 
@@ -130,14 +144,18 @@ def test_literal_equation_drives_matched_graphs_apart():
         distances.append(float(d.detach()))
         (gradient,) = torch.autograd.grad(literal(d), a)
         a = (a - 0.1 * gradient).detach().requires_grad_()
-    assert distances == sorted(distances) and distances[0] < 0.4 and distances[-1] >= 1  # then the gradient is gone
+    assert (
+        distances == sorted(distances) and distances[0] < 0.4 and distances[-1] >= 1
+    )  # then the gradient is gone
 
 
 def test_literal_equation_drives_unnormalised_graph_vectors_of_networks_apart():
     """The same on the networks' own graph vectors, at a margin that these are nearer than."""
     torch.manual_seed(0)
     v, e = views(1, seed=1)
-    start = graph_distance(*(StructureLoss(DIM, DIM, layers=1, size=CLIPS).video(x) for x in (v, e)), normalise=False)
+    start = graph_distance(
+        *(StructureLoss(DIM, DIM, layers=1, size=CLIPS).video(x) for x in (v, e)), normalise=False
+    )
     gamma = 3 * float(start.detach())
     loss = StructureLoss(DIM, DIM, layers=1, reading="literal", gamma=gamma, size=CLIPS)
     optimizer = torch.optim.SGD(loss.parameters(), 1e-3)
@@ -157,7 +175,9 @@ def test_literal_equation_drives_unnormalised_graph_vectors_of_networks_apart():
 def test_margin_equals_its_definition(gamma):
     for d in (0.0, 0.3, 1.0, 2.0, 3.7):
         for t in (1, -1):
-            assert float(pair_margin(torch.tensor(d), t, gamma)) == pytest.approx(max(0, gamma - t * (1 - d)))
+            assert float(pair_margin(torch.tensor(d), t, gamma)) == pytest.approx(
+                max(0, gamma - t * (1 - d))
+            )
         assert float(literal(torch.tensor(d), gamma)) == pytest.approx(max(0, gamma - d))
 
 
@@ -165,23 +185,30 @@ def test_margin_equals_its_definition(gamma):
 def test_equals_the_published_contrastive_loss_where_all_graphs_are_of_now(gamma):
     """pytorch-metric-learning: squared distance at unit length, margins 1 - gamma and 1 + gamma, mean of each kind.
 
-    It differs by default: its distance is not squared, its means leave out pairs whose hinge is 0, its two halves are
-    added, ours are averaged. And it knows no weights, which we give to pairs with past graphs (the second part).
+    It differs by default: its distance is not squared, its means leave out pairs whose hinge is 0,
+    its two halves are added, ours are averaged. And it knows no weights, which we give to pairs
+    with past graphs (the second part).
     """
     g = torch.Generator().manual_seed(3)
     video = torch.randn(5, 7, generator=g, dtype=torch.float64)
     eeg = 4 * (video + 0.8 * torch.randn(5, 7, generator=g, dtype=torch.float64)).requires_grad_()
     loss = StructureLoss(6, 6, layers=1, gamma=gamma, past=4)
     loss._encode = lambda network, *_: video if network is loss.video else eeg
-    theirs = ContrastiveLoss(1 - gamma, 1 + gamma, distance=LpDistance(power=2), reducer=MeanReducer())
+    theirs = ContrastiveLoss(
+        1 - gamma, 1 + gamma, distance=LpDistance(power=2), reducer=MeanReducer()
+    )
     own = torch.arange(5)
     published = theirs(video, own, ref_emb=eeg, ref_labels=own.clone()) / 2
     ours = loss(video, eeg).loss
     torch.testing.assert_close(ours, published)
-    torch.testing.assert_close(*(torch.autograd.grad(x, eeg, retain_graph=True)[0] for x in (ours, published)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(x, eeg, retain_graph=True)[0] for x in (ours, published))
+    )
     d = graph_distance(video[:, None], eeg[None])
     off = ~torch.eye(5, dtype=torch.bool)
-    assert 0 < (pair_margin(d[off], -1, gamma) == 0).sum() < 20, "both sides of the margin are there"
+    assert 0 < (pair_margin(d[off], -1, gamma) == 0).sum() < 20, (
+        "both sides of the margin are there"
+    )
     loss.queue.fill.fill_(4)
     assert abs(loss(video, eeg).loss - published) > 0.01
 
@@ -191,7 +218,10 @@ def filled(
 ) -> tuple[StructureLoss, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     loss = StructureLoss(6, 7, layers=1, reading=reading, gamma=gamma, past=4, size=3).double()
-    v, e = torch.randn(graphs + 1, 3, 6, dtype=torch.float64), torch.randn(graphs + 1, 3, 7, dtype=torch.float64)
+    v, e = (
+        torch.randn(graphs + 1, 3, 6, dtype=torch.float64),
+        torch.randn(graphs + 1, 3, 7, dtype=torch.float64),
+    )
     for i in range(graphs):
         loss.push(v[i], e[i])
     return loss, v, e
@@ -223,7 +253,9 @@ def test_loss_equals_a_loop_over_pairs(reading, graphs):
     assert loss(v[-1], e[-1]).loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize(("reading", "gamma"), [("ours", 1.0), ("matched_only", 1.0), ("literal", 1e3)])
+@pytest.mark.parametrize(
+    ("reading", "gamma"), [("ours", 1.0), ("matched_only", 1.0), ("literal", 1e3)]
+)
 def test_gradcheck_of_every_reading(reading, gamma):
     loss, v, e = filled(reading, gamma=gamma)
     name = "eeg.readout.weight"
@@ -257,7 +289,10 @@ def test_gradcheck_and_gradient_only_where_it_belongs():
     def at(x):
         past = [loss.video(g, centre=centre) for g in v[:3]]
         graphs = torch.stack([loss.video(x, centre=centre), *past])
-        loss._encode, keep = lambda network, *a: graphs if network is loss.video else keep(network, *a), loss._encode
+        loss._encode, keep = (
+            lambda network, *a: graphs if network is loss.video else keep(network, *a),
+            loss._encode,
+        )
         try:
             return loss(x, e[-1]).loss.item()
         finally:
@@ -291,7 +326,11 @@ def test_queue_walk_wraps_and_resumes_to_three_equal_steps():
         values = []
         for module in (loss, twin):
             value = module(v[i], e[i]).loss
-            for p, g in zip(module.parameters(), torch.autograd.grad(value, list(module.parameters())), strict=True):
+            for p, g in zip(
+                module.parameters(),
+                torch.autograd.grad(value, list(module.parameters())),
+                strict=True,
+            ):
                 p.data -= 0.1 * g
             module.push(v[i], e[i])
             values.append(float(value.detach()))
@@ -301,7 +340,12 @@ def test_queue_walk_wraps_and_resumes_to_three_equal_steps():
 
 
 @settings(max_examples=15)
-@given(st.integers(1, 9), st.integers(0, 5), st.integers(0, 1000), st.sampled_from([0.0, 1e-30, 1.0, 1e30]))
+@given(
+    st.integers(1, 9),
+    st.integers(0, 5),
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 1e-30, 1.0, 1e30]),
+)
 def test_any_batch_gives_a_finite_loss_and_gradient(b, pushes, seed, scale):
     g = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -325,7 +369,12 @@ def test_extremes_of_half_precision_stay_finite(reading, dtype, autocast):
     top, tiny = torch.finfo(dtype).max, torch.finfo(dtype).tiny
     rows = torch.tensor([top, -top, tiny, 0.0])[:, None] * torch.ones(4, 6)
     mixed = rows * torch.tensor([1.0, -1.0, 1.0, 0.0, -1.0, 1.0])
-    for video, eeg in ((rows, mixed), (torch.zeros(4, 6), rows), (mixed, mixed), (mixed[:1], rows[:1])):
+    for video, eeg in (
+        (rows, mixed),
+        (torch.zeros(4, 6), rows),
+        (mixed, mixed),
+        (mixed[:1], rows[:1]),
+    ):
         v, e = (x.to(dtype).requires_grad_() for x in (video, eeg))
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             result = loss(v, e)

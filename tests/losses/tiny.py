@@ -16,7 +16,9 @@ class Student(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.stages = nn.ModuleList(nn.Conv3d(i, o, 3, padding=1) for i, o in ((1, 4), (4, 8), (8, SIZE)))
+            self.stages = nn.ModuleList(
+                nn.Conv3d(i, o, 3, padding=1) for i, o in ((1, 4), (4, 8), (8, SIZE))
+            )
             self.head = nn.Linear(SIZE, STAGES)
 
     def forward(self, clips: Tensor) -> Output:
@@ -37,11 +39,15 @@ class World:
         self.clips = torch.randn(CLIPS, 1, 2, 4, 4, generator=g)
         centres = torch.randn(STAGES, SIZE, generator=g)
         self.embedding = centres[self.labels] + 0.5 * torch.randn(CLIPS, SIZE, generator=g)
-        self.logits = 3 * nn.functional.one_hot(self.labels, STAGES) + 0.3 * torch.randn(CLIPS, STAGES, generator=g)
+        self.logits = 3 * nn.functional.one_hot(self.labels, STAGES) + 0.3 * torch.randn(
+            CLIPS, STAGES, generator=g
+        )
         self.maps = self.embedding[:, :, None] + 0.3 * torch.randn(CLIPS, SIZE, 6, generator=g)
 
     def teacher(self, rows: Tensor) -> Output:
-        return Output(self.embedding[rows], self.logits[rows], (self.maps[rows], self.maps[rows][..., :3]))
+        return Output(
+            self.embedding[rows], self.logits[rows], (self.maps[rows], self.maps[rows][..., :3])
+        )
 
     def context(self, student: nn.Module, seed: int = 0) -> Context:
         """What a method is built from; `seed` starts the method's randomness."""
@@ -49,7 +55,12 @@ class World:
         with torch.no_grad():
             example = student(self.clips[rows])
         return Context(
-            student, example, self.teacher(rows), self.labels, 200, generator=torch.Generator().manual_seed(seed)
+            student,
+            example,
+            self.teacher(rows),
+            self.labels,
+            200,
+            generator=torch.Generator().manual_seed(seed),
         )
 
     def batch(self, student: nn.Module, rows: Tensor, epoch: int = 0) -> Batch:
@@ -57,16 +68,18 @@ class World:
         return Batch(student(clips), self.teacher(rows), self.labels[rows], rows, clips, epoch)
 
 
-def step(student: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> tuple[float, float]:
+def step(
+    student: nn.Module, method: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch
+) -> tuple[float, float]:
     """One step as the training loop does it; cross-entropy and sum of the method's terms."""
-    terms = method.terms(batch)
+    terms = method.losses(batch)
     entropy = nn.functional.cross_entropy(batch.student.logits, batch.labels)
     own = sum(terms.values(), torch.zeros(()))
     optimizer.zero_grad()
     (entropy + own).backward()
     optimizer.step()
     with torch.no_grad():
-        method.update(batch)
+        method.on_step_end(batch)
     return float(entropy.detach()), float(own.detach())
 
 

@@ -14,7 +14,9 @@ def tone(hz, seconds=0.5, amplitude=0.5):
 
 def slaney_mel(hz):
     """Slaney's mel: linear below 1 kHz (15 mel), then 27 steps a factor of 6.4."""
-    return np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1000) / np.log(6.4))
+    return np.where(
+        hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1000) / np.log(6.4)
+    )
 
 
 def test_logmel_is_what_panns_defines():
@@ -24,13 +26,24 @@ def test_logmel_is_what_panns_defines():
     assert got.shape == (51, 64)
     frame = 20  # its centre is at sample 20·320, far from the reflected borders
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
-    power = np.abs(np.fft.rfft(sound[0, frame * 320 - 512 : frame * 320 + 512].double().numpy() * window)) ** 2
+    power = (
+        np.abs(
+            np.fft.rfft(sound[0, frame * 320 - 512 : frame * 320 + 512].double().numpy() * window)
+        )
+        ** 2
+    )
     hz = np.arange(513) * 32_000 / 1024
     grid = np.arange(0, 20_000, 0.01)
-    edges = np.interp(np.linspace(*slaney_mel(np.array([50.0, 14_000.0])), 66), slaney_mel(grid), grid)
+    edges = np.interp(
+        np.linspace(*slaney_mel(np.array([50.0, 14_000.0])), 66), slaney_mel(grid), grid
+    )
     for band in range(64):
         low, mid, high = edges[band : band + 3]
-        triangle = np.clip(np.minimum((hz - low) / (mid - low), (high - hz) / (high - mid)), 0, None) * 2 / (high - low)
+        triangle = (
+            np.clip(np.minimum((hz - low) / (mid - low), (high - hz) / (high - mid)), 0, None)
+            * 2
+            / (high - low)
+        )
         expected = 10 * np.log10(max(triangle @ power, 1e-10))
         assert got[frame, band].item() == pytest.approx(expected, abs=0.02), band
 

@@ -34,7 +34,9 @@ def toy(n: int, sfreq: int = 100) -> tuple[torch.Tensor, torch.Tensor]:
     labels = torch.arange(n) % 5
     time = torch.arange(30 * sfreq) / sfreq
     tone = torch.tensor([10.0, 6.0, 13.0, 1.5, 4.0])[labels, None]
-    x = 25 * torch.sin(2 * math.pi * (tone * time + torch.rand(n, 1))) + 5 * torch.randn(n, len(time))
+    x = 25 * torch.sin(2 * math.pi * (tone * time + torch.rand(n, 1))) + 5 * torch.randn(
+        n, len(time)
+    )
     return x[:, None], labels
 
 
@@ -73,7 +75,12 @@ def test_deepsleepnet_follows_the_publication():
     assert not any(isinstance(m, torch.nn.ELU) for m in net.modules())
     first = [p.conv1[0] for p in (net.cnn1, net.cnn2)]
     assert [(c.kernel_size[1], c.stride[1]) for c in first] == [(50, 6), (400, 50)]
-    first = [p.conv1[0] for p in (lambda n: (n.cnn1, n.cnn2))(build_teacher("deepsleepnet", sfreq=128, width=0.1).net)]
+    first = [
+        p.conv1[0]
+        for p in (lambda n: (n.cnn1, n.cnn2))(
+            build_teacher("deepsleepnet", sfreq=128, width=0.1).net
+        )
+    ]
     assert [(c.kernel_size[1], c.stride[1]) for c in first] == [(64, 8), (512, 64)]
 
 
@@ -86,10 +93,14 @@ def test_attnsleep_begins_with_tones(sfreq):
     for branch, other in ((cnn.features1, random.features1), (cnn.features2, random.features2)):
         weight = branch[0].weight[:, 0].detach()
         assert weight.shape == other[0].weight[:, 0].shape
-        assert weight.norm(dim=1).mean() == pytest.approx(other[0].weight.norm(dim=2).mean().item(), rel=0.05)
+        assert weight.norm(dim=1).mean() == pytest.approx(
+            other[0].weight.norm(dim=2).mean().item(), rel=0.05
+        )
         hz = torch.fft.rfft(weight, 8 * sfreq).abs().argmax(1) / 8  # spectral peak of each filter
         assert hz[-1] == pytest.approx(32, abs=1) and (hz[3::2].diff() >= -0.2).all()
-        torch.testing.assert_close(hz[24::2], hz[25::2], atol=1.0, rtol=0)  # cosine and sine of one tone
+        torch.testing.assert_close(
+            hz[24::2], hz[25::2], atol=1.0, rtol=0
+        )  # cosine and sine of one tone
         assert branch[0].weight.requires_grad
 
 
@@ -107,12 +118,16 @@ def test_copy_after_a_forward_pass_and_batch_of_one(name):
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-@pytest.mark.parametrize("x", [torch.zeros(2, 1, 3000), torch.full((2, 1, 3000), 1e30), torch.randn(2, 1, 3000) * 1e8])
+@pytest.mark.parametrize(
+    "x", [torch.zeros(2, 1, 3000), torch.full((2, 1, 3000), 1e30), torch.randn(2, 1, 3000) * 1e8]
+)
 def test_extremes_give_no_nan(name, x):
     model = small(name)
     labels = torch.tensor([0, 1])
     out = model(x)
-    loss = F.cross_entropy(out.logits, labels) + sum(model.auxiliary_loss(x, out, labels, labels).values())
+    loss = F.cross_entropy(out.logits, labels) + sum(
+        model.auxiliary_loss(x, out, labels, labels).values()
+    )
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -127,7 +142,9 @@ def test_overfits_one_batch(name):
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(60):
         out = model(x)
-        loss = F.cross_entropy(out.logits, labels) + sum(model.auxiliary_loss(x, out, labels, domains).values())
+        loss = F.cross_entropy(out.logits, labels) + sum(
+            model.auxiliary_loss(x, out, labels, domains).values()
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -193,7 +210,9 @@ def test_class_weights_of_a_missing_stage_are_finite():
     assert class_weights([1, 2], rule="none").tolist() == [1] * 5
 
 
-@pytest.mark.parametrize(("labels", "rule"), [([], "attnsleep"), ([-1], "attnsleep"), ([5], "attnsleep"), ([1], "x")])
+@pytest.mark.parametrize(
+    ("labels", "rule"), [([], "attnsleep"), ([-1], "attnsleep"), ([5], "attnsleep"), ([1], "x")]
+)
 def test_class_weights_refuse(labels, rule):
     with pytest.raises(ValueError):
         class_weights(labels, rule)

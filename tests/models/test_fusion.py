@@ -1,4 +1,4 @@
-"""Fusion: sizes of the heads, what is frozen and what is released."""
+"""Fusion: sizes of the heads, what is frozen and what is fine-tuned."""
 
 import copy
 
@@ -24,9 +24,9 @@ class Encoder(nn.Module):
         return Output(embedding, self.fc(embedding))
 
 
-def build(head, release):
+def build(head, finetune):
     torch.manual_seed(0)
-    return Fusion(Encoder(7), Encoder(3), head(), release).train()
+    return Fusion(Encoder(7), Encoder(3), head(), finetune).train()
 
 
 CLIPS, EPOCHS = torch.randn(8, 7), torch.randn(8, 3)
@@ -42,22 +42,26 @@ def test_heads_have_the_printed_sizes():
 
 
 @pytest.mark.parametrize("head", [HeadA, HeadB])
-@pytest.mark.parametrize("release", [False, True])
-def test_encoders_move_only_when_released(head, release):
-    fusion = build(head, release)
+@pytest.mark.parametrize("finetune", [False, True])
+def test_encoders_move_only_when_released(head, finetune):
+    fusion = build(head, finetune)
     before = copy.deepcopy(fusion.state_dict())
     optimizer = torch.optim.SGD([p for p in fusion.parameters() if p.requires_grad], lr=0.1)
     output = fusion(CLIPS, EPOCHS)
     assert output.embedding.shape == (8, 1024) and output.logits.shape == (8, 5)
     F.cross_entropy(output.logits, torch.arange(8) % 5).backward()
     optimizer.step()
-    moved = {name.split(".")[0] for name, t in fusion.state_dict().items() if not torch.equal(t, before[name])}
-    assert moved == ({"head", "video", "eeg"} if release else {"head"})
-    assert fusion.head.training and fusion.video.training == fusion.eeg.training == release
+    moved = {
+        name.split(".")[0]
+        for name, t in fusion.state_dict().items()
+        if not torch.equal(t, before[name])
+    }
+    assert moved == ({"head", "video", "eeg"} if finetune else {"head"})
+    assert fusion.head.training and fusion.video.training == fusion.eeg.training == finetune
 
 
 def test_frozen_encoders_give_the_saved_embeddings():
-    fusion = build(HeadB, release=False)
+    fusion = build(HeadB, finetune=False)
     saved = torch.cat([fusion.eeg(EPOCHS).embedding, fusion.video(CLIPS).embedding], 1)
     output = fusion(CLIPS, EPOCHS)
     assert torch.equal(output.embedding, saved) and torch.equal(output.logits, fusion.head(saved))
@@ -66,8 +70,8 @@ def test_frozen_encoders_give_the_saved_embeddings():
 
 def test_releasing_what_was_frozen_trains_it_again():
     video, eeg = Encoder(7), Encoder(3)
-    Fusion(video, eeg, HeadA(), release=False)
+    Fusion(video, eeg, HeadA(), finetune=False)
     assert not any(p.requires_grad for p in (*video.parameters(), *eeg.parameters()))
-    fusion = Fusion(video, eeg, HeadA(), release=True)
+    fusion = Fusion(video, eeg, HeadA(), finetune=True)
     fusion(CLIPS, EPOCHS).logits.sum().backward()
     assert video.net[0].weight.grad is not None and eeg.net[0].weight.grad is not None

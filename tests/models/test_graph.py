@@ -18,7 +18,9 @@ def network(layers: int = 2, update: str = "residual", seed: int = 0) -> GraphNe
 
 
 def embeddings(*shape: int, seed: int = 1) -> torch.Tensor:
-    return torch.randn(*shape, DIM, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        *shape, DIM, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def literally(net: GraphNetwork, f: torch.Tensor) -> torch.Tensor:
@@ -37,7 +39,9 @@ def literally(net: GraphNetwork, f: torch.Tensor) -> torch.Tensor:
             total = torch.zeros(512, dtype=f.dtype)
             if others:
                 messages = [net.message(torch.cat([h[i], h[j], e[i, j]])) for j in others]  # (8)
-                scores = torch.stack([leaky_relu(net.attention(torch.cat([h[i], h[j]])), 0.2)[0] for j in others])
+                scores = torch.stack(
+                    [leaky_relu(net.attention(torch.cat([h[i], h[j]])), 0.2)[0] for j in others]
+                )
                 total = sum(w * m for w, m in zip(scores.softmax(0), messages, strict=True))
             if isinstance(net.update, torch.nn.GRUCell):  # (9)
                 new.append(net.update(total[None], h[i][None])[0])
@@ -119,7 +123,10 @@ def test_shapes_of_the_paper():
 
 
 def test_layers_share_parameters_and_none_is_the_control():
-    count = {layers: sum(p.numel() for p in GraphNetwork(DIM, layers).parameters()) for layers in (0, 1, 5)}
+    count = {
+        layers: sum(p.numel() for p in GraphNetwork(DIM, layers).parameters())
+        for layers in (0, 1, 5)
+    }
     assert count[0] == count[1] == count[5]
     net, f = network(0), embeddings(4)
     before = net(f)

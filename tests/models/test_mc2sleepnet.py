@@ -47,7 +47,9 @@ def test_info_nce_equals_the_published_one():
     a, b = torch.randn(2, 6, 4, dtype=torch.float64)
     own = torch.arange(6)
     theirs = NTXentLoss(temperature=0.3)
-    both = theirs(a, own, ref_emb=b, ref_labels=own.clone()) + theirs(b, own, ref_emb=a, ref_labels=own.clone())
+    both = theirs(a, own, ref_emb=b, ref_labels=own.clone()) + theirs(
+        b, own, ref_emb=a, ref_labels=own.clone()
+    )
     assert info_nce(a, b, 0.3).item() == pytest.approx(both.item() / 2, rel=1e-9)
 
 
@@ -60,7 +62,9 @@ def test_info_nce_properties(seed, size, scale):
     assert 0 <= value <= math.log(size) + 2 / 0.2
     rotation = torch.linalg.qr(torch.randn(4, 4, generator=g, dtype=torch.float64)).Q
     order = torch.randperm(size, generator=g)
-    torch.testing.assert_close(info_nce(b[order], a[order], 0.2), value)  # symmetric, whatever the order of the clips
+    torch.testing.assert_close(
+        info_nce(b[order], a[order], 0.2), value
+    )  # symmetric, whatever the order of the clips
     torch.testing.assert_close(info_nce(scale * a @ rotation, b @ rotation / scale, 0.2), value)
 
 
@@ -79,7 +83,9 @@ def test_restoring_against_loops():
         for i, stream in enumerate(net.mix(*clips, hide)):
             for clip in hide[i].nonzero()[:, 0].tolist():
                 restored = net.restore[i](stream[clip])
-                errors += [abs(float(u) - float(v)) for u, v in zip(restored, clips[i][clip], strict=True)]
+                errors += [
+                    abs(float(u) - float(v)) for u, v in zip(restored, clips[i][clip], strict=True)
+                ]
     assert len(errors) == 2 * 5 * 128 and got == pytest.approx(sum(errors) / len(errors), rel=1e-5)
 
 
@@ -92,11 +98,18 @@ def restoring():
 def test_restore_error_against_loops():
     stream, clip, hide = restoring()
     hidden = [(m, i) for m in range(2) for i in range(5) if hide[m, i]]
-    errors = [abs(float(stream[m, i, d]) - float(clip[m, i, d])) for m, i in hidden for d in range(3)]
+    errors = [
+        abs(float(stream[m, i, d]) - float(clip[m, i, d])) for m, i in hidden for d in range(3)
+    ]
     assert restore_error(stream, clip, hide).item() == pytest.approx(sum(errors) / 9, rel=1e-12)
     assert restore_error(stream, clip, torch.zeros_like(hide)) == 0
     near = clip + 0.1 * (stream - clip)
-    assert 0 == restore_error(clip, clip, hide) < restore_error(near, clip, hide) < restore_error(stream, clip, hide)
+    assert (
+        0
+        == restore_error(clip, clip, hide)
+        < restore_error(near, clip, hide)
+        < restore_error(stream, clip, hide)
+    )
 
 
 def test_restore_error_gives_the_hidden_clips_their_gradient_and_the_target_none():
@@ -116,11 +129,17 @@ def test_restore_error_properties(seed, size, scale):
     hide = torch.rand(2, size, generator=g) < 0.4
     value = restore_error(stream, clip, hide)
     assert value >= 0
-    assert restore_error(scale * stream, scale * clip, hide).item() == pytest.approx(scale * value.item())
-    other = stream.where(hide[..., None], 7.0)  # what is made of the clips that were shown counts for nothing
+    assert restore_error(scale * stream, scale * clip, hide).item() == pytest.approx(
+        scale * value.item()
+    )
+    other = stream.where(
+        hide[..., None], 7.0
+    )  # what is made of the clips that were shown counts for nothing
     assert restore_error(other, clip, hide) == value
     order = torch.randperm(size, generator=g)
-    assert restore_error(stream[:, order], clip[:, order], hide[:, order]).item() == pytest.approx(value.item())
+    assert restore_error(stream[:, order], clip[:, order], hide[:, order]).item() == pytest.approx(
+        value.item()
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -186,7 +205,11 @@ def gradients(net, stage):
     out = net(x)
     terms = net.auxiliary_loss(x, out, labels)
     (F.cross_entropy(out.logits, labels) + sum(terms.values())).backward()
-    moved = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    moved = {
+        name.split(".")[0]
+        for name, p in net.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    }
     return set(terms), moved
 
 
@@ -198,7 +221,11 @@ ENCODERS = {"raw", "spectrogram"}
     ("stage", "terms", "moved"),
     [
         ("contrast", {"contrast"}, ENCODERS),
-        ("sequence", {"raw", "spectrogram", "restore"}, ENCODERS | HEADS | {"restore", "hidden_clip"}),
+        (
+            "sequence",
+            {"raw", "spectrogram", "restore"},
+            ENCODERS | HEADS | {"restore", "hidden_clip"},
+        ),
         ("finetune", {"raw", "spectrogram"}, HEADS),
     ],
 )
@@ -235,9 +262,13 @@ def test_hidden_clips_do_not_reach_the_streams():
     raw, spectrogram = torch.randn(2, 16, 128)
     hide = cross_mask(16, 16, 0.25, torch.Generator().manual_seed(0))
     changed = torch.where(hide[0][:, None], torch.randn(16, 128), raw)
-    for a, b in zip(net.mix(raw, spectrogram, hide), net.mix(changed, spectrogram, hide), strict=True):
+    for a, b in zip(
+        net.mix(raw, spectrogram, hide), net.mix(changed, spectrogram, hide), strict=True
+    ):
         torch.testing.assert_close(a, b)
-    assert not torch.allclose(net.mix(raw, spectrogram)[0], net.mix(changed, spectrogram)[0], atol=1e-4)
+    assert not torch.allclose(
+        net.mix(raw, spectrogram)[0], net.mix(changed, spectrogram)[0], atol=1e-4
+    )
 
 
 def test_every_layer_counts():
@@ -252,7 +283,11 @@ def test_every_layer_counts():
 
 def test_contrast_falls_and_restoring_is_learned():
     net = model(stage="contrast", layers=1)
-    x = torch.randn(16, 1, 1) * torch.sin(torch.arange(3000) * torch.linspace(0.05, 1, 16)[:, None, None]) * 25
+    x = (
+        torch.randn(16, 1, 1)
+        * torch.sin(torch.arange(3000) * torch.linspace(0.05, 1, 16)[:, None, None])
+        * 25
+    )
     labels = torch.zeros(16, dtype=torch.long)
     for stage, term in (("contrast", "contrast"), ("sequence", "restore")):
         net.set_stage(stage)

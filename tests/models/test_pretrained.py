@@ -25,7 +25,10 @@ def hara_shapes(kind, n_classes):
 
     def unit(prefix, n, c_in, c_out, mid, kernel=3):
         if kind == "r3d":
-            return {f"{prefix}conv{n}.weight": (c_out, c_in, *(kernel,) * 3), **bn(f"{prefix}bn{n}", c_out)}
+            return {
+                f"{prefix}conv{n}.weight": (c_out, c_in, *(kernel,) * 3),
+                **bn(f"{prefix}bn{n}", c_out),
+            }
         return {
             f"{prefix}conv{n}_s.weight": (mid, c_in, 1, kernel, kernel),
             **bn(f"{prefix}bn{n}_s", mid),
@@ -34,7 +37,9 @@ def hara_shapes(kind, n_classes):
         }
 
     shapes, c_in = unit("", 1, 3, 64, 110, 7), 64
-    for layer, (c, first, other) in enumerate(((64, 144, 144), (128, 230, 288), (256, 460, 576), (512, 921, 1152)), 1):
+    for layer, (c, first, other) in enumerate(
+        ((64, 144, 144), (128, 230, 288), (256, 460, 576), (512, 921, 1152)), 1
+    ):
         for block in range(2):
             shapes |= unit(f"layer{layer}.{block}.", 1, c_in, c, first if block == 0 else other)
             shapes |= unit(f"layer{layer}.{block}.", 2, c, c, other)
@@ -52,11 +57,19 @@ def checkpoint(shapes, prefix=""):
         t = torch.rand(shape, generator=generator) * 0.02 + 0.01
         state[prefix + name] = torch.tensor(7) if name.endswith("num_batches_tracked") else t
     scheduler = {"milestones": Counter([50, 100, 150]), "gamma": 0.1}
-    return {"epoch": 200, "arch": "resnet-18", "state_dict": state, "optimizer": {"state": {}}, "scheduler": scheduler}
+    return {
+        "epoch": 200,
+        "arch": "resnet-18",
+        "state_dict": state,
+        "optimizer": {"state": {}},
+        "scheduler": scheduler,
+    }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "n_classes", "prefix"), [("r3d", 1039, "module."), ("r2plus1d", 700, "")])
+@pytest.mark.parametrize(
+    ("kind", "n_classes", "prefix"), [("r3d", 1039, "module."), ("r2plus1d", 700, "")]
+)
 def test_published_keys_and_shapes_load_at_full_width(tmp_path, kind, n_classes, prefix):
     file = tmp_path / "published.pth"
     published = checkpoint(hara_shapes(kind, n_classes), prefix)
@@ -73,14 +86,19 @@ def test_published_keys_and_shapes_load_at_full_width(tmp_path, kind, n_classes,
     expected = published["state_dict"][f"{prefix}{stem}.weight"].sum(1, keepdim=True)
     assert torch.equal(getattr(grey, stem).weight, expected)
     x = torch.randn(1, 1, 2, 32, 32)
-    torch.testing.assert_close(grey.early(x, 1), colour.early(x.expand(-1, 3, -1, -1, -1), 1))
+    torch.testing.assert_close(
+        grey.frozen_stem(x, 1), colour.frozen_stem(x.expand(-1, 3, -1, -1, -1), 1)
+    )
 
 
 def test_the_paper_profile_starts_from_the_files_in_data_weights(tmp_path):
     """And at random without them; the checkpoint's content is part of the run's identity, its place is not."""
     space = Workspace("paper", root=tmp_path)
     assert space.pretext("r3d_18") is None and space.pretext() is None
-    published, file = checkpoint(hara_shapes("r3d", 1039)), tmp_path / "data" / "weights" / "r3d18_KM_200ep.pth"
+    published, file = (
+        checkpoint(hara_shapes("r3d", 1039)),
+        tmp_path / "data" / "weights" / "r3d18_KM_200ep.pth",
+    )
     file.parent.mkdir(parents=True)
     torch.save(published, file)
     space = Workspace("paper", root=tmp_path)
@@ -90,12 +108,17 @@ def test_the_paper_profile_starts_from_the_files_in_data_weights(tmp_path):
     weights = load_file(space.runs.folder(start) / "weights.safetensors")
     student = make_student(start.config.backbone)
     student.load_state_dict(weights)
-    assert torch.equal(weights["layer4.1.conv2.weight"], published["state_dict"]["layer4.1.conv2.weight"])
+    assert torch.equal(
+        weights["layer4.1.conv2.weight"], published["state_dict"]["layer4.1.conv2.weight"]
+    )
     file.write_bytes(b"another")
     assert Workspace("paper", root=tmp_path).pretext("r3d_18").id != start.id
     shutil.rmtree(space.runs.folder(start))
     [failure] = execute([start], space.runs, workers=0, quiet=True).failed
-    assert "r3d18_KM_200ep.pth: is not the checkpoint that this run is of; run the command again" in failure.reason
+    assert (
+        "r3d18_KM_200ep.pth: is not the checkpoint that this run is of; run the command again"
+        in failure.reason
+    )
 
 
 def test_tar_format_of_old_torch_loads(tmp_path):
@@ -134,7 +157,10 @@ OTHER = narrow("r2plus1d")
             _narrow(lambda s: s.update({"bn1.weight": torch.zeros(3)})),
             r"of wrong shape: bn1.weight \(3,\) for \(8,\)$",
         ),
-        ({"state_dict": OTHER}, f"missing: {', '.join(name for name in narrow() if name not in OTHER)}; unexpected: "),
+        (
+            {"state_dict": OTHER},
+            f"missing: {', '.join(name for name in narrow() if name not in OTHER)}; unexpected: ",
+        ),
         (_narrow(lambda s: s.pop("fc.weight")), "missing: fc.weight$"),
         (
             _narrow(lambda s: s.update({"fc.weight": torch.zeros(5, 512)})),
@@ -189,7 +215,9 @@ def panns_shapes():
             shapes[f"conv_block{block}.conv{n}.weight"] = (c, c_in, 3, 3)
             c_in = c
             for part in BN:
-                shapes[f"conv_block{block}.bn{n}.{part}"] = () if part == "num_batches_tracked" else (c,)
+                shapes[f"conv_block{block}.bn{n}.{part}"] = (
+                    () if part == "num_batches_tracked" else (c,)
+                )
     shapes |= {"fc1.weight": (512, 2048), "fc1.bias": (512,)}
     return shapes | {"fc_audioset.weight": (527, 512), "fc_audioset.bias": (527,)}
 
@@ -206,14 +234,25 @@ def test_cnn14_checkpoint(tmp_path):
     for name, t in teacher.state_dict().items():
         assert name.startswith("fc.") or (t == (0 if name.endswith("tracked") else 0.5)).all(), name
     assert torch.equal(teacher.fc.weight, head)
-    learned = {n: s for n, s in shapes.items() if not n.endswith(("running_mean", "running_var", "tracked"))}
-    n_parameters = sum(torch.Size(shape).numel() for name, shape in learned.items() if "extractor" not in name)
+    learned = {
+        n: s
+        for n, s in shapes.items()
+        if not n.endswith(("running_mean", "running_var", "tracked"))
+    }
+    n_parameters = sum(
+        torch.Size(shape).numel() for name, shape in learned.items() if "extractor" not in name
+    )
     assert round(n_parameters / 1e6, 1) == 76.8
     del state["conv_block3.bn2.bias"]
     torch.save({"model": state}, file)
     with pytest.raises(ValueError, match=r"missing: conv_block3.bn2.bias$"):
         load_cnn14(teacher, file)
-    state |= {"conv_block3.bn2.bias": torch.zeros(256), "fc_audioset.weight": torch.zeros(1, 1).expand(50, 512)}
+    state |= {
+        "conv_block3.bn2.bias": torch.zeros(256),
+        "fc_audioset.weight": torch.zeros(1, 1).expand(50, 512),
+    }
     torch.save({"model": state}, file)
-    with pytest.raises(ValueError, match=r"of wrong shape: fc_audioset.weight \(50, 512\) for \(527, 512\)$"):
+    with pytest.raises(
+        ValueError, match=r"of wrong shape: fc_audioset.weight \(50, 512\) for \(527, 512\)$"
+    ):
         load_cnn14(teacher, file)

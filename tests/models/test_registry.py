@@ -27,7 +27,9 @@ def test_every_student_keeps_the_contract(name):
     assert torch.equal(student.fc(output.embedding), output.logits)
 
 
-@pytest.mark.parametrize("name", ["torchvision:r3d_18", "pytorchvideo:x3d_xs", "timm:test_resnet", "r3d_18"])
+@pytest.mark.parametrize(
+    "name", ["torchvision:r3d_18", "pytorchvideo:x3d_xs", "timm:test_resnet", "r3d_18"]
+)
 def test_every_student_can_be_configured(name):
     """As the tasks build it from a run's settings."""
     student = make_student(BackboneConfig(name=name, width=0.125 if name == "r3d_18" else 1)).eval()
@@ -40,7 +42,8 @@ def test_a_frame_model_pools_over_time():
     assert student(clip).logits.shape == (1, 7)
     torch.testing.assert_close(student(clip.flip(2)).logits, student(clip).logits)
     torch.testing.assert_close(
-        student(clip).embedding, torch.stack([student(clip[:, :, i : i + 1]).embedding for i in range(5)]).mean(0)
+        student(clip).embedding,
+        torch.stack([student(clip[:, :, i : i + 1]).embedding for i in range(5)]).mean(0),
     )
 
 
@@ -67,7 +70,9 @@ def test_frame_models_of_every_layout_give_maps_of_channels_time_and_place(name,
     output = student(clip)
     assert output.embedding.shape == (1, 512) and len(output.features) >= 2
     assert [f.shape[2] for f in output.features] == [3] * len(output.features)
-    assert all(f.shape[4] == 2 * f.shape[3] for f in output.features), "height and width are the last two axes"
+    assert all(f.shape[4] == 2 * f.shape[3] for f in output.features), (
+        "height and width are the last two axes"
+    )
     torch.testing.assert_close(student(clip.flip(2)).features[-1].flip(2), output.features[-1])
     output.logits.sum().backward()
     assert not [n for n, p in student.named_parameters() if p.grad is None]
@@ -83,12 +88,20 @@ def test_options_reach_the_builder():
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("resnet", {}, "student 'resnet' is unknown; known: r2plus1d_18, r3d_18, torchvision:r2plus1d_18"),
+        (
+            "resnet",
+            {},
+            "student 'resnet' is unknown; known: r2plus1d_18, r3d_18, torchvision:r2plus1d_18",
+        ),
         ("torchvision:mc3_18", {}, "student 'torchvision:mc3_18' is unknown"),
         ("pytorchvideo:mvit", {}, "student 'pytorchvideo:mvit' is unknown"),
         ("timm", {}, "student 'timm:' is unknown"),
         ("timm:resnet81", {}, "student 'timm:resnet81' is unknown; near it: .*resnet18"),
-        ("torchvision:r3d_18", {"width": 0.5}, r"student 'torchvision:r3d_18' has no width \(got 0.5\)"),
+        (
+            "torchvision:r3d_18",
+            {"width": 0.5},
+            r"student 'torchvision:r3d_18' has no width \(got 0.5\)",
+        ),
     ],
 )
 def test_refusals(name, options, says):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sacd.models.video import Late, VideoResNet, max_pool, mid_channels
+from sacd.models.video import Tail, VideoResNet, max_pool, mid_channels
 
 CLIP = (2, 1, 16, 24, 32)
 """Small, yet its grids are 12x16, 6x8, 3x4, 2x2 and 1x1: every way a convolution is computed occurs."""
@@ -28,7 +28,9 @@ def reference(model, x, training):
     def norm(name, x):
         weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
         if f"{name}.running_mean" not in state:
-            groups = next(g for g in range(max(1, len(weight) // 16), 0, -1) if len(weight) % g == 0)
+            groups = next(
+                g for g in range(max(1, len(weight) // 16), 0, -1) if len(weight) % g == 0
+            )
             return F.group_norm(x, groups, weight, bias)
         mean, var = state[f"{name}.running_mean"].clone(), state[f"{name}.running_var"].clone()
         return F.batch_norm(x, mean, var, weight, bias, training)
@@ -48,10 +50,16 @@ def reference(model, x, training):
     features = []
     for layer in range(1, 5):
         for block in range(2):
-            prefix, stride = f"layer{layer}.{block}.", (2,) * 3 if layer > 1 and block == 0 else (1,) * 3
+            prefix, stride = (
+                f"layer{layer}.{block}.",
+                (2,) * 3 if layer > 1 and block == 0 else (1,) * 3,
+            )
             y = unit(prefix, 2, unit(prefix, 1, x, stride).relu(), (1, 1, 1))
             if f"{prefix}downsample.0.weight" in state:
-                x = norm(f"{prefix}downsample.1", F.conv3d(x, state[f"{prefix}downsample.0.weight"], None, stride))
+                x = norm(
+                    f"{prefix}downsample.1",
+                    F.conv3d(x, state[f"{prefix}downsample.0.weight"], None, stride),
+                )
             x = (y + x).relu()
         features.append(x)
     embedding = F.linear(x.mean((2, 3, 4)), state["project.weight"], state["project.bias"])
@@ -121,16 +129,21 @@ def test_late_of_early_is_forward_exactly(training):
     model, x = tiny().train(training), clips()
     whole = model(x)
     for k in range(5):
-        split = model.late(model.early(x, k), k)
-        assert torch.equal(split.logits, whole.logits) and torch.equal(split.embedding, whole.embedding)
+        split = model.tail(model.frozen_stem(x, k), k)
+        assert torch.equal(split.logits, whole.logits) and torch.equal(
+            split.embedding, whole.embedding
+        )
         assert len(split.features) == (4 if k < 2 else 5 - k)
-        assert all(torch.equal(a, b) for a, b in zip(split.features[::-1], whole.features[::-1], strict=False))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(split.features[::-1], whole.features[::-1], strict=False)
+        )
 
 
 def test_a_cached_feature_of_any_memory_layout_gives_the_same():
     model, x = tiny().eval(), clips()
-    h = model.early(x, 3)
-    assert torch.equal(model.late(h.contiguous(), 3).logits, model.late(h, 3).logits)
+    h = model.frozen_stem(x, 3)
+    assert torch.equal(model.tail(h.contiguous(), 3).logits, model.tail(h, 3).logits)
 
 
 def test_freezing_stops_gradient_and_statistics_and_can_be_undone():
@@ -150,9 +163,9 @@ def test_freezing_stops_gradient_and_statistics_and_can_be_undone():
 
 def test_late_module_trains_only_what_follows_the_cache():
     model, x = tiny(), clips()
-    late = Late(model, 3).train()
+    late = Tail(model, 3).train()
     with torch.no_grad():
-        h = model.early(x, 3)
+        h = model.frozen_stem(x, 3)
     output = late(h)
     assert torch.equal(output.logits, model(x).logits)
     output.logits.sum().backward()
@@ -189,7 +202,12 @@ def test_temporal_strides_and_stem_options():
     options = dict(width=0.125, in_channels=2, norm="group")
     shapes = [
         [tuple(f.shape[1:]) for f in VideoResNet(**options, **more)(x).features]
-        for more in ({}, {"stem_stride_t": 2}, {"strides_t": (1, 1, 1, 2, 2)}, {"stem_kernel": 3, "max_pool": False})
+        for more in (
+            {},
+            {"stem_stride_t": 2},
+            {"strides_t": (1, 1, 1, 2, 2)},
+            {"stem_kernel": 3, "max_pool": False},
+        )
     ]
     assert shapes[0] == [(8, 32, 6, 8), (16, 16, 3, 4), (32, 8, 2, 2), (64, 4, 1, 1)]
     assert [s[1] for s in shapes[1]] == [16, 8, 4, 2]
@@ -199,7 +217,8 @@ def test_temporal_strides_and_stem_options():
 
 def test_overfits_a_small_batch():
     model, x, y = tiny(), clips()[:, :, :8, :16, :16], torch.tensor([3, 1])
-    # The norms see two clips only: larger steps go to and fro, and the last bits decide where the tenth ends.
+    # The norms see two clips only: larger steps go to and fro, and the last bits decide where the
+    # tenth ends.
     optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
     for _ in range(40):
         optimizer.zero_grad()
@@ -214,7 +233,10 @@ def test_overfits_a_small_batch():
         (lambda: tiny("c3d"), "conv 'c3d' is unknown; known: r2plus1d, r3d"),
         (lambda: tiny(norm="layer"), "norm 'layer' is unknown; known: batch, group"),
         (lambda: VideoResNet(width=0.01), "width 0.01 leaves the stem without a channel"),
-        (lambda: tiny()(torch.zeros(2, 3, 8, 32, 32)), r"\(2, 3, 8, 32, 32\): expected \(B, 1, T, H, W\)"),
+        (
+            lambda: tiny()(torch.zeros(2, 3, 8, 32, 32)),
+            r"\(2, 3, 8, 32, 32\): expected \(B, 1, T, H, W\)",
+        ),
     ],
 )
 def test_faults_are_told_in_one_line(call, says):

@@ -38,4 +38,6 @@ def test_clean_and_parameterized(path):
 
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda p: p.stem)
 def test_executed_copies_tell_no_path_of_a_machine(path):
-    assert "PosixPath(" not in path.read_text(encoding="utf-8"), "the last line of a cell shows where files lie"
+    assert "PosixPath(" not in path.read_text(encoding="utf-8"), (
+        "the last line of a cell shows where files lie"
+    )

@@ -48,7 +48,9 @@ def by_linear_programme(accuracy, recall, prior):
 def test_largest_kappa_solves_the_linear_programme(seed):
     rng = np.random.default_rng(seed)
     prior, recall = rng.dirichlet(np.ones(5)), rng.uniform(0.1, 0.95, 5)
-    assert bounds.largest_kappa(0.6, recall, prior) == pytest.approx(by_linear_programme(0.6, recall, prior), abs=1e-9)
+    assert bounds.largest_kappa(0.6, recall, prior) == pytest.approx(
+        by_linear_programme(0.6, recall, prior), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -65,7 +67,9 @@ def test_rounding_widens_the_bound_and_is_exact():
     accuracy, recall = SACD
     prior = bounds.stage_prior()
     corners = np.stack(np.meshgrid(*[[-0.0005, 0.0005]] * 5), -1).reshape(-1, 5)
-    best = max(bounds.largest_kappa(accuracy + 0.0005, recall + corner, prior) for corner in corners)
+    best = max(
+        bounds.largest_kappa(accuracy + 0.0005, recall + corner, prior) for corner in corners
+    )
     assert bounds.largest_kappa(accuracy, recall, prior, 0.0005) == pytest.approx(best)
 
 
@@ -74,7 +78,10 @@ def test_22_of_23_kappas_exceed_the_bound_at_the_papers_prior(kappas):
     above = []
     for row, line in table.iterrows():
         rates = line[list(STAGES)].to_numpy() / 100
-        above.append(line["kappa"] - 0.005 > by_linear_programme(line["accuracy"] / 100, rates, CLIPS / CLIPS.sum()))
+        above.append(
+            line["kappa"] - 0.005
+            > by_linear_programme(line["accuracy"] / 100, rates, CLIPS / CLIPS.sum())
+        )
         assert kappas.at[row, "at_prior"] == pytest.approx(
             by_linear_programme(line["accuracy"] / 100, rates, CLIPS / CLIPS.sum()), abs=0.001
         )
@@ -92,9 +99,13 @@ def test_bound_at_any_prior_against_a_global_optimiser(kappas, row, case):
         miss = max(0, abs(prior @ recall - accuracy) - 0.0005)
         return -bounds.largest_kappa(prior @ recall, recall, prior) + 100 * miss
 
-    best = -differential_evolution(loss, [(1e-6, 1)] * 5, rng=0, maxiter=300, popsize=12, tol=1e-9).fun
+    best = -differential_evolution(
+        loss, [(1e-6, 1)] * 5, rng=0, maxiter=300, popsize=12, tol=1e-9
+    ).fun
     assert best <= kappas.at[row, "any_prior"] + 1e-6
-    assert best == pytest.approx(kappas.at[row, "any_prior"], abs=0.004)  # the recalls' rounding is not searched here
+    assert best == pytest.approx(
+        kappas.at[row, "any_prior"], abs=0.004
+    )  # the recalls' rounding is not searched here
 
 
 def test_nine_kappas_are_impossible_at_any_prior(kappas):
@@ -193,7 +204,10 @@ def test_the_largest_kappa_of_a_rival_is_ifds(found):
 
 def test_all_deviations_of_kappa_are_named(found):
     line = found.loc["unit of kappa's deviation"]
-    assert all(f"{value} ± {sd}" in line["claim"] for value, sd in (("0.60", 0.38), ("0.54", 0.45), ("0.56", 0.38)))
+    assert all(
+        f"{value} ± {sd}" in line["claim"]
+        for value, sd in (("0.60", 0.38), ("0.54", 0.45), ("0.56", 0.38))
+    )
     assert line["result"].startswith("1.36, 1.44, 1.32; ")
 
 
@@ -202,30 +216,47 @@ def test_any_prior_can_be_below_at_prior(kappas):
     assert kappas.at["Modified-SEN/PKT", "any_prior"] == pytest.approx(0.459, abs=5e-4)
     assert kappas.at["Modified-SEN/PKT", "at_prior"] == pytest.approx(0.485, abs=5e-4)
     right = kappas["kappa"] - kappas["any_prior"]
-    assert ((right > 0) & (right <= 0.005)).any(), "diamonds right of their dot that the rounding of kappa explains"
+    assert ((right > 0) & (right <= 0.005)).any(), (
+        "diamonds right of their dot that the rounding of kappa explains"
+    )
 
 
 def test_no_stage_distribution_explains_the_accuracies_of_table_2(found):
     assert found.at["one test set for all rows", "verdict"] == "impossible"
     table = paper.table("table2")
     rng = np.random.default_rng(0)
-    priors = np.r_[np.eye(5), rng.dirichlet(np.ones(5), 20000), rng.dirichlet(np.full(5, 0.2), 20000)]
+    priors = np.r_[
+        np.eye(5), rng.dirichlet(np.ones(5), 20000), rng.dirichlet(np.full(5, 0.2), 20000)
+    ]
     misses = np.abs(priors @ table[list(STAGES)].to_numpy().T - table["accuracy"].to_numpy()).max(1)
     assert misses.min() >= found.at["one test set for all rows", "value"] - 1e-9 > 1.4
 
 
 def test_text_against_tables(found):
-    assert "text 78.8 to 80.1, table 78.8 to 80.4" in found.at["text: B - AttnSleep (EEG)", "result"]
+    assert (
+        "text 78.8 to 80.1, table 78.8 to 80.4" in found.at["text: B - AttnSleep (EEG)", "result"]
+    )
     assert "N1: 54.18 rounds to 54.2, table 54.1" in found.at["text: AttnSleep (EEG)", "result"]
-    assert found.loc[["text: E, F and R3D", "SACD is best", "order of the ablation"], "verdict"].eq("consistent").all()
+    assert (
+        found.loc[["text: E, F and R3D", "SACD is best", "order of the ablation"], "verdict"]
+        .eq("consistent")
+        .all()
+    )
 
 
 def test_findings_are_whole_and_follow_the_paper(found):
     assert found.index.is_unique and len(found) >= 60
     assert found["verdict"].isin(audit.VERDICTS).all()
-    assert (found[["where", "claim", "computation", "result"]].apply(lambda c: c.str.len()) > 0).all().all()
+    assert (
+        (found[["where", "claim", "computation", "result"]].apply(lambda c: c.str.len()) > 0)
+        .all()
+        .all()
+    )
     quoted = {
-        row for row, _ in paper.load().query("item == 'text' and column.str.endswith('_from')")[["row", "where"]].values
+        row
+        for row, _ in paper.load()
+        .query("item == 'text' and column.str.endswith('_from')")[["row", "where"]]
+        .values
     }
     assert {f"text: {row}" for row in quoted} <= set(found.index)
 
@@ -240,17 +271,26 @@ def test_a_mended_number_changes_the_verdict(monkeypatch):
 
 def test_tidy_findings_are_written_and_read_back(found, tmp_path):
     table = tables.audit_rows(found.reset_index())
-    files = tables.write(table, tmp_path, "audit", view=found.reset_index()[["finding", "claim", "result", "verdict"]])
+    files = tables.write(
+        table,
+        tmp_path,
+        "audit",
+        view=found.reset_index()[["finding", "claim", "result", "verdict"]],
+    )
     back = tables.read(files[0])
     assert len(back) == len(found) and set(back["verdict"]) <= set(audit.VERDICTS)
-    assert len(files[1].read_text().splitlines()) == len(found) + 4  # a caption and an empty line before it
+    assert (
+        len(files[1].read_text().splitlines()) == len(found) + 4
+    )  # a caption and an empty line before it
 
 
 @pytest.mark.slow
 def test_notebook_is_clean_and_runs(tmp_path, monkeypatch):
     papermill = pytest.importorskip("papermill")
     cells = json.loads(NOTEBOOK.read_text())["cells"]
-    assert all(not c["outputs"] and c["execution_count"] is None for c in cells if c["cell_type"] == "code")
+    assert all(
+        not c["outputs"] and c["execution_count"] is None for c in cells if c["cell_type"] == "code"
+    )
     assert cells[1]["metadata"]["tags"] == ["parameters"]
     papermill.execute_notebook(
         str(NOTEBOOK),

@@ -34,7 +34,9 @@ def test_tables_2_to_5_equal_the_printed_list_both_ways():
     ours = paper.load()
     ours = ours[ours["item"].isin(printed["item"])]
     key = ["item", "row", "column"]
-    joined = printed.merge(ours, on=key, how="outer", indicator=True, suffixes=("_printed", "_ours"))
+    joined = printed.merge(
+        ours, on=key, how="outer", indicator=True, suffixes=("_printed", "_ours")
+    )
     assert (joined["_merge"] == "both").all(), joined[joined["_merge"] != "both"]
     assert (joined["value_printed"] == joined["value_ours"]).all()
 
@@ -55,7 +57,10 @@ def test_units_are_the_papers():
 
 def test_standard_deviations_are_those_of_the_sacd_rows():
     table = paper.load().dropna(subset="sd")
-    assert set(table["row"]) == {"AttnSleep/SACD", "DeepSleepNet/SACD", "Modified-SEN/SACD"} and len(table) == 24
+    assert (
+        set(table["row"]) == {"AttnSleep/SACD", "DeepSleepNet/SACD", "Modified-SEN/SACD"}
+        and len(table) == 24
+    )
     assert (
         table.set_index(["row", "column"]).at[("AttnSleep/SACD", "kappa"), "sd"] == 0.38
     )  # as printed: a percent scale

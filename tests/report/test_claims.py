@@ -13,13 +13,17 @@ from sacd.report import claims
 from sacd.report.claims import CONTRADICTS, FAILS, HOLDS, INCONCLUSIVE, MISSING, Claim
 
 
-def subjects(rows: dict[str, np.ndarray], n: int = 12, spread: float = 0.0, seeds: int = 2) -> pd.DataFrame:
+def subjects(
+    rows: dict[str, np.ndarray], n: int = 12, spread: float = 0.0, seeds: int = 2
+) -> pd.DataFrame:
     """`rows`: matrix of expected clips; each subject's is moved by `spread` x noise."""
     generator, lines = np.random.default_rng(1), []
     for row, matrix in rows.items():
         for seed in range(seeds):
             for subject in range(n):
-                counts = np.maximum(matrix + spread * generator.normal(size=(5, 5)), 0).round().ravel()
+                counts = (
+                    np.maximum(matrix + spread * generator.normal(size=(5, 5)), 0).round().ravel()
+                )
                 lines.append(("table2", row, seed, f"s{subject}", *counts))
     return pd.DataFrame(lines, columns=["item", "row", "seed", "subject", *ERRORS])
 
@@ -56,7 +60,9 @@ def test_a_claim_of_several_parts_needs_all_and_fails_by_one(monkeypatch):
     table = subjects(rows, spread=2.0)
     assert judged(monkeypatch, table, "a@accuracy > b@accuracy; a@kappa > b@kappa").verdict == HOLDS
     line = judged(monkeypatch, table, "a@accuracy > {o}@accuracy", "o=b c")
-    assert line.verdict == FAILS and line.ours.startswith("1 of 2 parts; weakest: a@accuracy > c@accuracy")
+    assert line.verdict == FAILS and line.ours.startswith(
+        "1 of 2 parts; weakest: a@accuracy > c@accuracy"
+    )
 
 
 def test_errors_and_differences_of_differences(monkeypatch):
@@ -73,7 +79,8 @@ def test_pairs_matter(monkeypatch):
     """Subjects differ by far more than the two methods do, who differ in the same way in each."""
     ease = np.linspace(0.3, 0.9, 12)
     lines = pd.concat(
-        subjects({"a": right(e + 0.02), "b": right(e)}, n=1).assign(subject=f"s{i}") for i, e in enumerate(ease)
+        subjects({"a": right(e + 0.02), "b": right(e)}, n=1).assign(subject=f"s{i}")
+        for i, e in enumerate(ease)
     )
     assert judged(monkeypatch, lines).verdict == HOLDS
     shuffled = lines.copy()
@@ -90,15 +97,27 @@ def test_a_difference_within_the_noise_of_seeds_decides_nothing(monkeypatch):
             for seed, d in enumerate((-move, 0.0, move))
         ]
         assert judged(monkeypatch, pd.concat(seeds)).verdict == verdict
-        alone = pd.concat(seeds).query("row == 'a' or seed == 1")  # b has one seed: it is given a's variance
+        alone = pd.concat(seeds).query(
+            "row == 'a' or seed == 1"
+        )  # b has one seed: it is given a's variance
         assert judged(monkeypatch, alone).verdict == verdict
 
 
 def test_an_equality_needs_its_distance_from_the_margin_above_the_noise_of_seeds(monkeypatch):
     """All subjects agree; a is 4 points above b, or as good, and its seeds differ by 0 or by 6 points."""
-    for gap, move, verdict in ((4, 0, FAILS), (4, 3, INCONCLUSIVE), (0, 0, HOLDS), (0, 3, INCONCLUSIVE)):
-        a = [subjects({"a": right((70 + gap + d) / 100)}, seeds=1).assign(seed=k) for k, d in enumerate((-move, move))]
-        line = judged(monkeypatch, pd.concat([*a, subjects({"b": right(0.70)})]), "a@accuracy ~ b@accuracy")
+    for gap, move, verdict in (
+        (4, 0, FAILS),
+        (4, 3, INCONCLUSIVE),
+        (0, 0, HOLDS),
+        (0, 3, INCONCLUSIVE),
+    ):
+        a = [
+            subjects({"a": right((70 + gap + d) / 100)}, seeds=1).assign(seed=k)
+            for k, d in enumerate((-move, move))
+        ]
+        line = judged(
+            monkeypatch, pd.concat([*a, subjects({"b": right(0.70)})]), "a@accuracy ~ b@accuracy"
+        )
         assert line.verdict == verdict, (gap, move)
 
 
@@ -114,7 +133,13 @@ def test_what_is_not_computed_is_missing(monkeypatch):
 
 def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch):
     table = pd.DataFrame(
-        {"row": ["a - b", "c"], "column": "accuracy", "value": [10.0, 50.0], "ci_low": [6, 47], "ci_high": [14, 53]}
+        {
+            "row": ["a - b", "c"],
+            "column": "accuracy",
+            "value": [10.0, 50.0],
+            "ci_low": [6, 47],
+            "ci_high": [14, 53],
+        }
         | {"n_subjects": [12, 9], "n_seeds": 3, "sd": [1.0, np.nan]}
     )
 
@@ -127,12 +152,19 @@ def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch)
     assert verdict(ci_low=[-2, 47]).verdict == INCONCLUSIVE
     assert verdict(n_subjects=5).verdict == INCONCLUSIVE
     assert verdict(ci_low=np.nan, ci_high=np.nan).verdict == INCONCLUSIVE
-    assert verdict(sd=9.0).verdict == INCONCLUSIVE, "10 is within two standard errors, 2 x 9 / sqrt(3)"
+    assert verdict(sd=9.0).verdict == INCONCLUSIVE, (
+        "10 is within two standard errors, 2 x 9 / sqrt(3)"
+    )
     assert verdict(sd=np.nan).verdict == INCONCLUSIVE, "one seed"
-    assert verdict(seed_noise=11.0).verdict == INCONCLUSIVE and verdict(sd=9.0, seed_noise=1.0).verdict == HOLDS
+    assert (
+        verdict(seed_noise=11.0).verdict == INCONCLUSIVE
+        and verdict(sd=9.0, seed_noise=1.0).verdict == HOLDS
+    )
     other = {"table2": table.assign(column="kappa")}
     line = judged(monkeypatch, pd.DataFrame({"item": []}), "a - b@accuracy > 0", tables=other)
-    assert line.verdict == MISSING and line.n == "not computed: a - b@accuracy", "the row is there, the column is not"
+    assert line.verdict == MISSING and line.n == "not computed: a - b@accuracy", (
+        "the row is there, the column is not"
+    )
     two_rows = judged(monkeypatch, pd.DataFrame({"item": []}), tables={"table2": table})
     assert two_rows.verdict == MISSING, "rows of a table are not paired"
 
@@ -142,19 +174,30 @@ def test_every_claim_that_a_table_decides_finds_its_row_there():
     decided = [claim for claim in claims.load() if claim.test.endswith("> 0")]
     for claim in decided:
         table = tables.read(folder / f"{claim.data}.csv").set_index(["row", "column"])
-        cells = [(row, n) for _, left, *_ in claims.inequalities(claim) for _, row, names in left for n in names]
+        cells = [
+            (row, n)
+            for _, left, *_ in claims.inequalities(claim)
+            for _, row, names in left
+            for n in names
+        ]
         assert cells and not [cell for cell in cells if cell not in table.index], claim.claim
     assert len(decided) > 8
 
 
 def test_table_3_is_paired_over_groups_of_videos(monkeypatch):
-    line = judged(monkeypatch, subjects({"a": right(0.9), "b": right(0.2)}).assign(item="table3"), item="table3")
+    line = judged(
+        monkeypatch,
+        subjects({"a": right(0.9), "b": right(0.2)}).assign(item="table3"),
+        item="table3",
+    )
     assert line.verdict == HOLDS and "groups of videos, paired" in line.n
 
 
 def test_a_claim_that_the_printed_numbers_refute(monkeypatch):
     rows = {"AttnSleep/FitNet": right(0.9), "AttnSleep/SACD": right(0.5)}
-    line = judged(monkeypatch, subjects(rows), "AttnSleep/FitNet@accuracy > AttnSleep/SACD@accuracy")
+    line = judged(
+        monkeypatch, subjects(rows), "AttnSleep/FitNet@accuracy > AttnSleep/SACD@accuracy"
+    )
     assert line.verdict == CONTRADICTS and line.paper == "-8.3"
 
 
@@ -170,14 +213,26 @@ def test_every_claim_names_what_the_paper_prints():
             if claim.claim == "CRD and CCL are the strongest rivals" and "IFD@kappa" in text:
                 assert printed < 0, "Table II gives IFD the larger kappa"
                 continue
-            assert abs(printed) <= claims.MARGIN if relation == "~" else printed > 0, (claim.claim, text, printed)
-    rows = {row for claim in claims.load() for _, *sides in claims.inequalities(claim) for row in _rows(sides)}
+            assert abs(printed) <= claims.MARGIN if relation == "~" else printed > 0, (
+                claim.claim,
+                text,
+                printed,
+            )
+    rows = {
+        row
+        for claim in claims.load()
+        for _, *sides in claims.inequalities(claim)
+        for row in _rows(sides)
+    }
     assert {"0.5/10/10", "v4", "AttnSleep (EEG)", "SACD"} <= rows
     assert {row[3:] for row in paper.table("fig5").index.drop("b: 0.5/1/1 - 1/1/1")} <= rows
     fig5 = [claim for claim in claims.load() if claim.data == "fig5"]
     printed = [[claims._printed(c, *sides) for _, *sides in claims.inequalities(c)] for c in fig5]
     refuted = [c.claim for c, values in zip(fig5, printed, strict=True) if np.nanmin(values) < 0]
-    assert refuted == ["lambda1 = 0.5: (0.5, 1) is the worst", "lambda3 = 1: (0.5, 0.1) is the worst"]
+    assert refuted == [
+        "lambda1 = 0.5: (0.5, 1) is the worst",
+        "lambda3 = 1: (0.5, 0.1) is the worst",
+    ]
 
 
 def _rows(sides):

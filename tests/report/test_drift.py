@@ -44,7 +44,9 @@ def edit(path, old, new):
 
 def test_equal_results_are_equal_to_the_digit(pair):
     found = compare(pair)
-    assert not found.problems and set(found.numbers["verdict"]) == {drift.EQUAL} and found.claims.empty
+    assert (
+        not found.problems and set(found.numbers["verdict"]) == {drift.EQUAL} and found.claims.empty
+    )
     assert found.numbers["primary"].sum() == 9  # three rows of PRIMARY are in the made-up table
 
 
@@ -52,7 +54,10 @@ def test_the_noise_of_a_number_is_its_spread_over_seeds(pair):
     noise = compare(pair).numbers.set_index(["row", "column"])["noise"][ROW, "kappa"]
     table = tables.read(pair[0] / "tables" / "table2.csv")
     spread = table[table["column"] == "kappa"]["sd"]
-    widest = max((spread**2).mean() ** 0.5, table[(table["row"] == ROW) & (table["column"] == "kappa")]["sd"].item())
+    widest = max(
+        (spread**2).mean() ** 0.5,
+        table[(table["row"] == ROW) & (table["column"] == "kappa")]["sd"].item(),
+    )
     # two means of three seeds each; 12 primary numbers share an error of 1 %
     assert noise == pytest.approx(widest * (2 / 3) ** 0.5 * 3.34, rel=0.01)
     change(pair[1], ROW, "kappa", 0.9 * noise)
@@ -70,12 +75,22 @@ def test_a_primary_number_outside_is_a_problem_and_another_is_listed(pair):
 
 
 def test_other_clips_and_other_settings_are_no_noise(pair):
-    edit(pair[1] / "MANIFEST.json", json.loads((pair[1] / "MANIFEST.json").read_text())["clips"], "0" * 64)
-    assert compare(pair).problems == ["other clips, or other stages of the same clips: these are other data"]
+    edit(
+        pair[1] / "MANIFEST.json",
+        json.loads((pair[1] / "MANIFEST.json").read_text())["clips"],
+        "0" * 64,
+    )
+    assert compare(pair).problems == [
+        "other clips, or other stages of the same clips: these are other data"
+    ]
     runs = pd.read_csv(pair[1] / RUNS, dtype=str)
     runs["settings"] = "f" * 8
     runs.to_csv(pair[1] / RUNS, index=False)
-    assert compare(pair).problems[1].startswith("9 of 9 runs have other settings, such as table2, -/R(2+1)D-18, seed 0")
+    assert (
+        compare(pair)
+        .problems[1]
+        .startswith("9 of 9 runs have other settings, such as table2, -/R(2+1)D-18, seed 0")
+    )
 
 
 def test_other_code_and_other_pixels_are_told_and_no_problem(pair):
@@ -84,12 +99,17 @@ def test_other_code_and_other_pixels_are_told_and_no_problem(pair):
     runs.to_csv(pair[1] / RUNS, index=False)
     found = compare(pair)
     assert not found.problems
-    assert found.notes == [f"9 of 9 runs were computed with other {what} (by its hash)" for what in ("code", "data")]
+    assert found.notes == [
+        f"9 of 9 runs were computed with other {what} (by its hash)" for what in ("code", "data")
+    ]
 
 
 def test_a_missing_table_is_a_problem(pair):
     (pair[1] / "tables" / "table2.csv").unlink()
-    assert "tables/table2.csv: is among the results compared with, but not here" in compare(pair).problems
+    assert (
+        "tables/table2.csv: is among the results compared with, but not here"
+        in compare(pair).problems
+    )
 
 
 def test_a_verdict_that_turned_round_is_a_problem(pair):
@@ -99,7 +119,9 @@ def test_a_verdict_that_turned_round_is_a_problem(pair):
     table.assign(row=table["row"].replace(names)).to_csv(subjects, index=False)
     found = compare(pair)
     assert any("SACD is better than the video student alone" in text for text in found.problems)
-    assert {"claim holds", "claim fails"} in [{line.before, line.now} for line in found.claims.itertuples()]
+    assert {"claim holds", "claim fails"} in [
+        {line.before, line.now} for line in found.claims.itertuples()
+    ]
 
 
 def test_what_is_committed_is_the_default(pair, capsys):
@@ -124,7 +146,9 @@ def test_one_screen(pair, capsys):
     assert _conclude(here, site=False, against=before) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 50
-    assert not [line for line in lines if len(line) > 80 and str(here) not in line]  # a path is not broken
+    assert not [
+        line for line in lines if len(line) > 80 and str(here) not in line
+    ]  # a path is not broken
     errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) <= 11
     with pytest.raises(ValueError, match="no results folder"):

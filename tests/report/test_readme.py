@@ -38,14 +38,18 @@ def test_results_are_those_of_the_demo():
 
 
 def test_the_check_of_the_sources_is_told_as_the_table_has_it():
-    kinds = parameters.table()["checked"].str.extract(r"^(supported|conflict|number|paper|not checked|no literature)")[
-        0
-    ]
+    kinds = parameters.table()["checked"].str.extract(
+        r"^(supported|conflict|number|paper|not checked|no literature)"
+    )[0]
     n = kinds.value_counts()
     told = f"of {len(kinds)} numbers it supports {n['supported']} and **conflicts with {n['conflict']}**"
-    told_too = f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
+    told_too = (
+        f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
+    )
     told_too += f"{n['not checked']} a book, {n['no literature']} are design choices"
-    assert n.sum() == len(kinds) and all(text in " ".join(README.split()) for text in (told, told_too))
+    assert n.sum() == len(kinds) and all(
+        text in " ".join(README.split()) for text in (told, told_too)
+    )
 
 
 def test_departures_are_collected_from_the_marker_to_the_end_of_the_paragraph(tmp_path):
@@ -61,16 +65,30 @@ def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
     rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
     text = readme.results(verify.verify(made_up_results.make(tmp_path, monkeypatch, rows).results))
     lines = {
-        line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| ") and line.count(" | ") > 3
+        line.split(" | ")[1]: line
+        for line in text.splitlines()
+        if line.startswith("| ") and line.count(" | ") > 3
     }
     better = lines["SACD is better than the video student alone (AttnSleep)"]
-    assert "`make table2`" in better and "✗ claim fails" in better and "| 3 of 3 parts | 0 of 3 parts |" in better
+    assert (
+        "`make table2`" in better
+        and "✗ claim fails" in better
+        and "| 3 of 3 parts | 0 of 3 parts |" in better
+    )
     assert lines["AttnSleep/SACD: accuracy"].startswith("| Table II, the comparison |")
-    assert "64.4 | 6" in lines["AttnSleep/SACD: accuracy"] and "– needs S3VE" in lines["AttnSleep/SACD: accuracy"]
-    assert "– not computed yet" in lines["SACD: accuracy"] and "`make table3`" in lines["SACD: accuracy"]
+    assert (
+        "64.4 | 6" in lines["AttnSleep/SACD: accuracy"]
+        and "– needs S3VE" in lines["AttnSleep/SACD: accuracy"]
+    )
+    assert (
+        "– not computed yet" in lines["SACD: accuracy"]
+        and "`make table3`" in lines["SACD: accuracy"]
+    )
     assert "reproduced" not in text
 
 
 def test_a_missing_marker_is_one_line():
-    with pytest.raises(ValueError, match="markers '<!-- x: -->' and '<!-- end of x -->' occur 0 times"):
+    with pytest.raises(
+        ValueError, match="markers '<!-- x: -->' and '<!-- end of x -->' occur 0 times"
+    ):
         readme.filled("nothing", x="new")

@@ -17,7 +17,12 @@ from sacd.report import verify
 from sacd.results import MANIFEST
 
 CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
 )
 SMOKE = Path(__file__).resolve().parents[2] / "results" / "smoke"
 
@@ -38,7 +43,9 @@ class Links(HTMLParser):
         if tag == "a" and values.get("href"):
             self.targets.append(values["href"])
         self.loaded += [
-            values[n] for n in ("src", "href") if tag in ("img", "script", "link", "iframe") and values.get(n)
+            values[n]
+            for n in ("src", "href")
+            if tag in ("img", "script", "link", "iframe") and values.get(n)
         ]
 
 
@@ -47,7 +54,11 @@ def broken(site: Path) -> list[str]:
     pages = {page: Links(page) for page in sorted(site.glob("*.html"))}
     wrong = []
     for page, links in pages.items():
-        wrong += [f"{page.name} loads {url[:80]}" for url in links.loaded if re.match(r"(https?:)?//", url)]
+        wrong += [
+            f"{page.name} loads {url[:80]}"
+            for url in links.loaded
+            if re.match(r"(https?:)?//", url)
+        ]
         for url in links.targets + [u for u in links.loaded if not u.startswith("data:")]:
             if re.match(r"(https?:|data:|mailto:|//)", url):
                 continue
@@ -75,21 +86,36 @@ def test_the_page_shows_verdicts_figures_and_totals(results):
     (results / "report" / "of_a_notebook_that_is_gone.html").touch()
     text = build(results).read_text()
     assert "none of them is an S3VE result" in " ".join(text.split())
-    assert "6, each counted once" in text and "0.06 core-hours" in text and "1.0 GB of one run" in text
+    assert (
+        "6, each counted once" in text and "0.06 core-hours" in text and "1.0 GB of one run" in text
+    )
     assert 'src="../figures/a.png"' in text and 'href="20_table2_comparison.html"' in text
     assert "needs S3VE" in text and "claim holds" in text and str(results.parent) not in text
-    assert sorted(p.name for p in (results / "report").glob("*.html")) == ["20_table2_comparison.html", "index.html"]
+    assert sorted(p.name for p in (results / "report").glob("*.html")) == [
+        "20_table2_comparison.html",
+        "index.html",
+    ]
     wrong = broken(results / "report")
     assert wrong == ["20_table2_comparison.html: 00_tour.html"]  # the tour was not executed here
 
 
 def test_a_figure_is_called_after_the_part_of_its_notebook(results):
-    assert "<figcaption>Table II, the comparison (a.png)" in build(results).read_text()  # no cell says that it saves it
+    assert (
+        "<figcaption>Table II, the comparison (a.png)" in build(results).read_text()
+    )  # no cell says that it saves it
     new = nbformat.v4
-    cells = [new.new_markdown_cell("# Table II"), new.new_markdown_cell("## Errors <by> stage\nwords")]
-    cells += [new.new_code_cell('figures.save(figure, folder, "a")'), new.new_markdown_cell("## End")]
+    cells = [
+        new.new_markdown_cell("# Table II"),
+        new.new_markdown_cell("## Errors <by> stage\nwords"),
+    ]
+    cells += [
+        new.new_code_cell('figures.save(figure, folder, "a")'),
+        new.new_markdown_cell("## End"),
+    ]
     cells.append(new.new_code_cell('figures.save(figure, folder, "b", "a")'))
-    nbformat.write(new.new_notebook(cells=cells), results / "notebooks" / "20_table2_comparison.ipynb")
+    nbformat.write(
+        new.new_notebook(cells=cells), results / "notebooks" / "20_table2_comparison.ipynb"
+    )
     assert "<figcaption>Errors &lt;by&gt; stage (a.png)" in build(results).read_text()
 
 
@@ -113,16 +139,22 @@ def test_names_are_escaped(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)")
-@pytest.mark.skipif(not (SMOKE / MANIFEST).is_file(), reason="no smoke results; make reproduce PROFILE=smoke first")
+@pytest.mark.skipif(
+    not (SMOKE / MANIFEST).is_file(), reason="no smoke results; make reproduce PROFILE=smoke first"
+)
 @pytest.mark.parametrize("width", [390, 1280])
 def test_in_a_browser(tmp_path, width):
     """Smoke results: links lead somewhere, figures are loaded, the console stays empty, no host is asked."""
     site = build(SMOKE).parent
     assert broken(site) == []
     for page in sorted(site.glob("*.html")):
-        inside = tmp_path / page.name  # a copy that tells what was not loaded, in place of a script of the page
+        inside = (
+            tmp_path / page.name
+        )  # a copy that tells what was not loaded, in place of a script of the page
         probe = "<script>addEventListener('load', () => document.title = 'broken: ' + [...document.images]"
-        probe += ".filter(i => !i.complete || !i.naturalWidth).map(i => i.src.slice(0, 90)).join(' ')"
+        probe += (
+            ".filter(i => !i.complete || !i.naturalWidth).map(i => i.src.slice(0, 90)).join(' ')"
+        )
         probe += " + ' wide: ' + (document.documentElement.scrollWidth - innerWidth))</script>"
         base = f'<base href="{page.as_uri()}">'
         inside.write_text(re.sub(r"<head>", f"<head>{base}{probe}", page.read_text(), count=1))
@@ -140,7 +172,11 @@ def test_in_a_browser(tmp_path, width):
         title = re.search(r"<title>(.*?)</title>", run.stdout)[1]
         assert title.startswith("broken:  wide:"), (page.name, title)
         plots = re.findall('<div class="plotly-graph-div"', page.read_text())
-        drawn = re.findall(r'js-plotly-plot"(?:(?!js-plotly-plot).)*?class="main-svg"', run.stdout, re.DOTALL)
+        drawn = re.findall(
+            r'js-plotly-plot"(?:(?!js-plotly-plot).)*?class="main-svg"', run.stdout, re.DOTALL
+        )
         assert len(drawn) == len(plots) and (plots or page.stem != "50_explore"), page.name
         if page.name == "index.html":
-            assert int(title.rpartition(" ")[2]) <= 0, f"{page.name} is wider than {width} px by {title}"
+            assert int(title.rpartition(" ")[2]) <= 0, (
+                f"{page.name} is wider than {width} px by {title}"
+            )

@@ -36,7 +36,9 @@ def test_untouched_results_pass(results, capsys):
 def test_an_altered_or_missing_file_fails(results, capsys):
     (results / "figures" / "a.png").unlink()
     assert _conclude(results, site=False) == 1
-    assert "error: figures/a.png: missing (made by 20_table2_comparison)" in " ".join(capsys.readouterr().out.split())
+    assert "error: figures/a.png: missing (made by 20_table2_comparison)" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_an_added_file_is_told(results):
@@ -59,19 +61,26 @@ def test_every_printed_number_is_listed_once_with_or_without_ours(results, capsy
     printed = paper.load().set_index(["item", "row", "column"])["value"]
     assert numbers.index.is_unique and set(printed.index) <= set(numbers.index)
     alone = numbers[numbers["ours"].isna()]
-    assert alone["paper"].equals(printed[alone.index].rename("paper")) and len(alone) == len(printed) - 24
+    assert (
+        alone["paper"].equals(printed[alone.index].rename("paper"))
+        and len(alone) == len(printed) - 24
+    )
     verdict = alone["verdict"]
     assert verdict["table6", "A", "age"] == verify.NOT_YET  # its notebook was not executed here
     assert verdict["dataset", "all", "clips"] == verify.ALONE
     assert verdict["mc2sleepnet", "SHHS", "accuracy"] == verify.NOT_YET
     assert verdict["text", "AttnSleep/SACD - CCL", "accuracy"] == verify.AS_CLAIM
     assert verdict["text", "AttnSleep/SACD - CCL", "accuracy_from"] == verify.AS_CELL
-    assert verdict["text", "DeepSleepNet/SACD - baseline", "accuracy_from"] == verify.ALONE  # 54.6, Table II has 52.5
+    assert (
+        verdict["text", "DeepSleepNet/SACD - baseline", "accuracy_from"] == verify.ALONE
+    )  # 54.6, Table II has 52.5
     assert not set(verdict) & {verify.REPRODUCED, verify.DIFFERS, *readme.MARKS}
     title, table = list(verify.sections(found))[-1]
     assert "neither confirmed nor refuted" in title and table["n"].sum() == len(alone)
     verify.show(found)
-    assert f"{(verdict == verify.ALONE).sum()} {verify.ALONE}" in " ".join(capsys.readouterr().out.split())
+    assert f"{(verdict == verify.ALONE).sum()} {verify.ALONE}" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_numbers_on_s3ve_are_judged(tmp_path, monkeypatch):
@@ -86,11 +95,23 @@ def test_numbers_on_s3ve_are_judged(tmp_path, monkeypatch):
 
 
 def test_cells_that_the_audit_refutes(results):
-    line = {"item": "audit", "column": "computed", "data": "none", "where": "II", "claim": "x", "computation": "y"}
+    line = {
+        "item": "audit",
+        "column": "computed",
+        "data": "none",
+        "where": "II",
+        "claim": "x",
+        "computation": "y",
+    }
     rows = ["AttnSleep/SACD", "AttnSleep/CCL"]
     audit = pd.DataFrame(
         [
-            line | {"row": "kappa, any prior", "result": f"2. Above: {', '.join(rows)}", "verdict": "impossible"},
+            line
+            | {
+                "row": "kappa, any prior",
+                "result": f"2. Above: {', '.join(rows)}",
+                "verdict": "impossible",
+            },
             line | {"row": "kappa of the two students", "result": "z", "verdict": "consistent"},
             line | {"row": "hours", "result": "z", "verdict": "cannot be checked"},
         ]
@@ -112,12 +133,19 @@ def test_the_findings_named_here_are_those_of_the_audit():
 
     findings = set(audit.findings()["finding"])
     assert set(verify._CELLS) <= findings and "kappa, any prior" in findings
-    assert all(paper.value(*cell) == paper.value(*cell) for cells in verify._CELLS.values() for cell in cells)
+    assert all(
+        paper.value(*cell) == paper.value(*cell)
+        for cells in verify._CELLS.values()
+        for cell in cells
+    )
 
 
 def test_claims_are_judged_from_the_folder_alone(results):
     judged = verify.verify(results).claims.set_index("claim")
-    assert judged.at["SACD is better than the video student alone (AttnSleep)", "verdict"] == claims.HOLDS
+    assert (
+        judged.at["SACD is better than the video student alone (AttnSleep)", "verdict"]
+        == claims.HOLDS
+    )
     assert judged.at["SACD is better than CCL (AttnSleep)", "verdict"] == claims.INCONCLUSIVE
 
 
@@ -132,11 +160,14 @@ def test_what_is_written(results):
     assert "| AttnSleep/SACD | kappa | 0.6 |" in text
     assert first["codecheck.yml"].startswith(b"%YAML 1.1\n---\n")
     check = yaml.safe_load(first["codecheck.yml"])
-    assert {"file": "figures/a.png", "comment": "Table II, the comparison; made by 20_table2_comparison"} in check[
-        "manifest"
-    ]
+    assert {
+        "file": "figures/a.png",
+        "comment": "Table II, the comparison; made by 20_table2_comparison",
+    } in check["manifest"]
     assert all((results / entry["file"]).is_file() for entry in check["manifest"])
-    assert len(check["paper"]["authors"]) == 7 and check["paper"]["reference"].endswith("2208.05814")
+    assert len(check["paper"]["authors"]) == 7 and check["paper"]["reference"].endswith(
+        "2208.05814"
+    )
 
 
 def test_no_manifest_is_one_line(tmp_path):

@@ -27,7 +27,11 @@ def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):
 
 def tree(folder):
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return {n: (folder / n).read_bytes() for n in names if n not in ("provenance.json", "checksums.json")}
+    return {
+        n: (folder / n).read_bytes()
+        for n in names
+        if n not in ("provenance.json", "checksums.json")
+    }
 
 
 def total(store, r):
@@ -57,7 +61,11 @@ def listening():
     found = set()
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         try:
-            found |= {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+            found |= {
+                c.laddr.ip
+                for c in process.net_connections("inet")
+                if c.status == psutil.CONN_LISTEN
+            }
         except psutil.Error:
             continue
     return found
@@ -79,7 +87,9 @@ def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys
 
     watcher, start = threading.Thread(target=watch, daemon=True), time.monotonic()
     watcher.start()
-    report = execute([*runs, bad, run(6, inputs=(("bad", bad),))], store, workers=2, resources=resources)
+    report = execute(
+        [*runs, bad, run(6, inputs=(("bad", bad),))], store, workers=2, resources=resources
+    )
     watcher.join()
     assert set(report.done) == {first, *runs}
     assert [total(store, r) for r in runs] == [100, 101, 102, 103]
@@ -88,7 +98,9 @@ def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys
     assert len(pids(marks)) == 2 and str(os.getpid()) not in pids(marks)
     assert found and found <= {"127.0.0.1", "::1"}
     text = capsys.readouterr().err
-    assert "0/7 runs" in text and "5/7 runs, 0 running, 2 failed" in text  # start and end; no line a step in a log
+    assert (
+        "0/7 runs" in text and "5/7 runs, 0 running, 2 failed" in text
+    )  # start and end; no line a step in a log
     periods = (time.monotonic() - start) // 30  # of a log, which gets a line in each
     assert sum(" runs, " in line for line in text.splitlines()) < 10 + periods
 
@@ -101,7 +113,12 @@ def cluster(tmp_path):
         "PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{REPOSITORY}",
         "OMP_NUM_THREADS": "1",
     }
-    common = {"env": environment, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": tmp_path}
+    common = {
+        "env": environment,
+        "stderr": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "cwd": tmp_path,
+    }
 
     def start(kind, *options):
         command = [
@@ -152,9 +169,13 @@ def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
     provenance = json.loads((store.folder(victim) / "provenance.json").read_text())
     starts = sorted(path.name.split("-")[2:] for path in marks.glob(f"{victim.config.seed}-*"))
     assert provenance["attempts"] == len(starts) == 2
-    assert int(starts[0][1]) == 0 < int(starts[1][1])  # the second went on where the first was killed
+    assert (
+        int(starts[0][1]) == 0 < int(starts[1][1])
+    )  # the second went on where the first was killed
     execute([victim], alone, workers=0, quiet=True)
-    assert tree(store.folder(victim)) == tree(alone.folder(victim))  # resumed elsewhere, to the same bytes
+    assert tree(store.folder(victim)) == tree(
+        alone.folder(victim)
+    )  # resumed elsewhere, to the same bytes
 
 
 @pytest.mark.slow
@@ -195,7 +216,10 @@ def test_which_gpus_there_are(monkeypatch, visible, expected):
 def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
-    with _local_cluster(None, 9, {"device": "auto"}) as (own, number), Client(own, set_as_default=False) as client:
+    with (
+        _local_cluster(None, 9, {"device": "auto"}) as (own, number),
+        Client(own, set_as_default=False) as client,
+    ):
         assert number == 2
         client.wait_for_workers(2, timeout=120)
         seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
@@ -218,9 +242,17 @@ def test_the_critical_path_starts_first():
 def test_longest_first_each_once_inputs_before_readers(tmp_path):
     marks = tmp_path / "marks"
     teacher = run(1, cost=1)
-    runs = [run(3, cost=5), run(2, inputs=(("a", teacher), ("b", run(4, cost=0.5))), cost=10), run(3, cost=5)]
-    report = execute(runs, RunStore(tmp_path / "runs"), workers=0, quiet=True, resources={"marks": str(marks)})
-    order = [p.name.split("-")[0] for p in sorted(marks.iterdir(), key=lambda p: p.name.split("-")[2])]
+    runs = [
+        run(3, cost=5),
+        run(2, inputs=(("a", teacher), ("b", run(4, cost=0.5))), cost=10),
+        run(3, cost=5),
+    ]
+    report = execute(
+        runs, RunStore(tmp_path / "runs"), workers=0, quiet=True, resources={"marks": str(marks)}
+    )
+    order = [
+        p.name.split("-")[0] for p in sorted(marks.iterdir(), key=lambda p: p.name.split("-")[2])
+    ]
     assert order == ["1", "4", "2", "3"] and len(report.done) == 4
 
 
@@ -251,9 +283,15 @@ def test_one_run_alone_is_computed_here_with_the_threads_of_a_worker(tmp_path):
 
 
 def test_a_run_may_have_resources_of_its_own(tmp_path):
-    store, own, common = RunStore(tmp_path), run(task="threads", resources=(("threads", "2"),)), run(1, "threads")
+    store, own, common = (
+        RunStore(tmp_path),
+        run(task="threads", resources=(("threads", "2"),)),
+        run(1, "threads"),
+    )
     execute([own, common], store, workers=0, resources={"threads": "3"}, quiet=True)
-    found = [json.loads((store.folder(r) / "threads.json").read_text())["torch"] for r in (own, common)]
+    found = [
+        json.loads((store.folder(r) / "threads.json").read_text())["torch"] for r in (own, common)
+    ]
     assert found == [2, 3]
 
 

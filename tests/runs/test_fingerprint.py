@@ -65,7 +65,10 @@ def rewrite(path, old, new):
 def test_names_are_followed_across_modules_without_importing_them(package):
     reached = {"main:f", "helper:one", "helper:two", "sibling:S", "deep.leaf:T"}
     assert set(code_hashes(F)) == {f"pkg_fp.{name}" for name in reached}
-    assert set(code_hashes(["pkg_fp.main:g"])) == {"pkg_fp.main:g", "pkg_fp.lazy:L"}  # not TABLE: it names entries
+    assert set(code_hashes(["pkg_fp.main:g"])) == {
+        "pkg_fp.main:g",
+        "pkg_fp.lazy:L",
+    }  # not TABLE: it names entries
     assert "pkg_fp.main" not in sys.modules
 
 
@@ -152,14 +155,20 @@ def test_entries_of_a_notebook_are_the_names_that_it_uses():
 def runs():
     """One run of each kind of the smoke profile, on data that are not looked at."""
     space = Workspace("smoke")
-    space.__dict__["store"] = space.ucf51.__dict__["store"] = type("Store", (), {"fingerprint": "f00d"})()
-    space.__dict__["eeg_store"] = type("Store", (), {"fingerprint": "f00d", "participants": range(8)})()
+    space.__dict__["store"] = space.ucf51.__dict__["store"] = type(
+        "Store", (), {"fingerprint": "f00d"}
+    )()
+    space.__dict__["eeg_store"] = type(
+        "Store", (), {"fingerprint": "f00d", "participants": range(8)}
+    )()
     every = [run for name in ("20", "21", "22", "42") for run in _runs(space, name)]
     return {(run.task, run.modules): run for run in every}
 
 
 def _runs(space, number):
-    return next(notebook.runs(space) for name, notebook in NOTEBOOKS.items() if name.startswith(number))
+    return next(
+        notebook.runs(space) for name, notebook in NOTEBOOKS.items() if name.startswith(number)
+    )
 
 
 def test_every_run_reaches_what_trains_it_and_no_picture(runs):
@@ -170,16 +179,24 @@ def test_every_run_reaches_what_trains_it_and_no_picture(runs):
 
 
 def test_a_loss_is_reached_by_its_own_runs_alone(runs):
-    by_method = {run.config.method.name: run for run in runs.values() if hasattr(run.config, "method")}
+    by_method = {
+        run.config.method.name: run for run in runs.values() if hasattr(run.config, "method")
+    }
     for loss in ("kd", "pkt", "ccl", "fitnet"):
-        users = {name for name, run in by_method.items() if any(f".{loss}:" in c for c in code_hashes(run.entries))}
+        users = {
+            name
+            for name, run in by_method.items()
+            if any(f".{loss}:" in c for c in code_hashes(run.entries))
+        }
         assert users <= {loss, *({"ifd", "sacd"} if loss == "pkt" else set())}, (loss, users)
 
 
 def test_of_a_module_all_functions_and_classes_are_found():
     package = Path(sacd.__file__).parent
     for path in package.rglob("*.py"):
-        module = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+        module = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
         if module in _LEFT_OUT or path.name == "__main__.py":
             continue
         body = ast.parse(path.read_text()).body

@@ -78,7 +78,9 @@ def test_a_notebook_without_parameters_takes_none(tmp_path, no_kernel):
         run_notebook(source, tmp_path / "b.ipynb", {"a": 1})
 
 
-@pytest.mark.parametrize("cell", ["a = 1", "a: list = [1]", "import os", "a: int = 1\nprint(a)", "a: float = 'x'"])
+@pytest.mark.parametrize(
+    "cell", ["a = 1", "a: list = [1]", "import os", "a: int = 1\nprint(a)", "a: float = 'x'"]
+)
 def test_the_parameters_cell_holds_typed_scalars_only(tmp_path, cell):
     with pytest.raises(NotebookError, match=r"a\.ipynb: parameter"):
         check_parameters(notebook(tmp_path / "a.ipynb", parameters=cell), {})
@@ -101,7 +103,12 @@ def test_success(tmp_path):
     result = tmp_path / "results" / "table.csv"
     result.parent.mkdir()
     check = f"import sys, os\nassert sys.executable == {sys.executable!r} and seeds == 5 and profile == 'demo'"
-    source = notebook(tmp_path / "a.ipynb", check, write(result), "print(os.environ['TQDM_MININTERVAL'], '\\n' * 3)")
+    source = notebook(
+        tmp_path / "a.ipynb",
+        check,
+        write(result),
+        "print(os.environ['TQDM_MININTERVAL'], '\\n' * 3)",
+    )
     output = tmp_path / "results" / "notebooks" / "a.ipynb"
     stamp = {"profile": "demo", "data": "simulated cohort", "runs": "0123"}
     options = {"expects": [result], "stamp": stamp, "depends": {"run": "0123"}}
@@ -112,14 +119,27 @@ def test_success(tmp_path):
     nbformat.validate(made)
     assert made.cells[1].source == "> **profile** demo · **data** simulated cohort · **runs** 0123"
     assert made.metadata.kernelspec.name == "python3"
-    assert made.metadata.sacd.parameters.seeds == 5 and list(made.metadata.sacd.results) == ["results/table.csv"]
+    assert made.metadata.sacd.parameters.seeds == 5 and list(made.metadata.sacd.results) == [
+        "results/table.csv"
+    ]
     assert str(tmp_path) not in json.dumps(made.metadata)
-    assert sorted(p.name for p in output.parent.iterdir()) == [".a.ipynb.lock", ".a.json", "a.ipynb"]
+    assert sorted(p.name for p in output.parent.iterdir()) == [
+        ".a.ipynb.lock",
+        ".a.json",
+        "a.ipynb",
+    ]
     record = json.loads(record_of(output).read_text())
-    assert record["content"] == sha256(output) and record["duration_s"] > 0 and record["started"].startswith("20")
+    assert (
+        record["content"] == sha256(output)
+        and record["duration_s"] > 0
+        and record["started"].startswith("20")
+    )
 
     bytes_before = output.read_bytes()
-    assert run_notebook(source, output, {"seeds": 5}, **options | {"stamp": {"profile": "other"}}) == "skipped"
+    assert (
+        run_notebook(source, output, {"seeds": 5}, **options | {"stamp": {"profile": "other"}})
+        == "skipped"
+    )
     assert output.read_bytes() == bytes_before
     for change in ({"seeds": 6}, {"seeds": 5, "depends": {"run": "4567"}}):
         depends = change.pop("depends", options["depends"])
@@ -132,7 +152,14 @@ def test_success(tmp_path):
     page = to_html(output)
     text = page.read_text()
     assert "simulated cohort" in text and page.name == "a.html"
-    for loading in ('src="http', "src='http", 'src="//', 'stylesheet" href="http', "cdnjs.cloudflare.com", "url(http"):
+    for loading in (
+        'src="http',
+        "src='http",
+        'src="//',
+        'stylesheet" href="http',
+        "cdnjs.cloudflare.com",
+        "url(http",
+    ):
         assert loading not in text
 
 
@@ -146,15 +173,24 @@ def test_whatever_an_execution_left_is_made_anew_once_it_was_altered(tmp_path):
     output = tmp_path / "out" / "a.ipynb"
     outcomes = [run_notebook(source, output, expects=[table])]
     for path in (tmp_path / "fig7.tex", tmp_path / "fig7.pdf", tmp_path / "fig7_more.md", output):
-        path.write_text(path.read_text().replace("accuracy 50\\n", "accuracy 90\\n") if path == output else "better")
+        path.write_text(
+            path.read_text().replace("accuracy 50\\n", "accuracy 90\\n")
+            if path == output
+            else "better"
+        )
         outcomes.append(run_notebook(source, output, expects=[table]))
         assert "accuracy 90\\n" not in output.read_text() and path.read_text() != "better"
     (tmp_path / "fig70.tex").write_text("changed")
-    assert [*outcomes, run_notebook(source, output, expects=[table])] == ["executed"] * 5 + ["skipped"]
+    assert [*outcomes, run_notebook(source, output, expects=[table])] == ["executed"] * 5 + [
+        "skipped"
+    ]
 
 
 def test_a_plotly_figure_stays_interactive_without_network(tmp_path):
-    figure = {"data": [{"type": "scatter", "x": [1], "y": [2], "text": ["</script>"]}], "layout": {"width": 300}}
+    figure = {
+        "data": [{"type": "scatter", "x": [1], "y": [2], "text": ["</script>"]}],
+        "layout": {"width": 300},
+    }
     output = nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": figure})
     cells = [nbformat.v4.new_code_cell("show()", outputs=[output]) for _ in range(2)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
@@ -180,10 +216,14 @@ def test_a_plotly_figure_stays_interactive_without_network(tmp_path):
 def test_failures_are_named_and_kept_elsewhere(tmp_path, cell, message):
     result = tmp_path / "table.csv"
     written = [write(result)] if "2_200_000" in cell else []
-    source = notebook(tmp_path / "a.ipynb", *written, "# ## Where it breaks\nwords", cell, parameters=None)
+    source = notebook(
+        tmp_path / "a.ipynb", *written, "# ## Where it breaks\nwords", cell, parameters=None
+    )
     output = tmp_path / "out" / "a.ipynb"
     with pytest.raises(NotebookError, match=message) as caught:
-        run_notebook(source, output, expects=[result], **({"timeout_s": 1} if "wait()" in cell else {}))
+        run_notebook(
+            source, output, expects=[result], **({"timeout_s": 1} if "wait()" in cell else {})
+        )
     copy = tmp_path / "out" / "failed" / "a.ipynb"
     assert f"copy: {copy}" in str(caught.value) and str(source) in str(caught.value)
     if "Where" in message or "KeyError" in message or "kernel died" in message:
@@ -196,12 +236,19 @@ def test_an_old_result_file_does_not_count(tmp_path):
     result = tmp_path / "table.csv"
     result.write_text("from last year")
     with pytest.raises(NotebookError, match="without writing"):
-        run_notebook(notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "b.ipynb", expects=[result])
+        run_notebook(
+            notebook(tmp_path / "a.ipynb", "1", parameters=None),
+            tmp_path / "b.ipynb",
+            expects=[result],
+        )
 
 
 @pytest.mark.slow
 def test_a_failure_leaves_the_last_good_copy(tmp_path):
-    source, output = notebook(tmp_path / "a.ipynb", "1", parameters=None), tmp_path / "out" / "a.ipynb"
+    source, output = (
+        notebook(tmp_path / "a.ipynb", "1", parameters=None),
+        tmp_path / "out" / "a.ipynb",
+    )
     run_notebook(source, output)
     good = output.read_bytes()
     notebook(source, "1 / 0", parameters=None)
@@ -270,12 +317,35 @@ def test_command_line(tmp_path, capsys, no_kernel):
 def test_two_processes_side_by_side(tmp_path):
     commands = []
     for name in "ab":
-        source = notebook(tmp_path / f"{name}.ipynb", write(tmp_path / f"{name}.csv"), f"assert seeds == {ord(name)}")
-        command = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(tmp_path / "out" / f"{name}.ipynb")]
-        commands.append(
-            [*command, "-p", "seeds", str(ord(name)), "-e", str(tmp_path / f"{name}.csv"), "-s", "data", "toy"]
+        source = notebook(
+            tmp_path / f"{name}.ipynb",
+            write(tmp_path / f"{name}.csv"),
+            f"assert seeds == {ord(name)}",
         )
-    processes = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+        command = [
+            sys.executable,
+            "-m",
+            "sacd.runs.notebook",
+            str(source),
+            str(tmp_path / "out" / f"{name}.ipynb"),
+        ]
+        commands.append(
+            [
+                *command,
+                "-p",
+                "seeds",
+                str(ord(name)),
+                "-e",
+                str(tmp_path / f"{name}.csv"),
+                "-s",
+                "data",
+                "toy",
+            ]
+        )
+    processes = [
+        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for c in commands
+    ]
     for process in processes:
         out, err = process.communicate()
         assert process.returncode == 0, err
@@ -295,7 +365,9 @@ def test_a_stopped_runner_takes_its_kernel_along(tmp_path):
     started = tmp_path / "started"
     cell = f"{write(started)}\nimport threading; threading.Event().wait()"
     source = notebook(tmp_path / "a.ipynb", cell, parameters=None)
-    process = subprocess.Popen([sys.executable, "-m", "sacd.runs.notebook", str(source), str(tmp_path / "b.ipynb")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sacd.runs.notebook", str(source), str(tmp_path / "b.ipynb")]
+    )
     while not started.exists():
         assert process.poll() is None
         time.sleep(0.1)

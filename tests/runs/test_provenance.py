@@ -13,7 +13,8 @@ def test_the_machine_is_described_and_the_host_is_not():
     assert record["packages"]["torch"] and record["cores"] >= 1 and len(record["lock"]) == 64
     assert record["cpu"]
     assert (
-        platform.node() not in json.dumps([record["cpu"], record["system"], record["packages"]]) or not platform.node()
+        platform.node() not in json.dumps([record["cpu"], record["system"], record["packages"]])
+        or not platform.node()
     )
     assert peak_memory_mb()["cpu"] > 10
     state = git_state()

@@ -22,7 +22,11 @@ def run(seed=0, task="count", **more):
 def tree(folder):
     """Bytes of every result file; provenance holds times, and so do the checksums."""
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return {n: (folder / n).read_bytes() for n in names if n not in ("provenance.json", "checksums.json")}
+    return {
+        n: (folder / n).read_bytes()
+        for n in names
+        if n not in ("provenance.json", "checksums.json")
+    }
 
 
 def test_what_enters_the_identity():
@@ -43,14 +47,25 @@ def test_what_enters_the_identity():
 
 def test_settings_are_the_identity_without_code_and_data():
     assert run().settings == run(data="f00d").settings == run(inputs=()).settings
-    assert run(inputs=(("a", run(1, data="x")),)).settings == run(inputs=(("a", run(1, data="y")),)).settings
-    others = [run(seed=1), run(task="train"), run(inputs=(("a", run(seed=1)),)), run(inputs=(("a", run(seed=2)),))]
+    assert (
+        run(inputs=(("a", run(1, data="x")),)).settings
+        == run(inputs=(("a", run(1, data="y")),)).settings
+    )
+    others = [
+        run(seed=1),
+        run(task="train"),
+        run(inputs=(("a", run(seed=1)),)),
+        run(inputs=(("a", run(seed=2)),)),
+    ]
     assert len({run().settings, *(other.settings for other in others)}) == 5
 
 
 def test_what_does_not_enter_the_identity():
     assert run().id == run(item="table2", label="x", cost=9, resources=(("store", "elsewhere"),)).id
-    assert Run("toy_tasks:count", Toy(epochs=3, seed=0)).id == Run("toy_tasks:count", Toy(seed=0, epochs=3)).id
+    assert (
+        Run("toy_tasks:count", Toy(epochs=3, seed=0)).id
+        == Run("toy_tasks:count", Toy(seed=0, epochs=3)).id
+    )
     assert Run("toy_tasks:count", Toy()).id == run().id  # a default, said or not
 
 
@@ -59,7 +74,11 @@ def test_order_of_fields_does_not_matter_and_the_class_name_does():
         return type(name, (Config,), {"__annotations__": dict.fromkeys(fields, int), **fields})()
 
     ab, ba, other = toy("Same", a=1, b=2), toy("Same", b=2, a=1), toy("Other", a=1, b=2)
-    assert Run("toy_tasks:count", ab).id == Run("toy_tasks:count", ba).id != Run("toy_tasks:count", other).id
+    assert (
+        Run("toy_tasks:count", ab).id
+        == Run("toy_tasks:count", ba).id
+        != Run("toy_tasks:count", other).id
+    )
 
 
 def test_an_extra_field_is_refused():
@@ -71,7 +90,11 @@ def test_identity_follows_the_code(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = tmp_path / "identity_task.py"
     ids = []
-    texts = ("def t(x):\n    return 1", '# c\ndef t(x):\n    """Doc."""\n    return 1', "def t(x):\n    return 2")
+    texts = (
+        "def t(x):\n    return 1",
+        '# c\ndef t(x):\n    """Doc."""\n    return 1',
+        "def t(x):\n    return 2",
+    )
     for k, text in enumerate(texts):
         module.write_text(text)
         os.utime(module, (k, k))
@@ -97,7 +120,14 @@ def test_a_finished_run_has_everything(tmp_path):
     assert config["identity"]["config"] == {"seed": 5, "epochs": 3, "pause_s": 0.0}
     provenance = json.loads((store.folder(r) / "provenance.json").read_text())
     assert provenance["id"] == r.id and provenance["data"] == "d4ta" and provenance["attempts"] == 1
-    assert {"started", "duration_s", "peak_memory_mb", "git", "machine", "code"} <= provenance.keys()
+    assert {
+        "started",
+        "duration_s",
+        "peak_memory_mb",
+        "git",
+        "machine",
+        "code",
+    } <= provenance.keys()
     assert {"lock", "packages", "cpu", "gpu"} <= provenance["machine"].keys()
     assert set(provenance["code"]) >= {"toy_tasks:count", "sacd.files:write_json"}
     assert not (tmp_path / ".work" / r.id).exists()
@@ -107,16 +137,23 @@ def test_the_manifest_of_the_data_outlives_the_next_ingest(tmp_path, capsys):
     store, data = RunStore(tmp_path / "runs"), tmp_path / "store"
     ids = {}
     for fingerprint in ("f00d", "beef"):
-        write_json(data / "manifest.json", {"fingerprint": fingerprint, "nights": {"sub-01": fingerprint}})
-        asked = [run(seed, data=fingerprint, resources=(("store", str(data)),)) for seed in range(2)]
+        write_json(
+            data / "manifest.json", {"fingerprint": fingerprint, "nights": {"sub-01": fingerprint}}
+        )
+        asked = [
+            run(seed, data=fingerprint, resources=(("store", str(data)),)) for seed in range(2)
+        ]
         assert execute(asked, store, workers=0, quiet=True).failed == ()
         ids[fingerprint] = asked[0].id
-    assert {p.stem: json.loads(p.read_text())["nights"] for p in (store.root / "data").iterdir()} == {
-        name: {"sub-01": name} for name in ids
-    }
+    assert {
+        p.stem: json.loads(p.read_text())["nights"] for p in (store.root / "data").iterdir()
+    } == {name: {"sub-01": name} for name in ids}
     for fingerprint, i in ids.items():
         cli(["show", i], store.root)
-        assert json.loads(capsys.readouterr().out)["provenance"]["data_manifest"] == f"data/{fingerprint}.json"
+        assert (
+            json.loads(capsys.readouterr().out)["provenance"]["data_manifest"]
+            == f"data/{fingerprint}.json"
+        )
     cli(["prune", "--yes", "--unasked"], store.root, wanted=dict)
     assert list_runs(store) == [] and len(list((store.root / "data").iterdir())) == 2
 
@@ -127,7 +164,12 @@ def test_a_second_time_is_a_hit_and_says_why(tmp_path, caplog):
         execute([r], store, quiet=True, resources={"marks": str(tmp_path / "marks")})
         assert "to compute, never computed" in caplog.text
         before = tree(store.folder(r)), (store.folder(r) / "provenance.json").read_bytes()
-        report = execute([r, run()], store, quiet=True, resources={"marks": str(tmp_path / "marks"), "device": "cpu"})
+        report = execute(
+            [r, run()],
+            store,
+            quiet=True,
+            resources={"marks": str(tmp_path / "marks"), "device": "cpu"},
+        )
     assert report.hit == (r,) and not report.done
     assert "not computed, checksums of 3 files agree" in caplog.text
     assert (tree(store.folder(r)), (store.folder(r) / "provenance.json").read_bytes()) == before
@@ -152,7 +194,12 @@ def filled(tmp_path, monkeypatch):
     store = RunStore(tmp_path / "runs")
     old = Run("listed_task:count", Toy(seed=3), label="older")
     reader = run(4, inputs=(("older", old),), label="reader")
-    execute([run(0, item="table2", label="good"), run(1, label="altered"), reader], store, workers=0, quiet=True)
+    execute(
+        [run(0, item="table2", label="good"), run(1, label="altered"), reader],
+        store,
+        workers=0,
+        quiet=True,
+    )
     module.write_text("from toy_tasks import count as made\ndef count(*a): return made(*a)\n")
     (store.folder(run(1)) / "sum.json").write_text("{}")
     half = run(2, label="half")
@@ -167,13 +214,22 @@ def test_listing(filled):
     assert {k: e.state for k, e in entries.items()} == {
         "good": "done", "altered": "corrupt", "older": "stale", "reader": "stale", "half": "partial",
     }  # fmt: skip
-    assert entries["good"].seed == 0 and entries["good"].item == "table2" and entries["good"].why == ""
+    assert (
+        entries["good"].seed == 0 and entries["good"].item == "table2" and entries["good"].why == ""
+    )
     assert entries["altered"].why == "sum.json was altered or truncated (checksum differs)"
     assert entries["older"].why == "code changed: listed_task:count"
-    assert entries["reader"].why == f"input older ({old.id}) is stale: code changed: listed_task:count"
+    assert (
+        entries["reader"].why == f"input older ({old.id}) is stale: code changed: listed_task:count"
+    )
     assert entries["half"].why == "interrupted at 40%"
-    unwanted = {entry.label: entry for entry in list_runs(store, wanted={reader.id: "20_table2_comparison"})}
-    assert (unwanted["good"].state, unwanted["good"].why) == ("unasked", "no notebook of a profile asks for it")
+    unwanted = {
+        entry.label: entry for entry in list_runs(store, wanted={reader.id: "20_table2_comparison"})
+    }
+    assert (unwanted["good"].state, unwanted["good"].why) == (
+        "unasked",
+        "no notebook of a profile asks for it",
+    )
     assert unwanted["half"].state == "partial"  # its checkpoint is worth something
     assert (unwanted["good"].item, unwanted["reader"].item) == ("table2", "20_table2_comparison")
 
@@ -183,10 +239,15 @@ def test_command_line(filled, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert cli([], store.root) == 0
     text = capsys.readouterr().out
-    assert all(word in text for word in ("good", "table2", "corrupt", "stale", "interrupted at 40%", "5 runs"))
+    assert all(
+        word in text
+        for word in ("good", "table2", "corrupt", "stale", "interrupted at 40%", "5 runs")
+    )
     assert cli(["show", old.id[:6], "--store", str(store.root)]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["config"]["identity"]["config"]["seed"] == 3 and shown["provenance"]["id"] == old.id
+    assert (
+        shown["config"]["identity"]["config"]["seed"] == 3 and shown["provenance"]["id"] == old.id
+    )
     with pytest.raises(RunError, match="no run starts with 'zz'"):
         cli(["show", "zz"], store.root)
     with pytest.raises(RunError, match="show needs the first digits"):
@@ -194,7 +255,9 @@ def test_command_line(filled, capsys, monkeypatch):
     assert cli([], store.root, wanted=lambda: {old.id: "fig5"}) == 0
     text = capsys.readouterr().out
     assert "fig5" in text and "no notebook of a profile asks for it" in text
-    assert cli(["--store", str(store.root / "x")], store.root, wanted=lambda: 1 / 0) == 0  # what is asked for is here
+    assert (
+        cli(["--store", str(store.root / "x")], store.root, wanted=lambda: 1 / 0) == 0
+    )  # what is asked for is here
 
 
 def test_prune_asks_and_keeps_what_is_good(filled, monkeypatch):

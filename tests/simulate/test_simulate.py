@@ -29,9 +29,13 @@ from sacd.simulate.settings import SimulateConfig, stream
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group, label
 
 NIGHTS = Path(__file__).resolve().parents[3] / "shared" / "realdata" / "ucddb_tables"
-CONFIG = SimulateConfig(n_subjects=6, blocks=2, seed=5)  # this seed has cameras that start early, late and in time
+CONFIG = SimulateConfig(
+    n_subjects=6, blocks=2, seed=5
+)  # this seed has cameras that start early, late and in time
 FRAMES = 64
-needs_nights = pytest.mark.skipif(not NIGHTS.is_dir(), reason="UCDDB's tables are not beside the repository")
+needs_nights = pytest.mark.skipif(
+    not NIGHTS.is_dir(), reason="UCDDB's tables are not beside the repository"
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,9 @@ def _read(root: Path, subject: str) -> tuple[pd.DataFrame, dict, dict]:
     stem = f"{subject}_task-sleep"
     events = pd.read_csv(root / subject / "eeg" / f"{stem}_events.tsv", sep="\t")
     side = json.loads((root / subject / "video" / f"{stem}_video.json").read_text())
-    with np.load(root / "derivatives" / "simulator" / f"{subject}_truth.npz", allow_pickle=False) as file:
+    with np.load(
+        root / "derivatives" / "simulator" / f"{subject}_truth.npz", allow_pickle=False
+    ) as file:
         return events, side, dict(file)
 
 
@@ -64,7 +70,9 @@ def _labels(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def _eeg(root: Path, subject: str) -> mne.io.BaseRaw:
-    return mne.io.read_raw_edf(root / subject / "eeg" / f"{subject}_task-sleep_eeg.edf", verbose="error")
+    return mne.io.read_raw_edf(
+        root / subject / "eeg" / f"{subject}_task-sleep_eeg.edf", verbose="error"
+    )
 
 
 def _pictures(root: Path, subject: str) -> np.ndarray:
@@ -87,7 +95,9 @@ def test_files_keep_the_data_contract(cohort: Path) -> None:
         offsets.add(side["StartOffset"])
         clips = _labels(events)
         np.testing.assert_array_equal(clips.onset, np.arange(len(clips)) * CLIP_S)
-        assert (clips.duration == CLIP_S).all() and all(label(name) is not None for name in clips.trial_type)
+        assert (clips.duration == CLIP_S).all() and all(
+            label(name) is not None for name in clips.trial_type
+        )
         assert len(clips) == 16 * CONFIG.blocks + (side["StartOffset"] > 0)
         raw = _eeg(cohort, subject)
         assert raw.ch_names == ["C3"] and raw.info["sfreq"] == CONFIG.eeg_rate
@@ -99,7 +109,9 @@ def test_files_keep_the_data_contract(cohort: Path) -> None:
         assert 0 <= end - len(clips) * CLIP_S < CONFIG.fps_den / CONFIG.fps_num
         assert truth["breathing"].shape == truth["activity"].shape == (len(clips), FRAMES)
         scored = clips.trial_type.to_numpy() != "unscored"
-        assert np.isfinite(truth["breathing"][scored]).all()  # the camera runs during every scored clip
+        assert np.isfinite(
+            truth["breathing"][scored]
+        ).all()  # the camera runs during every scored clip
     assert min(offsets) < 0 < max(offsets) and 0 in offsets
 
 
@@ -167,9 +179,13 @@ def test_a_run_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in tmp_path.iterdir()] == [".cohort.lock"]
 
 
-def test_two_at_the_same_time_write_one_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_the_same_time_write_one_cohort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = []
-    monkeypatch.setattr(package, "_write", lambda folder, config, nights, job: written.append(job) or {})
+    monkeypatch.setattr(
+        package, "_write", lambda folder, config, nights, job: written.append(job) or {}
+    )
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(lambda _: simulate(tmp_path / "cohort", CONFIG), range(2)))
     assert made == [tmp_path / "cohort"] * 2 and len(written) == CONFIG.n_subjects
@@ -193,17 +209,26 @@ def test_breathing_of_the_right_clip_is_in_the_pixels(cohort: Path) -> None:
         start = int(np.searchsorted(seconds, first * CLIP_S - 1e-6))
         breathing, activity = truth["breathing"][first:], truth["activity"][first:]
         pictures = _pictures(cohort, f"sub-{i:02d}")[start:]
-        pictures = pictures[: len(breathing) * FRAMES].reshape(len(breathing), FRAMES, -1).astype(np.float32)
+        pictures = (
+            pictures[: len(breathing) * FRAMES]
+            .reshape(len(breathing), FRAMES, -1)
+            .astype(np.float32)
+        )
         own, other = [], []
         for k in range(len(breathing) - 1):
             if activity[k].any() or min(breathing[k].std(), breathing[k + 1].std()) < 0.1:
                 continue
             still = np.median(pictures[k], 0)
-            change = pictures[k] / np.median(pictures[k] / np.maximum(still, 1), 1, keepdims=True) - still
+            change = (
+                pictures[k] / np.median(pictures[k] / np.maximum(still, 1), 1, keepdims=True)
+                - still
+            )
             change -= change.mean(0)
             components = np.linalg.eigh(change @ change.T)[1][:, -3:].T
             for found, signal in ((own, breathing[k]), (other, breathing[k + 1])):
-                found.append(np.abs([np.corrcoef(component, signal)[0, 1] for component in components]).max())
+                found.append(
+                    np.abs([np.corrcoef(component, signal)[0, 1] for component in components]).max()
+                )
         assert np.median(own) > 0.5 and np.median(own) > np.median(other) + 0.15
 
 
@@ -213,7 +238,9 @@ def test_delta_power_is_highest_in_n3(cohort: Path) -> None:
         clips = _labels(_read(cohort, f"sub-{i:02d}")[0])
         signal = _eeg(cohort, f"sub-{i:02d}").get_data()[0].reshape(len(clips), -1) * 1e6
         frequency, density = welch(signal, CONFIG.eeg_rate, nperseg=4 * CONFIG.eeg_rate)
-        for name, delta in zip(clips.trial_type, density[:, (frequency >= 0.5) & (frequency < 4)].mean(1), strict=True):
+        for name, delta in zip(
+            clips.trial_type, density[:, (frequency >= 0.5) & (frequency < 4)].mean(1), strict=True
+        ):
             if name in power:
                 power[name].append(delta)
     median = {stage: np.median(values) for stage, values in power.items() if values}
@@ -232,7 +259,10 @@ def test_movement_rate_orders_the_stages(sleepers: list[tuple]) -> None:
 
 def test_ahi_of_the_events_follows_the_nominal_one(sleepers: list[tuple]) -> None:
     nominal = [night.person["ahi"] for night, _ in sleepers]
-    simulated = [len(night.respiratory()) / ((night.stages > 0).sum() * CLIP_S / 3600) for night, _ in sleepers]
+    simulated = [
+        len(night.respiratory()) / ((night.stages > 0).sum() * CLIP_S / 3600)
+        for night, _ in sleepers
+    ]
     assert spearmanr(nominal, simulated).statistic > 0.9
     assert set(map(ahi_group, nominal)) == {0, 1, 2, 3}
 
@@ -241,7 +271,8 @@ def test_sleep_is_shaped_like_sleep(sleepers: list[tuple]) -> None:
     """N3 early and REM late; respiratory events never start in wake, and no two of them overlap."""
     half = len(sleepers[0][0].stages) // 2
     early, late = (
-        np.concatenate([night.stages[part] for night, _ in sleepers]) for part in (slice(half), slice(half, None))
+        np.concatenate([night.stages[part] for night, _ in sleepers])
+        for part in (slice(half), slice(half, None))
     )
     assert (early == 3).mean() > 2 * (late == 3).mean()
     assert (late == 4).mean() > 1.3 * (early == 4).mean()
@@ -266,7 +297,9 @@ def test_the_state_keeps_every_clips_label() -> None:
     np.testing.assert_allclose(shares.sum(-1), 1, rtol=1e-5)
     middle = shares[:, CLIP_S // 2 - 4 : CLIP_S // 2 + 4].sum(1)
     scored = stages != UNSCORED
-    assert (middle.argmax(1) == stages)[scored].mean() > 0.97  # sleep between two stages may lean a little further
+    assert (middle.argmax(1) == stages)[
+        scored
+    ].mean() > 0.97  # sleep between two stages may lean a little further
 
 
 @needs_nights
@@ -282,7 +315,9 @@ def test_real_nights_come_through_unchanged(tmp_path: Path) -> None:
         raw = (NIGHTS / f"{person.source.lower()}_stage.txt").read_text().split()
         kept = slice(int(side["StartOffset"] > 0), None)
         clips = (truth["night_s"][kept] // CLIP_S).astype(int)
-        assert [codes.get(raw[clip], "unscored") for clip in clips] == list(_labels(events).trial_type[kept])
+        assert [codes.get(raw[clip], "unscored") for clip in clips] == list(
+            _labels(events).trial_type[kept]
+        )
 
 
 @needs_nights
@@ -325,12 +360,22 @@ def test_no_parameter_is_unused() -> None:
     """A name that the code builds from a band, a wave, a group or a surface counts by it, a range by its name."""
     code = "".join(path.read_text() for path in Path(package.__file__).parent.glob("*.py"))
     built = {f"eeg.{band}{end}" for band in BANDS for end in ("", "_from", "_to")}
-    built |= {f"person.{group.lower()}{end}" for group in AHI_GROUPS for end in ("", "_from", "_to")}
-    built |= {f"scene.{surface}{end}" for surface in ("sheet", "blanket", "pillow", "hair") for end in ("_from", "_to")}
+    built |= {
+        f"person.{group.lower()}{end}" for group in AHI_GROUPS for end in ("", "_from", "_to")
+    }
+    built |= {
+        f"scene.{surface}{end}"
+        for surface in ("sheet", "blanket", "pillow", "hair")
+        for end in ("_from", "_to")
+    }
     peaks = ("cv", "s", "negative_s", "negative_width", "positive", "positive_s", "positive_width")
     built |= {f"eeg.{wave}_{part}" for wave in ("k_complex", "vertex_wave") for part in peaks}
     assert built <= set(table().name)
-    used = {name for name in table().name if f'"{name}"' in code or f'"{re.sub("_(from|to)$", "", name)}"' in code}
+    used = {
+        name
+        for name in table().name
+        if f'"{name}"' in code or f'"{re.sub("_(from|to)$", "", name)}"' in code
+    }
     assert set(table().name) - built - used == set()
 
 
@@ -341,7 +386,9 @@ def _numbers(node: ast.AST, where: str = "module") -> Iterator[tuple[str, float,
         yield where, node.value, node.lineno
     for child in ast.iter_child_nodes(node):
         index = isinstance(node, ast.Subscript) and child is node.slice
-        yield from (found for found in _numbers(child, where) if not (index and isinstance(found[1], int)))
+        yield from (
+            found for found in _numbers(child, where) if not (index and isinstance(found[1], int))
+        )
 
 
 @pytest.mark.parametrize("module", ["eeg", "hypnogram", "physiology", "video", "write"])
@@ -351,7 +398,12 @@ def test_numbers_stand_in_the_table_and_not_in_the_code(module: str) -> None:
     allowed = {
         "eeg": {"draw": {6}, "_slow": {3}},  # how many numbers are drawn; knots beyond the end
         "hypnogram": {},
-        "physiology": {"module": {3}, "movements": {5}, "draw": {3}, "wave": {0.5}},  # counts of fields; raised cosine
+        "physiology": {
+            "module": {3},
+            "movements": {5},
+            "draw": {3},
+            "wave": {0.5},
+        },  # counts of fields; raised cosine
         "video": {
             "module": {3, 4, 5, 7, 8, 10, 12},  # places in the vector of a pose
             "__init__": {0.5},  # the middle of a pixel

@@ -6,7 +6,14 @@ import sys
 import pytest
 from cohort_files import write_noise
 
-from sacd.config import BackboneConfig, FitConfig, MethodConfig, SplitConfig, StudentConfig, TeacherConfig
+from sacd.config import (
+    BackboneConfig,
+    FitConfig,
+    MethodConfig,
+    SplitConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from sacd.data.store import StoreConfig, ingest
 from sacd.losses import METHODS
 from sacd.models import TEACHERS
@@ -25,8 +32,15 @@ def called_by(work):
 
     def note(frame, event, _):
         module = frame.f_globals.get("__name__", "")
-        function = frame.f_code.co_flags & inspect.CO_OPTIMIZED  # not the body of a class that is being imported
-        if event == "call" and function and module.startswith("sacd.") and not module.startswith(SILENT):
+        function = (
+            frame.f_code.co_flags & inspect.CO_OPTIMIZED
+        )  # not the body of a class that is being imported
+        if (
+            event == "call"
+            and function
+            and module.startswith("sacd.")
+            and not module.startswith(SILENT)
+        ):
             called.add((module, frame.f_code.co_qualname.partition(".")[0]))
 
     sys.setprofile(note)
@@ -34,7 +48,9 @@ def called_by(work):
         work()
     finally:
         sys.setprofile(None)
-    return {(module, name) for module, name in called if not name.startswith(("<", "__create_fn__"))}
+    return {
+        (module, name) for module, name in called if not name.startswith(("<", "__create_fn__"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +59,27 @@ def place(tmp_path_factory):
     write_noise(folder / "cohort")
     ingest(folder / "cohort", folder / "store", StoreConfig(height=16, width=16, frames=4))
     (folder / "teacher").mkdir()
-    return folder, {"store": str(folder / "store"), "cohort": str(folder / "cohort"), "device": "cpu"}
+    return folder, {
+        "store": str(folder / "store"),
+        "cohort": str(folder / "cohort"),
+        "device": "cpu",
+    }
 
 
 @pytest.fixture(scope="module")
 def taught(place):
     folder, resources = place
     config = TeacherConfig(fit=SHORT, split=SplitConfig())
-    return called_by(lambda: teacher(config, {}, folder / "teacher", resources, lambda share, text: None))
+    return called_by(
+        lambda: teacher(config, {}, folder / "teacher", resources, lambda share, text: None)
+    )
 
 
 def test_of_a_teacher(taught):
-    hashed = {tuple(name.split(":")) for name in code_hashes(["sacd.training.teacher:teacher", TEACHERS["attnsleep"]])}
+    hashed = {
+        tuple(name.split(":"))
+        for name in code_hashes(["sacd.training.teacher:teacher", TEACHERS["attnsleep"]])
+    }
     assert len(taught) > 15 and taught <= hashed, taught - hashed
 
 
@@ -65,6 +90,11 @@ def test_of_a_student(place, taught, method, tmp_path):
     backbone, how = BackboneConfig(width=0.0625), MethodConfig(name=method, options=options)
     config = StudentConfig(backbone=backbone, method=how, fit=SHORT, split=SplitConfig())
     inputs = {"teacher": folder / "teacher"}
-    called = called_by(lambda: student(config, inputs, tmp_path, resources, lambda share, text: None))
-    hashed = {tuple(name.split(":")) for name in code_hashes(["sacd.training.student:student", METHODS[method]])}
+    called = called_by(
+        lambda: student(config, inputs, tmp_path, resources, lambda share, text: None)
+    )
+    hashed = {
+        tuple(name.split(":"))
+        for name in code_hashes(["sacd.training.student:student", METHODS[method]])
+    }
     assert len(called) > 15 and called <= hashed, called - hashed

@@ -39,7 +39,9 @@ def test_ridge_finds_a_linear_relation_and_nothing_in_noise():
     mix = rng.normal(size=(8, 8))
     video, new = rng.normal(size=(60, 16, 8)), rng.normal(size=(30, 16, 8))
     assert matching_auc(ridge_distances(video, video @ mix, new, new @ mix)) > 0.95
-    noise = matching_auc(ridge_distances(video, rng.normal(size=video.shape), new, rng.normal(size=new.shape)))
+    noise = matching_auc(
+        ridge_distances(video, rng.normal(size=video.shape), new, rng.normal(size=new.shape))
+    )
     assert 0.3 < noise < 0.7
 
 
@@ -59,7 +61,9 @@ def test_held_out_hinge_equals_a_loop_over_pairs(margin):
 
     def cos(a, b):
         a, b = a.tolist(), b.tolist()
-        return sum(x * y for x, y in zip(a, b, strict=True)) / np.hypot.reduce(a) / np.hypot.reduce(b)
+        return (
+            sum(x * y for x, y in zip(a, b, strict=True)) / np.hypot.reduce(a) / np.hypot.reduce(b)
+        )
 
     hinges = [
         max(0.0, margin - cos(video[i], eeg[i]) + cos(video[i], eeg[j]))
@@ -68,7 +72,9 @@ def test_held_out_hinge_equals_a_loop_over_pairs(margin):
         if stages[i] != stages[j]
     ]
     scaled = video * torch.arange(1, 10)[:, None]
-    assert held_out_hinge(scaled, 3 * eeg, stages, margin) == pytest.approx(np.mean(hinges), rel=1e-12)
+    assert held_out_hinge(scaled, 3 * eeg, stages, margin) == pytest.approx(
+        np.mean(hinges), rel=1e-12
+    )
 
 
 def test_held_out_hinge_is_the_margin_without_information_and_zero_with_all_of_it():
@@ -79,7 +85,9 @@ def test_held_out_hinge_is_the_margin_without_information_and_zero_with_all_of_i
     assert held_out_hinge(-eeg, eeg, stages, 0.2) == pytest.approx(1.2)
     assert held_out_hinge(constant, constant, stages, 0.2) == pytest.approx(0.2)
     noise = torch.randn(2, 60, 64, generator=g)
-    assert held_out_hinge(constant, noise[1], stages, 0.2) > 0.2  # as many pairs i, j as j, i, and the hinge is convex
+    assert (
+        held_out_hinge(constant, noise[1], stages, 0.2) > 0.2
+    )  # as many pairs i, j as j, i, and the hinge is convex
     assert held_out_hinge(*noise, stages, 0.2) == pytest.approx(0.2, abs=0.05)
     assert np.isnan(held_out_hinge(*noise, torch.zeros(60), 0.2))
 

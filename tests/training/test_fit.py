@@ -16,20 +16,22 @@ class Toy:
         generator = torch.Generator().manual_seed(0)
         self.x = torch.randn(96, 4, generator=generator)
         self.y = self.x @ torch.tensor([1.0, -2.0, 0.5, 3.0])
-        self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        self.net = nn.Sequential(
+            nn.Linear(4, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1)
+        )
         for p in self.net.parameters():
             nn.init.normal_(p, std=0.3, generator=generator)
         self.die_in, self.poison = die_in, poison
         self.steps = 0
 
-    def terms(self, rows, epoch, generator):
+    def losses(self, rows, epoch, generator):
         if epoch == self.die_in:
             raise KeyboardInterrupt
         noise = 0.1 * torch.randn(len(rows), 4, generator=generator)
         error = (self.net(self.x[rows] + noise)[:, 0] - self.y[rows]).square().mean()
         return {"mse": error * (float("nan") if self.poison else 1.0)}
 
-    def update(self):
+    def on_step_end(self):
         self.steps += 1
         return {"steps": 1.0}
 
@@ -41,24 +43,37 @@ BLOCKS = np.repeat(np.arange(6), 16)
 CONFIG = FitConfig(epochs=5, lr=0.05, schedule="onecycle")
 
 
-def run(toy, path, config=CONFIG, rates=None):
-    return fit(toy.net, toy, BLOCKS, config, seed=3, rates=rates, checkpoint=path, validate=toy.validate)
+def run(toy, path, config=CONFIG, lr_multipliers=None):
+    return fit(
+        toy.net,
+        toy,
+        BLOCKS,
+        config,
+        seed=3,
+        lr_multipliers=lr_multipliers,
+        checkpoint=path,
+        validate=toy.validate,
+    )
 
 
-@pytest.mark.parametrize("rates", [None, {"0": 0.1, "3.bias": 2}])
-@pytest.mark.parametrize("config", [CONFIG, CONFIG.model_copy(update={"optimizer": "adamw", "schedule": "multistep"})])
-def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config, rates):
+@pytest.mark.parametrize("lr_multipliers", [None, {"0": 0.1, "3.bias": 2}])
+@pytest.mark.parametrize(
+    "config", [CONFIG, CONFIG.model_copy(update={"optimizer": "adamw", "schedule": "multistep"})]
+)
+def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config, lr_multipliers):
     whole = Toy()
-    history = run(whole, tmp_path / "whole.safetensors", config, rates)
+    history = run(whole, tmp_path / "whole.safetensors", config, lr_multipliers)
     for die_in in range(1, 5):
         path = tmp_path / f"{die_in}.safetensors"
         with pytest.raises(KeyboardInterrupt):
-            run(Toy(die_in), path, config, rates)
+            run(Toy(die_in), path, config, lr_multipliers)
         again = Toy()
-        resumed = run(again, path, config, rates)
+        resumed = run(again, path, config, lr_multipliers)
         assert again.steps == 6 * (5 - die_in)
         pd.testing.assert_frame_equal(history, resumed, check_exact=True)
-        for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
+        for a, b in zip(
+            whole.net.state_dict().values(), again.net.state_dict().values(), strict=True
+        ):
             assert torch.equal(a, b)
 
 
@@ -68,12 +83,14 @@ def test_the_random_states_of_gpus_are_resumed_where_there_are_any(tmp_path, mon
     states = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
     monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: [state.clone() for state in states])
-    monkeypatch.setattr("torch.cuda.set_rng_state_all", lambda saved: states.__setitem__(slice(None), saved))
+    monkeypatch.setattr(
+        "torch.cuda.set_rng_state_all", lambda saved: states.__setitem__(slice(None), saved)
+    )
 
     class Drawing(Toy):
-        def update(self):
+        def on_step_end(self):
             states[:] = [3 * state + 1 for state in states]
-            return super().update()
+            return super().on_step_end()
 
     def fit_on_gpus(toy, path):
         states[:] = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]  # a new process
@@ -103,11 +120,19 @@ def test_the_weights_of_the_best_validation_epoch_are_kept(tmp_path):
 
 def test_select_last_keeps_the_last_weights():
     toy = Toy()
-    fit(toy.net, toy, BLOCKS, CONFIG.model_copy(update={"select": "last"}), seed=0, validate=lambda: {"kappa": 0.0})
+    fit(
+        toy.net,
+        toy,
+        BLOCKS,
+        CONFIG.model_copy(update={"select": "last"}),
+        seed=0,
+        validate=lambda: {"kappa": 0.0},
+    )
     again = Toy()
     fit(again.net, again, BLOCKS, CONFIG, seed=0)
     assert all(
-        torch.equal(a, b) for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True)
     )
 
 
@@ -126,7 +151,15 @@ def test_nights_of_any_length_have_their_steps_counted(seed):
     uneven = np.repeat(np.arange(5), [25, 31, 2, 17, 21])
     history = fit(toy.net, toy, uneven, config, seed=seed)
     assert toy.steps == count_steps(uneven, config, seed) and len(history) == 12
-    assert len({count_steps(uneven, config.model_copy(update={"epochs": e}), seed) / e for e in range(1, 13)}) > 1
+    assert (
+        len(
+            {
+                count_steps(uneven, config.model_copy(update={"epochs": e}), seed) / e
+                for e in range(1, 13)
+            }
+        )
+        > 1
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line():
@@ -149,26 +182,37 @@ def test_a_part_learns_at_its_own_rate_through_the_whole_schedule(schedule):
     config = FitConfig(epochs=4, lr=0.01, schedule=schedule, weight_decay=0)
 
     class Slope:
-        """A loss with the same constant gradient on every weight: steps differ by their rates alone."""
+        """A loss with the same constant gradient on every weight: steps differ by their lr_multipliers alone."""
 
-        net = nn.ModuleDict({name: nn.Linear(2, 1, bias=False) for name in ("plain", "slow", "slower")})
+        net = nn.ModuleDict(
+            {name: nn.Linear(2, 1, bias=False) for name in ("plain", "slow", "slower")}
+        )
 
-        def terms(self, rows, epoch, generator):
+        def losses(self, rows, epoch, generator):
             return {"sum": sum(p.sum() for p in self.net.parameters())}
 
-        def update(self):
+        def on_step_end(self):
             return {}
 
     start = {name: p.detach().clone() for name, p in Slope.net.named_parameters()}
-    fit(Slope.net, Slope(), BLOCKS, config, seed=0, rates={"slow": 0.1, "slower.weight": 0.01})
+    fit(
+        Slope.net,
+        Slope(),
+        BLOCKS,
+        config,
+        seed=0,
+        lr_multipliers={"slow": 0.1, "slower.weight": 0.01},
+    )
     moved = {name: (start[name] - p.detach()) for name, p in Slope.net.named_parameters()}
     assert (moved["plain.weight"] > 0.1).all()
     for name, factor in (("slow", 0.1), ("slower", 0.01)):
-        torch.testing.assert_close(moved[f"{name}.weight"], factor * moved["plain.weight"], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            moved[f"{name}.weight"], factor * moved["plain.weight"], rtol=1e-3, atol=1e-6
+        )
 
 
-@pytest.mark.parametrize("rates", [{"nothing": 0.1}, {"0": 0.0}, {"0": -1.0}])
-def test_rates_of_nothing_and_factors_that_stop_are_refused(rates):
+@pytest.mark.parametrize("lr_multipliers", [{"nothing": 0.1}, {"0": 0.0}, {"0": -1.0}])
+def test_rates_of_nothing_and_factors_that_stop_are_refused(lr_multipliers):
     toy = Toy()
     with pytest.raises(ValueError, match="needs a factor > 0 and trained parameters"):
-        fit(toy.net, toy, BLOCKS, CONFIG, seed=0, rates=rates)
+        fit(toy.net, toy, BLOCKS, CONFIG, seed=0, lr_multipliers=lr_multipliers)

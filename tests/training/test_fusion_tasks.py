@@ -46,7 +46,10 @@ def trained(tmp_path_factory):
     }
     for name, task in (("student", student), ("teacher", teacher)):
         inputs[name].mkdir()
-        write_json(inputs[name] / "config.json", {"identity": {"config": configs[name].model_dump(mode="json")}})
+        write_json(
+            inputs[name] / "config.json",
+            {"identity": {"config": configs[name].model_dump(mode="json")}},
+        )
         task(configs[name], {}, inputs[name], resources, quiet)
     return inputs, resources, folder
 
@@ -56,24 +59,30 @@ def run(trained, config):
     out = folder / f"run{len(list(folder.glob('run*')))}"
     out.mkdir()
     task = tasks.fusion if isinstance(config, FusionConfig) else tasks.reverse
-    if config.release and task is tasks.fusion:
+    if config.finetune and task is tasks.fusion:
         inputs = inputs | {"head": run(trained, fused(config.head, False))}
     task(config, inputs, out, resources, quiet)
     return out
 
 
-def fused(head, release, **fit):
-    return FusionConfig(head=head, release=release, fit=SHORT.model_copy(update=fit), split=SPLIT)
+def fused(head, finetune, **fit):
+    return FusionConfig(head=head, finetune=finetune, fit=SHORT.model_copy(update=fit), split=SPLIT)
 
 
-def reversed_(method, release):
+def reversed_(method, finetune):
     options = {"layers": 1} if method == "sacd" else {}
-    return ReverseConfig(method=MethodConfig(name=method, options=options), release=release, fit=SHORT, split=SPLIT)
+    return ReverseConfig(
+        method=MethodConfig(name=method, options=options), finetune=finetune, fit=SHORT, split=SPLIT
+    )
 
 
 def moved(now, before, part=""):
     """Whether any weight of a network, under the prefix `part`, is another than before; buffers do not count."""
-    return any(not torch.equal(now[part + k], v) for k, v in before.items() if k.endswith("weight") and part + k in now)
+    return any(
+        not torch.equal(now[part + k], v)
+        for k, v in before.items()
+        if k.endswith("weight") and part + k in now
+    )
 
 
 def test_heads_on_frozen_encoders_train_nothing_but_the_head(trained):
@@ -86,12 +95,14 @@ def test_heads_on_frozen_encoders_train_nothing_but_the_head(trained):
     weights = load_file(out / "weights.safetensors")
     eeg = load_file(inputs["teacher"] / "outputs.safetensors")["embedding"]
     video = load_file(inputs["student"] / "embeddings.safetensors")["embedding"].float()
-    expected = (torch.cat([eeg, video], 1) @ weights["head.0.weight"].T + weights["head.0.bias"]).softmax(1)
+    expected = (
+        torch.cat([eeg, video], 1) @ weights["head.0.weight"].T + weights["head.0.bias"]
+    ).softmax(1)
     assert len(logits) == len(eeg) and np.allclose(logits.filter(like="p_"), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("head", "layers"), [("A", 1), ("B", 3)])
-def test_released_encoders_change_and_at_their_own_rate(trained, head, layers):
+def test_fine_tuned_encoders_change_and_at_their_own_rate(trained, head, layers):
     inputs, *_ = trained
     weights = load_file(run(trained, fused(head, True, lr=1e-3)) / "weights.safetensors")
     assert sum(k.startswith("head.") and k.endswith("weight") for k in weights) == layers
@@ -101,38 +112,56 @@ def test_released_encoders_change_and_at_their_own_rate(trained, head, layers):
     for part, name in (("video.", "student"), ("eeg.", "teacher")):
         before = load_file(inputs[name] / "weights.safetensors")
         assert moved(weights, before, part)
-        # Adam moves a weight by about the rate a step: 1e-4 here, a tenth of the head's; 6 steps at most.
-        steps = [float((weights[part + k] - v).abs().max()) for k, v in before.items() if k.endswith("weight")]
+        # Adam moves a weight by about the rate a step: 1e-4 here, a tenth of the head's; 6 steps at
+        # most.
+        steps = [
+            float((weights[part + k] - v).abs().max())
+            for k, v in before.items()
+            if k.endswith("weight")
+        ]
         assert 0 < max(steps) < 3e-3
 
 
 def test_a_and_c_stage_differently(trained):
-    a, c = (pd.read_parquet(run(trained, fused("A", release)) / "predictions.parquet") for release in (False, True))
+    a, c = (
+        pd.read_parquet(run(trained, fused("A", finetune)) / "predictions.parquet")
+        for finetune in (False, True)
+    )
     assert a[["subject", "clip", "part"]].equals(c[["subject", "clip", "part"]])
     chances = [column for column in a if column.startswith("p_")]
     assert len(chances) == 5 and np.abs(a[chances].to_numpy() - c[chances].to_numpy()).max() > 1e-2
 
 
-@pytest.mark.parametrize(("method", "release"), [("sacd", False), ("sacd", True), ("ccl", True), ("ce", False)])
-def test_reverse_distillation_teaches_the_eeg_network(trained, method, release, monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "finetune"), [("sacd", False), ("sacd", True), ("ccl", True), ("ce", False)]
+)
+def test_reverse_distillation_teaches_the_eeg_network(trained, method, finetune, monkeypatch):
     inputs, *_ = trained
     kept = {}
     whole = tasks._Trained.train
-    monkeypatch.setattr(tasks._Trained, "train", lambda t, *a: (kept.update(video=t.video), whole(t, *a)))
-    out = run(trained, reversed_(method, release))
-    eeg, video = (load_file(inputs[name] / "weights.safetensors") for name in ("teacher", "student"))
+    monkeypatch.setattr(
+        tasks._Trained, "train", lambda t, *a: (kept.update(video=t.video), whole(t, *a))
+    )
+    out = run(trained, reversed_(method, finetune))
+    eeg, video = (
+        load_file(inputs[name] / "weights.safetensors") for name in ("teacher", "student")
+    )
     assert moved(load_file(out / "weights.safetensors"), eeg)
-    assert moved(kept["video"].state_dict(), video) == release
+    assert moved(kept["video"].state_dict(), video) == finetune
     losses = {c for c in pd.read_csv(out / "metrics.csv") if c.startswith("loss_")}
     terms = {
         "sacd": {"structure", "contrastive", "jsd"},
         "ccl": {"ccl_contrast", "ccl_divergence", "ccl_head"},
         "ce": set(),
     }
-    assert losses == {f"loss_{t}" for t in {"ce", *terms[method]} | ({"ce_video"} if release else set())}
+    assert losses == {
+        f"loss_{t}" for t in {"ce", *terms[method]} | ({"ce_video"} if finetune else set())
+    }
     assert np.isfinite(pd.read_csv(out / "metrics.csv")).all().all()
 
 
 def test_the_same_run_twice_gives_the_same_bytes(trained):
     first, second = (run(trained, reversed_("sacd", True)) for _ in range(2))
-    assert (first / "weights.safetensors").read_bytes() == (second / "weights.safetensors").read_bytes()
+    assert (first / "weights.safetensors").read_bytes() == (
+        second / "weights.safetensors"
+    ).read_bytes()

@@ -11,10 +11,15 @@ from sacd.experiments.workspace import Workspace
 def space(tmp_path_factory):
     root = tmp_path_factory.mktemp("other")
     smoke = PROFILES["smoke"]
-    short = {"epochs": 1, "joined": 1}
+    short = {"epochs": 1, "blocks_per_batch": 1}
     profile = smoke.model_copy(
-        update={"store": smoke.store.model_copy(update={"height": 32})}  # a patch of a ViT has 16 pixels
-        | {"student": smoke.student.model_copy(update=short), "teacher": smoke.teacher.model_copy(update=short)}
+        update={
+            "store": smoke.store.model_copy(update={"height": 32})
+        }  # a patch of a ViT has 16 pixels
+        | {
+            "student": smoke.student.model_copy(update=short),
+            "teacher": smoke.teacher.model_copy(update=short),
+        }
     )
     write_noise(root / "cohort", fps=3)
     space = Workspace(profile, data=root / "cohort", root=root)
@@ -23,7 +28,9 @@ def space(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:vit_tiny_patch16_224", "pytorchvideo:x3d_xs"])
+@pytest.mark.parametrize(
+    "name", ["timm:test_resnet", "timm:vit_tiny_patch16_224", "pytorchvideo:x3d_xs"]
+)
 def test_any_student_is_taught_in_any_profile(space, name):
     run = space.student(name, method="sacd")
     assert "pretext" not in dict(run.inputs) and "motion" in dict(run.inputs)

@@ -1,5 +1,6 @@
-"""EEG and video rows got mixed up once and no test noticed: a marker planted in one clip's EEG and video is followed
-from the files through ingest, motion, cached early features, teacher outputs, blocks and shuffling to a training batch.
+"""EEG and video rows got mixed up once and no test noticed: a marker planted in one clip's EEG and
+video is followed from the files through ingest, motion, cached early features, teacher outputs,
+blocks and shuffling to a training batch.
 """
 
 import json
@@ -39,9 +40,13 @@ class Spy(Method):
 
     seen: list[tuple[np.ndarray, np.ndarray, int, int]] = []  # noqa: RUF012
 
-    def terms(self, batch):
-        for row in zip(batch.clips, batch.teacher.embedding, batch.labels, batch.index, strict=True):
-            Spy.seen.append((row[0].numpy().copy(), row[1].numpy().copy(), int(row[2]), int(row[3])))
+    def losses(self, batch):
+        for row in zip(
+            batch.clips, batch.teacher.embedding, batch.labels, batch.index, strict=True
+        ):
+            Spy.seen.append(
+                (row[0].numpy().copy(), row[1].numpy().copy(), int(row[2]), int(row[3]))
+            )
         return {}
 
 
@@ -68,7 +73,9 @@ def night(root, subject, marked, offset):
     rows.insert(CLIPS // 2, (30 * (CLIPS // 2), 0, "boundary"))
     write_events(events, rows)
     write_video(video, pictures, FPS)
-    (video.parent / f"{subject}_task-sleep_video.json").write_text(json.dumps({"StartOffset": offset}))
+    (video.parent / f"{subject}_task-sleep_video.json").write_text(
+        json.dumps({"StartOffset": offset})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +89,32 @@ def chain(tmp_path_factory):
     part = split_subjects(pd.DataFrame({"ahi": ahi}), SPLIT)
     marked = sorted(part.index[part == "train"])[1]
     for subject in ahi:
-        night(cohort, subject, 13 if subject == marked else None, offset=-4.5 if subject == marked else 0.0)
+        night(
+            cohort,
+            subject,
+            13 if subject == marked else None,
+            offset=-4.5 if subject == marked else 0.0,
+        )
     ingest(cohort, store, StoreConfig(height=16, width=16, frames=16))
     resources = {"store": str(store), "cohort": str(cohort), "device": "cpu"}
     quiet = lambda share, text: None  # noqa: E731
     inputs = {name: folder / name for name in ("motion", "pretext", "teacher")}
     for path in inputs.values():
         path.mkdir()
-    backbone = BackboneConfig(width=0.0625, input="motion", frozen=2, freeze_norm=True, options={"stem_kernel": 3})
-    short = FitConfig(epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last")
+    backbone = BackboneConfig(
+        width=0.0625, input="motion", frozen=2, freeze_norm=True, options={"stem_kernel": 3}
+    )
+    short = FitConfig(
+        epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last"
+    )
     motion(MotionConfig(), {}, inputs["motion"], resources, quiet)
-    pretext(PretextConfig(backbone=backbone, fit=short, split=SPLIT), inputs, inputs["pretext"], resources, quiet)
+    pretext(
+        PretextConfig(backbone=backbone, fit=short, split=SPLIT),
+        inputs,
+        inputs["pretext"],
+        resources,
+        quiet,
+    )
     teacher(TeacherConfig(fit=short, split=SPLIT), {}, inputs["teacher"], resources, quiet)
     return store, marked, inputs, resources, backbone, short, folder
 
@@ -113,7 +135,7 @@ def marked_features(store, marked, inputs, backbone):
     x = motion_of(torch.from_numpy(frames[flashes]))
     with torch.inference_mode():
         flips = [x.flip(d) for d in ([], [3], [4], [3, 4])]
-        return [centred(network.eval().early(f, backbone.frozen)[0].numpy()) for f in flips]
+        return [centred(network.eval().frozen_stem(f, backbone.frozen)[0].numpy()) for f in flips]
 
 
 @pytest.mark.parametrize("order", ["block", "shuffled"])
@@ -135,10 +157,13 @@ def test_the_marked_clips_eeg_and_video_are_in_the_same_training_row(chain, orde
     labels = np.array([s[2] for s in Spy.seen])
     rem = labels == 4
     assert rem.sum() == 3  # the marked clip comes once an epoch
-    # In the same row: the only REM label, the oddest EEG, and the features of the marked frames in one of four flips.
+    # In the same row: the only REM label, the oddest EEG, and the features of the marked frames in
+    # one of four flips.
     assert eeg[rem].min() > 1.5 * eeg[~rem].max()
     expected = marked_features(store, marked, inputs, backbone)
-    near = np.array([min(np.abs(centred(s[0]) - flip).max() for flip in expected) for s in Spy.seen])
+    near = np.array(
+        [min(np.abs(centred(s[0]) - flip).max() for flip in expected) for s in Spy.seen]
+    )
     assert near[rem].max() < 0.02 < 0.1 < near[~rem].min()
     # The index leads back to the marked clip.
     clips = ClipStore(store).clips
@@ -153,8 +178,10 @@ def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
     clips = ClipStore(store).clips
     odd = int(oddness(load_outputs(inputs["teacher"]).embedding.numpy()).argmax())
     assert (clips.loc[odd, "subject"], clips.loc[odd, "clip"]) == (marked, 13)
-    early = np.load(inputs["pretext"] / "early.npy").astype(np.float32)
-    for cached, expected in zip(early, marked_features(store, marked, inputs, chain[4]), strict=True):
+    early = np.load(inputs["pretext"] / "stem.npy").astype(np.float32)
+    for cached, expected in zip(
+        early, marked_features(store, marked, inputs, chain[4]), strict=True
+    ):
         distance = np.abs(centred(cached) - expected).reshape(len(cached), -1).max(axis=1)
         assert int(distance.argmin()) == odd and distance[odd] < 0.02
 
@@ -162,7 +189,7 @@ def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
 def test_early_features_have_one_mean_a_channel_over_every_sleepers_clips(chain):
     store, _, inputs, *_ = chain
     subjects = ClipStore(store).clips["subject"].to_numpy()
-    for cached in np.load(inputs["pretext"] / "early.npy").astype(np.float32):
+    for cached in np.load(inputs["pretext"] / "stem.npy").astype(np.float32):
         level = cached.mean(axis=(2, 3, 4))
         nights = np.stack([level[subjects == name].mean(axis=0) for name in np.unique(subjects)])
         assert np.ptp(nights, axis=0).max() < 2e-3 < 0.05 < np.ptp(level, axis=0).max()

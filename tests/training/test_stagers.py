@@ -39,21 +39,37 @@ class Store:
         self.asked.append(rows)
         hz = np.array([1, 4, 8, 13, 20])[rows["stage"].to_numpy()]
         noise = np.random.default_rng(0).normal(0, 5, (len(rows), 3000))
-        return (30 * np.sin(2 * np.pi * hz[:, None] * np.arange(3000) / 100) + noise).astype(np.float32)
+        return (30 * np.sin(2 * np.pi * hz[:, None] * np.arange(3000) / 100) + noise).astype(
+            np.float32
+        )
 
 
-FIT = FitConfig(epochs=6, batch=16, order="shuffled", optimizer="adamw", lr=3e-3, schedule="onecycle", select="last")
+FIT = FitConfig(
+    epochs=6,
+    batch=16,
+    order="shuffled",
+    optimizer="adamw",
+    lr=3e-3,
+    schedule="onecycle",
+    select="last",
+)
 
 
 def run(folder, monkeypatch, name="modified_sen", fold=0, fit=FIT, **more):
     store = Store()
     monkeypatch.setattr(task, "SleepEdf", lambda path: store)
     folder.mkdir()
-    config = StagerConfig(name=name, source="sleepedf", fit=fit, folds=2, fold=fold, options={"width": 0.25}, **more)
+    config = StagerConfig(
+        name=name, source="sleepedf", fit=fit, folds=2, fold=fold, options={"width": 0.25}, **more
+    )
     shares = []
     resources = {"sleepedf": "", "device": "cpu"}
     task.stager(config, {}, folder, resources, lambda share, text: shares.append(share))
-    return pd.read_parquet(folder / "predictions.parquet"), pd.read_csv(folder / "metrics.csv"), shares
+    return (
+        pd.read_parquet(folder / "predictions.parquet"),
+        pd.read_csv(folder / "metrics.csv"),
+        shares,
+    )
 
 
 def test_every_sleeper_is_tested_once_by_a_net_that_never_saw_him(tmp_path, monkeypatch):
@@ -79,25 +95,41 @@ def test_every_sleeper_is_tested_once_by_a_net_that_never_saw_him(tmp_path, monk
 def test_class_weights_see_training_labels_only(tmp_path, monkeypatch):
     """AttnSleep's own code counts the labels of the tested fold as well."""
     given, used, parts = [], [], []
-    rule, whole, entropy = teachers.class_weights, task.train_teacher, torch.nn.functional.cross_entropy
+    rule, whole, entropy = (
+        teachers.class_weights,
+        task.train_teacher,
+        torch.nn.functional.cross_entropy,
+    )
 
     def spy(config, eeg, clips, *more):
         parts.append(clips)
         return whole(config, eeg, clips, *more)
 
     monkeypatch.setattr(task, "train_teacher", spy)
-    monkeypatch.setattr(teachers, "class_weights", lambda labels: given.append(labels.tolist()) or rule(labels))
+    monkeypatch.setattr(
+        teachers, "class_weights", lambda labels: given.append(labels.tolist()) or rule(labels)
+    )
     store = Store()
-    store.clips["stage"] = (store.clips["block"] + store.clips["clip"] % 2) % 5  # sleepers differ in their stages
+    store.clips["stage"] = (
+        store.clips["block"] + store.clips["clip"] % 2
+    ) % 5  # sleepers differ in their stages
     monkeypatch.setattr(task, "SleepEdf", lambda path: store)
     fit = FIT.model_copy(update={"epochs": 1})
-    config = StagerConfig(name="modified_sen", source="sleepedf", fit=fit, folds=2, fold=0, options={"width": 0.125})
-    monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda x, y, w=None: used.append(w) or entropy(x, y, w))
+    config = StagerConfig(
+        name="modified_sen", source="sleepedf", fit=fit, folds=2, fold=0, options={"width": 0.125}
+    )
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "cross_entropy",
+        lambda x, y, w=None: used.append(w) or entropy(x, y, w),
+    )
     task.stager(config, {}, tmp_path, {"sleepedf": "", "device": "cpu"}, lambda share, text: None)
     (clips,) = parts
     train = clips.loc[clips["part"] == "train", "stage"].tolist()
     assert given == [train] and len(train) < len(clips)
-    assert rule(clips["stage"].tolist()).tolist() != rule(train).tolist(), "else the test could not tell"
+    assert rule(clips["stage"].tolist()).tolist() != rule(train).tolist(), (
+        "else the test could not tell"
+    )
     assert any(w is not None and w.tolist() == rule(train).tolist() for w in used)
 
 
@@ -115,7 +147,7 @@ def test_the_contrast_is_not_selected_by_a_classifier_that_does_not_learn(tmp_pa
 
 
 def test_mc2sleepnet_has_three_trainings_and_needs_neighbours(tmp_path, monkeypatch):
-    fit = FIT.model_copy(update={"epochs": 1, "order": "block", "batch": 4, "joined": 2})
+    fit = FIT.model_copy(update={"epochs": 1, "order": "block", "batch": 4, "blocks_per_batch": 2})
     table, history, shares = run(tmp_path / "a", monkeypatch, name="mc2sleepnet", fit=fit)
     assert history["stage"].tolist() == ["contrast", "sequence", "finetune"]
     assert shares == sorted(shares) and shares[-1] == 1 and len(table) == 3 * CLIPS
@@ -129,10 +161,24 @@ def test_each_training_of_mc2sleepnet_may_have_its_own_settings(tmp_path, monkey
     own = {"contrast": {"epochs": 3, "lr": 1e-4}, "finetune": {"epochs": 2}}
     _, history, _ = run(tmp_path / "a", monkeypatch, name="mc2sleepnet", fit=fit, stage_fits=own)
     assert history["stage"].tolist() == ["contrast"] * 3 + ["sequence"] + ["finetune"] * 2
-    with pytest.raises(ValueError, match="mc2sleepnet has no training 'tuning', only contrast, sequence, finetune"):
-        run(tmp_path / "b", monkeypatch, name="mc2sleepnet", fit=fit, stage_fits={"tuning": {"epochs": 2}})
+    with pytest.raises(
+        ValueError, match="mc2sleepnet has no training 'tuning', only contrast, sequence, finetune"
+    ):
+        run(
+            tmp_path / "b",
+            monkeypatch,
+            name="mc2sleepnet",
+            fit=fit,
+            stage_fits={"tuning": {"epochs": 2}},
+        )
     with pytest.raises(ValidationError, match="epoch\n"):
-        run(tmp_path / "c", monkeypatch, name="mc2sleepnet", fit=fit, stage_fits={"contrast": {"epoch": 2}})
+        run(
+            tmp_path / "c",
+            monkeypatch,
+            name="mc2sleepnet",
+            fit=fit,
+            stage_fits={"contrast": {"epoch": 2}},
+        )
 
 
 def test_only_the_clips_that_are_asked_for_are_read(tmp_path, monkeypatch):
@@ -142,16 +188,26 @@ def test_only_the_clips_that_are_asked_for_are_read(tmp_path, monkeypatch):
 
 
 def test_runs_are_consecutive_and_spread():
-    clips = pd.DataFrame({"subject": ["a"] * 100 + ["b"] * 20, "block": [0] * 70 + [1] * 30 + [2] * 20})
+    clips = pd.DataFrame(
+        {"subject": ["a"] * 100 + ["b"] * 20, "block": [0] * 70 + [1] * 30 + [2] * 20}
+    )
     clips["clip"] = np.arange(120)
     assert task.spread_runs(clips, 0) is clips
     kept = task.spread_runs(clips, 48)
     for _, rows in kept.groupby("block"):
-        assert (rows["clip"].diff().dropna() == 1).all() and len(rows) <= 16 and rows["subject"].nunique() == 1
+        assert (
+            (rows["clip"].diff().dropna() == 1).all()
+            and len(rows) <= 16
+            and rows["subject"].nunique() == 1
+        )
     first = kept[kept["subject"] == "a"].groupby("block")["clip"].min().tolist()
     short = task.spread_runs(clips.assign(block=np.arange(120) // 3), 48)
-    assert short.groupby("subject").size().to_dict() == {"a": 46, "b": 20}, "more of them where they are short"
-    assert first == [0, 48, 86] and len(kept[kept["subject"] == "b"]) == 20  # runs of 70: 16 16 16 16 6, of 30: 16 14
+    assert short.groupby("subject").size().to_dict() == {"a": 46, "b": 20}, (
+        "more of them where they are short"
+    )
+    assert (
+        first == [0, 48, 86] and len(kept[kept["subject"] == "b"]) == 20
+    )  # runs of 70: 16 16 16 16 6, of 30: 16 14
 
 
 def test_the_runs_of_the_notebook(tmp_path, monkeypatch):
@@ -159,9 +215,17 @@ def test_the_runs_of_the_notebook(tmp_path, monkeypatch):
     space.__dict__["eeg_store"] = Store(subjects=12)
     rows = experiments.mc2sleepnet(space)
     assert list(rows) == ["MC2SleepNet", "AttnSleep", "DeepSleepNet", "Modified-SEN"]
-    assert all(len(runs) == 10 for runs in rows.values()) and len({r.id for runs in rows.values() for r in runs}) == 40
+    assert (
+        all(len(runs) == 10 for runs in rows.values())
+        and len({r.id for runs in rows.values() for r in runs}) == 40
+    )
     config = rows["MC2SleepNet"][3].config
-    assert (config.fold, config.folds, config.fit.order, config.fit.joined) == (3, 10, "block", 8)
+    assert (config.fold, config.folds, config.fit.order, config.fit.blocks_per_batch) == (
+        3,
+        10,
+        "block",
+        8,
+    )
     assert config.source == "sleepedf" and rows["AttnSleep"][0].config.fit.order == "shuffled"
     space.__dict__["eeg_store"] = Store(subjects=5)
     assert {run.config.folds for run in experiments.mc2sleepnet(space)["AttnSleep"]} == {5}
@@ -172,7 +236,9 @@ def test_the_runs_of_the_notebook(tmp_path, monkeypatch):
 def predictions(rng, subjects=5, stages=5):
     stage = rng.integers(0, stages, 40 * subjects)
     guess = np.where(rng.random(len(stage)) < 0.6, stage, rng.integers(0, 5, len(stage)))
-    return pd.DataFrame({"subject": np.repeat(range(subjects), 40), "stage": stage, "prediction": guess})
+    return pd.DataFrame(
+        {"subject": np.repeat(range(subjects), 40), "stage": stage, "prediction": guess}
+    )
 
 
 def test_f1_of_a_stage_with_its_interval():
@@ -180,7 +246,9 @@ def test_f1_of_a_stage_with_its_interval():
     found = stats.intervals(table, score=stage_f1, names=F1).set_index("column")
     for k, name in enumerate(F1):
         true, said = table["stage"] == k, table["prediction"] == k
-        assert found.at[name, "value"] == pytest.approx(200 * (true & said).sum() / (true.sum() + said.sum()))
+        assert found.at[name, "value"] == pytest.approx(
+            200 * (true & said).sum() / (true.sum() + said.sum())
+        )
         assert found.at[name, "ci_low"] <= found.at[name, "value"] <= found.at[name, "ci_high"]
     macro = stats.intervals(table).set_index("column").at["macro_f1", "value"]
     assert found["value"].mean() == pytest.approx(macro)
@@ -193,19 +261,26 @@ def test_figure_shows_every_row_and_both_printed_values(stages):
     numbers = pd.concat([stats.intervals(table), stats.intervals(table, score=stage_f1, names=F1)])
     unknown = pd.DataFrame({"column": ["accuracy"], "value": [np.nan]})
     tidy = pd.concat(
-        [tables.rows("mc2sleepnet", name, numbers, "made up") for name in ("MC2SleepNet", "AttnSleep")]
+        [
+            tables.rows("mc2sleepnet", name, numbers, "made up")
+            for name in ("MC2SleepNet", "AttnSleep")
+        ]
         + [tables.rows("mc2sleepnet", name, unknown, "printed") for name in ("SleepEDF-78", "SHHS")]
     )
     assert tidy["paper_value"].dropna().tolist() == [84.6, 88.6]
     figure = comparison.stagers(tidy)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[:2] == ["MC2SleepNet", "AttnSleep"] and sum("as printed" in text for text in labels) == 2
+    assert (
+        labels[:2] == ["MC2SleepNet", "AttnSleep"]
+        and sum("as printed" in text for text in labels) == 2
+    )
     accuracy = figure.axes[0]
     assert [t.get_text() for t in accuracy.get_yticklabels()] == ["MC2SleepNet", "AttnSleep"]
     lines = figure.axes[2].get_lines()
     assert (
         len(METRICS) == 8
-        and sum(np.isfinite(np.asarray(line.get_ydata(), float)).all() for line in lines) >= 2 * stages
+        and sum(np.isfinite(np.asarray(line.get_ydata(), float)).all() for line in lines)
+        >= 2 * stages
     )
     empty = comparison.stagers(tidy[tidy["value"].isna()])  # nothing measured: still a figure
     assert len(empty.legends[0].get_texts()) == 2

@@ -7,7 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 from sacd.analysis import stats
-from sacd.config import BackboneConfig, FitConfig, MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
+from sacd.config import (
+    BackboneConfig,
+    FitConfig,
+    MethodConfig,
+    Ucf51StudentConfig,
+    Ucf51TeacherConfig,
+)
 from sacd.data.ucf51 import Ucf51StoreConfig, ingest
 from sacd.experiments import items as experiments
 from sacd.experiments.workspace import Workspace
@@ -18,9 +24,12 @@ from sacd.paper import printed as paper
 from sacd.simulate.ucf51 import SimulatedUcf51, simulate_ucf51, write_avi
 from sacd.training.ucf51 import crop_and_flip, linear_head, student, teacher
 
-FIT = FitConfig(epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last")
+FIT = FitConfig(
+    epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last"
+)
 STUDENT = Ucf51StudentConfig(
-    backbone=BackboneConfig(width=0.125, options={"stem_kernel": 3, "blocks": (1, 1, 1, 1)}), fit=FIT
+    backbone=BackboneConfig(width=0.125, options={"stem_kernel": 3, "blocks": (1, 1, 1, 1)}),
+    fit=FIT,
 )
 
 
@@ -74,10 +83,15 @@ def test_published_weights_make_the_teacher_and_another_file_is_refused(made, tm
     state = CNN14(527, 1 / 32).state_dict()
     path = tmp_path / "Cnn14_emb512_mAP=0.420.pth"
     torch.save({"model": {k.replace("fc.", "fc_audioset."): v for k, v in state.items()}}, path)
-    config, resources = Ucf51TeacherConfig(width=1 / 32, weights=sha256(path), fit=FIT), made[1] | {"cnn14": str(path)}
+    config, resources = (
+        Ucf51TeacherConfig(width=1 / 32, weights=sha256(path), fit=FIT),
+        made[1] | {"cnn14": str(path)},
+    )
     teacher(config, {}, tmp_path, resources, quiet)
     kept = load_file(tmp_path / "weights.safetensors")
-    assert torch.equal(kept["conv_block3.conv1.weight"], state["conv_block3.conv1.weight"])  # frozen
+    assert torch.equal(
+        kept["conv_block3.conv1.weight"], state["conv_block3.conv1.weight"]
+    )  # frozen
     assert load_file(tmp_path / "outputs.safetensors")["logits"].shape == (174, 7)
     with pytest.raises(ValueError, match="is not the checkpoint"):
         teacher(config.model_copy(update={"weights": "0" * 64}), {}, tmp_path, resources, quiet)
@@ -96,7 +110,9 @@ def test_crops_are_of_the_clip_and_flips_mirror_it():
     x = torch.linspace(0, 1, 16).expand(8, 3, 2, 16, 16).clone()
     same = crop_and_flip(x, 1.0, torch.Generator().manual_seed(0))
     mirrored = [torch.allclose(row, x[0].flip(-1), atol=1e-5) for row in same]
-    assert all(m or torch.allclose(row, x[0], atol=1e-5) for m, row in zip(mirrored, same, strict=True))
+    assert all(
+        m or torch.allclose(row, x[0], atol=1e-5) for m, row in zip(mirrored, same, strict=True)
+    )
     assert 0 < sum(mirrored) < 8
     cut = crop_and_flip(x, 0.25, torch.Generator().manual_seed(0))
     reach = cut.amax((1, 2, 3, 4)) - cut.amin((1, 2, 3, 4))
@@ -134,9 +150,9 @@ def test_a_method_s_own_rates_reach_the_optimizer(monkeypatch):
     class Slow(Method):
         def __init__(self, context):
             super().__init__(context)
-            self.head, self.rates = torch.nn.Linear(2, 2), {"head": 1e-9}
+            self.head, self.lr_multipliers = torch.nn.Linear(2, 2), {"head": 1e-9}
 
-        def terms(self, batch):
+        def losses(self, batch):
             return {"slow": self.head(batch.student.embedding).square().mean()}
 
     class Student(torch.nn.Linear):
@@ -152,7 +168,14 @@ def test_a_method_s_own_rates_reach_the_optimizer(monkeypatch):
     start = torch.nn.Linear(2, 2).weight.detach().clone()
     torch.manual_seed(0)
     method, _ = distil.distil(
-        net, MethodConfig(), fit, lambda rows, g: x[rows], (x[:, 0] > 0).long(), None, np.arange(32), seed=0
+        net,
+        MethodConfig(),
+        fit,
+        lambda rows, g: x[rows],
+        (x[:, 0] > 0).long(),
+        None,
+        np.arange(32),
+        seed=0,
     )
     assert torch.allclose(method.head.weight, start, atol=1e-6)
     assert not torch.allclose(net.weight, before, atol=1e-3)
@@ -167,7 +190,9 @@ def test_a_folder_of_real_videos_with_published_weights(tmp_path):
     (videos / "Cnn14_emb512_mAP=0.420.pth").write_bytes(b"weights")
     space = Workspace("smoke", root=tmp_path, ucf101=videos).ucf51
     space.prepare(1)
-    assert not space.simulated and space.data_name == "part of UCF51, 1 of 51 classes, smoke profile"
+    assert (
+        not space.simulated and space.data_name == "part of UCF51, 1 of 51 classes, smoke profile"
+    )
     assert space.teacher().config.weights == sha256(videos / "Cnn14_emb512_mAP=0.420.pth")
     assert space.teacher().config.width == 1 and space.resources["cnn14"].endswith(".pth")
     assert space.store_path != Workspace("smoke", root=tmp_path).ucf51.store_path
