@@ -1,6 +1,7 @@
-"""Frozen settings. A run's identity is made of these; resources (workers, device, cluster) never are.
+"""Frozen settings of every kind of run; together with code and data they identify a run.
 
-`PROFILES` at the foot is the only place with the numbers of `smoke`, `demo` and `paper`.
+Resources (workers, device, cluster) are not settings and never change a run's id. The values of the
+profiles `smoke`, `demo` and `paper` are in `sacd.experiments.profiles`.
 """
 
 from typing import Annotated, Literal
@@ -13,13 +14,16 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Config(BaseModel):
-    """Base of every setting: immutable, and a name that does not exist is refused."""
+    """Base of all settings: immutable; unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SplitConfig(Config):
-    """Subject-wise split, stratified by AHI group (paper V-A: 80/20, and 20 % of the training subjects validate)."""
+    """Subject-wise split, stratified by AHI group.
+
+    Paper V-A: 20 % of the subjects are the test set, and 20 % of the others the validation set.
+    """
 
     seed: int = 0
     test: Share = 0.2
@@ -27,44 +31,50 @@ class SplitConfig(Config):
 
 
 class FitConfig(Config):
-    """How `sacd.training.fit.fit` optimises. Defaults are the paper's (V-B); epochs and milestones after A24."""
+    """Optimizer settings of `sacd.training.fit.fit`.
+
+    Defaults are the paper's (V-B); for the number of epochs and the milestones see reading A24.
+    """
 
     epochs: Count = 80
     batch: Count = 16
     order: Literal["block", "shuffled"] = "block"
     blocks_per_batch: Count = 1
-    """Blocks of `batch` consecutive clips that make one step; 1 is the paper's (A20)."""
+    """Blocks of `batch` consecutive clips per mini-batch; the paper uses 1 (reading A20)."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     schedule: Literal["multistep", "onecycle"] = "multistep"
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
-    """Largest gradient norm; 0 does not clip."""
+    """Maximum gradient norm; 0 disables clipping."""
     select: Literal["best", "last"] = "best"
-    """Weights kept: those with the best validation kappa, or the last."""
+    """Keep the weights with the best validation kappa, or those of the last epoch."""
 
 
 class BackboneConfig(Config):
-    """A video student of `sacd.models.registry`."""
+    """A video student from `sacd.models.registry`."""
 
     name: str = "r2plus1d_18"
     width: Positive = 1.0
     input: Literal["frames", "motion"] = "frames"
     """Grey frames (one channel), or `sacd.data.motion.motion` (two)."""
     frozen: Annotated[int, Field(ge=0, le=4)] = 0
-    """Stages kept as pretrained and cached: 0 none, 1 the stem, 2 stem and layer 1, 3 ... and layer 2."""
+    """Number of pretrained stages that stay frozen and cached: 1 the stem, 2 also layer 1, ..."""
     freeze_norm: bool = False
-    """Keep batch-norm statistics as pretrained: they and block batches fight."""
+    """Freeze the batch-norm statistics: a batch of one block has those of a single subject."""
     options: dict[str, int | bool | str | tuple[int, ...]] = {}
-    """Of the student's builder: `stem_kernel`, `max_pool`, `strides_t`, ... of ours, `img_size` of some of timm's."""
+    """Arguments of the builder: `stem_kernel`, `max_pool`, ... for ours, `img_size` for timm's."""
 
 
 class MotionConfig(Config):
-    """The student's input `sacd.data.motion.motion` of every clip, computed once. Nothing to set."""
+    """Caches the student's input `sacd.data.motion.motion` for every clip; has no settings."""
 
 
 class PretextConfig(Config):
-    """Label-free pretraining on the pixels of the training subjects; stands in for Kinetics-700 + Moments in Time."""
+    """Label-free pretraining on the video of the training subjects.
+
+    It replaces the paper's pretraining on Kinetics-700 and Moments in Time.
+    """
 
     backbone: BackboneConfig
     fit: FitConfig
@@ -73,59 +83,57 @@ class PretextConfig(Config):
 
 
 class PublishedConfig(Config):
-    """A student filled with published weights (Kinetics-700, or that and Moments in Time)."""
+    """A student with published weights (Kinetics-700, with or without Moments in Time)."""
 
     backbone: BackboneConfig
     weights: str
-    """SHA-256 of the checkpoint, whose path is `resources["weights"]`."""
+    """SHA-256 of the checkpoint at `resources["weights"]`."""
 
 
-class TeacherConfig(Config):
-    """An EEG teacher of `sacd.models.eeg`, trained in stage one, then frozen (A1)."""
+class EegTrainingConfig(Config):
+    """Settings shared by everything that trains an EEG network of `sacd.models`."""
 
-    name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"] = "attnsleep"
     fit: FitConfig
     stage_fits: dict[str, dict[str, float | int | str]] = {}
-    """By training of a teacher that has more than one (MC2SleepNet): what differs from `fit` in it."""
-    split: SplitConfig
+    """Overrides of `fit` by training stage, for networks with several stages (MC2SleepNet)."""
     seed: int = 0
     class_weights: bool = True
-    """Cross-entropy weighted by AttnSleep's rule, from training labels only."""
+    """Weight the cross-entropy by AttnSleep's rule, computed from training labels only."""
     whiten: bool = False
-    """Divide each night's EEG by its own median spectrum (`sacd.data.whiten`)."""
+    """Divide each night's EEG by its median spectrum (`sacd.data.whiten`)."""
     options: dict[str, float | int | str | bool] = {}
-    """Of the teacher's class in `sacd.models`."""
+    """Arguments of the network's class in `sacd.models`."""
 
 
-class StagerConfig(Config):
-    """An EEG stager trained on all subject-wise folds but one, and tested on that."""
+class TeacherConfig(EegTrainingConfig):
+    """An EEG teacher, trained in stage one and frozen afterwards (reading A1)."""
+
+    name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"] = "attnsleep"
+    split: SplitConfig
+
+
+class StagerConfig(EegTrainingConfig):
+    """An EEG stager trained on all subject-wise folds but one, and tested on that one."""
 
     name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"]
     source: Literal["cohort", "sleepedf"] = "cohort"
-    fit: FitConfig
-    stage_fits: dict[str, dict[str, float | int | str]] = {}
     folds: Annotated[int, Field(ge=2)]
     fold: Annotated[int, Field(ge=0)]
     subjects: Annotated[int, Field(ge=0)] = 0
-    """At most as many, of all AHI groups; 0: all."""
+    """Maximum number of subjects, drawn from all AHI groups; 0: all."""
     clips: Annotated[int, Field(ge=0)] = 0
-    """At most as many of a subject, in runs of 16 consecutive ones spread over the nights; 0: all."""
-    seed: int = 0
-    class_weights: bool = True
-    whiten: bool = False
-    options: dict[str, float | int | str | bool] = {}
-    """`stage_fits`, `class_weights`, `whiten` and `options` as in `TeacherConfig`."""
+    """Maximum clips per subject, in runs of 16 consecutive clips spread over the night; 0: all."""
 
 
 class MethodConfig(Config):
-    """A distillation method of `sacd.losses` and the options that differ from its defaults."""
+    """A distillation method of `sacd.losses`, with the options that differ from its defaults."""
 
     name: str = "ce"
     options: dict[str, float | int | str | bool] = {}
 
 
 class StudentConfig(Config):
-    """One training of a video student and its evaluation."""
+    """Training and evaluation of one video student."""
 
     backbone: BackboneConfig
     method: MethodConfig = MethodConfig()
@@ -133,7 +141,7 @@ class StudentConfig(Config):
     split: SplitConfig
     seed: int = 0
     class_weight_power: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Cross-entropy weights: inverse stage frequency to this power (0: none, the paper's eq. 1)."""
+    """Class weights are inverse stage frequencies to this power; 0: none, as in eq. 1."""
 
 
 class FusionConfig(Config):
@@ -142,30 +150,33 @@ class FusionConfig(Config):
     head: Literal["A", "B"]
     """One or three fully connected layers."""
     finetune: bool
-    """Train the encoders too (C is A fine-tuned, D is B)."""
+    """Train the encoders too (C fine-tunes A, D fine-tunes B)."""
     fit: FitConfig
     encoder_lr_multiplier: Positive = 0.1
-    """Learning rate of the fine-tuned encoders, as a factor on the head's: they start trained, the head does not."""
+    """Factor on the learning rate for the encoders, which start from trained weights."""
     split: SplitConfig
     seed: int = 0
 
 
 class ReverseConfig(Config):
-    """Distillation from video to EEG (Table IV, experiments E to G); `ce` is the EEG network trained on alone."""
+    """Distillation from video to EEG (Table IV, experiments E to G).
+
+    Method `ce` continues the training of the EEG network without a teacher.
+    """
 
     method: MethodConfig
     finetune: bool
-    """Train the video network too."""
+    """Train the video network as well."""
     fit: FitConfig
     encoder_lr_multiplier: Positive = 0.1
-    """Learning rate of the encoders, as in `FusionConfig`; what the method adds starts at random
-    and has the full one or its own."""
+    """Factor for both encoders, as in `FusionConfig`. Modules of the method start from random
+    weights and have their own factors."""
     split: SplitConfig
     seed: int = 0
 
 
 class BaselineConfig(Config):
-    """A classifier that frames the results: what no model can miss, and what the simulator's truth gives."""
+    """A baseline without a network, or a bound from the simulator's true signals."""
 
     name: Literal[
         "majority",
@@ -180,21 +191,24 @@ class BaselineConfig(Config):
 
 
 class Ucf51TeacherConfig(Config):
-    """The audio teacher CNN14: published weights and a linear head, or trained on UCF51's own sound; then frozen."""
+    """The audio teacher CNN14, frozen after training.
+
+    It has published weights and a linear head, or is trained on the sound of UCF51.
+    """
 
     width: Positive = 1.0
     weights: str = ""
-    """SHA-256 of the published checkpoint, whose path is `resources["cnn14"]`; empty: trained here."""
+    """SHA-256 of the published checkpoint at `resources["cnn14"]`; empty: train from scratch."""
     fit: FitConfig
     seed: int = 0
 
 
 class Ucf51StudentConfig(Config):
-    """A video student from scratch, on colour frames."""
+    """A video student trained from scratch on colour frames."""
 
     backbone: BackboneConfig
     method: MethodConfig = MethodConfig()
     fit: FitConfig
     smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Share of the picture's area that a random crop keeps at least (CCL: 0.25)."""
+    """Smallest area of a random crop, as a share of the frame (CCL: 0.25)."""
     seed: int = 0
