@@ -1,9 +1,10 @@
-"""Writing files so that a half-written one never looks finished, and checkpoints without pickle."""
+"""Atomic writes of files and folders, JSON, hashes, and checkpoints without pickle."""
 
 import hashlib
 import json
 import math
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # torch, pandas and safetensors are imported where they are used: a `make reproduce` that has
-# nothing to do needs none.
+# nothing to do needs none of them.
+
+
+class FileError(ValueError):
+    """One line: the file, what is wrong with it (value and limit), and how to fix it."""
+
+    def __init__(self, file: Path | str, problem: str, fix: str):
+        # All three are arguments of the base class, so that the error can be pickled.
+        super().__init__(file, problem, fix)
+        self.file, self.problem, self.fix = file, problem, fix
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}; {self.fix}"
 
 
 def sha256(path: Path | str) -> str:
@@ -26,7 +39,7 @@ def sha256(path: Path | str) -> str:
 
 
 def sync(path: Path) -> None:
-    """Bring a file or a folder to the disk, so that it outlives a power cut."""
+    """Flush a file or a folder to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -36,7 +49,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Temporary path beside `path`; moved there when the block ends well, removed when it does not.
+    """Yield a temporary path next to `path`; rename it when the block succeeds, else remove it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -57,6 +70,43 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a new folder next to `path`; rename it when the block succeeds, else remove it.
+
+    A folder that is already at `path` stays until the new one is complete. Only one process may
+    write `path` at a time, so hold a lock. What a killed process left behind is removed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     with atomic_folder(Path(root, "a")) as folder:
+    ...         _ = (folder / "b.txt").write_text("whole")
+    ...     [f.name for f in Path(root).iterdir()]
+    ['a']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(path, old)
+        os.rename(partial, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partial_folders(parent: Path) -> None:
+    """Remove the folders that killed processes left in `parent` while in `atomic_folder`."""
+    for end in ("partial", "old"):
+        for folder in parent.glob(f".*.{end}"):
+            shutil.rmtree(folder)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Text file in UTF-8, written atomically."""
     with atomic(path) as temporary:
@@ -64,17 +114,49 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """JSON file for people and programs, written atomically; NaN and infinity are refused."""
+    """Indented JSON file, written atomically; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json_text(text: str | None) -> dict[str, Any]:
-    """A JSON object; empty where there is no text, or it is truncated or something else."""
+    """A JSON object; empty if there is no text, or it is truncated or not an object."""
     try:
         value = json.loads(text or "")
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """A JSON object; empty if the file is missing, truncated or does not hold an object."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return read_json_text(text)
+
+
+def require_json(path: Path | str, fix: str, error: type[FileError] = FileError) -> dict[str, Any]:
+    """A JSON object from a file that must exist.
+
+    Args:
+        fix: what the user should do, the end of the error message.
+        error: exception to raise.
+
+    Raises:
+        FileError: the file is missing, cannot be read, or does not hold a JSON object.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(path, "is missing", fix) from None
+    except OSError as reason:
+        raise error(path, f"cannot be read ({reason.strerror})", fix) from None
+    except ValueError:
+        raise error(path, "is not a JSON object", fix) from None
+    if not isinstance(value, dict):
+        raise error(path, "is not a JSON object", fix)
+    return value
 
 
 def write_parquet(path: Path | str, frame: "pd.DataFrame") -> None:
@@ -84,13 +166,13 @@ def write_parquet(path: Path | str, frame: "pd.DataFrame") -> None:
 
 
 def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
-    """A new .npy file of zeros, mapped into memory to be filled, whose space on the disk is taken at once.
+    """A new memory-mapped .npy file of zeros, to be filled; its disk space is allocated at once.
 
-    Without that the file has holes, and who fills one on a full disk is killed by SIGBUS instead of
-    being told.
+    Without the allocation the file would be sparse, and a process that fills it on a full disk
+    would be killed by SIGBUS instead of seeing an error.
 
     Raises:
-        OSError: the disk has no room for all of it; nothing of it is left.
+        OSError: the disk has too little space; the file is removed.
     """
     size = np.dtype(dtype).itemsize * math.prod(shape)
     try:
@@ -109,7 +191,10 @@ def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.mem
 def save_tensors(
     path: Path | str, tensors: Mapping[str, Any], _metadata: dict[str, str] | None = None
 ) -> None:
-    """Safetensors file of torch tensors or NumPy arrays, written atomically; equal tensors give equal bytes."""
+    """Safetensors file of torch tensors or NumPy arrays, written atomically.
+
+    Equal tensors give equal bytes.
+    """
     import torch  # see above
     from safetensors.torch import save_file
 
@@ -122,18 +207,18 @@ def save_tensors(
 
 
 def save_checkpoint(path: Path | str, state: Any) -> None:
-    """A nest of dicts, lists and tuples of tensors, arrays, numbers, strings and None as one safetensors file.
+    """One safetensors file of nested dicts, lists and tuples.
 
-    Takes the `state_dict` of modules, optimizers, schedulers and EMA models, and states of random
-    generators.
+    The leaves are tensors, arrays, numbers, strings or None. This covers the `state_dict` of
+    modules, optimizers, schedulers and EMA models, and the states of random generators.
 
     Raises:
         TypeError: something in `state` has another type; the message says where.
     """
     tensors: dict[str, Any] = {}
     tree = _flatten(state, "", tensors)
-    # One metadata key only: safetensors writes several in random order, and equal states shall give
-    # equal bytes.
+    # A single metadata key: safetensors writes several in random order, and equal states must
+    # give equal bytes.
     save_tensors(path, tensors, {"tree": json.dumps(tree)})
 
 
@@ -147,7 +232,8 @@ def load_checkpoint(path: Path | str) -> Any:
 
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            keys = file.keys()  # the file is not a mapping, so it cannot be iterated itself
+            tensors = {key: file.get_tensor(key) for key in keys}
             return _unflatten(json.loads(file.metadata()["tree"]), tensors)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
@@ -160,25 +246,25 @@ def _flatten(value: Any, where: str, tensors: dict[str, Any]) -> Any:
     import torch  # see above
 
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        kind = (
-            "tensor"
-            if isinstance(value, torch.Tensor)
-            else "array"
-            if isinstance(value, np.ndarray)
-            else "scalar"
-        )
+        if isinstance(value, torch.Tensor):
+            kind = "tensor"
+        elif isinstance(value, np.ndarray):
+            kind = "array"
+        else:
+            kind = "scalar"
         name = f"{len(tensors):06d}{where}"
         tensors[name] = value if kind == "tensor" else np.array(value)
         return {kind: name}
+    # After the NumPy scalars: np.float64 is a float too, and its dtype has to survive.
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        kind = (
-            "counter" if isinstance(value, Counter) else "dict"
-        )  # MultiStepLR keeps its milestones in a Counter
-        return {
-            kind: [[_key(k, where), _flatten(v, f"{where}/{k}", tensors)] for k, v in value.items()]
-        }
+        # MultiStepLR keeps its milestones in a Counter.
+        kind = "counter" if isinstance(value, Counter) else "dict"
+        pairs = []
+        for key, inner in value.items():
+            pairs.append([_key(key, where), _flatten(inner, f"{where}/{key}", tensors)])
+        return {kind: pairs}
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [_flatten(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]}
@@ -194,18 +280,16 @@ def _key(key: Any, where: str) -> Any:
 
 
 def _unflatten(node: Any, tensors: Mapping[str, Any]) -> Any:
+    """The value that `_flatten` made the tree of."""
     if not isinstance(node, dict):
         return node
     [(kind, content)] = node.items()
-    if kind in ("tensor", "array", "scalar"):
-        tensor = tensors[content]
-        return (
-            tensor
-            if kind == "tensor"
-            else tensor.numpy()
-            if kind == "array"
-            else tensor.numpy()[()]
-        )
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "array":
+        return tensors[content].numpy()
+    if kind == "scalar":
+        return tensors[content].numpy()[()]
     if kind in ("dict", "counter"):
         pairs = {key: _unflatten(value, tensors) for key, value in content}
         return Counter(pairs) if kind == "counter" else pairs

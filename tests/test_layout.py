@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sacd"
 # only, so two rooms of one floor know nothing of each other. A new room goes on the lowest floor
 # that lies above all that it imports.
 FLOORS = (
-    ("cpu", "stages", "config", "files"),
+    ("cpu", "stages", "config", "files", "workers"),
     ("metrics", "data", "models", "paper", "runs"),
     ("simulate", "losses", "results"),
     ("training", "analysis", "experiments"),
@@ -32,9 +32,7 @@ APART = (
     ("report", "sacd.experiments"),  # the files of results/ alone
     ("report", "sacd.data"),
     ("training", "sacd.runs"),  # a task is told its folder
-    ("data/store.py", "sacd.runs"),  # whoever ingests or simulates says which code it is
-    ("data/sleepedf.py", "sacd.runs"),
-    ("data/ucf51.py", "sacd.runs"),
+    ("data", "sacd.runs"),  # whoever ingests or simulates says which code it is
     ("simulate", "sacd.runs"),
     ("experiments/workspace.py", "sacd.runs.provenance"),
 )

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from filelock import FileLock
 
 from sacd.config import Config
-from sacd.files import sha256, sync, write_json
+from sacd.files import read_json, sha256, sync, write_json
 from sacd.runs.fingerprint import code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -273,15 +273,6 @@ def check(folder: Path) -> State:
         if sha256(path) != expected:
             return State("corrupt", f"{name} was altered or truncated (checksum differs)")
     return State("done", f"checksums of {len(checksums)} files agree")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty if the file is missing, truncated or something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def explain_os_error(error: OSError, folder: Path) -> str:
