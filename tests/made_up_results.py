@@ -86,8 +86,13 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
         root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more
     )
     space.data_name = data
-    shown = Notebook(lambda w: w.rows, ("tables/table2.csv", "figures/a.png"), item="table2")
-    monkeypatch.setattr(record, "ITEMS", {"table2": lambda w: w.rows})
+    shown = Notebook(
+        "20_table2_comparison",
+        lambda w: w.rows,
+        ("tables/table2.csv", "figures/a.png"),
+        item="table2",
+    )
+    monkeypatch.setattr(record, "ITEMS", {"table2": shown})
     monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": shown})
     lines = [
         tables.rows(

@@ -1,13 +1,20 @@
-"""Which runs each table and figure needs, and which notebook shows them, as data."""
+"""Which runs each table and figure needs, and which notebook shows them, as data.
 
-from collections.abc import Callable
+What a researcher may want to change (rows, grids, readings) is a parameter of the notebook.
+`Notebook.rows` reads it there, so that `make reproduce` trains what the notebook will ask for.
+"""
+
+from collections.abc import Callable, Iterable
+from inspect import signature
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sacd.experiments.recipes import PAPER_STUDENTS
 from sacd.experiments.ucf51 import Ucf51Workspace
-from sacd.experiments.workspace import Workspace
+from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.runs import Run
+from sacd.runs.notebook_inputs import parameters_of
 
 BASELINES = (
     "baseline/majority",
@@ -17,8 +24,9 @@ BASELINES = (
 )
 BOUNDS = ("bound/true signals", "bound/true signals by night")
 """What classifiers reach on the signals that the simulator drew the pictures from."""
+
 Rows = dict[str, list[Run]]
-"""Row of a table -> its runs, one a seed."""
+"""Row of a table -> its runs, one per seed."""
 
 
 def flat(rows: Rows) -> list[Run]:
@@ -28,6 +36,19 @@ def flat(rows: Rows) -> list[Run]:
 
 def _seeded(seeds: int, make: Callable[..., Run], **settings: Any) -> list[Run]:
     return [make(seed=seed, **settings) for seed in range(seeds)]
+
+
+def _known(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
+    """`names`, each of which has to be known.
+
+    Raises:
+        ValueError: one is not.
+    """
+    names = list(names)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{what} {name!r} is unknown; known: {', '.join(known)}")
+    return names
 
 
 PAPER_TEACHERS = {
@@ -44,20 +65,25 @@ PAPER_METHODS = {
     "CCL": "ccl",
     "SACD": "sacd",
 }
-"""Of Table II, in its order."""
+"""Label of Table II -> key of `sacd.losses.METHODS`, in the table's order."""
 
 
-def table2(w: Workspace) -> Rows:
-    """Rows of Table II: both students alone, three teachers x seven methods; the teachers; baselines and bounds; a control."""
+def table2(w: Workspace, students: list[str], teachers: list[str], methods: list[str]) -> Rows:
+    """Rows of Table II: students alone, teachers x methods, the teachers, baselines, bounds, a control.
+
+    Args:
+        students, teachers, methods: labels of the paper, or keys of the registries for others.
+    """
     rows = {
-        f"-/{label}": _seeded(w.seeds, w.student, student=name)
-        for label, name in PAPER_STUDENTS.items()
+        f"-/{label}": _seeded(w.seeds, w.student, student=PAPER_STUDENTS.get(label, label))
+        for label in students
     }
-    for teacher, key in PAPER_TEACHERS.items():
-        for label, method in PAPER_METHODS.items():
-            seeds = w.seeds if method in ("ccl", "sacd") else w.other_seeds
-            rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
-    rows |= {f"teacher/{teacher}": [w.teacher(key)] for teacher, key in PAPER_TEACHERS.items()}
+    for teacher, label in product(teachers, methods):
+        method, key = PAPER_METHODS.get(label, label), PAPER_TEACHERS.get(teacher, teacher)
+        seeds = w.seeds if method in ("ccl", "sacd") else w.other_seeds
+        rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
+    for teacher in teachers:
+        rows[f"teacher/{teacher}"] = [w.teacher(PAPER_TEACHERS.get(teacher, teacher))]
     simulated = (w.cohort / "derivatives" / "simulator").exists()
     for row in (*BASELINES, *(BOUNDS if simulated else ())):
         rows[row] = [w.baseline(row.partition("/")[2])]
@@ -112,39 +138,44 @@ ABLATION: dict[str, dict[str, Any]] = {
 first term of eqs. 12 and 13, video anchors."""
 
 
-def table5(w: Workspace) -> Rows:
-    """Rows of Table V: cross-entropy alone (v0), SACD less one term (v1 to v3) or one direction of L_C (v4), all."""
+def table5(w: Workspace, ablations: list[str]) -> Rows:
+    """Rows of Table V: cross-entropy alone (v0), `ablations` (keys of `ABLATION`), and SACD whole."""
     rows = {"v0": _seeded(w.seeds, w.student)}
-    for row, options in ABLATION.items():
-        rows[row] = _seeded(w.other_seeds, w.student, method="sacd", **options)
+    for row in _known(ablations, ABLATION, "ablation"):
+        rows[row] = _seeded(w.other_seeds, w.student, method="sacd", **ABLATION[row])
     return rows | {"ours": _seeded(w.seeds, w.student, method="sacd")}
 
 
-LAMBDAS = (0.1, 0.5, 1.0, 10.0)
-"""Fig. 5: values of each weight."""
 PAPER_LAMBDAS = (0.5, 1.0, 1.0)
-"""The paper's lambda 1 to 3, `SACD`'s defaults: the point that all planes share."""
+"""The paper's lambda 1 to 3, `SACD`'s defaults: the point that all planes of Fig. 5 share."""
 PLANES = {"a": 0, "b": 1, "c": 2}
 """Panel of Fig. 5 -> the weight that it fixes at its value in `PAPER_LAMBDAS`."""
 
 
-def planes() -> dict[str, list[tuple[float, ...]]]:
-    """Panel of Fig. 5 -> its 16 points (lambda 1, lambda 2, lambda 3); 37 of the 48 differ."""
-    points = list(product(LAMBDAS, repeat=3))
-    return {panel: [p for p in points if p[k] == PAPER_LAMBDAS[k]] for panel, k in PLANES.items()}
+def planes(lambdas: list[float], panels: list[str]) -> dict[str, list[tuple[float, ...]]]:
+    """Panel of Fig. 5 -> its points (lambda 1, lambda 2, lambda 3).
+
+    >>> planes([0.1, 1.0], ["a"])
+    {'a': [(0.5, 0.1, 0.1), (0.5, 0.1, 1.0), (0.5, 1.0, 0.1), (0.5, 1.0, 1.0)]}
+    """
+    points = {}
+    for panel in _known(panels, PLANES, "panel"):
+        values: list[list[float]] = [lambdas, lambdas, lambdas]
+        values[PLANES[panel]] = [PAPER_LAMBDAS[PLANES[panel]]]
+        points[panel] = list(product(*values))
+    return points
 
 
-def fig5(w: Workspace) -> Rows:
-    """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with one run a seed."""
+def fig5(w: Workspace, lambdas: list[float], panels: list[str]) -> Rows:
+    """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with more seeds."""
     rows = {}
-    for point in sorted({p for points in planes().values() for p in points}):
-        options = dict(
-            zip(("weight_structure", "weight_contrastive", "weight_jsd"), point, strict=True)
-        )
+    points = {p for plane in planes(lambdas, panels).values() for p in plane}
+    for point in sorted({*points, PAPER_LAMBDAS}):
+        weights = ("weight_structure", "weight_contrastive", "weight_jsd")
+        options = dict(zip(weights, point, strict=True))
         seeds = w.seeds if point == PAPER_LAMBDAS else w.other_seeds
-        rows[point_name(point)] = _seeded(
-            seeds, w.student, method="sacd", fit=w.profile.grid, **options
-        )
+        fit = w.profile.grid
+        rows[point_name(point)] = _seeded(seeds, w.student, method="sacd", fit=fit, **options)
     return rows
 
 
@@ -169,30 +200,42 @@ READINGS: dict[str, dict[str, Any]] = {
     "video keys: no EMA": {"decay": 0.0},
 }
 """Reading of an open point -> options of SACD."""
-FRAMES = {"frames: 16 consecutive": (16, "consecutive"), "frames: 16 over the 30 s": (16, "spread")}
+SHUFFLED = "batches: shuffled clips"
+FRAMES = {
+    "frames: 16 consecutive": (16, "consecutive"),
+    "frames: 16 over the 30 s": (16, "spread"),
+}
 DEFAULT = "default"
 
 
-def readings(w: Workspace) -> Rows:
+def readings(w: Workspace, alternatives: list[str]) -> Rows:
     """Each alternative reading of an open point, changed alone; what the profile does anyway is left out.
 
-    Other frames need clip stores of their own: `NOTEBOOKS["40_readings"].data` lists all that has
-    to be prepared.
+    Other frames need clip stores of their own: `frame_stores` lists all that has to be prepared.
+
+    Args:
+        alternatives: keys of `READINGS` and `FRAMES`, or `SHUFFLED`.
     """
     n, fit = w.other_seeds, w.profile.student
     default = _seeded(w.seeds, w.student, method="sacd")
-    rows = {
-        row: _seeded(n, w.student, method="sacd", **options) for row, options in READINGS.items()
-    }
-    shuffled = {
-        "order": "shuffled",
-        "batch": fit.batch * fit.blocks_per_batch,
-        "blocks_per_batch": 1,
-    }
-    rows["batches: shuffled clips"] = _seeded(n, w.student, method="sacd", fit=shuffled)
-    for row, clips in FRAMES.items():
-        rows[row] = _seeded(n, w.with_clips(*clips).student, method="sacd")
-    return {DEFAULT: default} | {row: runs for row, runs in rows.items() if runs[0] != default[0]}
+    rows = {DEFAULT: default}
+    for row in _known(alternatives, [*READINGS, SHUFFLED, *FRAMES], "reading"):
+        if row in FRAMES:
+            runs = _seeded(n, w.with_clips(*FRAMES[row]).student, method="sacd")
+        elif row == SHUFFLED:
+            batch = fit.batch * fit.blocks_per_batch
+            shuffled = {"order": "shuffled", "batch": batch, "blocks_per_batch": 1}
+            runs = _seeded(n, w.student, method="sacd", fit=shuffled)
+        else:
+            runs = _seeded(n, w.student, method="sacd", **READINGS[row])
+        if runs[0] != default[0]:
+            rows[row] = runs
+    return rows
+
+
+def frame_stores(w: Workspace) -> tuple[Workspace, ...]:
+    """The profile's own clips, and those of the readings on frames."""
+    return (w, *(w.with_clips(*clips) for clips in FRAMES.values()))
 
 
 STAGERS = {"MC2SleepNet": "mc2sleepnet", **PAPER_TEACHERS}
@@ -210,7 +253,11 @@ def students(w: Workspace) -> Rows:
 
 
 def _tour(w: Workspace) -> Rows:
-    return {"teacher": [w.teacher()], "baseline": [w.student()], "SACD": [w.student(method="sacd")]}
+    return {
+        "teacher (EEG)": [w.teacher()],
+        "student alone (video)": [w.student()],
+        "SACD (video)": [w.student(method="sacd")],
+    }
 
 
 def _sacd(w: Workspace) -> Rows:
@@ -226,7 +273,9 @@ def _came_along(w: Workspace) -> bool:
 class Notebook(NamedTuple):
     """What a notebook shows and writes."""
 
-    rows: Callable[[Workspace], Rows]
+    name: str
+    list_runs: Callable[..., Rows]
+    """Takes the workspace, and by name those parameters of the notebook that decide what is trained."""
     files: tuple[str, ...]
     """Under `results/<profile>/`."""
     data: Callable[[Workspace], tuple[Workspace | Ucf51Workspace, ...]] = lambda w: (w,)
@@ -235,6 +284,19 @@ class Notebook(NamedTuple):
     """Item of `ITEMS`, if its rows are one."""
     reads: tuple[str, ...] = ()
     """Files of other notebooks that it reads, under `results/<profile>/`."""
+
+    @property
+    def source(self) -> Path:
+        """The notebook as it is edited."""
+        return CHECKOUT / "notebooks" / f"{self.name}.ipynb"
+
+    def rows(self, w: Workspace, **changed: Any) -> Rows:
+        """Rows and runs, by the parameters that stand in the notebook, or by `changed` ones."""
+        wanted = list(signature(self.list_runs).parameters)[1:]
+        if missing := [name for name in wanted if name not in changed]:
+            known = parameters_of(self.source)
+            changed = changed | {name: known[name][1] for name in missing}
+        return self.list_runs(w, **{name: changed[name] for name in wanted})
 
     def runs(self, w: Workspace) -> list[Run]:
         """All that it shows."""
@@ -245,96 +307,101 @@ class Notebook(NamedTuple):
         return all(source.prepared for source in self.data(w))
 
 
-NOTEBOOKS = {
-    "00_tour": Notebook(_tour, ("figures/tour_night.png",)),
-    "10_fig2_cohort": Notebook(
-        lambda w: {},
-        ("tables/fig2.csv", "tables/table6.csv", "figures/fig2.png", "figures/table1_spectra.png"),
+def _none(w: Workspace) -> Rows:
+    return {}
+
+
+def _explored(w: Workspace) -> Rows:
+    return {} if _came_along(w) else students(w)
+
+
+def _figures(*names: str) -> tuple[str, ...]:
+    return tuple(f"figures/{name}.png" for name in names)
+
+
+def _tables(*names: str) -> tuple[str, ...]:
+    return tuple(f"tables/{name}.csv" for name in names)
+
+
+_TABLE2 = ("kappa", "subjects", "confusion", "losses", "monitor")
+_CASES = ("fig11", "fig12", "fig13")
+_NOTEBOOKS = (
+    Notebook("00_tour", _tour, _figures("tour_night")),
+    Notebook(
+        "10_fig2_cohort", _none, _tables("fig2", "table6") + _figures("fig2", "table1_spectra")
     ),
-    "20_table2_comparison": Notebook(
+    Notebook(
+        "20_table2_comparison",
         table2,
-        (
-            "tables/table2.csv",
-            "tables/table2_paired.csv",
-            *(
-                f"figures/table2_{n}.png"
-                for n in ("kappa", "subjects", "confusion", "losses", "monitor")
-            ),
-        ),
+        _tables("table2", "table2_paired") + _figures(*(f"table2_{name}" for name in _TABLE2)),
         item="table2",
     ),
-    "21_table3_ucf51": Notebook(
+    Notebook(
+        "21_table3_ucf51",
         table3,
-        (
-            "tables/table3.csv",
-            "tables/table3_paired.csv",
-            "figures/table3.png",
-            "figures/table3_losses.png",
-        ),
+        _tables("table3", "table3_paired") + _figures("table3", "table3_losses"),
         lambda w: (w.ucf51,),
         item="table3",
     ),
-    "22_table4_fusion": Notebook(
+    Notebook(
+        "22_table4_fusion",
         table4,
-        ("tables/table4.csv", "tables/table4_paired.csv", "figures/table4.png"),
+        _tables("table4", "table4_paired") + _figures("table4"),
         item="table4",
     ),
-    "23_table5_ablation": Notebook(
+    Notebook(
+        "23_table5_ablation",
         table5,
-        ("tables/table5.csv", "tables/table5_paired.csv", "figures/table5.png"),
+        _tables("table5", "table5_paired") + _figures("table5"),
         item="table5",
     ),
-    "30_fig5_hyperparameters": Notebook(
+    Notebook(
+        "30_fig5_hyperparameters",
         fig5,
-        (
-            "tables/fig5.csv",
-            "tables/fig5_paired.csv",
-            *(f"figures/fig5{panel}.png" for panel in PLANES),
-        ),
+        _tables("fig5", "fig5_paired") + _figures(*(f"fig5{panel}" for panel in PLANES)),
         item="fig5",
     ),
-    "31_fig6_confusion": Notebook(students, ("tables/fig6.csv", "figures/fig6.png")),
-    "32_fig7_ahi_spearman": Notebook(students, ("tables/fig7.csv", "figures/fig7.png")),
-    "33_fig8_fig9_ahi_portrait": Notebook(
-        _sacd, ("tables/fig8.csv", "tables/fig9.csv", "figures/fig8.png", "figures/fig9.png")
+    Notebook("31_fig6_confusion", students, _tables("fig6") + _figures("fig6")),
+    Notebook("32_fig7_ahi_spearman", students, _tables("fig7") + _figures("fig7")),
+    Notebook(
+        "33_fig8_fig9_ahi_portrait",
+        _sacd,
+        _tables("fig8", "fig9") + _figures("fig8", "fig9"),
     ),
-    "34_fig10_stage_tsne": Notebook(
-        students, ("tables/fig10.csv", "tables/explore.parquet", "figures/fig10.png")
-    ),
-    "35_fig11_fig13_cases": Notebook(
+    Notebook(
+        "34_fig10_stage_tsne",
         students,
-        tuple(
-            f"{kind}/fig{n}.{ending}"
-            for n in (11, 12, 13)
-            for kind, ending in (("tables", "csv"), ("figures", "png"))
-        ),
+        (*_tables("fig10"), "tables/explore.parquet", *_figures("fig10")),
     ),
-    "40_readings": Notebook(
+    Notebook("35_fig11_fig13_cases", students, _tables(*_CASES) + _figures(*_CASES)),
+    Notebook(
+        "40_readings",
         readings,
-        ("tables/readings.csv", "tables/readings_paired.csv", "figures/readings.png"),
-        lambda w: (w, *(w.with_clips(*clips) for clips in FRAMES.values())),
+        _tables("readings", "readings_paired") + _figures("readings"),
+        frame_stores,
         item="readings",
     ),
-    "41_paper_audit": Notebook(
-        lambda w: {}, ("tables/audit.csv", "figures/audit.png"), lambda w: ()
-    ),
-    "42_mc2sleepnet": Notebook(mc2sleepnet, ("tables/mc2sleepnet.csv", "figures/mc2sleepnet.png")),
-    "50_explore": Notebook(
-        lambda w: {} if _came_along(w) else students(w),
-        ("figures/explore.png",),
+    Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
+    Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
+    Notebook(
+        "50_explore",
+        _explored,
+        _figures("explore"),
         lambda w: () if _came_along(w) else (w,),
         reads=("tables/explore.parquet",),
     ),
-}
+)
+NOTEBOOKS = {notebook.name: notebook for notebook in _NOTEBOOKS}
 """Every notebook, the runs that it shows and the files that it has to write."""
 
-ITEMS = {notebook.item: notebook.rows for notebook in NOTEBOOKS.values() if notebook.item}
+ITEMS = {notebook.item: notebook for notebook in _NOTEBOOKS if notebook.item}
 """Items whose rows are runs that predict the test clips; `tables/subjects.csv` holds their results."""
 
-AFTER = {
-    name: maker
-    for name, notebook in NOTEBOOKS.items()
-    for maker, other in NOTEBOOKS.items()
-    if set(notebook.reads) & set(other.files)
-}
-"""Notebooks that read what another one writes; where both are asked for, the other goes first."""
+
+def _after() -> dict[str, str]:
+    """Notebooks that read what another one writes; where both are asked for, the other goes first."""
+    makers = {path: maker.name for maker in _NOTEBOOKS for path in maker.files}
+    return {reader.name: makers[path] for reader in _NOTEBOOKS for path in reader.reads}
+
+
+AFTER = _after()

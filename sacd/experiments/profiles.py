@@ -26,7 +26,7 @@ class Ucf51Profile(Config):
     teacher: FitConfig
     student: FitConfig
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of a method that differ from its defaults."""
+    """Options of a method, also where they equal its defaults and a reading changes them."""
 
 
 class Stagers(Config):
@@ -65,7 +65,7 @@ class Profile(Config):
     """What the grids of Fig. 5 change of `student`: so many runs may have to be shorter."""
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of a method that differ from its defaults."""
+    """Options of a method, also where they equal its defaults and a reading changes them."""
     seeds: Count = 3
     """Of the rows that are compared most: the students alone, CCL and SACD."""
     other_seeds: Count = 1
@@ -193,6 +193,7 @@ PAPER = Profile(
     fusion=FitConfig(epochs=100, order="shuffled"),
     finetune=FitConfig(),
     other_seeds=3,
+    methods={"sacd": {"layers": 3}},
     ucf51=Ucf51Profile(
         simulate=SimulatedUcf51(clips=5, seconds=7),
         store=Ucf51StoreConfig(),

@@ -1,10 +1,7 @@
 """Single runs of a profile: how a teacher, a student, a fusion, a stager or a baseline is configured."""
 
-import ast
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache, cached_property
-from importlib.util import find_spec
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,29 +37,6 @@ def _in_sequence(fit: FitConfig) -> FitConfig:
     return fit.model_copy(
         update={"order": "block", "batch": 16, "blocks_per_batch": max(1, fit.batch // 16)}
     )
-
-
-def _defaults(where: str) -> dict[str, Any]:
-    """Plain defaults of the options of a class `module:Class`, from its source: to import it takes seconds of torch."""
-    module, _, name = where.partition(":")
-    path = Path(find_spec(module).origin)
-    return _parsed_defaults(path, name, path.stat().st_mtime_ns)
-
-
-@cache
-def _parsed_defaults(path: Path, name: str, edited: int) -> dict[str, Any]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    body = [
-        node for c in tree.body if isinstance(c, ast.ClassDef) and c.name == name for node in c.body
-    ]
-    found = {}
-    for args in (
-        node.args for node in body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
-    ):
-        for arg, default in zip(args.args[::-1], args.defaults[::-1], strict=False):
-            with suppress(ValueError):  # an expression
-                found[arg.arg] = ast.literal_eval(default)
-    return found
 
 
 class Recipes:
@@ -153,6 +127,8 @@ class Recipes:
 
     def teacher(self, name: str = "attnsleep", seed: int = 0) -> Run:
         """An EEG teacher, trained and frozen."""
+        if name not in TEACHERS:
+            raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
         p = self.profile
         options = p.teacher_options.get(name, {})
         fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
@@ -210,12 +186,10 @@ class Recipes:
         )
 
     def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
-        """The profile's options and these, without those that are the method's defaults: equal runs have equal ids."""
-        known = _defaults(METHODS[name])
-        given = self.profile.methods.get(name, {}) | options
-        return MethodConfig(
-            name=name, options={k: v for k, v in given.items() if k not in known or v != known[k]}
-        )
+        """The profile's options of a method, and these."""
+        if name not in METHODS:
+            raise ValueError(f"method {name!r} is unknown; known: {', '.join(METHODS)}")
+        return MethodConfig(name=name, options=self.profile.methods.get(name, {}) | dict(options))
 
     def fusion(self, head: str, finetune: bool, seed: int = 0) -> Run:
         """A head on both trained encoders (Table IV, A to D); fine-tuned, it goes on from the frozen ones' head."""

@@ -70,7 +70,8 @@ class Workspace(Recipes):
         self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
         self.simulated = not data
         self.store_path = self.root / "data" / slug / "store"
-        self.results = self.root.resolve() / "results" / slug
+        seeded = f"{slug}-{seeds}-seeds" if seeds else slug  # other rows, other results
+        self.results = self.root.resolve() / "results" / seeded
         self.runs = RunStore(self.root / "runs")
         videos = self.root / "data" / self.profile.name
         self.ucf51 = Ucf51Workspace(self.profile, videos, Path(ucf101) if ucf101 else None)

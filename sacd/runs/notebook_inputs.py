@@ -6,12 +6,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Union
+from typing import Any, Final, Union, get_origin
 
 from sacd.files import sha256
 from sacd.runs.fingerprint import code_fingerprint, entries_of
 
-_TYPES: Final = {"int": int, "float": float, "str": str, "bool": bool}
+_TYPES: Final = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "list[float]": list[float],
+    "list[str]": list[str],
+}
 
 
 class NotebookError(ValueError):
@@ -24,7 +31,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
 
 
 def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
-    """Type and default (`...` if there is none) of what the cell tagged `parameters` declares: typed scalars."""
+    """Type and default (`...` if there is none) of what the cell tagged `parameters` declares."""
     known: dict[str, tuple[Any, Any]] = {}
     cells = [
         c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])
@@ -74,11 +81,12 @@ def check_parameters(
         adapter = TypeAdapter(kind)
         try:
             from_text = text and name in given
-            values[name] = (
-                adapter.validate_strings(value)
-                if from_text
-                else adapter.validate_python(value, strict=True)
-            )
+            if from_text and get_origin(kind) is list:  # as the default is written: ["v1", "v2"]
+                values[name] = adapter.validate_json(value)
+            elif from_text:
+                values[name] = adapter.validate_strings(value)
+            else:
+                values[name] = adapter.validate_python(value, strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise NotebookError(

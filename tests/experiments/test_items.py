@@ -5,23 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from sacd.experiments import items as experiments
-from sacd.experiments.items import (
-    LAMBDAS,
-    PAPER_LAMBDAS,
-    PLANES,
-    fig5,
-    flat,
-    planes,
-    readings,
-    table2,
-    table4,
-    table5,
-)
+from sacd.experiments.items import ITEMS, NOTEBOOKS, PAPER_LAMBDAS, PLANES, flat, planes
 from sacd.experiments.profiles import PROFILES
 from sacd.experiments.workspace import Workspace
 from sacd.models.eeg import TEACHERS
 from sacd.paper import printed as paper
 from sacd.runs.fingerprint import code_hashes
+from sacd.runs.notebook_inputs import parameters_of
 
 
 @pytest.fixture(params=["smoke", "paper"])
@@ -37,9 +27,9 @@ def ids(runs):
     return {run.id for run in runs}
 
 
-@pytest.mark.parametrize("item", [table4, table5, fig5, readings])
+@pytest.mark.parametrize("item", ["table4", "table5", "fig5", "readings"])
 def test_labels_tell_the_runs_of_an_item_apart(w, item):
-    runs = flat(item(w))
+    runs = flat(ITEMS[item].rows(w))
     assert len({run.label for run in runs}) == len(ids(runs)) == len(runs)
 
 
@@ -58,10 +48,12 @@ def test_every_teacher_can_teach(w):
 
 
 def test_table4_starts_everything_from_the_two_baselines(w):
-    rows = table4(w)
+    rows = ITEMS["table4"].rows(w)
     assert set(paper.table("table4").index) | {"control/EEG trained on"} == set(rows)
     video, eeg = rows["R3D-18 (video)"], rows["AttnSleep (EEG)"][0]
-    assert video == table2(w)["-/R3D-18"] and video[0].config.backbone.name == "r3d_18"
+    assert (
+        video == ITEMS["table2"].rows(w)["-/R3D-18"] and video[0].config.backbone.name == "r3d_18"
+    )
     for row in (*"ABCDEFG", "control/EEG trained on"):
         for seed, run in enumerate(rows[row]):
             inputs = dict(run.inputs)
@@ -78,7 +70,7 @@ def test_table4_starts_everything_from_the_two_baselines(w):
 
 
 def test_table5_drops_one_term_at_a_time_and_shares_its_ends_with_table2(w):
-    rows, others = table5(w), table2(w)
+    rows, others = ITEMS["table5"].rows(w), ITEMS["table2"].rows(w)
     assert rows["v0"] == others["-/R(2+1)D-18"] and rows["ours"] == others["AttnSleep/SACD"]
     assert set(paper.table("table5").index) | {"v4, other direction"} == set(rows)
     base = rows["ours"][0].config.method.options
@@ -97,19 +89,18 @@ def test_table5_drops_one_term_at_a_time_and_shares_its_ends_with_table2(w):
 
 
 def test_fig5_has_three_planes_of_sixteen_points_and_trains_shared_points_once(w):
-    points = planes()
+    lambdas = parameters_of(ITEMS["fig5"].source)["lambdas"][1]
+    points = planes(lambdas, ["a", "b", "c"])
     assert {panel: len(p) for panel, p in points.items()} == {"a": 16, "b": 16, "c": 16}
     for panel, fixed in PLANES.items():
         assert {p[fixed] for p in points[panel]} == {PAPER_LAMBDAS[fixed]}
-        assert {x for p in points[panel] for x in p} == set(LAMBDAS)
-    rows = fig5(w)
+        assert {x for p in points[panel] for x in p} == set(lambdas)
+    rows = ITEMS["fig5"].rows(w)
     assert len(rows) == 37 and len(rows["0.5/1/1"]) == w.seeds
     assert len(ids(flat(rows))) == 36 * w.other_seeds + w.seeds
     options = rows["0.1/1/10"][0].config.method.options
-    assert (options["weight_structure"], options["weight_jsd"]) == (
-        0.1,
-        10.0,
-    ) and "weight_contrastive" not in options
+    weights = [options[f"weight_{term}"] for term in ("structure", "contrastive", "jsd")]
+    assert weights == [0.1, 1.0, 10.0]
     for run in flat(rows):
         assert run.config.fit.model_dump() == w.profile.student.model_dump() | w.profile.grid
     printed = {row.partition(": ")[2] for row in paper.table("fig5").index if " - " not in row}
@@ -117,18 +108,18 @@ def test_fig5_has_three_planes_of_sixteen_points_and_trains_shared_points_once(w
 
 
 def test_a_reading_is_left_out_where_the_profile_has_it_anyway(w):
-    rows = readings(w)
-    layers = w.profile.methods.get("sacd", {}).get("layers", 3)
+    rows = ITEMS["readings"].rows(w)
+    layers = w.profile.methods["sacd"]["layers"]
     assert {r for r in rows if r.startswith("graph")} == {
         f"graph: {n} propagation layer{'s' * (n > 1)}" for n in (1, 3, 5) if n != layers
     }
     consecutive = w.profile.store.sampling == "consecutive"
     assert ("frames: 16 consecutive" in rows) == (not consecutive)
-    assert rows["default"] == table2(w)["AttnSleep/SACD"]
+    assert rows["default"] == ITEMS["table2"].rows(w)["AttnSleep/SACD"]
 
 
 def test_other_frames_have_a_store_a_motion_and_a_pretext_of_their_own_and_the_same_teacher(w):
-    rows = readings(w)
+    rows = ITEMS["readings"].rows(w)
     run, default = rows["frames: 16 over the 30 s"][0], rows["default"][0]
     assert dict(run.resources)["store"].endswith("store-16-spread")
     assert dict(default.resources)["store"] == str(w.store_path.resolve())
@@ -155,8 +146,35 @@ def test_a_run_names_the_module_of_its_teacher(w):
     """Imported by a string, it would not count as code of the run, and its results would stay after a change."""
     teachers = {
         runs[0].config.name: runs[0]
-        for row, runs in table2(w).items()
+        for row, runs in ITEMS["table2"].rows(w).items()
         if row.startswith("teacher/")
     }
     assert "sacd.models.modified_sen:ModifiedSEN" in code_hashes(teachers["modified_sen"].entries)
     assert "sacd.models.modified_sen:ModifiedSEN" not in code_hashes(teachers["attnsleep"].entries)
+
+
+def test_a_notebook_hands_its_parameters_to_its_rows(w):
+    fig5, table2 = NOTEBOOKS["30_fig5_hyperparameters"], NOTEBOOKS["20_table2_comparison"]
+    assert list(fig5.rows(w, lambdas=[0.5, 1.0], panels=["c"])) == [
+        "0.5/0.5/1", "0.5/1/1", "1/0.5/1", "1/1/1",
+    ]  # fmt: skip
+    fewer = table2.rows(w, students=["R3D-18"], teachers=["AttnSleep"], methods=["SACD", "kd"])
+    whole = table2.rows(w)
+    assert fewer["AttnSleep/SACD"] == whole["AttnSleep/SACD"], "nothing that is there is trained"
+    assert {row for row in fewer if row not in whole} == {"AttnSleep/kd"}
+    assert fewer["AttnSleep/kd"][0].config.method.name == "kd"
+
+
+@pytest.mark.parametrize(
+    ("item", "changed", "reason"),
+    [
+        ("fig5", {"panels": ["d"]}, "panel 'd' is unknown; known: a, b, c"),
+        ("table5", {"ablations": ["v9"]}, "ablation 'v9' is unknown; known: v1,"),
+        ("readings", {"alternatives": ["x"]}, "reading 'x' is unknown; known: L_D: eq. 11"),
+        ("table2", {"methods": ["x"]}, "method 'x' is unknown; known: ce,"),
+        ("table2", {"teachers": ["x"]}, "teacher 'x' is unknown; known: attnsleep,"),
+    ],
+)
+def test_an_unknown_row_is_refused_in_one_line(w, item, changed, reason):
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        ITEMS[item].rows(w, **changed)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import toy_tasks
@@ -23,6 +24,10 @@ def commands(monkeypatch):
         lambda w, name: [sys.executable, "-c", texts[name]] if texts[name] else [],
     )
     return texts
+
+
+def _these(rows, w):
+    return rows
 
 
 class _Space:
@@ -144,7 +149,7 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
     run = Run("toy_tasks:fail", toy_tasks.Toy(seed=3), label="the third")
     made = {"20_table2_comparison": {"row": [run]}, "41_paper_audit": {}}
     notebooks = {
-        name: experiments.Notebook(lambda w, r=rows: r, (), lambda w: ())
+        name: experiments.Notebook(name, partial(_these, rows), (), lambda w: ())
         for name, rows in made.items()
     }
     monkeypatch.setattr(experiments, "NOTEBOOKS", notebooks)
@@ -164,9 +169,9 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
 def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
     """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
     monkeypatch.setattr(reproduce.Workspace, "data_name", "none")
-    monkeypatch.setitem(
-        experiments.NOTEBOOKS, "20_table2_comparison", experiments.Notebook(lambda w: {}, ())
-    )
+    name = "20_table2_comparison"
+    shown = experiments.Notebook(name, lambda w: {}, ())
+    monkeypatch.setitem(experiments.NOTEBOOKS, name, shown)
 
     def told(seeds):
         command = reproduce._command(
@@ -197,7 +202,7 @@ def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monke
         "NOTEBOOKS",
         {
             name: experiments.Notebook(
-                lambda w: seen.append(w.store_path.parent.name) or runs(w), ()
+                name, lambda w: seen.append(w.store_path.parent.name) or runs(w), ()
             )
             for name in "ab"
         },
