@@ -8,7 +8,7 @@ together.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
 from sacd.analysis import correlation
+from sacd.analysis.bootstrap import Estimate
 from sacd.simulate import ucddb
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
 
@@ -136,15 +137,6 @@ SINGLED_OUT: Final = {"Normal": DEEP, "Mild": (*DEEP, "REM"), "Moderate": ("REM"
 """Stages that the text finds to go with an AHI group more than the others do (VI-B3, Fig. 7 b to e)."""
 
 
-class Estimate(NamedTuple):
-    """A number with its 95 % interval over n subjects."""
-
-    value: float
-    ci_low: float
-    ci_high: float
-    n: int
-
-
 def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP) -> Estimate:
     """Mean |rho| of some stages minus that of the others, with a jackknife interval (each subject left out once).
 
@@ -166,14 +158,14 @@ def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP
     left = np.array([difference(np.delete(np.arange(n), i)) for i in range(n)])
     se = np.sqrt((n - 1) * left.var()) if n > 3 else np.nan
     reach = se * scipy_stats.t.ppf(0.975, max(n - 1, 1))
-    return Estimate(value, value - reach, value + reach, n)
+    return Estimate(value, value - reach, value + reach, n_subjects=n)
 
 
 def over_seeds(estimates: Sequence[Estimate]) -> pd.DataFrame:
     """One row: means of value and bounds over training seeds; sd, n_seeds, n_subjects."""
     table = pd.DataFrame(estimates)
     means = table[["value", "ci_low", "ci_high"]].mean().to_frame().T
-    return means.assign(sd=table["value"].std(), n_seeds=len(table), n_subjects=table["n"].max())
+    return means.assign(sd=table["value"].std(), n_seeds=len(table), n_subjects=table["n_subjects"].max())
 
 
 def replication(

@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sacd.analysis.stats import ratios, seed_noise
+from sacd.analysis.bootstrap import (
+    RESAMPLES,
+    percentiles,
+    ratios,
+    resample_weights,
+    seed_noise,
+)
 from sacd.metrics import subject_confusions
 from sacd.stages import STAGES
 
@@ -130,7 +136,7 @@ def error_by_distance(
 
 
 def beside_minus_far(
-    tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0, resamples: int = 2000
+    tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Error rate beside a stage change minus that far from one, in points, with intervals over subjects.
 
@@ -170,12 +176,9 @@ def beside_minus_far(
     clips, errors = sums[0], np.stack(sums[1:], 1)
     n = len(clips)
     values = gaps(clips.sum(0), errors.sum(0))
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+    weights = resample_weights(n, resamples, seed)
     draws = gaps(weights @ clips, np.einsum("rs,skc->rkc", weights, errors)).mean(1)
-    known = np.isfinite(draws).any(0) & (n > 1)
-    low, high = np.full((2, 2), np.nan)
-    if known.any():
-        low[known], high[known] = np.nanquantile(draws[:, known], [0.025, 0.975], axis=0)
+    low, high = percentiles(draws) if n > 1 else np.full((2, 2), np.nan)
     return pd.DataFrame(
         {"value": values.mean(0), "ci_low": low, "ci_high": high}
         | {

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from sacd.analysis.stats import correct
+from sacd.analysis.bootstrap import correct
 
 
 def spearman(

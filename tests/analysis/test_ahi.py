@@ -99,7 +99,7 @@ def test_contrast_and_its_jackknife(rng):
         [[scipy_stats.spearmanr(means[:, s, c], values)[0] for c in range(20)] for s in range(5)]
     ).mean(1)
     assert found.value == pytest.approx(size[2:4].mean() - size[[0, 1, 4]].mean())
-    assert 0 < found.ci_low < found.value < found.ci_high and found.n == 25
+    assert 0 < found.ci_low < found.value < found.ci_high and found.n_subjects == 25
     left = [ahi.contrast(np.delete(means, i, 0), np.delete(values, i)).value for i in range(25)]
     reach = scipy_stats.t.ppf(0.975, 24) * np.sqrt(
         24 / 25 * np.sum((np.array(left) - np.mean(left)) ** 2)

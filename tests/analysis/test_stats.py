@@ -4,9 +4,9 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats as scipy_stats
 
 from sacd.analysis import stats
+from sacd.analysis.bootstrap import percentiles
 from sacd.metrics import METRICS, scores, summary
 
 
@@ -84,7 +84,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng, hits = np.random.default_rng(3), 0
     for trial in range(200):
         sample = matrices[rng.integers(0, len(subjects), 20)]
-        low, high = stats._percentiles(stats._resampled(sample, 400, trial)[:, 2], 0.95)
+        low, high = percentiles(stats._resampled(sample, 400, trial)[:, 2], 0.95)
         hits += low <= truth <= high
     assert 0.86 <= hits / 200 <= 0.99
 
@@ -92,8 +92,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
 def test_paired_difference_swaps_exactly(rng):
     a, b = predict(rng, subjects=6, skill=0.6), predict(rng, subjects=6, skill=0.5)
     found = stats.paired_difference(a, b, "accuracy", resamples=200)
-    assert found.difference == pytest.approx(summary(a)["accuracy"] - summary(b)["accuracy"])
-    assert found.ci_low < found.difference < found.ci_high and found.n_subjects == 6
+    assert found.value == pytest.approx(summary(a)["accuracy"] - summary(b)["accuracy"])
+    assert found.ci_low < found.value < found.ci_high and found.n_subjects == 6
     (_, first), (_, second) = stats._matrices(a), stats._matrices(b)
     null = []
     for swap in itertools.product([False, True], repeat=6):
@@ -106,7 +106,7 @@ def test_paired_difference_swaps_exactly(rng):
         )  # accuracy is linear: the pooled metric of the swaps is their sum
     null = np.array(null)
     one_sided = min(
-        (null >= found.difference - 1e-9).mean(), (null <= found.difference + 1e-9).mean()
+        (null >= found.value - 1e-9).mean(), (null <= found.value + 1e-9).mean()
     )
     assert found.p_value == pytest.approx(min(1, 2 * one_sided))
 
@@ -129,7 +129,7 @@ def test_paired_difference_of_a_method_with_itself_is_nothing(rng):
 def test_seeds_of_the_two_methods_may_differ_in_number(rng):
     a, b = [predict(rng, skill=0.7) for _ in range(3)], predict(rng, skill=0.4)
     found = stats.paired_difference(a, b, "kappa")
-    assert found.difference == pytest.approx(
+    assert found.value == pytest.approx(
         np.mean([summary(t)["kappa"] for t in a]) - summary(b)["kappa"]
     )
     assert found.p_value < 0.05 and found.ci_low > 0
@@ -172,13 +172,6 @@ def test_subjects_without_the_stage_say_nothing_of_its_recall(rng):
     )
 
 
-def test_noise_of_seeds_borrows_the_largest_variance_and_is_unknown_without_any():
-    a, b, c = np.array([[1.0], [3.0]]), np.array([[1.0], [2.0], [3.0]]), np.array([[5.0]])
-    assert stats.seed_noise(a, b)[0] == pytest.approx(2 * np.sqrt(2 / 2 + 1 / 3))
-    assert stats.seed_noise(b, a, c)[0] == pytest.approx(2 * np.sqrt(1 / 3 + 2 / 2 + 2 / 1))
-    assert np.isnan(stats.seed_noise(c, c)[0])
-
-
 def test_other_clips_are_refused(rng):
     a = predict(rng)
     with pytest.raises(ValueError, match="different clips"):
@@ -203,23 +196,6 @@ def test_in_words_a_verdict_needs_interval_p_and_more_than_the_noise_of_seeds():
         verdict(sd=np.nan, seed_noise=1.9) == "more" and verdict(seed_noise=2.1) == "inconclusive"
     )
     assert verdict(seed_noise=np.nan) == "inconclusive"
-
-
-def test_correction():
-    assert stats.correct([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert stats.correct([0.01, 0.04, 0.03], "fdr_bh") == pytest.approx([0.03, 0.04, 0.04])
-    assert np.isnan(stats.correct([np.nan])).all()
-
-
-def test_interval_of_ratios_is_the_percentile_bootstrap_of_scipy(rng):
-    clips = rng.integers(5, 40, 25).astype(float)
-    hits = np.round(clips * rng.uniform(0.2, 0.9, 25))
-    found = stats.ratios(hits[:, None, None], clips[:, None], resamples=20_000).iloc[0]
-    low, high = scipy_stats.bootstrap(
-        (hits, clips), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True, n_resamples=20_000,
-        method="percentile", rng=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=0.004)
 
 
 def test_a_lead_is_supported_only_by_an_interval_against_every_other_row():

@@ -169,6 +169,20 @@ def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch)
     assert two_rows.verdict == MISSING, "rows of a table are not paired"
 
 
+def test_a_difference_has_the_interval_of_the_tables():
+    """By the committed tables: claims and `*_paired.csv` resample the same subjects in one order."""
+    folder = Path(__file__).parents[2] / "results" / "demo" / "tables"
+    lines = pd.read_csv(folder / "subjects.csv")
+    for item in ("table2", "table3", "fig5"):
+        source = claims._Subjects(lines[lines["item"] == item])
+        for line in tables.read(folder / f"{item}_paired.csv").itertuples():
+            a, b = line.row.split(" - ")
+            sides = [(1, a, [line.column])], ">", [(1, b, [line.column])]
+            estimate, _ = source.part(*sides, parts=1)
+            ours = [float(f"{number:.6g}") for number in estimate[:3]]
+            assert ours == [line.value, line.ci_low, line.ci_high], line.row
+
+
 def test_every_claim_that_a_table_decides_finds_its_row_there():
     folder = Path(__file__).parents[2] / "results" / "demo" / "tables"
     decided = [claim for claim in claims.load() if claim.test.endswith("> 0")]
