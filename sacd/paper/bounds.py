@@ -1,7 +1,7 @@
-"""What accuracy, recalls and stage prior allow: largest kappa, largest macro-F1, the prior that several methods share.
+"""Largest kappa and macro-F1 for given recalls, and the stage prior that several methods share.
 
-Rates are fractions, per-class accuracy is read as recall unless said otherwise. `audit` applies
-them to the paper.
+Rates are fractions, and per-class accuracy is read as recall unless stated otherwise. `audit`
+applies these bounds to the paper.
 """
 
 from itertools import permutations, product
@@ -27,19 +27,19 @@ def stage_prior() -> NDArray[np.float64]:
 def largest_kappa(
     accuracy: float, recall: ArrayLike, prior: ArrayLike, rounding: float = 0.0
 ) -> float:
-    """Largest kappa that a classifier with this accuracy and these recalls can have at this stage prior; exact.
+    """Largest kappa that this accuracy and these recalls allow at this stage prior; exact.
 
-    kappa = (a - p) / (1 - p) falls in the chance agreement p = sum_c prior_c predicted_c, so the
-    largest kappa has the smallest p. Hits fix sum_c prior_c^2 recall_c of it. The errors prior_c (1
-    - recall_c) of stage c are free to be predicted as any other stage, and cost least as the rarest
-    one (errors of the rarest stage: as the second rarest). This solves the linear programme over
-    all confusion matrices with these recalls.
+    kappa = (a - p) / (1 - p) decreases in the chance agreement p = sum_c prior_c predicted_c, so
+    the largest kappa has the smallest p. The hits contribute sum_c prior_c^2 recall_c to p. The
+    errors of stage c, prior_c (1 - recall_c), may be predicted as any other stage; they add least
+    as the rarest one (errors of the rarest stage: as the second rarest). This solves the linear
+    programme over all confusion matrices with these recalls.
 
     Args:
         accuracy, recall, prior: fractions; accuracy need not equal sum_c prior_c recall_c (in the
             paper it does not).
-        rounding: accuracy and recalls may each be off by this; p falls with lower recall of every
-            stage but the rarest.
+        rounding: accuracy and recalls may each be off by this much; p decreases with the recall
+            of every stage but the rarest.
 
     >>> round(largest_kappa(0.644, [0.756, 0.510, 0.602, 0.593, 0.678], stage_prior()), 3)
     0.544
@@ -52,7 +52,7 @@ def largest_kappa(
 
 
 def _chance(prior: NDArray, recall: NDArray, most: int, rest: int) -> float:
-    """Chance agreement when all errors are predicted as stage `most`, those of `most` itself as stage `rest`."""
+    """Chance agreement if all errors are predicted as stage `most`, those of `most` as `rest`."""
     errors = prior * (1 - recall)
     return (
         prior @ (prior * recall)
@@ -66,13 +66,13 @@ def largest_kappa_any_prior(
 ) -> float:
     """Largest kappa at any stage prior under which the recalls give this accuracy.
 
-    As `largest_kappa`, maximised over the prior and the rounding too: for each pair of stages that
-    take the errors, a smooth problem in prior and recalls, solved by SLSQP from a prior without the
-    first of them. Kappa and its bound stay the same when a confusion matrix is transposed, so the
-    bound also holds if "per-class accuracy" should mean precision.
+    Like `largest_kappa`, but maximised over the prior and the rounding too. For each pair of stages
+    that receive the errors this is a smooth problem in prior and recalls; SLSQP solves it, starting
+    from a prior without the first of the two. Kappa and its bound are invariant to transposing the
+    confusion matrix, so the bound also holds if "per-class accuracy" means precision.
     """
     recall, k = np.asarray(recall, float), len(STAGES)
-    best, one = -np.inf, np.repeat([1.0, 0.0], k)
+    best, one = -np.inf, np.repeat([1.0, 0.0], k)  # x holds the prior, then the recalls
 
     def gain(x: NDArray, sign: int) -> float:
         return rounding + sign * (x[:k] @ x[k:] - accuracy)
@@ -94,6 +94,7 @@ def largest_kappa_any_prior(
         start = np.r_[np.where(np.arange(k) == pair[0], 0, 1 / (k - 1)), recall]
         found = minimize(loss, start, method="SLSQP", bounds=limits, constraints=constraints)
         prior, rates = found.x[:k], found.x[k:]
+        # SLSQP may stop outside the constraints; such a point bounds nothing.
         if abs(prior.sum() - 1) < 1e-6 and abs(prior @ rates - accuracy) < rounding + 1e-6:
             best = max(best, -found.fun)
     return best
@@ -102,27 +103,28 @@ def largest_kappa_any_prior(
 def largest_macro_f1(recall: ArrayLike, prior: ArrayLike) -> float:
     """Largest macro-F1 with these recalls at this prior.
 
-    F1_c = 2 prior_c recall_c / (prior_c + predicted_c) is convex in what is predicted, so the
-    maximum lies where the errors of each stage all go to one other stage: 4^5 cases, all tried.
+    F1_c = 2 prior_c recall_c / (prior_c + predicted_c) is convex in the predicted shares, so at the
+    maximum the errors of each stage all go to one other stage: 4^5 cases, all evaluated.
     """
     prior, recall = np.asarray(prior, float), np.asarray(recall, float)
     k = len(prior)
-    routes = np.array(list(product(*(sorted(set(range(k)) - {c}) for c in range(k)))))
-    predicted = prior * recall + (
-        (routes[:, :, None] == np.arange(k)) * (prior * (1 - recall))[:, None]
-    ).sum(1)
+    others = [[stage for stage in range(k) if stage != true] for true in range(k)]
+    targets = np.array(list(product(*others)))  # (4^5, true stage)
+    errors = (prior * (1 - recall))[:, None]
+    wrong = ((targets[:, :, None] == np.arange(k)) * errors).sum(1)  # (4^5, predicted stage)
+    predicted = prior * recall + wrong
     return float((2 * prior * recall / (prior + predicted)).mean(1).max())
 
 
 def common_prior(accuracy: ArrayLike, recall: ArrayLike) -> tuple[NDArray[np.float64], float]:
-    """Stage prior `(5,)` that best explains the accuracies of several methods on one test set, and its largest miss.
+    """Stage prior `(5,)` that best explains the accuracies of several methods, and its worst miss.
 
-    On one test set accuracy = sum_c prior_c recall_c with one prior for all methods. The linear
-    programme minimises the largest |difference| over methods; rounding to 0.1 % explains at most 2
-    x `ROUNDING`.
+    On one test set, accuracy = sum_c prior_c recall_c with the same prior for all methods. The
+    linear programme minimises the largest absolute difference over methods; rounding to 0.1 %
+    explains at most 2 x `ROUNDING`.
 
     Args:
-        accuracy, recall: `(k,)` and `(k, 5)` fractions.
+        accuracy, recall: `(k,)` and `(k, 5)` fractions of k methods.
     """
     accuracy, recall = np.asarray(accuracy, float), np.asarray(recall, float)
     miss = -np.ones((len(accuracy), 1))

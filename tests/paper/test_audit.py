@@ -1,4 +1,4 @@
-"""The numbers are pinned from the paper's text, not from the package's own output."""
+"""The findings and the arithmetic of notebook 41; numbers are pinned from the paper's text."""
 
 import json
 from pathlib import Path
@@ -6,18 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import differential_evolution, linprog
 
 from sacd.analysis import tables
-from sacd.metrics import scores
-from sacd.paper import audit, bounds
+from sacd.paper import audit
 from sacd.paper import printed as paper
 from sacd.stages import STAGES
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "41_paper_audit.ipynb"
-CLIPS = np.array([55878, 5909, 40522, 20237, 12290])
-SACD = (0.644, np.array([0.756, 0.510, 0.602, 0.593, 0.678]))
-STUDENT = (0.525, np.array([0.647, 0.413, 0.484, 0.478, 0.573]))
 
 
 @pytest.fixture(scope="module")
@@ -30,84 +25,6 @@ def kappas():
     return audit.kappa_bounds()
 
 
-def test_prior_is_that_of_fig_2():
-    assert bounds.stage_prior() == pytest.approx(CLIPS / 134836)
-
-
-def by_linear_programme(accuracy, recall, prior):
-    """Smallest chance agreement over all 5x5 tables of joint shares with these recalls."""
-    k = 5
-    cost = np.tile(prior, (k, 1)).ravel()  # a clip predicted c adds prior_c
-    rows = [(np.arange(k * k) // k == c).astype(float) for c in range(k)]
-    hits = [(np.arange(k * k) == c * k + c).astype(float) for c in range(k)]
-    chance = linprog(cost, A_eq=rows + hits, b_eq=np.r_[prior, prior * recall]).fun
-    return (accuracy - chance) / (1 - chance)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_largest_kappa_solves_the_linear_programme(seed):
-    rng = np.random.default_rng(seed)
-    prior, recall = rng.dirichlet(np.ones(5)), rng.uniform(0.1, 0.95, 5)
-    assert bounds.largest_kappa(0.6, recall, prior) == pytest.approx(
-        by_linear_programme(0.6, recall, prior), abs=1e-9
-    )
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_no_confusion_matrix_beats_the_bound(seed):
-    rng = np.random.default_rng(seed)
-    matrices = rng.dirichlet(np.full(25, 0.3), 500).reshape(-1, 5, 5)
-    for matrix, kappa in zip(matrices, scores(matrices)[:, 2], strict=True):
-        prior = matrix.sum(1)
-        recall = np.diagonal(matrix) / prior
-        assert kappa <= bounds.largest_kappa(np.trace(matrix), recall, prior) + 1e-9
-
-
-def test_rounding_widens_the_bound_and_is_exact():
-    accuracy, recall = SACD
-    prior = bounds.stage_prior()
-    corners = np.stack(np.meshgrid(*[[-0.0005, 0.0005]] * 5), -1).reshape(-1, 5)
-    best = max(
-        bounds.largest_kappa(accuracy + 0.0005, recall + corner, prior) for corner in corners
-    )
-    assert bounds.largest_kappa(accuracy, recall, prior, 0.0005) == pytest.approx(best)
-
-
-def test_22_of_23_kappas_exceed_the_bound_at_the_papers_prior(kappas):
-    table = paper.table("table2")
-    above = []
-    for row, line in table.iterrows():
-        rates = line[list(STAGES)].to_numpy() / 100
-        above.append(
-            line["kappa"] - 0.005
-            > by_linear_programme(line["accuracy"] / 100, rates, CLIPS / CLIPS.sum())
-        )
-        assert kappas.at[row, "at_prior"] == pytest.approx(
-            by_linear_programme(line["accuracy"] / 100, rates, CLIPS / CLIPS.sum()), abs=0.001
-        )
-    assert len(table) == 23 and sum(above) == 22
-    assert list(table.index[~np.array(above)]) == ["-/R3D-18"]
-    assert kappas.at["AttnSleep/SACD", "at_prior"] == pytest.approx(0.544, abs=0.001)
-
-
-@pytest.mark.parametrize(("row", "case"), [("AttnSleep/SACD", SACD), ("-/R(2+1)D-18", STUDENT)])
-def test_bound_at_any_prior_against_a_global_optimiser(kappas, row, case):
-    accuracy, recall = case
-
-    def loss(x):
-        prior = x / x.sum()
-        miss = max(0, abs(prior @ recall - accuracy) - 0.0005)
-        return -bounds.largest_kappa(prior @ recall, recall, prior) + 100 * miss
-
-    best = -differential_evolution(
-        loss, [(1e-6, 1)] * 5, rng=0, maxiter=300, popsize=12, tol=1e-9
-    ).fun
-    assert best <= kappas.at[row, "any_prior"] + 1e-6
-    assert best == pytest.approx(
-        kappas.at[row, "any_prior"], abs=0.004
-    )  # the recalls' rounding is not searched here
-
-
 def test_nine_kappas_are_impossible_at_any_prior(kappas):
     above = kappas.index[kappas["kappa"] - 0.005 > kappas["any_prior"]]
     assert set(above) == {
@@ -118,26 +35,59 @@ def test_nine_kappas_are_impossible_at_any_prior(kappas):
     }
 
 
-def test_largest_macro_f1_by_search():
-    recall, prior, rng = SACD[1], bounds.stage_prior(), np.random.default_rng(0)
-    best = 0
-    for _ in range(3000):
-        matrix = np.zeros((5, 5))
-        for c in range(5):
-            others = rng.dirichlet(np.full(4, 0.05)) * (1 - recall[c])
-            matrix[c] = prior[c] * np.insert(others, c, recall[c])
-        best = max(best, scores(matrix)[1] / 100)
-    bound = bounds.largest_macro_f1(recall, prior)
-    assert best <= bound + 1e-9 and best > bound - 0.01
+def test_impossible_kappas_are_the_refuted_cells(kappas):
+    above = kappas.index[kappas["kappa"] - audit.KAPPA_ROUNDING > kappas["any_prior"]]
+    cells = audit.refuted().set_index("finding")
+    assert set(cells.loc["kappa, any prior", "row"]) == set(above)
+    assert set(cells.loc["kappa, any prior", "item"]) == {"table2"}
 
 
-def test_common_prior_finds_the_prior_that_made_the_rows():
-    rng = np.random.default_rng(0)
-    recall, prior = rng.uniform(0.3, 0.9, (12, 5)), rng.dirichlet(np.ones(5))
-    found, miss = bounds.common_prior(recall @ prior, recall)
-    assert found == pytest.approx(prior, abs=1e-6) and miss == pytest.approx(0, abs=1e-8)
-    _, miss = bounds.common_prior(recall @ prior + np.r_[0.01, np.zeros(11)], recall)
-    assert 0 < miss <= 0.01
+def test_refuted_cells_are_printed_and_their_findings_contradict(found):
+    cells = audit.refuted()
+    assert not cells.duplicated().any() and len(cells) == 20
+    values = [paper.value(*cell) for cell in cells[["item", "row", "column"]].to_numpy()]
+    assert np.isfinite(values).all()
+    verdicts = found.loc[cells["finding"].unique(), "verdict"]
+    assert verdicts.isin([audit.CONTRADICTS, audit.IMPOSSIBLE]).all()
+
+
+def test_sums_of_subjects_and_clips():
+    sums = audit.sums()
+    assert sums["sum"].to_list() == [134836, 154573, 105, 105, 100]
+    assert sums["printed"].to_list() == [154573, 154573, 105, 105, 102]
+    assert sums["equal"].to_list() == [False, True, True, True, False]
+    assert sums["terms"].iloc[2] == "30 + 30 + 20 + 25"
+
+
+def test_shared_priors_miss_the_accuracies():
+    priors = audit.shared_priors()
+    assert priors["rows"].to_list() == [23, 22, 7, 6, 5]
+    assert priors["miss"].to_list() == pytest.approx([1.497, 1.375, 0.163, 0.476, 0.0875], abs=6e-4)
+    assert (priors["miss"] <= priors["explained"]).to_list() == [False] * 4 + [True]
+
+
+def test_quoted_differences_that_do_not_agree():
+    lines = audit.quoted_differences().set_index(["row", "column"])
+    assert len(lines) == 41
+    assert lines.index[~lines["subtracts"]].to_list() == [("F - G", "accuracy")]
+    wrong = lines[~lines["agrees"]].groupby("row").size().to_dict()
+    expected = {"DeepSleepNet/SACD - baseline": 3, "Modified-SEN/SACD - baseline": 3, "F - G": 1}
+    assert wrong == expected | {"A - AttnSleep (EEG)": 1, "B - AttnSleep (EEG)": 4}
+    line = lines.loc[("B - AttnSleep (EEG)", "accuracy")]
+    assert line[["text_from", "text_to", "table_to"]].to_list() == [78.8, 80.1, 80.4]
+
+
+def test_the_teachers_percentages_are_truncated_in_two_cells():
+    teacher = audit.rounded_teacher()
+    assert teacher.index[~teacher["agrees"]].to_list() == ["N1", "REM"]
+    assert teacher["rounded"].to_list() == [78.8, 92.8, 54.2, 74.2, 78.7, 70.5]
+
+
+def test_verdicts_by_count(found):
+    counts = found["verdict"].value_counts().to_dict()
+    assert counts == {
+        "contradicts itself": 44, "consistent": 32, "cannot be checked": 15, "impossible": 6,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -259,14 +209,6 @@ def test_findings_are_whole_and_follow_the_paper(found):
         .values
     }
     assert {f"text: {row}" for row in quoted} <= set(found.index)
-
-
-def test_a_mended_number_changes_the_verdict(monkeypatch):
-    real = paper.value
-    mended = {("dataset", "all", "clips"): 134836.0, ("settings", "contrastive", "bank"): 320.0}
-    monkeypatch.setattr(paper, "value", lambda *key: mended.get(key, real(*key)))
-    assert {f.finding: f.verdict for f in audit._data_set()}["stage counts"] == "consistent"
-    assert {f.finding: f.verdict for f in audit._bank()}["size of the memory bank"] == "consistent"
 
 
 def test_tidy_findings_are_written_and_read_back(found, tmp_path):

@@ -79,3 +79,20 @@ def test_load_gives_a_copy():
     table = paper.load()
     table["value"] = 0.0
     assert paper.value("fig8", "N3", "channels") == 36
+
+
+def test_quoted_numbers_come_from_printed_rows():
+    printed = paper.load()
+    rows = {item: set(lines["row"]) for item, lines in printed.groupby("item")}
+    for (item, row), cell in paper.quoted().items():
+        assert row in rows[item]
+        quoted = {cell.upper, cell.lower} - {""}
+        panels = {name.partition(": ")[2] for name in rows["fig5"]}  # Fig. 5 has a row per panel
+        assert quoted <= (panels if item == "fig5" else rows[cell.table])
+
+
+def test_every_number_of_the_text_has_the_rows_it_was_quoted_from():
+    text = set(paper.load().query("item == 'text'")["row"])
+    assert text == {row for item, row in paper.quoted() if item == "text"}
+    endpoints = paper.load()["column"].str.endswith((paper.FROM, paper.TO))
+    assert set(paper.load().loc[endpoints, "item"]) == {"text"}
