@@ -1,8 +1,8 @@
-"""The small file behind `50_explore`: test clips of a few runs with predictions, AHI, principal components and a map.
+"""The small file behind `50_explore`: test clips of a few runs with predictions and a map.
 
-`explore.parquet` holds one row for each run and clip: run, subject, clip, stage, prediction,
-confidence (probability of the prediction), ahi, x, y (map of Fig. 10) and pc00 .. (float16), from
-which a map of another perplexity is made.
+`explore.parquet` has one row per run and clip: run, subject, clip, stage, prediction, confidence
+(probability of the prediction), ahi, x, y (map of Fig. 10), and principal components of the
+embeddings (pc00 ..., float16), from which maps of other perplexities are computed.
 """
 
 import textwrap
@@ -26,19 +26,25 @@ FILE: Final = "tables/explore.parquet"
 """Under `results/<profile>/`."""
 COMPONENTS: Final = 16
 LARGEST: Final = 3000
-"""Clips a run that the file holds; of more, whole subjects are left out from the end."""
+"""Most clips per run in the file; beyond that, whole subjects are left out from the end."""
 _TEXT: Final = ("run", "subject")
+_NEEDED: Final = frozenset(
+    [*_TEXT, "clip", "stage", "prediction", "confidence", "ahi", "x", "y", "pc00"]
+)
 
 
 def components(embedding: ArrayLike, seed: int = 0) -> tuple[pd.DataFrame, float]:
-    """First principal components of embeddings `(n, d)` as float16 columns, and the share of variance they hold."""
+    """First principal components of embeddings `(n, d)`, and the share of variance they explain.
+
+    The components are scaled together to at most 1, which float16 resolves well. A common scale
+    leaves t-SNE unchanged.
+    """
     embedding = np.asarray(embedding, np.float64)
     pca = PCA(min(COMPONENTS, *embedding.shape), random_state=seed, svd_solver="full")
     values = pca.fit_transform(embedding - embedding.mean(0))
     scale = np.abs(values).max() or 1.0
-    table = pd.DataFrame(
-        values / scale, columns=[f"pc{k:02d}" for k in range(values.shape[1])]
-    ).astype(np.float16)
+    names = [f"pc{k:02d}" for k in range(values.shape[1])]
+    table = pd.DataFrame(values / scale, columns=names).astype(np.float16)
     return table, float(pca.explained_variance_ratio_.sum())
 
 
@@ -48,8 +54,8 @@ def clips_of(
     """Rows of one run.
 
     Args:
-        run: what it is called, such as `SACD, seed 0`.
-        predictions: one row a clip, as a run writes them.
+        run: its name in the menu, such as `SACD, seed 0`.
+        predictions: one row per clip, as a run writes them.
         embedding, xy: `(n, d)` and `(n, 2)`, in the order of the predictions.
         ahi: events/h by subject.
     """
@@ -68,9 +74,8 @@ def write(tables: Sequence[pd.DataFrame], results: Path) -> Path:
     subjects = table[table["run"] == table["run"].iloc[0]].groupby("subject").size().sort_index()
     kept = subjects.index[(subjects.cumsum() <= LARGEST) | (np.arange(len(subjects)) == 0)]
     table = table[table["subject"].isin(kept)].reset_index(drop=True)
-    small = {"clip": np.int32, "stage": np.int8, "prediction": np.int8} | dict.fromkeys(
-        _TEXT, "category"
-    )
+    small = {"clip": np.int32, "stage": np.int8, "prediction": np.int8}
+    small |= dict.fromkeys(_TEXT, "category")
     path = Path(results) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     write_parquet(path, table.astype(small))
@@ -78,36 +83,24 @@ def write(tables: Sequence[pd.DataFrame], results: Path) -> Path:
 
 
 def read(results: Path) -> pd.DataFrame:
-    """The file under `results`.
+    """Read the file under `results`.
 
     Raises:
-        ValueError: it is not there, or lacks a column.
+        ValueError: the file is missing, or lacks a column.
     """
     path = Path(results) / FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing; `make fig10` writes it")
     table = pd.read_parquet(path)
-    needed = {
-        "run",
-        "subject",
-        "clip",
-        "stage",
-        "prediction",
-        "confidence",
-        "ahi",
-        "x",
-        "y",
-        "pc00",
-    }
-    if missing := needed - set(table):
+    if missing := _NEEDED - set(table):
         raise ValueError(
-            f"{path} lacks the column(s) {', '.join(sorted(missing))}; write it again with `make fig10`"
+            f"{path} lacks the column(s) {', '.join(sorted(missing))}; `make fig10` writes it again"
         )
     return table.astype(dict.fromkeys(_TEXT, "str"))
 
 
 def remap(table: pd.DataFrame, perplexity: float, seed: int = 0) -> pd.DataFrame:
-    """The clips of one run with x, y of a map of another perplexity, made from the principal components."""
+    """The clips of one run, with x and y of a map of another perplexity."""
     if perplexity == PERPLEXITY:
         return table
     xy = np.asarray(fit_map(table.filter(regex=r"^pc\d\d$").astype(np.float64), perplexity, seed))
@@ -117,7 +110,7 @@ def remap(table: pd.DataFrame, perplexity: float, seed: int = 0) -> pd.DataFrame
 def choose(
     table: pd.DataFrame, run: str, stages: Sequence[str] = STAGES, subject: str = ""
 ) -> pd.DataFrame:
-    """The clips of a run of some true stages, of one subject or (empty) of all."""
+    """Clips of a run with some true stages, of one subject or (if empty) of all."""
     rows = (table["run"] == run) & table["stage"].isin([STAGES.index(s) for s in stages])
     return table[rows & (table["subject"] == subject if subject else True)]
 
@@ -125,56 +118,79 @@ def choose(
 def scatter(
     clips: pd.DataFrame, title: str, data: str, colours: Mapping[str, str] = COLOURS
 ) -> "go.Figure":
-    """Interactive map: a point a clip, coloured by true stage, wrong ones as crosses; hover tells clip and AHI.
+    """Interactive map of clips, coloured by true stage; wrong predictions are crosses.
 
-    It is as wide as where it is shown. `data` names the data; it stands under the title with the
-    number of subjects and clips.
+    Hovering shows the clip, its prediction and the AHI. The figure is as wide as its container.
+
+    Args:
+        clips: rows of one run (`choose`).
+        title: first line above the map.
+        data: name of the data, shown below the title with the numbers of subjects and clips.
+        colours: colour of each stage.
     """
-    import plotly.graph_objects as go  # slow to import
+    import plotly.express as px  # slow to import
 
+    counts = clips["stage"].value_counts()
+    labels = {k: f"{STAGES[k]} ({n:,})" for k, n in sorted(counts.items())}
+    names = np.array(STAGES)
+    points = pd.DataFrame(
+        {
+            "x": clips["x"].astype(float).round(2),
+            "y": clips["y"].astype(float).round(2),
+            "label": clips["stage"].map(labels),
+            "outcome": np.where(clips["prediction"] == clips["stage"], "correct", "wrong"),
+            "clip": clips["subject"] + ", clip " + clips["clip"].astype(str),
+            "true": names[clips["stage"]],
+            "predicted": names[clips["prediction"]],
+            "confidence": (100 * clips["confidence"].astype(float)).round(),
+            "ahi": clips["ahi"].astype(float).round(1),
+            "group": [AHI_GROUPS[ahi_group(a)] for a in clips["ahi"]],
+        }
+    )
+    figure = px.scatter(
+        points,
+        x="x",
+        y="y",
+        color="label",
+        color_discrete_map={label: colours[STAGES[k]] for k, label in labels.items()},
+        symbol="outcome",
+        symbol_map={"correct": "circle", "wrong": "x-thin-open"},
+        category_orders={"label": list(labels.values()), "outcome": ["correct", "wrong"]},
+        custom_data=["clip", "true", "predicted", "confidence", "ahi", "group"],
+        labels={"x": "t-SNE 1", "y": "t-SNE 2"},
+        template="plotly_white",
+        height=640,
+        render_mode="svg",
+    )
+    figure.update_traces(
+        marker_size=6,
+        hovertemplate="%{customdata[0]}<br>true %{customdata[1]}, predicted %{customdata[2]}"
+        " (%{customdata[3]} %)<br>AHI %{customdata[4]:.1f}/h (%{customdata[5]})<extra></extra>",
+    )
+    # One legend entry per stage hides and shows its correct and its wrong clips together.
+    listed = set()
+    for trace in figure.data:
+        label = trace.name.rpartition(", ")[0]
+        trace.update(name=label, legendgroup=label, showlegend=label not in listed)
+        listed.add(label)
     sizes = ((clips["subject"].nunique(), "subject"), (len(clips), "clip"))
     size = "n = " + ", ".join(f"{n:,} {word}{'s' * (n != 1)}" for n, word in sizes)
-    small = [*textwrap.wrap(data, 48), size]  # lines of 48 characters fit a phone
-    figure = go.Figure(
-        layout={
-            "template": "plotly_white", "autosize": True, "height": 640, "showlegend": True,
-            "margin": {"l": 40, "r": 10, "t": 60 + 19 * len(small), "b": 10},
-            "title": {  # below plotly's buttons
-                "text": f"{title}<br><span style='font-size: 12px'>{'<br>'.join(small)}</span>",
-                "font": {"size": 15}, "x": 0.01, "y": 0.935, "yanchor": "top",
-            },
-            "legend": {
-                "title": {"text": "true stage (clips); × predicted wrongly", "side": "top"},
-                "orientation": "h", "itemsizing": "constant", "yref": "container", "y": 0.01, "yanchor": "bottom",
-            },
-        }
-    )  # fmt: skip
-    for label, name in enumerate(STAGES):
-        part = clips[clips["stage"] == label]
-        if part.empty:
-            continue
-        groups = {a: AHI_GROUPS[ahi_group(a)] for a in part["ahi"].unique()}
-        hover = [
-            f"{c.subject}, clip {c.clip}<br>true {name}, predicted {STAGES[c.prediction]} ({100 * c.confidence:.0f} %)"
-            f"<br>AHI {c.ahi:.1f}/h ({groups[c.ahi]})"
-            for c in part.itertuples()
-        ]
-        symbols = np.where(part["prediction"] != label, "x-thin-open", "circle").tolist()
-        marker = {"color": colours[name], "size": 6}
-        figure.add_scatter(
-            x=part["x"].round(2).tolist(), y=part["y"].round(2).tolist(), mode="markers", legendgroup=name,
-            showlegend=False, text=hover, hoverinfo="text", marker=marker | {"symbol": symbols},
-        )  # fmt: skip
-        # The legend would show the symbol of the first point, be it a cross; an empty trace stands
-        # there instead.
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            legendgroup=name,
-            name=f"{name} ({len(part):,})",
-            marker=marker,
-        )
-    figure.update_xaxes(title="t-SNE 1", showticklabels=False)
-    figure.update_yaxes(title="t-SNE 2", showticklabels=False, scaleanchor="x")
+    subtitle = [*textwrap.wrap(data, 48), size]  # lines of 48 characters fit a phone
+    text = f"{title}<br><span style='font-size: 12px'>{'<br>'.join(subtitle)}</span>"
+    figure.update_layout(
+        autosize=True,
+        margin={"l": 40, "r": 10, "t": 60 + 19 * len(subtitle), "b": 10},
+        # Below plotly's own buttons.
+        title={"text": text, "font_size": 15, "x": 0.01, "y": 0.935, "yanchor": "top"},
+        legend={
+            "title": {"text": "True stage (clips); × predicted wrongly", "side": "top"},
+            "orientation": "h",
+            "itemsizing": "constant",
+            "yref": "container",
+            "y": 0.01,
+            "yanchor": "bottom",
+        },
+    )
+    figure.update_xaxes(showticklabels=False)
+    figure.update_yaxes(showticklabels=False, scaleanchor="x")
     return figure

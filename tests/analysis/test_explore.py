@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sacd.analysis import explore
-from sacd.stages import STAGES
+from sacd.stages import COLOURS, STAGES
 
 
 @pytest.fixture
@@ -62,26 +62,23 @@ def test_choice_map_and_hover(results):
     other = explore.remap(whole, 5)
     assert not np.allclose(other["x"], whole["x"]) and explore.remap(whole, 30).equals(whole)
     figure = explore.scatter(clips, "title", "made-up data")
-    points, legend = figure.data[::2], figure.data[1::2]
-    assert sum(len(trace.x) for trace in points) == len(clips) and not any(
-        trace.showlegend for trace in points
-    )
-    assert [trace.name.split()[0] for trace in legend] == [
-        "N2",
-        "REM",
-    ]  # each hides its points: one group
-    assert (
-        [trace.legendgroup for trace in points]
-        == [trace.legendgroup for trace in legend]
-        == ["N2", "REM"]
-    )
-    assert all(trace.marker.symbol is None for trace in legend)
-    wrong = sum(symbol != "circle" for trace in points for symbol in trace.marker.symbol)
+    assert sum(len(trace.x) for trace in figure.data) == len(clips)
+    groups = [trace.legendgroup.split()[0] for trace in figure.data]
+    assert set(groups) == {"N2", "REM"}
+    listed = [trace for trace in figure.data if trace.showlegend]
+    assert [trace.name for trace in listed] == [
+        f"{STAGES[k]} ({(clips['stage'] == k).sum()})" for k in (2, 4)
+    ], "one entry per stage hides both its correct and its wrong clips"
+    assert [trace.marker.symbol for trace in listed] == ["circle", "circle"]
+    assert [trace.marker.color for trace in listed] == [COLOURS["N2"], COLOURS["REM"]]
+    wrong = sum(len(trace.x) for trace in figure.data if trace.marker.symbol != "circle")
     assert wrong == (clips["prediction"] != clips["stage"]).sum() > 0
     assert f"made-up data<br>n = 1 subject, {len(clips)} clips" in figure.layout.title.text
     assert figure.layout.autosize and figure.layout.width is None
-    text = figure.data[0].text[0]
-    assert "s3, clip" in text and "true N2" in text and "AHI 44.0/h (Severe)" in text
+    clip, *hover = figure.data[0].customdata[0]
+    assert clip.startswith("s3, clip ") and hover == ["N2", "N2", hover[2], 44.0, "Severe"]
+    first = clips[clips["stage"].eq(2) & clips["prediction"].eq(2)].iloc[0]
+    assert hover[2] == pytest.approx(100 * first["confidence"], abs=0.5)
     assert len(json.dumps(figure.to_plotly_json(), default=str)) < 100_000
 
 
