@@ -127,7 +127,7 @@ def _run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _locked(results: Path, how: int) -> Iterator[None]:
-    """Lock of a results folder: shared by who executes notebooks, exclusive for who hashes what they wrote."""
+    """Lock a results folder: shared to execute notebooks, exclusive to hash what they wrote."""
     results.mkdir(parents=True, exist_ok=True)
     with open(results / ".lock", "a") as file:
         fcntl.flock(file, how)
@@ -163,9 +163,8 @@ def _reproduce(space, args: argparse.Namespace) -> int:
         wrong = _conclude(space.results, site=True)
     marks.append(("report and verify", time.perf_counter()))
     spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
-    print(
-        f"{', '.join(dict.fromkeys(s.data_name for s in sources)) or 'no data'}: {spent}; results in {space.results}"
-    )
+    data = ", ".join(dict.fromkeys(source.data_name for source in sources)) or "no data"
+    print(f"{data}: {spent}; results in {space.results}")
     if failed:
         print(
             f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr
@@ -179,14 +178,15 @@ def _reproduce(space, args: argparse.Namespace) -> int:
 
 
 def _conclude(results: Path, site: bool, readme: bool = False, against: Path | None = None) -> int:
-    """Verify, and build the site if it is asked for; 1 if a file or a number is not what it should be."""
+    """Verify, and build the report if asked; returns 1 if a file or number is wrong."""
     from sacd.report import page as report  # --help and a refusal need none of it
     from sacd.report import verify
     from sacd.report.readme import write_readme
 
     if against and not (against / "MANIFEST.json").is_file():
         raise ValueError(
-            f"{against}: no results folder, it has no MANIFEST.json; name one that `make reproduce` wrote"
+            f"{against}: not a results folder, it has no MANIFEST.json; "
+            "name one that `make reproduce` wrote"
         )
     found = verify.verify(results, against)
     verify.write(found)

@@ -1,4 +1,4 @@
-"""What lies in a results folder: its manifest, the files that belong into it, and which of them were altered."""
+"""Contents of a results folder: its manifest, its files, and which of them were altered."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -9,14 +9,11 @@ from sacd.runs.store import read_json
 MANIFEST: Final = "MANIFEST.json"
 RUNS: Final = "runs.csv"
 RECORD: Final = "record.csv"
-"""What differs when the same is computed again: dates, durations, machines; no part of the manifest."""
+"""Dates, durations, machines: they differ between equal computations; not in the manifest."""
 SUBJECTS: Final = "tables/subjects.csv"
-"""Confusion matrices of the test subjects by item, row and seed: every metric and paired test follows from them."""
-_DERIVED: Final = (
-    "report",
-    "failed",
-    ".ipynb_checkpoints",
-)  # folders of what follows from the rest, or went wrong
+"""Confusion matrices per test subject, by item, row and seed. All metrics follow from them."""
+_DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")
+"""Folders whose content follows from the rest, or that hold failed executions."""
 _UNLISTED: Final = (MANIFEST, RECORD, "verify.md", "codecheck.yml")
 
 
@@ -26,7 +23,7 @@ def read_manifest(results: Path) -> dict[str, Any]:
 
 
 def listed_files(results: Path) -> list[str]:
-    """Files that belong into the manifest, relative to `results`: not itself, nor what follows from the rest."""
+    """Files that belong into the manifest, relative to `results`."""
     paths = [path.relative_to(results) for path in results.rglob("*") if path.is_file()]
     return sorted(
         path.as_posix()
@@ -38,7 +35,7 @@ def listed_files(results: Path) -> list[str]:
 
 
 def altered(results: Path) -> list[str]:
-    """One line a file of the manifest that is missing or altered.
+    """One line for each file of the manifest that is missing or altered.
 
     Raises:
         ValueError: there is no manifest.

@@ -20,6 +20,6 @@ for name in ("COMM__TIMEOUTS__CONNECT", "COMM__TIMEOUTS__TCP", "DEPLOY__LOST_WOR
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, so that no worker is left with one when the others have nothing to do."""
+    """Files with slow tests come first: no worker ends up with one while the others idle."""
     slow = {item.path for item in items if "slow" in item.keywords}
     items.sort(key=lambda item: item.path not in slow)

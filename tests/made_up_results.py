@@ -19,12 +19,26 @@ DATA = "simulated cohort, demo profile"
 
 
 def predictions(correct: float, subjects: int, seed: int) -> pd.DataFrame:
-    """40 clips a subject, of which about a share is staged right; the stages are the same for every seed."""
+    """40 clips per subject, about a share `correct` of them right; equal stages for all seeds."""
     stage = np.tile(np.arange(5), 8 * subjects)
     wrong = np.random.default_rng(seed).random(len(stage)) > correct
     names = np.repeat([f"sub-{n:02d}" for n in range(subjects)], 40)
     return pd.DataFrame(
         {"subject": names, "stage": stage, "prediction": (stage + wrong) % 5, "part": "test"}
+    )
+
+
+def _run(row: str, number: int, seed: int) -> SimpleNamespace:
+    """As much of a `Run` as a manifest needs."""
+    return SimpleNamespace(
+        id=f"{number:08x}{seed:08x}",
+        label=f"{row} {seed}",
+        task="sacd.training.student:student",
+        config=SimpleNamespace(seed=seed, method=SimpleNamespace(name="sacd")),
+        inputs=(),
+        settings=f"{number:04x}{seed:04x}",
+        identity={"code": "e" * 16},
+        data="d" * 64,
     )
 
 
@@ -44,16 +58,9 @@ class Space:
         self.store = SimpleNamespace(clips=clips)
         self.runs = SimpleNamespace(folder=lambda run: root / "runs" / run.id)
         self.rows = {
-            row: [
-                SimpleNamespace(
-                    id=f"{number:08x}{seed:08x}", label=f"{row} {seed}", task="sacd.training.student:student",
-                    config=SimpleNamespace(seed=seed, method=SimpleNamespace(name="sacd")), inputs=(),
-                    settings=f"{number:04x}{seed:04x}", identity={"code": "e" * 16}, data="d" * 64,
-                )
-                for seed in range(seeds)
-            ]
+            row: [_run(row, number, seed) for seed in range(seeds)]
             for number, row in enumerate(rows)
-        }  # fmt: skip
+        }
         for row, share in rows.items():
             for run in self.rows[row]:
                 folder = self.runs.folder(run)
@@ -81,7 +88,7 @@ class Space:
 
 
 def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
-    """The folder after `reproduce`: one executed notebook, its table and figure, and the manifest."""
+    """The folder after `reproduce`: an executed notebook, its table and figure, a manifest."""
     space = Space(
         root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more
     )

@@ -1,4 +1,4 @@
-"""The whole smoke profile on an emulated older processor, and planted drifts: what verify says of each.
+"""The smoke profile on an emulated older processor, and planted drifts: what verify says.
 
 Minutes, so `make othermachine` and CI run these and `make test` does not. They compare with
 `results/smoke` of this checkout, which `make test` has made.
@@ -35,7 +35,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def command(*words, change="", **environment):
-    """A command of the package, with a changed profile; returns its exit code and all that it said."""
+    """Run a command of the package with a changed profile; returns exit code and output."""
     call = [sys.executable, "-c", PATCHED.format(change=change), *map(str, words)]
     clean = {name: value for name, value in os.environ.items() if name not in cpu.PINNED}
     done = subprocess.run(
@@ -50,7 +50,7 @@ def command(*words, change="", **environment):
 
 
 def verified(root, **environment):
-    """Exit code, printed lines and verify.md of a comparison with the smoke results of this checkout."""
+    """Exit code, output and verify.md of a comparison with this checkout's smoke results."""
     code, said = command(
         "verify", "--profile", "smoke", "--root", root, "--against", SMOKE, **environment
     )

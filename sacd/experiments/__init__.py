@@ -1,1 +1,1 @@
-"""Which runs each table and figure needs: profiles, workspace, items; executing notebooks and recording results."""
+"""Which runs each table and figure needs; executing the notebooks and recording the results."""

@@ -69,7 +69,7 @@ PAPER_METHODS = {
 
 
 def table2(w: Workspace, students: list[str], teachers: list[str], methods: list[str]) -> Rows:
-    """Rows of Table II: students alone, teachers x methods, the teachers, baselines, bounds, a control.
+    """Rows of Table II: students alone, teachers x methods, teachers, baselines, bounds, a control.
 
     Args:
         students, teachers, methods: labels of the paper, or keys of the registries for others.
@@ -92,7 +92,7 @@ def table2(w: Workspace, students: list[str], teachers: list[str], methods: list
 
 
 def table3(w: Workspace) -> Rows:
-    """Rows of Table III: the video student alone, seven methods, one run a seed; the audio teacher."""
+    """Rows of Table III: the video student alone and by seven methods, and the audio teacher."""
     methods = {
         "R(2+1)D-18": "ce",
         "FitNet": "fitnet",
@@ -111,7 +111,10 @@ def table3(w: Workspace) -> Rows:
 
 
 def table4(w: Workspace) -> Rows:
-    """Rows of Table IV: both baselines, A to G; and the EEG network trained on alone, as long as C to G."""
+    """Rows of Table IV: both baselines, A to G, and a control.
+
+    The control trains the EEG network alone for as many further epochs as C to G get.
+    """
     n = w.other_seeds
     return {
         "R3D-18 (video)": _seeded(w.seeds, w.student, student="r3d_18"),
@@ -139,7 +142,7 @@ first term of eqs. 12 and 13, video anchors."""
 
 
 def table5(w: Workspace, ablations: list[str]) -> Rows:
-    """Rows of Table V: cross-entropy alone (v0), `ablations` (keys of `ABLATION`), and SACD whole."""
+    """Rows of Table V: cross-entropy alone (v0), `ablations` (keys of `ABLATION`), full SACD."""
     rows = {"v0": _seeded(w.seeds, w.student)}
     for row in _known(ablations, ABLATION, "ablation"):
         rows[row] = _seeded(w.other_seeds, w.student, method="sacd", **ABLATION[row])
@@ -167,7 +170,7 @@ def planes(lambdas: list[float], panels: list[str]) -> dict[str, list[tuple[floa
 
 
 def fig5(w: Workspace, lambdas: list[float], panels: list[str]) -> Rows:
-    """Points of Fig. 5, `lambda1/lambda2/lambda3`, each once; the paper's own point with more seeds."""
+    """Points of Fig. 5, `lambda1/lambda2/lambda3`; the paper's own point has more seeds."""
     rows = {}
     points = {p for plane in planes(lambdas, panels).values() for p in plane}
     for point in sorted({*points, PAPER_LAMBDAS}):
@@ -209,7 +212,7 @@ DEFAULT = "default"
 
 
 def readings(w: Workspace, alternatives: list[str]) -> Rows:
-    """Each alternative reading of an open point, changed alone; what the profile does anyway is left out.
+    """Alternative readings of open points, one change each; the profile's own choice is left out.
 
     Other frames need clip stores of their own: `frame_stores` lists all that has to be prepared.
 
@@ -242,12 +245,15 @@ STAGERS = {"MC2SleepNet": "mc2sleepnet", **PAPER_TEACHERS}
 
 
 def mc2sleepnet(w: Workspace) -> Rows:
-    """MC2SleepNet beside the three EEG teachers as stagers, one run a fold; rows without a run where data are few."""
+    """MC2SleepNet and the three EEG teachers as stagers, one run per fold.
+
+    Rows have no runs where there are too few subjects for folds.
+    """
     return {label: w.stagers(name) for label, name in STAGERS.items()}
 
 
 def students(w: Workspace) -> Rows:
-    """The student trained by SACD, alone, and by CCL, one run a seed (Figs. 6 to 13)."""
+    """The student trained with SACD, alone, and with CCL (Figs. 6 to 13)."""
     methods = {"SACD": "sacd", "baseline": "ce", "CCL": "ccl"}
     return {name: _seeded(w.seeds, w.student, method=method) for name, method in methods.items()}
 
@@ -265,7 +271,7 @@ def _sacd(w: Workspace) -> Rows:
 
 
 def _came_along(w: Workspace) -> bool:
-    """Whether `explore.parquet` came with the repository and its runs were never trained here: it is enough."""
+    """Whether `explore.parquet` came with the repository and its runs were never trained here."""
     there = w.prepared and all(w.runs.folder(run).exists() for run in flat(students(w)))
     return not there and (w.results / "tables" / "explore.parquet").exists()
 
@@ -275,11 +281,11 @@ class Notebook(NamedTuple):
 
     name: str
     list_runs: Callable[..., Rows]
-    """Takes the workspace, and by name those parameters of the notebook that decide what is trained."""
+    """Takes the workspace and, by name, the notebook's parameters that decide what is trained."""
     files: tuple[str, ...]
     """Under `results/<profile>/`."""
     data: Callable[[Workspace], tuple[Workspace | Ucf51Workspace, ...]] = lambda w: (w,)
-    """What has to be prepared; the first names the data. Empty: the notebook needs none."""
+    """Data that have to be prepared; the first one names the data. Empty if none are needed."""
     item: str = ""
     """Item of `ITEMS`, if its rows are one."""
     reads: tuple[str, ...] = ()
@@ -395,11 +401,11 @@ NOTEBOOKS = {notebook.name: notebook for notebook in _NOTEBOOKS}
 """Every notebook, the runs that it shows and the files that it has to write."""
 
 ITEMS = {notebook.item: notebook for notebook in _NOTEBOOKS if notebook.item}
-"""Items whose rows are runs that predict the test clips; `tables/subjects.csv` holds their results."""
+"""Items whose runs predict the test clips; `tables/subjects.csv` holds their results."""
 
 
 def _after() -> dict[str, str]:
-    """Notebooks that read what another one writes; where both are asked for, the other goes first."""
+    """Notebook -> the notebook whose files it reads, which is executed before it."""
     makers = {path: maker.name for maker in _NOTEBOOKS for path in maker.files}
     return {reader.name: makers[path] for reader in _NOTEBOOKS for path in reader.reads}
 

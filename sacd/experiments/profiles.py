@@ -1,4 +1,4 @@
-"""The numbers of the profiles `smoke`, `demo` and `paper`, in one place. A profile never switches an algorithm off."""
+"""Settings of the profiles `smoke`, `demo` and `paper`. All profiles run the same algorithms."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ class Ucf51Profile(Config):
     teacher: FitConfig
     student: FitConfig
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of a method, also where they equal its defaults and a reading changes them."""
+    """Options of a method. Name those that a reading varies even where they equal the default."""
 
 
 class Stagers(Config):
-    """The EEG stagers of `42_mc2sleepnet`: training, folds, and how much of the data; see `StagerConfig`."""
+    """EEG stagers of `42_mc2sleepnet`: training, folds, share of the data; see `StagerConfig`."""
 
     fit: FitConfig
     folds: Count
@@ -49,7 +49,7 @@ class Profile(Config):
     split: SplitConfig = SplitConfig()
     backbone: BackboneConfig
     pretext: FitConfig | None
-    """None: a student starts from the published weights in `data/weights`, or at random without them."""
+    """None: students start from published weights in `data/weights`, or at random without them."""
     teacher: FitConfig
     teachers: dict[str, bool] = Field(default_factory=dict)
     """Of `TeacherConfig`, for every teacher."""
@@ -60,12 +60,12 @@ class Profile(Config):
     fusion: FitConfig
     """Heads on frozen embeddings (Table IV, A and B)."""
     finetune: FitConfig
-    """Trained encoders that go on training (Table IV, C to G)."""
+    """Fine-tuning of trained encoders (Table IV, C to G)."""
     grid: dict[str, Any] = Field(default_factory=dict)
-    """What the grids of Fig. 5 change of `student`: so many runs may have to be shorter."""
+    """Changes to `student` for the grids of Fig. 5, whose many runs may have to be shorter."""
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of a method, also where they equal its defaults and a reading changes them."""
+    """Options of a method. Name those that a reading varies even where they equal the default."""
     seeds: Count = 3
     """Of the rows that are compared most: the students alone, CCL and SACD."""
     other_seeds: Count = 1
@@ -81,9 +81,16 @@ _NARROW = BackboneConfig(
 )
 
 _SHUFFLED = FitConfig(
-    epochs=10, batch=32, order="shuffled", optimizer="adamw", lr=3e-3, weight_decay=1e-2, schedule="onecycle",
-    clip_norm=1, select="last",
-)  # fmt: skip
+    epochs=10,
+    batch=32,
+    order="shuffled",
+    optimizer="adamw",
+    lr=3e-3,
+    weight_decay=1e-2,
+    schedule="onecycle",
+    clip_norm=1,
+    select="last",
+)
 _NARROW_UCF51 = Ucf51Profile(
     simulate=SimulatedUcf51(classes=12, clips=2, seconds=1.3),
     store=Ucf51StoreConfig(height=24, width=32, frames=8, stride=4, windows=1, sound_s=1.3),

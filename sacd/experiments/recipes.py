@@ -1,4 +1,4 @@
-"""Single runs of a profile: how a teacher, a student, a fusion, a stager or a baseline is configured."""
+"""How single runs are configured: teacher, student, fusion, stager, baseline."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -29,7 +29,7 @@ from sacd.runs import Run
 
 PAPER_STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 _COSTS = {"attnsleep": 180, "mc2sleepnet": 165, "ce": 20, "sacd": 40}
-"""Seconds that a run of the demo takes, as measured: the longest are begun first."""
+"""Measured seconds of a run of the demo. The longest runs are started first."""
 
 
 def _in_sequence(fit: FitConfig) -> FitConfig:
@@ -40,7 +40,7 @@ def _in_sequence(fit: FitConfig) -> FitConfig:
 
 
 class Recipes:
-    """Makes runs, and computes none; `Workspace` adds where data and results are."""
+    """Makes runs without computing them; `Workspace` adds the places of data and results."""
 
     profile: Profile
     root: Path
@@ -54,7 +54,7 @@ class Recipes:
 
     @cached_property
     def _starts(self) -> dict[str, Run | None]:
-        """Made by `pretext`: hundreds of runs share them."""
+        """Cache of `pretext`; hundreds of runs share its results."""
         return {}
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
@@ -70,14 +70,14 @@ class Recipes:
 
     @cached_property
     def weights(self) -> dict[str, tuple[Path, str]]:
-        """By student: path and SHA-256 of its published weights, as far as they lie in `data/weights`."""
+        """Student -> path and SHA-256 of its published weights, if they lie in `data/weights`."""
         found = {name: self.root / "data" / "weights" / file for name, file in PUBLISHED.items()}
         return {
             name: (path.resolve(), sha256(path)) for name, path in found.items() if path.is_file()
         }
 
     def pretext(self, student: str = "r2plus1d_18") -> Run | None:
-        """What every run of a student starts from: the profile's label-free pretraining, or published weights.
+        """Starting point of every run of a student: label-free pretraining, or published weights.
 
         None where a profile has no pretext and the student's file is not in `data/weights`, and for
         a student of another library: it starts at random.
@@ -87,7 +87,7 @@ class Recipes:
         return self._starts[student]
 
     def _backbone(self, student: str) -> BackboneConfig:
-        """The profile's backbone; a network of another library has its own layers, and takes the same input."""
+        """The profile's backbone; other libraries keep their layers and get its input."""
         own = self.profile.backbone
         if student in PAPER_STUDENTS.values():
             return own.model_copy(update={"name": student})
@@ -150,10 +150,12 @@ class Recipes:
         fit: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Run:
-        """A student trained by a method; `fit` changes the profile's `FitConfig`, `options` go to the method.
+        """A student trained with a distillation method.
 
         Args:
             student: a name of `sacd.models.registry`, also of another library.
+            fit: changes to the profile's `FitConfig`.
+            options: of the method.
         """
         p = self.profile
         backbone = self._backbone(student)
@@ -173,12 +175,13 @@ class Recipes:
         changed = "".join(
             f" {key}={value}" for key, value in sorted({**(fit or {}), **options}.items())
         )
+        taught = f" {teacher}" if method != "ce" else ""
         return self._run(
             "student:student",
             config,
             inputs=tuple(inputs),
             modules=(METHODS[method],),
-            label=f"{student} {method}{f' {teacher}' if method != 'ce' else ''}{changed} seed {seed}",
+            label=f"{student} {method}{taught}{changed} seed {seed}",
             cost=_COSTS.get(method, 25)
             * (2.5 if student == "r3d_18" else 1)
             * config.fit.epochs
@@ -192,7 +195,10 @@ class Recipes:
         return MethodConfig(name=name, options=self.profile.methods.get(name, {}) | dict(options))
 
     def fusion(self, head: str, finetune: bool, seed: int = 0) -> Run:
-        """A head on both trained encoders (Table IV, A to D); fine-tuned, it goes on from the frozen ones' head."""
+        """A head on both trained encoders (Table IV, A to D).
+
+        Fine-tuning starts from the head that was trained on the frozen encoders.
+        """
         p = self.profile
         fit = p.finetune if finetune else p.fusion
         config = FusionConfig(head=head, finetune=finetune, fit=fit, split=p.split, seed=seed)
@@ -232,7 +238,7 @@ class Recipes:
         return (("student", student), ("teacher", self.teacher()), *student.inputs)
 
     def baseline(self, name: str) -> Run:
-        """A classifier that frames the results."""
+        """A reference classifier: majority, random, band powers ..."""
         return self._run(
             "baselines:baseline",
             BaselineConfig(name=name, split=self.profile.split),
@@ -241,7 +247,7 @@ class Recipes:
         )
 
     def stagers(self, name: str) -> list[Run]:
-        """An EEG stager, cross-validated: one run a fold; none where the data hold fewer than 4 subjects."""
+        """A cross-validated EEG stager, one run per fold; none with fewer than 4 subjects."""
         p, store = self.profile.stagers, self.eeg_store
         subjects = min(len(store.participants), p.subjects or len(store.participants))
         folds = min(p.folds, subjects)

@@ -1,4 +1,4 @@
-"""Records what lies in a results folder and what made it: `runs.csv`, `tables/subjects.csv`, `MANIFEST.json`.
+"""Records what made a results folder: `runs.csv`, `tables/subjects.csv`, `MANIFEST.json`.
 
 These are equal whenever the results are. What differs when the same is computed again, such as
 dates, durations and the machine, stands in `record.csv` alone; a line there stays as long as its
@@ -31,23 +31,15 @@ _REPRODUCE: Final = "reproduce"
 _SHARED: Final = "shared"
 _FACTS: Final = ["item", "row", "method", "seed", "run", "label", "settings", "code", "data"]
 _RECORD: Final = [
-    *(
-        "kind",
-        "name",
-        "id",
-        "commit",
-        "dirty",
-        "started",
-        "duration_s",
-        "peak_cpu_mb",
-        "peak_gpu_mb",
-    ),
-    *("cores", "threads", "cpu", "lock", "pinned", "pin_honoured"),
+    *("kind", "name", "id", "commit", "dirty", "started", "duration_s"),
+    *("peak_cpu_mb", "peak_gpu_mb", "cores", "threads", "cpu", "lock", "pinned", "pin_honoured"),
 ]
 
 
 def write_manifest(w: Workspace) -> Path:
-    """Write what is out of date of the four files, each atomically; equal results leave `MANIFEST.json` untouched.
+    """Write those of the four files that are out of date, each atomically.
+
+    Equal results leave `MANIFEST.json` untouched.
 
     Lines of runs that are asked for but were not computed here stay as they are: they came with the
     repository.
@@ -60,11 +52,11 @@ def write_manifest(w: Workspace) -> Path:
         path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
         for name, path in ((SUBJECTS, subjects), (RUNS, runs))
     )
-    lines = _as_text(
-        pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS).convert_dtypes()
-    )
+    computed = pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS)
+    lines = _as_text(computed.convert_dtypes())
     if trusted:
-        lines = pd.concat([lines, kept := _kept(w, _read(runs), lines, asked)])
+        kept = _kept(w, _read(runs), lines, asked)
+        lines = pd.concat([lines, kept])
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
         matrices = _as_text(_by_subject(w, shown))
         if trusted:
@@ -73,17 +65,7 @@ def write_manifest(w: Workspace) -> Path:
         write_text(subjects, _csv(matrices))
         write_text(runs, _csv(lines))
     notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
-    makers = {
-        _stem(path, whole): n
-        for whole in (False, True)
-        for n in NOTEBOOKS
-        for path in NOTEBOOKS[n].files
-    }
-    files = {
-        name: {"sha256": sha256(w.results / name), "bytes": (w.results / name).stat().st_size}
-        | {"notebook": _maker(name, makers)}
-        for name in listed_files(w.results)
-    }
+    files = {name: _file(w.results / name, _maker(name)) for name in listed_files(w.results)}
     data = w.data_name if w.prepared else known.get("data", "none")
     clips = _clips(w) if w.prepared else known.get("clips", "")
     content = {
@@ -99,14 +81,19 @@ def write_manifest(w: Workspace) -> Path:
     return w.results / MANIFEST
 
 
+def _file(path: Path, maker: str | None) -> dict[str, Any]:
+    """One entry of the manifest."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size, "notebook": maker}
+
+
 def _clips(w: Workspace) -> str:
-    """Hash of which clips there are and how they are staged: the same on every machine, whatever it does to pixels."""
+    """Hash of the clips and their stages. It does not depend on pixels, so machines agree on it."""
     staged = w.store.clips[["subject", "onset_s", "stage"]].to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(staged.encode()).hexdigest()
 
 
 def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
-    """Bring `record.csv` up to date: lines of the runs and notebooks that are shown, in their order."""
+    """Bring `record.csv` up to date: a line for each run and notebook that is shown, in order."""
     path = w.results / RECORD
     before = (
         _read(path).reindex(columns=_RECORD, fill_value="")
@@ -157,7 +144,10 @@ def _record(kind: str, name: str, key: str, facts: dict[str, Any]) -> dict[str, 
 
 
 def shown_runs(w: Workspace) -> Iterator[tuple[str, str, Run]]:
-    """Item, row and run of everything that is shown, then what these runs were made from; no run twice in an item."""
+    """Item, row and run of all that is shown, then the inputs of these runs.
+
+    Within an item each run occurs once.
+    """
     seen: dict[str, Run] = {}
     notebooks = {name: notebook for name, notebook in NOTEBOOKS.items() if notebook.prepared(w)}
     for notebook in notebooks.values():
@@ -200,7 +190,7 @@ def _keys(table: pd.DataFrame) -> pd.Series:
 def _kept(
     w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]
 ) -> pd.DataFrame:
-    """Lines of an earlier `runs.csv` that `lines` do not replace and that are still asked for, as far as is known."""
+    """Lines of an earlier `runs.csv` that are still asked for and that `lines` do not replace."""
     seeds = [
         "" if (seed := getattr(run.config, "seed", None)) is None else str(seed)
         for _, _, run in asked
@@ -234,9 +224,10 @@ def _facts(item: str, row: str, run: Run) -> dict[str, Any]:
 
 
 def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame:
-    """Confusion matrices of the test subjects, a line a row, seed and subject, of all runs that predict.
+    """Confusion matrices of the test subjects: one line for each row, seed and subject.
 
-    Of Table III: of the groups of videos, with right as the first cell and wrong as the second.
+    Table III has groups of videos in place of subjects; its first cell counts correct predictions,
+    its second cell wrong ones.
     """
     tables = []
     for item, row, run in shown:
@@ -274,16 +265,23 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
     return {"runs": runs}
 
 
-def _stem(path: str, whole: bool) -> str:
-    """Folder and name without ending, or without what follows the first "_" as well."""
-    stem = str(PurePosixPath(path).with_suffix(""))
-    return stem if whole else stem.partition("_")[0]
+def _maker(name: str) -> str | None:
+    """The notebook that made a file: it declares it, or another file of the same item.
 
-
-def _maker(name: str, makers: dict[str, str]) -> str | None:
-    """What made a file: a notebook that declares it, with any ending, or that declares another of the same item."""
+    The item is what stands before the first "_": `figures/fig5_x.pdf` belongs to `figures/fig5`.
+    """
     if name.startswith("notebooks/"):
         return PurePosixPath(name).stem
     if name in (RUNS, SUBJECTS):
         return _REPRODUCE
-    return makers.get(_stem(name, True)) or makers.get(_stem(name, False))
+    stem = str(PurePosixPath(name).with_suffix(""))
+    by_stem, by_item = {}, {}
+    for notebook in NOTEBOOKS.values():
+        for path in notebook.files:
+            declared = str(PurePosixPath(path).with_suffix(""))
+            by_stem[declared] = by_item[declared.partition("_")[0]] = notebook.name
+    return (
+        by_stem.get(stem)
+        or by_stem.get(stem.partition("_")[0])
+        or by_item.get(stem.partition("_")[0])
+    )

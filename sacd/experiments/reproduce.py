@@ -15,13 +15,13 @@ from sacd.files import sha256
 from sacd.runs.notebook_inputs import check_parameters, is_current, key_of, parameters_of
 
 DATA: Final = "data "
-"""What a notebook without runs depends on is the data: fingerprints under this word and a number."""
+"""A notebook without runs depends on data alone: fingerprints under this word and a number."""
 
 
 def wanted(root: Path | None = None) -> dict[str, str] | None:
-    """Notebooks by id of every run that they ask for, directly or as an input, on the data that lie under `root`.
+    """Run id -> names of the notebooks that ask for it, directly or as an input.
 
-    Seeds are the profiles'. None where there is no data.
+    Considers all data under `root`, with the profiles' own seeds. None if there are no data.
     """
     found: dict[str, list[str]] = {}
     root = root or CHECKOUT
@@ -43,10 +43,10 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
 
 
 def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = None) -> list[str]:
-    """Execute the notebooks that are not current, a process each, `workers` at a time (default: the cores).
+    """Execute the notebooks that are not current, one process each.
 
-    What a process says is printed whole when it ends; returns the names of those that failed, in
-    the order given.
+    `workers` of them run at a time (default: the number of cores). The output of a process is
+    printed when it ends. Returns the names of those that failed, in the order given.
     """
     names = list(dict.fromkeys(names))
     failed: set[str] = set()

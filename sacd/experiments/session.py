@@ -1,4 +1,4 @@
-"""What a notebook begins with: its workspace, its runs, their predictions, and where its files go."""
+"""A notebook in use: its workspace, runs and predictions, and where its files go."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,7 +22,7 @@ _HOW: Final = ("results", "menus")
 
 
 class Session:
-    """One notebook in use.
+    """One notebook in use: building it prepares the data and trains what is missing.
 
     Files go to `results/<profile>/`. Where a parameter other than those of place differs from what
     the notebook declares, they go to `results/scratch/<profile>/` instead: the committed results
@@ -32,7 +32,6 @@ class Session:
         notebook: its name, such as "31_fig6_confusion".
         parameters: `globals()` of the notebook; its parameters are taken from there.
 
-    Building one prepares the data, and trains what is missing of the notebook's rows.
     """
 
     def __init__(self, notebook: str, parameters: Mapping[str, Any]) -> None:
@@ -97,7 +96,7 @@ class Session:
         n_clips: int | None = None,
         label: str | None = None,
     ) -> Image:
-        """Name the data on a figure, save it as `figures/<name>` in every format, and return the picture.
+        """Write the data's name on a figure, save it in every format, and return the picture.
 
         Args:
             n_subjects, n_clips: what it shows; default: the test set of the notebook's rows.

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
-from sacd.data.ucf51 import Ucf51Store, ingest
+from sacd.data.ucf51 import Ucf51Store
+from sacd.data.ucf51_ingest import ingest
 from sacd.experiments.profiles import Profile
 from sacd.files import sha256
 from sacd.losses import METHODS
@@ -32,7 +33,7 @@ class Ucf51Workspace:
         )
 
     def prepare(self, workers: int | None = None) -> None:
-        """Simulate the videos if no folder was given, and read them once; both only where something is missing."""
+        """Simulate the videos if no folder was given, and ingest them, where that is missing."""
         workers = workers or os.cpu_count() or 1
         if self.simulated:
             simulate_ucf51(self.videos, self.profile.ucf51.simulate, workers)

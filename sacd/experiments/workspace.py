@@ -1,4 +1,4 @@
-"""A profile on a cohort: where its files lie, and the runs that tables and figures are made of."""
+"""A profile on a cohort: where its files lie, and its runs."""
 
 import json
 import os
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from sacd.data.cohort import read_cohort
+from sacd.data.ingest import ingest
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
-from sacd.data.store import ClipStore, ingest
+from sacd.data.store import ClipStore
 from sacd.experiments.profiles import PROFILES, Profile
 from sacd.experiments.recipes import Recipes
 from sacd.experiments.ucf51 import Ucf51Workspace
@@ -26,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Workspace(Recipes):
-    """One profile on one cohort: where its files are, and the runs that its items are made of.
+    """One profile on one cohort: where its files lie, and its runs.
 
     Args:
         profile: "smoke", "demo" or "paper", or a profile of your own.
@@ -55,7 +56,7 @@ class Workspace(Recipes):
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
         self.asked_seeds = seeds or 0
-        """Seeds asked for in place of the profile's; 0: none. What a notebook is told."""
+        """Seeds per row that the user asked for; 0: the profile's own."""
         self.seeds = seeds or self.profile.seeds
         """Seeds of the rows that are compared most: the students alone, CCL and SACD."""
         self.other_seeds = seeds or self.profile.other_seeds
@@ -77,14 +78,14 @@ class Workspace(Recipes):
         self.ucf51 = Ucf51Workspace(self.profile, videos, Path(ucf101) if ucf101 else None)
         """Videos and runs of Table III."""
         self.clips = ""
-        """How the clips were taken from the video, where that is not the profile's way; part of every label."""
+        """Frame sampling, if it is not the profile's own; part of every label."""
         self.original = self
-        """The workspace that this one differs from in its clips alone: its teachers serve both."""
+        """The workspace with the profile's own frames; its teachers serve this one too."""
 
     def with_clips(self, frames: int, sampling: str) -> "Workspace":
-        """The same cohort with other frames of every clip: a store, and so runs, of its own; `prepare()` makes it.
+        """The same cohort with other frames of every clip; `prepare()` makes its clip store.
 
-        The EEG of every clip is the same, and so are the teachers.
+        Its students are runs of their own. EEG, and so the teachers, are the same.
         """
         if (frames, sampling) in self._others:
             return self._others[frames, sampling]
@@ -104,7 +105,7 @@ class Workspace(Recipes):
         return {}
 
     def prepare(self, workers: int | None = None) -> None:
-        """Simulate the cohort if it is the profile's own, and ingest it; both only where something is missing."""
+        """Simulate the cohort if none was given, and ingest it, where that is missing."""
         workers = workers or os.cpu_count() or 1
         if self.simulated:
             self.simulate(workers)
@@ -116,7 +117,8 @@ class Workspace(Recipes):
 
     def simulate(self, workers: int = 1) -> Path:
         """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
-        code = code_fingerprint([f"{simulate.__module__}:simulate"], without=("sacd.files",))
+        no_bytes = ("sacd.files", "sacd.workers")
+        code = code_fingerprint([f"{simulate.__module__}:simulate"], without=no_bytes)
         settings = self.profile.simulate
         return simulate(self.cohort, settings, nights=self.nights, workers=workers, code=code)
 
@@ -148,13 +150,13 @@ class Workspace(Recipes):
 
     @cached_property
     def eeg_store(self) -> ClipStore | SleepEdf:
-        """What the EEG stagers are trained on: Sleep-EDF where its folder is given, else the cohort."""
+        """Training data of the EEG stagers: Sleep-EDF if its folder is given, else the cohort."""
         return SleepEdf(self.sleepedf_path) if self.sleepedf else self.store
 
     # --- results ---
 
     def read(self, run: Run, name: str) -> pd.DataFrame:
-        """A table that a finished run wrote: `predictions.parquet`, `metrics.csv` or `held_out.csv`."""
+        """A table of a finished run: `predictions.parquet`, `metrics.csv` or `held_out.csv`."""
         path = self.runs.folder(run) / name
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
@@ -171,7 +173,7 @@ class Workspace(Recipes):
 
     @property
     def frames_may_be_shown(self) -> bool:
-        """Whether the subjects are simulated: no frame of a real one reaches a result unless the user asks for it."""
+        """Whether all subjects are simulated. Frames of real ones are shown on request only."""
         description = self.cohort / "dataset_description.json"
         return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
 

@@ -34,7 +34,7 @@ def test_labels_tell_the_runs_of_an_item_apart(w, item):
 
 
 def test_every_teacher_can_teach(w):
-    """MC2SleepNet reads sequences: shuffled clips, which the other teachers get, would be refused by its training."""
+    """MC2SleepNet reads sequences, so its training refuses the others' shuffled clips."""
     for name in TEACHERS:
         fit = dict(w.student(method="sacd", teacher=name).inputs)["teacher"].config.fit
         if name == "mc2sleepnet":
@@ -143,7 +143,7 @@ def test_grids_of_the_small_profiles_are_no_longer_than_a_whole_training():
 
 
 def test_a_run_names_the_module_of_its_teacher(w):
-    """Imported by a string, it would not count as code of the run, and its results would stay after a change."""
+    """The teacher is imported by a string, which the fingerprint would not follow."""
     teachers = {
         runs[0].config.name: runs[0]
         for row, runs in ITEMS["table2"].rows(w).items()

@@ -96,7 +96,8 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
         "workspace.Workspace.data_name = 'none'\n"
         "workspace.Workspace.execute = lambda *a, **k: type('R', (), {'failed': ()})()\n"
         "reproduce.execute_notebooks = lambda w, names, workers: ['41_paper_audit']\n"
-        "sys.exit(command.main(['reproduce', '--profile', 'smoke', '--only', '41_paper_audit', '--root', sys.argv[1]]))"
+        "words = ['reproduce', '--profile', 'smoke', '--only', '41_paper_audit', '--root']\n"
+        "sys.exit(command.main([*words, sys.argv[1]]))"
     )
     done = subprocess.run([sys.executable, "-c", text, tmp_path], capture_output=True, text=True)
     assert done.returncode == 1 and "failed notebooks: 41_paper_audit" in done.stderr, done.stderr
@@ -130,7 +131,8 @@ workspace.Workspace.execute = lambda *a, **k: type("R", (), {"failed": ()})()
 reproduce.execute_notebooks = notebooks
 record.write_manifest = lambda w: None
 command._conclude = lambda *a, **k: int((root / "half a table").exists())
-sys.exit(command.main(["reproduce", "--profile", "smoke", "--only", "41_paper_audit", "--root", str(root)]))
+words = ["reproduce", "--profile", "smoke", "--only", "41_paper_audit", "--root", str(root)]
+sys.exit(command.main(words))
 """
 
 
@@ -167,7 +169,7 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
 
 
 def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):
-    """Told the profile's own number, it would take it for all rows, and ask for other runs than were trained."""
+    """Told the profile's own number, it would apply it to all rows and ask for other runs."""
     monkeypatch.setattr(reproduce.Workspace, "data_name", "none")
     name = "20_table2_comparison"
     shown = experiments.Notebook(name, lambda w: {}, ())
