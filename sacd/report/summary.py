@@ -1,0 +1,167 @@
+"""The answer in short: status lines, one row per item, and all claims as `CLAIMS.md`."""
+
+from typing import Final
+
+import pandas as pd
+
+from sacd.analysis.tables import markdown
+from sacd.paper import printed as paper
+from sacd.paper.contents import CONTENTS, Item
+from sacd.report import claims
+from sacd.report.verify import Verification
+from sacd.stages import STAGES
+
+SHORT: Final = {
+    claims.HOLDS: "hold",
+    claims.FAILS: "fail",
+    claims.INCONCLUSIVE: "undecided",
+    claims.CONTRADICTS: "paper contradicts itself",
+}
+"""Verdict of a claim -> word for a count of such claims."""
+
+HEADLINES: Final = {
+    "table2": (
+        "accuracy (%): student alone, CCL, SACD",
+        [
+            ("table2", "-/R(2+1)D-18", "accuracy"),
+            ("table2", "AttnSleep/CCL", "accuracy"),
+            ("table2", "AttnSleep/SACD", "accuracy"),
+        ],
+    ),
+    "table3": (
+        "accuracy (%): student alone, CCL, SACD",
+        [
+            ("table3", "R(2+1)D-18", "accuracy"),
+            ("table3", "CCL", "accuracy"),
+            ("table3", "SACD", "accuracy"),
+        ],
+    ),
+    "table4": (
+        "accuracy (%): EEG alone, fusion (D), reverse distillation (F)",
+        [
+            ("table4", "AttnSleep (EEG)", "accuracy"),
+            ("table4", "D", "accuracy"),
+            ("table4", "F", "accuracy"),
+        ],
+    ),
+    "table5": (
+        "accuracy (%): without L_D, without JSD, without L_C, SACD",
+        [
+            ("table5", "v1", "accuracy"),
+            ("table5", "v2", "accuracy"),
+            ("table5", "v3", "accuracy"),
+            ("table5", "ours", "accuracy"),
+        ],
+    ),
+    "fig5": (
+        "accuracy (%): the paper's weights, (0.5, 10, 10)",
+        [("fig5", "a: 0.5/1/1", "accuracy"), ("fig5", "a: 0.5/10/10", "accuracy")],
+    ),
+    "fig6": (
+        "recall (%) of SACD: W, N1, N2, N3, REM",
+        [("table2", "AttnSleep/SACD", stage) for stage in STAGES],
+    ),
+    "fig7": ("printed as box plots, without numbers", []),
+    "fig8": (
+        "channels that correlate with the AHI: N2, N3",
+        [("fig8", "N2", "channels"), ("fig8", "N3", "channels")],
+    ),
+    "fig10": ("printed as maps, without numbers", []),
+    "fig11": ("printed as pictures, without numbers", []),
+}
+"""Item -> what its summary shows, and the cells (item, row, column) of these numbers."""
+
+
+def status(v: Verification) -> list[str]:
+    """Five lines: reproduced, runs, found, claims, audit."""
+    table = _table(v, "table2").pivot(index="row", columns="column", values="value")["kappa"]
+    paired = _table(v, "table2_paired").set_index("row")
+    gain = paired.loc["AttnSleep/SACD - -/R(2+1)D-18"]
+    made = list((v.results / "notebooks").glob("*.ipynb"))
+    source = "a simulated cohort" if v.simulated else v.data
+    ladder = (
+        ("majority", "baseline/majority"),
+        ("video alone", "-/R(2+1)D-18"),
+        ("SACD", "AttnSleep/SACD"),
+        ("true signals", "bound/true signals"),
+        ("EEG teacher", "teacher/AttnSleep"),
+    )
+    kappas = ", ".join(f"{name} {table[row]:.2f}" for name, row in ladder if row in table)
+    interval = f"{gain.value:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]"
+    audit = v.audit["verdict"].value_counts()
+    among = ", ".join(f"{count} {verdict}" for verdict, count in audit.items())
+    return [
+        "**Reproduced: nothing of S3VE**, which is private. No number here is an S3VE result.",
+        f"**Runs:** {len(made)} notebooks, which make all tables and figures, on {source}.",
+        f"**Found** (kappa, {int(gain.n_subjects)} test subjects): {kappas}. "
+        f"SACD minus video alone {interval}: {gain.verdict}.",
+        f"**Claims of the paper's text:** {_counted(v.claims)}.",
+        f"**The printed numbers among themselves:** {among}.",
+    ]
+
+
+def by_item(v: Verification) -> pd.DataFrame:
+    """One row per item: what the paper prints, what we measure, how its claims stand, where it is made."""
+    lines = []
+    for item in CONTENTS:
+        names = (item.target, *item.also)
+        own = v.claims[v.claims["item"].isin(names)]
+        printed, ours, what = _headline(v, item)
+        if own.empty and not what:
+            continue
+        lines.append(
+            {
+                "item": item.title,
+                "shown": what,
+                "paper": printed,
+                "here": ours,
+                "claims": _counted(own),
+                "notebook": f"[{item.notebook}](notebooks/{item.notebook}.ipynb)",
+                "command": f"`make {item.target}`",
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def claims_markdown(v: Verification) -> str:
+    """Text of `CLAIMS.md`: every claim with the weakest of its parts, by item."""
+    lines = [
+        "# The claims of the paper's text, on our data",
+        "",
+        f"Data: **{v.data}**. Intervals: 95 % over test subjects, paired. A claim of several "
+        "parts holds if all of them do; `weakest` is the part that is furthest from holding. A difference "
+        "within the noise of training seeds, or of rows with one training each, decides nothing.",
+    ]
+    for item in CONTENTS:
+        own = v.claims[v.claims["item"].isin((item.target, *item.also))]
+        if own.empty:
+            continue
+        columns = ["claim", "where", "paper", "ours", "weakest", "n", "verdict"]
+        heading = f"## {item.title} (`make {item.target}`): {_counted(own)}"
+        lines += ["", heading, "", markdown(own[columns])]
+    return "\n".join(lines) + "\n"
+
+
+def _table(v: Verification, name: str) -> pd.DataFrame:
+    return pd.read_csv(v.results / "tables" / f"{name}.csv")
+
+
+def _counted(of: pd.DataFrame) -> str:
+    """How many claims have which verdict, such as "1 hold, 3 undecided"."""
+    counts = of["verdict"].value_counts()
+    said = [f"{counts[verdict]} {word}" for verdict, word in SHORT.items() if verdict in counts]
+    return ", ".join(said) or "none"
+
+
+def _headline(v: Verification, item: Item) -> tuple[str, str, str]:
+    """Printed numbers, ours, and what they are; empty where an item has no headline."""
+    what, cells = HEADLINES.get(item.target, ("", []))
+    known = v.numbers.set_index(["item", "row", "column"])["ours"].dropna()
+    printed = [_digits(paper.value(*cell), cell[2]) for cell in cells]
+    ours = [_digits(known[cell], cell[2]) if cell in known else "–" for cell in cells]
+    return " / ".join(printed), " / ".join(ours), what
+
+
+def _digits(value: float, column: str) -> str:
+    """Percentages with one decimal, counts without."""
+    return f"{value:.0f}" if column == "channels" else f"{value:.1f}"
