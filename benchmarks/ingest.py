@@ -19,7 +19,8 @@ def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
     import av
     from pytorchvideo.data.encoded_video import EncodedVideo
 
-    from sacd.data.store import ClipStore, StoreConfig, ingest
+    from sacd.data.ingest import ingest
+    from sacd.data.store import ClipStore, StoreConfig
     from sacd.experiments.profiles import DEMO, PAPER
 
     cohort = write_night(folder / "cohort", clips)
@@ -85,7 +86,7 @@ def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
 
 _PEAK = """
 import sys
-from sacd.data.store import ingest
+from sacd.data.ingest import ingest
 from sacd.experiments.profiles import DEMO
 from sacd.runs.provenance import peak_memory_mb, reset_peak_memory
 ingest(sys.argv[1], sys.argv[2], DEMO.store)  # imports what it needs

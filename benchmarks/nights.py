@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from edfio import Edf, EdfSignal
 
-from sacd.data.store import StoreConfig, ingest
+from sacd.data.ingest import ingest
+from sacd.data.store import StoreConfig
 from sacd.files import write_json
 from sacd.stages import CLIP_S
 

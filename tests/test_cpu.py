@@ -51,7 +51,8 @@ def digest(*arrays):
 def main():
     from sacd.simulate.cohort import simulate
     from sacd.simulate.settings import SimulateConfig
-    from sacd.data.store import StoreConfig, ingest
+    from sacd.data.ingest import ingest
+    from sacd.data.store import StoreConfig
     cohort = simulate(folder / "cohort", SimulateConfig(n_subjects=1, blocks=1, seed=3))
     video = next((folder / "cohort").rglob("*.mp4")).read_bytes()
     store = ingest(cohort, folder / "store", StoreConfig(height=24, width=32, frames=16))

@@ -1,4 +1,4 @@
-"""EEG of a night: one channel of an EDF file, in uV at the wanted rate."""
+"""EEG of a night: one channel of an EDF file, in uV and resampled."""
 
 import re
 from fractions import Fraction
@@ -7,17 +7,19 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from sacd.data.cohort import CohortError
+from sacd.data.cohort import CohortError, first_line
 
 
 def pick_channel(channel: str, names: list[str], file: Path | str = "EDF") -> str:
-    """The channel meant: its exact name, else one that differs in case only, else the one that begins like it.
+    """Name of the channel: an exact match, else a match but for case, else a match of the prefix.
 
-    A leading `EEG` is skipped and separators do not matter; several or none are refused with the
-    list of all.
+    A leading `EEG` is ignored, as are separators.
 
     >>> pick_channel("C3", ["EOG", "EEG C3-M2", "EEG C4-M1"]), pick_channel("c3:a2", ["C3-A2", "C3"])
     ('EEG C3-M2', 'C3-A2')
+
+    Raises:
+        CohortError: no channel matches, or several do; the message lists all channels.
     """
     if channel in names:
         return channel
@@ -38,7 +40,7 @@ def _words(name: str) -> list[str]:
 
 
 def open_channel(path: Path, channel: str) -> "mne.io.BaseRaw":
-    """One channel of an EDF file, not yet read, at its own rate (a file's channels may differ in theirs).
+    """One channel of an EDF file at its own sampling rate; the samples are not loaded.
 
     Raises:
         CohortError: not an EDF file, no data, or no such channel.
@@ -46,35 +48,36 @@ def open_channel(path: Path, channel: str) -> "mne.io.BaseRaw":
     fix = "export the recording as EDF or EDF+C again"
     try:
         names = mne.io.read_raw_edf(path, verbose="error").ch_names
-        raw = mne.io.read_raw_edf(
-            path, include=[pick_channel(channel, names, path)], verbose="error"
-        )
+        picked = pick_channel(channel, names, path)
+        # Alone: MNE resamples all channels of a file to the highest rate among them.
+        raw = mne.io.read_raw_edf(path, include=[picked], verbose="error")
     except CohortError:
         raise
-    except Exception as error:  # MNE raises whatever its parser stumbles over
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CohortError(path, f"cannot be read as EDF ({reason})", fix) from None
+    except Exception as error:  # MNE's readers raise exceptions of any type
+        raise CohortError(path, f"cannot be read as EDF ({first_line(error)})", fix) from None
     if raw.n_times == 0:
         raise CohortError(path, "holds no samples", fix)
     return raw
 
 
 def read_eeg(raw: "mne.io.BaseRaw", path: Path, rate: int) -> np.ndarray:
-    """The whole night of one channel: `(n,)` float32 in uV, sample k at k / rate s from the start of the recording.
+    """A whole night of one channel, resampled by a zero-phase polyphase filter.
 
-    Resampled by a polyphase filter (zero phase; its low-pass is the only filter).
+    The low-pass of the resampling is the only filter.
 
     Args:
-        raw: of `open_channel`.
-        path: its file, for messages.
-        rate: wanted, in Hz.
+        raw: from `open_channel`.
+        path: its file, for error messages.
+        rate: of the result, in Hz.
+
+    Returns:
+        `(n,)` float32 in uV; sample k is k / rate s after the start of the recording.
 
     Raises:
-        CohortError: sampled below `rate`.
+        CohortError: the channel is sampled below `rate`.
     """
-    from scipy.signal import (
-        resample_poly,
-    )  # slow to import, and a store that is up to date does not need it
+    # Slow to import, and a store that is up to date does not need it.
+    from scipy.signal import resample_poly
 
     refuse_slow(raw, path, rate)
     x = raw.get_data(units="uV")[0]
@@ -85,7 +88,8 @@ def read_eeg(raw: "mne.io.BaseRaw", path: Path, rate: int) -> np.ndarray:
 
 
 def refuse_slow(raw: "mne.io.BaseRaw", path: Path, rate: int) -> None:
-    """Raise if the channel is sampled below `rate` in Hz: what was never sampled cannot be made up."""
+    """Raise CohortError if the channel is sampled below `rate` in Hz; EEG is never upsampled."""
     if raw.info["sfreq"] < rate:
-        problem = f"{raw.ch_names[0]} is sampled at {raw.info['sfreq']:g} Hz, at least {rate} Hz are needed"
+        own = f"{raw.ch_names[0]} is sampled at {raw.info['sfreq']:g} Hz"
+        problem = f"{own}, at least {rate} Hz are needed"
         raise CohortError(path, problem, "give a faster channel or a lower `eeg_rate`")

@@ -1,8 +1,8 @@
-"""Sleep-EDF (cassette recordings), read with MNE: one EEG channel of both nights of each subject, cut into clips.
+"""Sleep-EDF (cassette recordings) as a store: one EEG channel of both nights of each subject.
 
-<store>/SC4001.npy        (n, 30 * rate) float32 in uV, one file a recording
-<store>/clips.parquet     subject, recording, clip, onset_s, stage, block, row (in the recording's
-file) <store>/manifest.json     sources, code, checksums, what was dropped and why; written last
+<store>/SC4001.npy     (n, 30 * rate) float32 in uV, one file per recording
+<store>/clips.parquet  subject, recording, clip, onset_s, stage, block, row (in the file)
+<store>/manifest.json  sources, code, checksums, why clips were dropped; written last
 """
 
 import hashlib
@@ -20,28 +20,28 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from sacd.data.cohort import CohortError
+from sacd.data.cohort import CohortError, first_line
 from sacd.data.eeg import open_channel, read_eeg
-from sacd.files import atomic, sha256, write_json, write_parquet
+from sacd.files import atomic, read_json, sha256, write_json, write_parquet
 from sacd.stages import CLIP_S, STAGES, UNSCORED, label
 
 CHANNEL: Final = "Fpz-Cz"
 RATE: Final = 100
-"""Hz, that of the recordings."""
+"""Hz, the sampling rate of the recordings."""
 
 MARGIN_S: Final = 30 * 60
-"""Wake kept before the first and after the last clip of sleep."""
+"""Wake that is kept before the first and after the last clip of sleep."""
 
 NAME: Final = "Sleep-EDF cassette"
 FORMAT: Final = 1
-"""Counted up when `ingest_sleepedf` changes what it writes."""
+"""Bump when `ingest_sleepedf` changes what it writes."""
 
 _PSG: Final = re.compile(r"(SC4\d\d)(\d)\w\d-PSG\.edf", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One night: `name` is SC4ssN, subject ss (two digits) and night N."""
+    """One night; `name` is SC4ssN: subject ss (two digits), night N."""
 
     name: str
     psg: Path
@@ -53,12 +53,14 @@ class Recording:
 
 
 class SleepEdf:
-    """What `ingest_sleepedf` wrote, read-only; of a `ClipStore` it has what the EEG stagers need.
+    """A store that `ingest_sleepedf` wrote, read-only.
+
+    It has those members of `ClipStore` that the EEG stagers use.
 
     Attributes:
-        clips: `subject`, `recording`, `clip` (position in the night; nights of a subject do not
-            share one), `onset_s`, `stage`, `block` (consecutive clips), `row`.
-        dropped: recording -> why -> number of clips.
+        clips: `subject`, `recording`, `clip` (position in the night, distinct over the nights of a
+            subject), `onset_s`, `stage`, `block` (consecutive clips), `row`.
+        dropped: recording -> reason -> number of clips.
     """
 
     name = NAME
@@ -68,11 +70,8 @@ class SleepEdf:
         self.root = Path(root)
         manifest = _load(self.root)
         if not manifest:
-            raise CohortError(
-                self.root,
-                "is no Sleep-EDF store, or its ingest did not finish",
-                "run the ingest again",
-            )
+            problem = "is no Sleep-EDF store, or its ingest did not finish"
+            raise CohortError(self.root, problem, "run the ingest again")
         self.fingerprint: str = manifest["fingerprint"]
         self.dropped: dict[str, dict[str, int]] = {
             name: r["dropped"] for name, r in manifest["recordings"].items()
@@ -81,10 +80,9 @@ class SleepEdf:
 
     @cached_property
     def participants(self) -> pd.DataFrame:
-        """Indexed by subject; the recordings tell no `ahi`, it is NaN."""
-        return pd.DataFrame(
-            {"ahi": np.nan}, pd.Index(self.clips["subject"].unique(), name="subject")
-        )
+        """Indexed by subject; `ahi` is NaN, as the recordings do not include it."""
+        subjects = pd.Index(self.clips["subject"].unique(), name="subject")
+        return pd.DataFrame({"ahi": np.nan}, subjects)
 
     def gather_eeg(self, rows: pd.DataFrame) -> np.ndarray:
         """`(len(rows), 30 * rate)` float32 in uV of some rows of `clips`, in their order."""
@@ -92,17 +90,18 @@ class SleepEdf:
         recordings, places = rows["recording"].to_numpy(), rows["row"].to_numpy()
         for name in pd.unique(recordings):
             at = np.flatnonzero(recordings == name)
-            out[at] = np.load(self.root / f"{name}.npy", mmap_mode="r", allow_pickle=False)[
-                places[at]
-            ]
+            eeg = np.load(self.root / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            out[at] = eeg[places[at]]
         return out
 
 
 def recordings(folder: Path | str) -> list[Recording]:
-    """All SC4ssNE0-PSG.edf under a folder, each with its SC4ssNEx-Hypnogram.edf (x: who scored), sorted by name.
+    """All SC4ssNE0-PSG.edf below a folder, sorted by name, each with its hypnogram.
+
+    The hypnogram is SC4ssNEx-Hypnogram.edf next to it, where x is the scorer.
 
     Raises:
-        CohortError: there is none, or one lacks its hypnogram.
+        CohortError: there is no recording, or one has no hypnogram.
     """
     folder = Path(folder)
     found = []
@@ -114,25 +113,23 @@ def recordings(folder: Path | str) -> list[Recording]:
                 raise CohortError(psg, "has no hypnogram", f"put {name}E?-Hypnogram.edf beside it")
             found.append(Recording(name, psg, scored[0]))
     if not found:
-        raise CohortError(
-            folder,
-            "holds no SC4ssNE0-PSG.edf",
-            "give the folder sleep-cassette of Sleep-EDF Expanded",
-        )
+        fix = "give the folder sleep-cassette of Sleep-EDF Expanded"
+        raise CohortError(folder, "holds no SC4ssNE0-PSG.edf", fix)
     return found
 
 
 def scored_clips(
     recording: Recording, samples: int, start: datetime | None = None
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The clips of a night that are kept, and how many were dropped and why.
+    """The clips of a night that are kept, and how many were dropped for which reason.
 
-    R&K stages 3 and 4 are N3; movement time and unknown stages are dropped; wake is kept up to 30
-    min before the first and after the last clip of sleep, as AttnSleep's authors do.
+    R&K stages 3 and 4 become N3. Movement time and unknown stages are dropped. Wake is kept up to
+    30 min before the first and after the last clip of sleep, as the authors of AttnSleep do.
 
     Args:
-        samples: of the EEG at `RATE`; clips beyond its end are dropped.
-        start: when the EEG begins, to which the annotations' times are then referred.
+        samples: length of the EEG at `RATE`; clips beyond its end are dropped.
+        start: start of the EEG. If given, `onset_s` counts from it rather than from the start of
+            the hypnogram.
 
     Returns:
         `clip`, `onset_s`, `stage` 0..4, `block`; and counts of "movement", "unknown", "wake",
@@ -142,9 +139,9 @@ def scored_clips(
     try:
         notes = mne.read_annotations(path)
         began = mne.io.read_raw_edf(path, verbose="error").info["meas_date"]
-    except Exception as error:  # MNE raises whatever its parser stumbles over
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CohortError(path, f"cannot be read as EDF+ ({reason})", "download it again") from None
+    except Exception as error:  # MNE's readers raise exceptions of any type
+        problem = f"cannot be read as EDF+ ({first_line(error)})"
+        raise CohortError(path, problem, "download it again") from None
     shift = (began - start).total_seconds() if start and began else 0.0
     rows = []
     for onset, duration, text in zip(notes.onset, notes.duration, notes.description, strict=True):
@@ -155,9 +152,8 @@ def scored_clips(
             movement = text.lower().startswith("movement")
             times = onset + shift + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
             rows += [(time, stage, movement) for time in times]
-    table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"]).sort_values(
-        "onset_s", ignore_index=True
-    )
+    table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"])
+    table = table.sort_values("onset_s", ignore_index=True)
     table.insert(0, "clip", np.round(table["onset_s"] / CLIP_S).astype(int))
     unscored = table["stage"] == UNSCORED
     dropped = {"movement": int((unscored & table["movement"]).sum())}
@@ -176,13 +172,14 @@ def scored_clips(
 
 
 def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> SleepEdf:
-    """Bring a store up to date with a folder of Sleep-EDF; recordings that did not change are not read again.
+    """Bring a store up to date with a folder of Sleep-EDF; unchanged recordings are not read again.
 
     Args:
-        code: fingerprint of the code that decides the bytes; what other code made is read again.
+        code: fingerprint of the code that decides the bytes; recordings ingested by other code are
+            read again.
 
     Raises:
-        CohortError: the first problem; nothing half-written is taken for whole.
+        CohortError: the first problem. The store then has no manifest and counts as unfinished.
     """
     store = Path(store)
     found = recordings(folder)
@@ -192,15 +189,13 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
         old = pd.read_parquet(store / "clips.parquet") if before else pd.DataFrame()
         entries, tables = {}, []
         for night in found:
-            sources = {
-                p.name: [p.stat().st_size, p.stat().st_mtime_ns]
-                for p in (night.psg, night.hypnogram)
-            }
+            sources = {}
+            for source in (night.psg, night.hypnogram):
+                stat = source.stat()
+                sources[source.name] = [stat.st_size, stat.st_mtime_ns]
             made = {"sources": sources, "code": code}
-            entry, path = (
-                before.get("recordings", {}).get(night.name, {}),
-                store / f"{night.name}.npy",
-            )
+            entry = before.get("recordings", {}).get(night.name, {})
+            path = store / f"{night.name}.npy"
             if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]
             else:
@@ -209,7 +204,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
                 entry = made | {"sha256": sha256(path), "dropped": dropped}
             entries[night.name] = entry
             tables.append(table)
-        if entries != _load(store).get("recordings"):  # none is left where a recording was read
+        if entries != _load(store).get("recordings"):  # the manifest is gone if one was read
             _finish(store, entries, tables)
     return SleepEdf(store)
 
@@ -219,16 +214,17 @@ def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]
     eeg = read_eeg(raw, night.psg, RATE)
     table, dropped = scored_clips(night, len(eeg), raw.info["meas_date"])
     first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
+    clips = np.stack([eeg[k : k + CLIP_S * RATE] for k in first])
     with atomic(store / f"{night.name}.npy") as temporary:
-        np.save(
-            temporary, np.stack([eeg[k : k + CLIP_S * RATE] for k in first]), allow_pickle=False
-        )
+        np.save(temporary, clips, allow_pickle=False)
+    # Far apart, so that clips of two nights of a subject never have the same number.
     number = int(night.name[5])
     table = table.assign(subject=night.subject, recording=night.name, row=np.arange(len(table)))
     return table.assign(clip=table["clip"] + 10_000 * number), dropped
 
 
 def _finish(store: Path, entries: dict[str, Any], tables: list[pd.DataFrame]) -> None:
+    """Write the table of all clips and the manifest; remove recordings that are no longer there."""
     blocks = 0
     for k, table in enumerate(tables):
         block = table["block"] - table["block"].min() + blocks
@@ -236,23 +232,16 @@ def _finish(store: Path, entries: dict[str, Any], tables: list[pd.DataFrame]) ->
         blocks = int(block.max()) + 1
     columns = ["subject", "recording", "clip", "onset_s", "stage", "block", "row"]
     write_parquet(store / "clips.parquet", pd.concat(tables, ignore_index=True)[columns])
-    identity = [
-        sha256(store / "clips.parquet"),
-        {name: entry["sha256"] for name, entry in entries.items()},
-    ]
+    checksums = {name: entry["sha256"] for name, entry in entries.items()}
+    identity = [sha256(store / "clips.parquet"), checksums]
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    write_json(
-        store / "manifest.json",
-        {"format": FORMAT, "fingerprint": fingerprint, "recordings": entries},
-    )
+    manifest = {"format": FORMAT, "fingerprint": fingerprint, "recordings": entries}
+    write_json(store / "manifest.json", manifest)
     for path in store.glob("SC4*.npy"):
         if path.stem not in entries:
             os.unlink(path)
 
 
 def _load(store: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((store / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    manifest = read_json(store / "manifest.json")
     return manifest if manifest.get("format") == FORMAT else {}

@@ -59,7 +59,7 @@ def reader_fingerprint(entry: str) -> str:
     Left out is what decides none: files are written as they are given, and what is checked is
     refused or not.
     """
-    return code_fingerprint([entry], without=("sacd.files", "sacd.data.check"))
+    return code_fingerprint([entry], without=("sacd.files", "sacd.workers", "sacd.data.check"))
 
 
 def code_hashes(entries: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from benchmarks import execution, training
 from benchmarks.__main__ import main
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.nights import write_night
-from sacd.data.store import StoreConfig, ingest
+from sacd.data.ingest import ingest
+from sacd.data.store import StoreConfig
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count():

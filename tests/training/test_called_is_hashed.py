@@ -14,7 +14,8 @@ from sacd.config import (
     StudentConfig,
     TeacherConfig,
 )
-from sacd.data.store import StoreConfig, ingest
+from sacd.data.ingest import ingest
+from sacd.data.store import StoreConfig
 from sacd.losses import METHODS
 from sacd.models import TEACHERS
 from sacd.runs.fingerprint import code_hashes

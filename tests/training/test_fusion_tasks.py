@@ -17,7 +17,8 @@ from sacd.config import (
     StudentConfig,
     TeacherConfig,
 )
-from sacd.data.store import StoreConfig, ingest
+from sacd.data.ingest import ingest
+from sacd.data.store import StoreConfig
 from sacd.files import write_json
 from sacd.training import fusion as tasks
 from sacd.training.student import student

@@ -22,9 +22,10 @@ from sacd.config import (
     StudentConfig,
     TeacherConfig,
 )
+from sacd.data.ingest import ingest
 from sacd.data.motion import motion as motion_of
 from sacd.data.splits import split_subjects
-from sacd.data.store import ClipStore, StoreConfig, ingest
+from sacd.data.store import ClipStore, StoreConfig
 from sacd.losses.base import METHODS, Method
 from sacd.training.pretext import make_student, motion, pretext
 from sacd.training.student import student

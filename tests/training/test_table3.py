@@ -14,7 +14,8 @@ from sacd.config import (
     Ucf51StudentConfig,
     Ucf51TeacherConfig,
 )
-from sacd.data.ucf51 import Ucf51StoreConfig, ingest
+from sacd.data.ucf51 import Ucf51StoreConfig
+from sacd.data.ucf51_ingest import ingest
 from sacd.experiments import items as experiments
 from sacd.experiments.workspace import Workspace
 from sacd.files import sha256

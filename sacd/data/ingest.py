@@ -1,0 +1,265 @@
+"""Ingest of a cohort into a clip store: every night is decoded once, in worker processes."""
+
+import hashlib
+import json
+import math
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from sacd.data.check import night_problems
+from sacd.data.cohort import (
+    Cohort,
+    CohortError,
+    Night,
+    clip_table,
+    read_cohort,
+    read_events,
+    video_offset,
+)
+from sacd.data.eeg import open_channel, read_eeg
+from sacd.data.store import FORMAT, ClipStore, StoreConfig
+from sacd.data.video import probe, read_clips
+from sacd.files import (
+    atomic_folder,
+    read_json,
+    remove_partial_folders,
+    sha256,
+    write_json,
+    write_parquet,
+)
+from sacd.stages import CLIP_S, STAGES, UNSCORED
+from sacd.workers import parallel_map
+
+SHARDS = ("video.npy", "eeg.npy", "clips.parquet")
+_TRUTH = "_truth.npz"
+
+
+def ingest(
+    root: Path | str, store: Path | str, config: StoreConfig, workers: int = 1, code: str = ""
+) -> ClipStore:
+    """Bring a store up to date with a cohort; only missing, damaged or changed nights are decoded.
+
+    Each night is written to a temporary folder and renamed when complete, so an interrupted ingest
+    continues where it stopped. Sources count as unchanged if size and modification time are the
+    same, or else if the SHA-256 is. Files of the store are always compared by SHA-256.
+
+    Args:
+        root: the cohort.
+        store: folder of the store, created if it does not exist.
+        config: nights made with another config are decoded again.
+        workers: nights decoded in parallel, each in its own process; the bytes do not depend on it.
+        code: fingerprint of the code that decides the bytes; nights made by other code are decoded
+            again.
+
+    Raises:
+        CohortError: the first problem. Finished nights stay; nothing is left of the others.
+    """
+    cohort, store = read_cohort(root), Path(store)
+    store.mkdir(parents=True, exist_ok=True)
+    with FileLock(store / ".lock"):
+        remove_partial_folders(store)
+        todo = []
+        for night in cohort.nights:
+            if not _current(night, cohort.root, store / night.subject, config, code):
+                todo.append(night)
+        if todo:
+            (store / "manifest.json").unlink(missing_ok=True)
+            _ingest_nights(todo, cohort.root, store, config, workers, code)
+        subjects = {night.subject for night in cohort.nights}
+        for old in store.glob("sub-*/night.json"):
+            if old.parent.name not in subjects:
+                shutil.rmtree(old.parent)
+        _write_manifest(cohort, store, config)
+    return ClipStore(store)
+
+
+def _ingest_nights(
+    nights: list[Night], root: Path, store: Path, config: StoreConfig, workers: int, code: str
+) -> None:
+    workers = min(workers, len(nights))
+    # FFmpeg uses all cores (0) when only one night is decoded at a time.
+    threads = 0 if workers <= 1 else 1
+    decode = partial(
+        _ingest_night, root=root, store=store, config=config, threads=threads, code=code
+    )
+    with tqdm(total=len(nights), desc="ingest", unit="night", disable=None) as bar:
+        for _ in parallel_map(decode, nights, workers):
+            bar.update()
+
+
+def _ingest_night(
+    night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
+) -> None:
+    """Decode one night into `<store>/<subject>`, completely or not at all."""
+    for level, problem in night_problems(night, config.channel, config.eeg_rate):
+        if level == "error":
+            raise problem
+    with atomic_folder(store / night.subject) as folder:
+        # Hashed before decoding: a source that changes meanwhile does not count as unchanged.
+        sources = {
+            _key(path, root): _stamp(path) | {"sha256": sha256(path)}
+            for path in _sources(night, root)
+        }
+        facts = _write_shards(night, folder, config, threads)
+        record = {
+            "format": FORMAT,
+            "config": config.model_dump(),
+            "code": code,
+            "sources": sources,
+            "files": {name: sha256(folder / name) for name in SHARDS},
+        }
+        write_json(folder / "night.json", record | facts)
+
+
+def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int) -> dict[str, Any]:
+    """Write the arrays and the clip table of a night; returns the facts for night.json.
+
+    Video and EEG of a clip are written in the same step, so row k of one belongs to row k of the
+    other.
+    """
+    raw = open_channel(night.eeg, config.channel)
+    eeg = read_eeg(raw, night.eeg, config.eeg_rate)
+    offset, info = video_offset(night), probe(night.video)
+    table = clip_table(read_events(night.events))
+    dropped = {"unscored": int((table["stage"] == UNSCORED).sum()), "eeg": 0, "video": 0}
+    table = table[table["stage"] != UNSCORED]
+    samples = CLIP_S * config.eeg_rate
+    starts = (table["onset_s"] * config.eeg_rate).round().astype(int)
+    whole = starts + samples <= len(eeg)
+    dropped["eeg"] = int((~whole).sum())
+    table, starts = table[whole], starts[whole]
+    kept = np.zeros(len(table), bool)
+    size, onsets = (config.height, config.width), table["onset_s"].tolist()
+    clips = read_clips(night.video, onsets, config.frames, size, config.sampling, offset, threads)
+    with (
+        _Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
+        _Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
+    ):
+        for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):
+            if clip is not None:
+                video_rows.append(clip)
+                eeg_rows.append(eeg[start : start + samples])
+                kept[k] = True
+    dropped["video"] = int((~kept).sum())
+    table = table[kept].reset_index(drop=True)
+    if table.empty:
+        problem = "covers no scored clip completely"
+        raise CohortError(night.video, problem, "correct StartOffset or add the missing video")
+    # A dropped clip leaves a hole: the clips on its two sides are no longer one block.
+    new = (table["block"].diff() != 0) | (table["clip"].diff() != 1)
+    table["block"] = new.cumsum() - 1
+    write_parquet(folder / "clips.parquet", table)
+    return {
+        "clips": len(table),
+        "dropped": dropped,
+        "stages": {name: int((table["stage"] == k).sum()) for k, name in enumerate(STAGES)},
+        "eeg": {"channel": raw.ch_names[0], "rate": raw.info["sfreq"]},
+        "video": {
+            "rate": info.rate,
+            "height": info.height,
+            "width": info.width,
+            "offset_s": offset,
+        },
+    }
+
+
+class _Rows:
+    """An .npy file that grows row by row; its header has a fixed length and is rewritten last.
+
+    The number of clips is known only after the video was decoded, and a night does not fit into
+    memory.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type):
+        self.file, self.shape, self.dtype, self.n = path.open("wb"), shape, np.dtype(dtype), 0
+
+    def __enter__(self) -> "_Rows":
+        self._header()
+        return self
+
+    def append(self, row: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(row, self.dtype).reshape(self.shape).data)
+        self.n += 1
+
+    def _header(self) -> None:
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.n, *self.shape)}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self.file.seek(0)
+            self._header()
+
+
+def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
+    nights, participants, truth = {}, [], {}
+    for night in cohort.nights:
+        record = nights[night.subject] = read_json(store / night.subject / "night.json")
+        numbers = {"age": night.age, "weight_kg": night.weight_kg, "ahi": night.ahi}
+        # JSON has no NaN: unknown numbers become null.
+        known = {name: None if math.isnan(value) else value for name, value in numbers.items()}
+        participants.append({"subject": night.subject, "sex": night.sex} | known)
+        for key, source in record["sources"].items():
+            if key.endswith(_TRUTH):
+                truth[key] = source["sha256"]
+    # Simulated nights only: a baseline reads their ground truth, so it is part of the identity.
+    identity = [
+        {subject: record["files"] for subject, record in nights.items()},
+        participants,
+        *([truth] if truth else []),
+    ]
+    manifest = {
+        "format": FORMAT,
+        "name": cohort.name,
+        "fingerprint": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        "config": config.model_dump(),
+        "participants": participants,
+        "nights": nights,
+    }
+    path = store / "manifest.json"
+    if read_json(path) != manifest:
+        write_json(path, manifest)
+
+
+def _current(night: Night, root: Path, folder: Path, config: StoreConfig, code: str) -> bool:
+    """Whether this config and code made the folder from these sources, and it is undamaged."""
+    record = read_json(folder / "night.json")
+    if record.get("format") != FORMAT or record["config"] != config.model_dump():
+        return False
+    if record.get("code") != code:
+        return False
+    sources = {_key(path, root): path for path in _sources(night, root)}
+    if sources.keys() != record["sources"].keys():
+        return False
+    for key, path in sources.items():
+        then = record["sources"][key]
+        same = all(then[k] == v for k, v in _stamp(path).items())
+        if not same and (then["size"] != path.stat().st_size or then["sha256"] != sha256(path)):
+            return False
+    return all(_undamaged(folder / name, digest) for name, digest in record["files"].items())
+
+
+def _undamaged(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
+
+
+def _sources(night: Night, root: Path) -> list[Path]:
+    """Files that a night is made from, and the ground truth of a simulated one for a baseline."""
+    truth = root / "derivatives" / "simulator" / f"{night.subject}{_TRUTH}"
+    paths = (night.eeg, night.events, night.video, night.sidecar, truth)
+    return [path for path in paths if path.is_file()]
+
+
+def _key(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
