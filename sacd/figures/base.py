@@ -1,7 +1,8 @@
-"""Figures: each function takes tables or arrays and returns a `Figure`, without touching pyplot or the caller's style.
+"""Base of all figures: style, label of the data, and files with reproducible bytes.
 
-`label_data` names the data and its size on the figure; `save` writes PNG and PDF, byte for byte
-equal on re-run.
+Each function of the other modules takes tables or arrays and returns a `Figure`. None of them uses
+pyplot or changes the caller's style. `label_data` writes the data and its size on the figure;
+`save` writes PNG and PDF with equal bytes on every call.
 """
 
 import io
@@ -14,19 +15,24 @@ from typing import Any, Final, ParamSpec
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
+import pandas as pd
 from matplotlib import figure as mpl_figure
+from matplotlib.artist import Artist
+from numpy.typing import NDArray
 from PIL import Image
 
 from sacd.files import atomic
 
 STYLE: Final = str(resources.files(__package__).joinpath("style.mplstyle"))
-
-
-_INK: Final = "#333333"
+INK: Final = "#333333"
+"""Colour of text, axes and true values."""
 
 
 def _png(figure: mpl_figure.Figure, **options: Any) -> bytes:
-    """PNG of 256 colours, surfaces off by 2 of 255 at most: a third of the bytes, which notebooks hold as well."""
+    """PNG of 256 colours, with areas off by at most 2 of 255.
+
+    It has a third of the bytes, which counts because the executed notebooks embed the figures.
+    """
     with mpl.style.context(STYLE), io.BytesIO() as full, io.BytesIO() as small:
         figure.savefig(full, format="png", **options)
         image = Image.open(full)
@@ -37,7 +43,7 @@ def _png(figure: mpl_figure.Figure, **options: Any) -> bytes:
 
 
 class Figure(mpl_figure.Figure):
-    """A matplotlib figure that a notebook shows by itself, without pyplot having been told of it."""
+    """A matplotlib figure that a notebook displays without pyplot."""
 
     def _repr_png_(self) -> bytes:
         return _png(self, dpi=100)
@@ -46,23 +52,52 @@ class Figure(mpl_figure.Figure):
 _P = ParamSpec("_P")
 
 
-def _styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    """Decorator: draw in the style of `STYLE`, and leave the caller's style alone."""
+
     @wraps(draw)
-    def styled(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
         with mpl.style.context(STYLE):
             return draw(*args, **kwargs)
 
-    return styled
+    return drawn
+
+
+def sentence(text: str) -> str:
+    """Text with a capital first letter, for labels that are put together from parts.
+
+    >>> sentence("recall of N1 (%)"), sentence("$L_D$ (squared distance)")
+    ('Recall of N1 (%)', '$L_D$ (squared distance)')
+    """
+    return text[:1].upper() + text[1:]
+
+
+def error_bars(lines: pd.DataFrame) -> NDArray[np.float64]:
+    """Lengths `(2, n)` of the error bars of intervals; 0 where an interval is unknown."""
+    bounds = lines[["ci_low", "ci_high"]].to_numpy(float).T
+    return np.nan_to_num(np.abs(bounds - lines["value"].to_numpy(float)))
+
+
+def legend_entries(figure: Figure) -> dict[str, Artist]:
+    """Legend entries of all axes by label, each label once."""
+    entries = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries[label] = handle
+    return entries
 
 
 def label_data(
     figure: Figure, data: str, subjects: int | None = None, clips: int | None = None
 ) -> Figure:
-    """Write along the foot which data made the figure, and how much of it; call it once, after drawing."""
+    """Write the name of the data and the numbers of subjects and clips along the bottom edge.
+
+    Call it once, after drawing.
+    """
     counts = ((subjects, "subject"), (clips, "clip"))
     size = [f"{n:,} {word}{'s' * (n != 1)}" for n, word in counts if n is not None]
     with mpl.style.context(STYLE):
-        narrow = figure.get_figwidth() < 5.5  # else the name of the data would run off the edge
+        narrow = figure.get_figwidth() < 5.5  # the name of the data would not fit on one line
         text = data + (("\n" if narrow else "   ") + f"n = {', '.join(size)}" if size else "")
         inch = 1 / figure.get_figheight()
         foot = (0.36 if narrow and size else 0.22) * inch
@@ -75,19 +110,20 @@ def label_data(
             va="bottom",
             fontsize=7.5,
             style="italic",
-            color=_INK,
+            color=INK,
         )
     return figure
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `<name>.png` and `<name>.pdf` under `folder`, atomically and without dates or versions of software.
+    """Write `<name>.png` and `<name>.pdf` under `folder`, atomically.
 
-    The layout is solved once, its places rounded: the solver's last bits differ from call to call,
-    the files may not.
+    The files hold no dates and no software versions, and equal figures give equal bytes.
     """
     with mpl.style.context(STYLE):
         figure.draw_without_rendering()
+    # The last bits of the layout solver differ from call to call, so the layout is solved once and
+    # its positions are rounded.
     figure.set_layout_engine("none")
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 6), which="original")

@@ -1,4 +1,4 @@
-"""Figures of embeddings: correlation with the AHI (Fig. 7), maps of subjects and clips (Figs. 8 to 10)."""
+"""Figures of embeddings: correlation with the AHI (Fig. 7), t-SNE maps (Figs. 8 to 10)."""
 
 from collections.abc import Mapping
 
@@ -9,40 +9,35 @@ from numpy.typing import ArrayLike
 
 from sacd.analysis.maps import DangerZone
 from sacd.analysis.portrait import ClipPortrait
-from sacd.figures.base import _INK, Figure, _styled
+from sacd.figures.base import INK, Figure, legend_entries, styled
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, COLOURS, STAGES, ahi_group
 
 _MARKERS = ("o", "s", "^", "D")
 
 
-@_styled
+@styled
 def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Spearman's rho of the channels with the AHI and its groups, a box a stage (Fig. 7 a to e).
+    """Spearman's rho of channels with the AHI and its groups, one box per stage (Fig. 7 a to e).
 
-    Box: quartiles and median over channels; whiskers: 1.5 interquartile ranges; points beyond are
-    drawn. The number above a box is that of the channels with q < 0.05.
+    Boxes show quartiles and median over channels, whiskers 1.5 interquartile ranges, points what
+    lies beyond. The number above a box counts the channels with q < 0.05.
 
     Args:
         table: of `sacd.analysis.ahi.correlations`.
-        titles: what a panel is called, by target; targets that the table lacks stay an empty panel.
+        titles: title of each panel by target; a target that the table lacks has an empty panel.
     """
     figure = Figure((7.2, 4.6), layout="constrained")
     axes = figure.subplot_mosaic([["a", "a", "b", "c"], ["a", "a", "d", "e"]], sharey=True)
     for panel, (target, title) in zip(axes.values(), titles.items(), strict=False):
         part = table[table["target"] == target].dropna(subset="rho")
         panel.set_title(title, fontsize=9 if target == "AHI" else 8)
-        panel.axhline(0, color=_INK, lw=0.7, zorder=0)
+        panel.axhline(0, color=INK, lw=0.7, zorder=0)
         panel.set(xlim=(-0.6, len(STAGES) - 0.4), ylim=(-1, 1.12), yticks=np.arange(-1, 1.01, 0.5))
         panel.set_xticks(range(len(STAGES)), STAGES)
         panel.grid(axis="y")
         if part.empty:
-            panel.text(
-                0.5,
-                0.5,
-                "nobody, or everybody,\nis in this group",
-                transform=panel.transAxes,
-                ha="center",
-            )
+            text = "No subject, or every\nsubject, is in this group"
+            panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", fontsize=7)
             continue
         for at, (stage, colour) in enumerate(COLOURS.items()):
             lines = part[part["stage"] == stage]
@@ -50,29 +45,24 @@ def correlation_boxes(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 continue
             panel.boxplot(
                 lines["rho"].to_numpy(), positions=[at], widths=0.6, patch_artist=True,
-                boxprops={"facecolor": colour, "edgecolor": _INK, "lw": 0.7}, medianprops={"color": "black", "lw": 1.3},
-                whiskerprops={"color": _INK, "lw": 0.7}, capprops={"color": _INK, "lw": 0.7},
-                flierprops={"marker": ".", "ms": 2, "mec": _INK}, manage_ticks=False,
+                boxprops={"facecolor": colour, "edgecolor": INK, "lw": 0.7},
+                medianprops={"color": "black", "lw": 1.3},
+                whiskerprops={"color": INK, "lw": 0.7}, capprops={"color": INK, "lw": 0.7},
+                flierprops={"marker": ".", "ms": 2, "mec": INK}, manage_ticks=False,
             )  # fmt: skip
-            panel.text(
-                at,
-                1.02,
-                f"{(lines['q'] < 0.05).sum()}",
-                ha="center",
-                va="bottom",
-                fontsize=7,
-                color=_INK,
-            )
+            count = (lines["q"] < 0.05).sum()
+            panel.text(at, 1.02, f"{count}", ha="center", va="bottom", fontsize=7, color=INK)
     for name in "abd":
         axes[name].set_ylabel("Spearman's rho")
         axes[name].tick_params(labelleft=True)
+    # Room for the label of the counts, left of the first box.
     axes["a"].set_xlim(-1.35, len(STAGES) - 0.4)
-    axes["a"].text(-1.3, 1.02, "q < 0.05:", fontsize=7, va="bottom", color=_INK)
+    axes["a"].text(-1.3, 1.02, "q < 0.05:", fontsize=7, va="bottom", color=INK)
     return figure
 
 
 def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
-    """Square axes of a t-SNE map, without ticks: its units mean nothing."""
+    """Square axes of a t-SNE map, without ticks because its units have no meaning."""
     coordinates = np.asarray(coordinates)
     low, high = coordinates.min(0), coordinates.max(0)
     middle, reach = (low + high) / 2, (0.5 + margin) * (high - low).max()
@@ -87,16 +77,16 @@ def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
         axes.spines[side].set_visible(True)
 
 
-@_styled
+@styled
 def subject_maps(
     panels: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
     new: Mapping[str, tuple] | None = None,
 ) -> Figure:
-    """Maps of subjects, coloured by AHI group (Fig. 8); hollow: the network was not trained on the subject.
+    """Maps of subjects, coloured by AHI group (Fig. 8); held-out subjects are hollow.
 
     Args:
         panels: title -> coordinates `(S, 2)`, AHI `(S,)` in events/h, held out `(S,)`.
-        new: title -> coordinates `(2,)` and AHI of a subject that was placed in the finished map.
+        new: title -> coordinates `(2,)` and AHI of a subject placed in the finished map.
     """
     figure = Figure((7.2, 3.9), layout="constrained")
     for axes, (title, (coordinates, ahi, held_out)) in zip(
@@ -106,34 +96,19 @@ def subject_maps(
         group = np.array([ahi_group(a) for a in ahi])
         every = coordinates
         for g, (name, colour) in enumerate(AHI_COLOURS.items()):
-            for rows, face in (
-                ((group == g) & ~held_out, colour),
-                ((group == g) & held_out, "none"),
-            ):
-                axes.scatter(
-                    *coordinates[rows].T,
-                    s=34,
-                    marker=_MARKERS[g],
-                    facecolor=face,
-                    edgecolor=colour,
-                    lw=1.3,
-                )
-            axes.scatter([], [], s=34, marker=_MARKERS[g], color=colour, label=name)
-        axes.scatter([], [], s=34, facecolor="none", edgecolor=_INK, label="held out")
+            style = {"s": 34, "marker": _MARKERS[g]}
+            here = group == g
+            for rows, face in ((here & ~held_out, colour), (here & held_out, "none")):
+                points = coordinates[rows].T
+                axes.scatter(*points, **style, facecolor=face, edgecolor=colour, lw=1.3)
+            axes.scatter([], [], **style, color=colour, label=name)
+        axes.scatter([], [], s=34, facecolor="none", edgecolor=INK, label="Held out")
         if new and title in new:
             at, value = new[title]
             colour = AHI_COLOURS[AHI_GROUPS[ahi_group(value)]]
-            axes.scatter(*at, s=170, marker="*", color=colour, edgecolor="black", lw=0.8, zorder=3)
-            axes.scatter(
-                [],
-                [],
-                s=110,
-                marker="*",
-                color="white",
-                edgecolor="black",
-                lw=0.8,
-                label="new, placed",
-            )
+            star = {"marker": "*", "edgecolor": "black", "lw": 0.8}
+            axes.scatter(*at, s=170, color=colour, zorder=3, **star)
+            axes.scatter([], [], s=110, color="white", label="New, placed", **star)
             every = np.vstack([coordinates, at])
         axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
         _bare(axes, every)
@@ -142,36 +117,26 @@ def subject_maps(
 
 
 def _zone(axes: Axes, zone: DangerZone) -> None:
-    """The zone's outline, where the axes' limits are, with its entry in the legend."""
+    """Outline of the zone within the limits of the axes, with its entry in the legend."""
     x, y = (np.linspace(*limits, 150) for limits in (axes.get_xlim(), axes.get_ylim()))
     grid = np.stack(np.meshgrid(x, y), -1)
     share = np.nan_to_num(zone.share(grid.reshape(-1, 2)).reshape(len(y), len(x)))
-    if share.max() >= zone.least:
-        axes.contourf(
-            x, y, share, [zone.least, 1.01], colors=[AHI_COLOURS["Severe"]], alpha=0.13, zorder=0
-        )
-        axes.contour(
-            x,
-            y,
-            share,
-            [zone.least],
-            colors=[AHI_COLOURS["Severe"]],
-            linewidths=1.2,
-            linestyles="--",
-        )
-        axes.plot(
-            [], [], color=AHI_COLOURS["Severe"], lw=1.2, ls="--", label="danger zone, estimated"
-        )
+    if share.max() < zone.least:
+        return
+    colour = AHI_COLOURS["Severe"]
+    axes.contourf(x, y, share, [zone.least, 1.01], colors=[colour], alpha=0.13, zorder=0)
+    axes.contour(x, y, share, [zone.least], colors=[colour], linewidths=1.2, linestyles="--")
+    axes.plot([], [], color=colour, lw=1.2, ls="--", label="Danger zone, estimated")
 
 
-@_styled
+@styled
 def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | None = None) -> Figure:
-    """All clips of a few subjects in a stage, with the estimated danger zone (Fig. 9).
+    """All clips of a few subjects in one stage, with the estimated danger zone (Fig. 9).
 
     Args:
         panels: title -> map of `sacd.analysis.portrait.clip_portrait`.
         ahi: events/h by subject.
-        new: a subject placed in the finished maps, drawn as crosses.
+        new: subject whose clips were placed in the finished maps; drawn as crosses.
     """
     figure = Figure((7.2, 4.1), layout="constrained")
     for axes, (title, portrait) in zip(
@@ -192,22 +157,17 @@ def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | Non
                 guests["x"], guests["y"], s=26, marker="x", color="black", lw=1, label=text
             )
         axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
-        _bare(
-            axes, np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()]), margin=0.15
-        )  # room for the zone
+        points = np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()])
+        _bare(axes, points, margin=0.15)  # room for the zone
         _zone(axes, portrait.zone)
-    handles = {
-        text: handle
-        for axes in figure.axes
-        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
+    entries = legend_entries(figure)
+    figure.legend(entries.values(), entries, loc="outside upper center", ncols=2)
     return figure
 
 
-@_styled
+@styled
 def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
-    """Clips of the same nights by their true stage, one map a method (Fig. 10).
+    """Clips of the same nights by true stage, one map per method (Fig. 10).
 
     Args:
         panels: title -> coordinates `(n, 2)`; a second line of the title may hold measures.
@@ -216,9 +176,8 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
     stage = np.asarray(stage)
     figure = Figure((max(2.6 * len(panels), 3.6), 3.9), layout="constrained")
     size = float(np.clip(5000 / len(stage), 3, 18))
-    order = np.random.default_rng(0).permutation(
-        len(stage)
-    )  # no stage is painted over by the next one
+    # In random order, so that no stage is painted over by the next one.
+    order = np.random.default_rng(0).permutation(len(stage))
     colours = np.array([COLOURS[name] for name in STAGES])[stage]
     for axes, (title, coordinates) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True

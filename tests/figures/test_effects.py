@@ -29,10 +29,10 @@ def test_differences_tell_what_changes_the_result_and_the_noise_of_seeds():
     figure = differences(effects(0.5), "ours", "accuracy")
     (axes,) = figure.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["v1", "v2"]
-    assert axes.get_xlabel() == "difference to ours: accuracy (percentage points)"
+    assert axes.get_xlabel() == "Difference to ours: accuracy (percentage points)"
     assert len(labels(figure)) == 3 and sorted(p.get_width() for p in axes.patches) == [1.0, 1.0]
     alone = differences(effects(np.nan, ("inconclusive", "inconclusive")), "ours")
-    assert labels(alone) == ["inconclusive"], "one seed has no noise to show"
+    assert labels(alone) == ["Inconclusive"], "one seed has no noise to show"
 
 
 def test_an_interval_that_is_unknown_is_drawn_as_a_point():

@@ -1,0 +1,34 @@
+"""What every figure has to satisfy: it draws, names its data, and saves equal bytes twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sacd.figures import base
+
+LABEL = "simulated cohort, smoke profile n = 1 subject, 1,200 clips"
+
+
+@pytest.fixture
+def check_figure(tmp_path) -> Callable[[Callable[[], base.Figure]], None]:
+    """Check the figure that a function draws."""
+
+    def check(draw: Callable[[], base.Figure]) -> None:
+        first, second = (_saved(draw(), tmp_path / folder) for folder in "ab")
+        for path, again in zip(first, second, strict=True):
+            assert path.read_bytes() == again.read_bytes()
+        png, pdf = first
+        assert len(list(png.parent.iterdir())) == 2, "a temporary file was left"
+        assert png.stat().st_size > 2000 and b"matplotlib.org" not in png.read_bytes()
+        assert pdf.read_bytes().startswith(b"%PDF") and b"CreationDate" not in pdf.read_bytes()
+
+    return check
+
+
+def _saved(figure: base.Figure, folder: Path) -> list[Path]:
+    base.label_data(figure, "simulated cohort, smoke profile", subjects=1, clips=1200)
+    # A narrow figure has the label on two lines.
+    labels = [" ".join(text.get_text().split()) for text in figure.texts]
+    assert LABEL in labels
+    return base.save(figure, folder, "figure")
