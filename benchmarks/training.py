@@ -110,7 +110,7 @@ def _step(
     from sacd.models.output import Output
     from sacd.models.video import Tail
     from sacd.training.distil import DistillationObjective
-    from sacd.training.fit import _groups, _optimizer
+    from sacd.training.fit import make_optimizer, parameter_groups
     from sacd.training.pretext import make_student
 
     profile = DEMO if demo else PAPER
@@ -130,7 +130,7 @@ def _step(
     both = torch.nn.ModuleDict({"student": model, "method": built}).train()
     fit = FitConfig(optimizer=profile.student.optimizer)
     lr_multipliers = {f"method.{part}": factor for part, factor in built.lr_multipliers.items()}
-    optimizer, _ = _optimizer(_groups(both, fit.lr, lr_multipliers), fit, 1000)
+    optimizer, _ = make_optimizer(parameter_groups(both, fit.lr, lr_multipliers), fit, 1000)
     given: list[Any] = []
     objective = DistillationObjective(
         model, built, lambda rows, generator: given[-1], labels, teacher, None

@@ -145,10 +145,10 @@ class StudentConfig(Config):
 
 
 class FusionConfig(Config):
-    """Late fusion of a trained EEG teacher and a trained video student (Table IV, experiments A to D)."""
+    """Late fusion of a trained EEG teacher and video student (Table IV, experiments A to D)."""
 
     head: Literal["A", "B"]
-    """One or three fully connected layers."""
+    """One (A) or three (B) fully connected layers."""
     finetune: bool
     """Train the encoders too (C fine-tunes A, D fine-tunes B)."""
     fit: FitConfig

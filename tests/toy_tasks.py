@@ -9,8 +9,6 @@ from sacd.config import Config
 from sacd.files import (
     atomic,
     create_array,
-    load_checkpoint,
-    save_checkpoint,
     save_tensors,
     write_json,
     write_parquet,
@@ -36,6 +34,8 @@ def train(
     import pandas as pd
     import torch
 
+    from sacd.training.checkpoint import load_checkpoint, save_checkpoint
+
     note_pid(resources, config)
     model = torch.nn.Linear(8, 1)
     generator = torch.Generator().manual_seed(config.seed)
@@ -45,7 +45,7 @@ def train(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=config.epochs)
     history: list[dict[str, float]] = []
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         state = load_checkpoint(checkpoint)
         model.load_state_dict(state["model"])
@@ -101,7 +101,7 @@ def walk(
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / "checkpoint.pt"
     x = load_file(checkpoint)["x"] if checkpoint.exists() else np.array([0.3 + config.seed / 100])
     note_pid(resources, config, len(x) - 1)
     for step in range(len(x), config.epochs + 1):

@@ -2,7 +2,7 @@
 
 A task is a function `task(config, inputs, folder, resources, progress) -> None`. It writes its
 files into `folder`, which survives an interruption, so that it finds its own
-`checkpoint.safetensors` there; `inputs` maps names to the folders of finished runs; `resources`
+`checkpoint.pt` there; `inputs` maps names to the folders of finished runs; `resources`
 (store, device, threads, ...) never enter a run's identity; and `progress(share, text)` is told how
 far it is.
 """
@@ -27,8 +27,8 @@ from sacd.files import read_json, sha256, sync, write_json
 from sacd.runs.fingerprint import code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-CHECKPOINT: Final = re.compile(r"checkpoint.*\.safetensors")
-"""Names of what a task resumes from; gone when it is done."""
+CHECKPOINT: Final = re.compile(r"checkpoint.*\.pt")
+"""Names of the files that a task resumes from; removed when it is done."""
 PROGRESS: Final = "progress.json"
 _OURS: Final = ("config.json", "provenance.json", "checksums.json")
 

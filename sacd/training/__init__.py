@@ -1,1 +1,1 @@
-"""What computes a run: one fit() for all that trains, and one task each for teacher, student and so on."""
+"""Training tasks: each turns a config and its inputs into one run folder."""

@@ -1,4 +1,4 @@
-"""Bounds that make a result readable: what guessing gives, what band powers give, what the simulator's truth gives."""
+"""Reference results: guessing, a forest on EEG band powers, a bound from the simulator's truth."""
 
 from pathlib import Path
 
@@ -11,37 +11,47 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 
 from sacd.config import BaselineConfig
 from sacd.files import write_parquet
-from sacd.stages import STAGES
+from sacd.stages import CLIP_S, STAGES
 from sacd.training.common import Inputs, Resources, open_clips, predictions, rows_of
 from sacd.training.fit import Progress
 
+# Delta (in two halves), theta, alpha, sigma (spindles), beta, gamma.
 BANDS_HZ = ((0.5, 2), (2, 4), (4, 8), (8, 11), (11, 16), (16, 30), (30, 45))
 
 
 def band_powers(eeg: np.ndarray, rate: int) -> np.ndarray:
-    """Log power in `BANDS_HZ` of each clip, Welch's method with windows of 4 s: `(n, samples)` uV -> `(n, 7)`."""
+    """Log power of each clip in `BANDS_HZ`, by Welch's method with windows of 4 s.
+
+    Args:
+        eeg: `(n, samples)` in uV.
+
+    Returns:
+        `(n, 7)`.
+    """
     frequency, density = welch(eeg, fs=rate, nperseg=4 * rate, axis=-1)
-    return np.log(
-        np.stack(
-            [density[:, (frequency >= a) & (frequency < b)].mean(axis=1) for a, b in BANDS_HZ],
-            axis=1,
-        )
-        + 1e-6
-    )
+    powers = []
+    for low, high in BANDS_HZ:
+        band = (frequency >= low) & (frequency < high)
+        powers.append(density[:, band].mean(axis=1))
+    return np.log(np.stack(powers, axis=1) + 1e-6)
 
 
 def within_night(x: np.ndarray, subjects: np.ndarray) -> np.ndarray:
-    """`x` beside `x` minus its median over the subject's clips: a subject's own level counts for much."""
+    """Append to `x` its difference from the median over the subject's clips.
+
+    Subjects differ in their overall level, which hides the differences between stages.
+    """
     return np.hstack([x, x - pd.DataFrame(x).groupby(subjects).transform("median").to_numpy()])
 
 
 def signal_facts(breathing: np.ndarray, activity: np.ndarray, rate: float) -> np.ndarray:
-    """What true breathing and movement say of a clip: spectrum, rate, regularity, depth; amount and timing of movement.
+    """Features of true breathing and movement: rate, regularity, depth, amount and timing.
 
     Args:
         breathing, activity: `(n, T)` sampled at `rate` Hz over a clip.
     """
     x = breathing - breathing.mean(axis=1, keepdims=True)
+    # Breathing spectrum without its mean, as shares of the total power.
     power = np.abs(np.fft.rfft(x * np.hanning(x.shape[1]), axis=1))[:, 1:] ** 2
     hertz = np.fft.rfftfreq(x.shape[1], 1 / rate)[1:]
     share = power / (power.sum(axis=1, keepdims=True) + 1e-9)
@@ -69,31 +79,27 @@ def signal_facts(breathing: np.ndarray, activity: np.ndarray, rate: float) -> np
 
 
 def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
+    """`signal_facts` of every clip; activity and breathing have one row per 30 s."""
     parts = []
     for subject, rows in clips.groupby("subject", sort=False):
         path = cohort / "derivatives" / "simulator" / f"{subject}_truth.npz"
         if not path.exists():
-            raise ValueError(
-                f"{path}: no simulator truth; this bound exists for a simulated cohort only"
-            )
+            raise ValueError(f"{path} is missing; this bound needs the truth of a simulated cohort")
         with np.load(path) as truth:
             k = rows["clip"].to_numpy()
-            parts.append(
-                signal_facts(
-                    truth["breathing"][k], truth["activity"][k], truth["breathing"].shape[1] / 30
-                )
-            )
+            rate = truth["breathing"].shape[1] / CLIP_S
+            parts.append(signal_facts(truth["breathing"][k], truth["activity"][k], rate))
     return np.concatenate(parts)
 
 
 def baseline(
     config: BaselineConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Fit a baseline or a bound on the training subjects and predict every clip; writes `predictions.parquet`.
+    """Fit a baseline or a bound on the training subjects; writes `predictions.parquet`.
 
-    True signals and band powers are those of one clip; "by night" also knows the night's level, as
-    teachers do, whose input is whitened by night, and students whose early features are centred by
-    night.
+    True signals and band powers are features of one clip. The variants "by night" also have their
+    difference from the night's median. This matches teachers, whose input is whitened by night, and
+    students, whose frozen features are centred by night.
     """
     store, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
@@ -115,7 +121,6 @@ def baseline(
     stage = clips["stage"].to_numpy()
     model.fit(x[rows], stage[rows])
     p = np.zeros((len(clips), len(STAGES)))
-    p[:, model.classes_] = model.predict_proba(x)
-    write_parquet(
-        folder / "predictions.parquet", predictions(clips, torch.from_numpy(np.log(p + 1e-9)))
-    )
+    p[:, model.classes_] = model.predict_proba(x)  # a stage may be missing from the training set
+    logits = torch.from_numpy(np.log(p + 1e-9))
+    write_parquet(folder / "predictions.parquet", predictions(clips, logits))

@@ -1,11 +1,11 @@
-"""What the tasks share: the store and its split, outputs of a model, predictions.
+"""Shared by the training tasks: clips and their split, model outputs, predictions, scores.
 
-Signature of all: `task(config, inputs, folder, resources, progress)`; see `sacd.runs`.
-`resources["store"]` is the clip store and `resources["cohort"]` the cohort that it was made from.
+A task has the signature `task(config, inputs, folder, resources, progress)`; see `sacd.runs.store`.
+`resources["store"]` is the clip store, and `resources["cohort"]` the cohort it was ingested from.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sacd.config import Config, SplitConfig
 from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore
+from sacd.files import sha256
 from sacd.metrics import summary
 from sacd.models.output import Output
 from sacd.stages import STAGES
@@ -28,27 +29,54 @@ C = TypeVar("C", bound=Config)
 
 def config_of(folder: Path, kind: type[C]) -> C:
     """Settings of the finished run in a folder."""
-    return kind.model_validate(
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))["identity"]["config"]
-    )
+    record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return kind.model_validate(record["identity"]["config"])
 
 
 def open_clips(resources: Resources, split: SplitConfig) -> tuple[ClipStore, pd.DataFrame]:
-    """The store and its clips with their part of the split."""
+    """The store, and its table of clips with their part of the split."""
     store = ClipStore(Path(resources["store"]))
     part = split_subjects(store.participants, split)
     return store, store.clips.assign(part=store.clips["subject"].map(part))
 
 
+def published_weights(path: str, expected: str) -> Path:
+    """Path of a published checkpoint.
+
+    Raises:
+        ValueError: the file's SHA-256 is not the one in the config.
+    """
+    if sha256(path) != expected:
+        raise ValueError(f"{path}: is not the checkpoint of this run; run the command again")
+    return Path(path)
+
+
 def rows_of(clips: pd.DataFrame, part: str) -> np.ndarray:
+    """Row numbers of one part of the split."""
     return np.flatnonzero(clips["part"].to_numpy() == part)
 
 
+def labels_of(clips: pd.DataFrame) -> Tensor:
+    """Stages of all clips, `(n,)` int64."""
+    return torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
+
+
 def predictions(clips: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+    """The clips with their predicted stage and the probability of every stage."""
     p = logits.softmax(dim=1).cpu().numpy().astype(np.float32)
     columns = {f"p_{stage}": p[:, k] for k, stage in enumerate(STAGES)}
     return clips[["subject", "clip", "onset_s", "block", "part", "stage"]].assign(
         prediction=p.argmax(axis=1).astype(np.int8), **columns
+    )
+
+
+def concatenate(parts: Sequence[Output]) -> Output:
+    """Outputs of several batches as those of one."""
+    features = zip(*(part.features for part in parts), strict=True)
+    return Output(
+        torch.cat([part.embedding for part in parts]),
+        torch.cat([part.logits for part in parts]),
+        tuple(torch.cat(feature) for feature in features),
     )
 
 
@@ -59,23 +87,21 @@ def outputs_of(
     rows: np.ndarray,
     batch: int = 128,
 ) -> Output:
-    """Embeddings, logits and features of a model in eval mode for `inputs(rows)`, batch by batch, on the CPU."""
+    """Outputs of a model in eval mode for `inputs(rows)`, computed in batches, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
-    given = (inputs(rows[k : k + batch]) for k in range(0, len(rows), batch))
-    parts = [model(*(x.to(device) for x in (g if isinstance(g, tuple) else (g,)))) for g in given]
-    features = tuple(torch.cat(f).cpu() for f in zip(*(p.features for p in parts), strict=True))
-    return Output(
-        torch.cat([p.embedding for p in parts]).cpu(),
-        torch.cat([p.logits for p in parts]).cpu(),
-        features,
-    )
+    parts = []
+    for start in range(0, len(rows), batch):
+        given = inputs(rows[start : start + batch])
+        tensors = given if isinstance(given, tuple) else (given,)
+        parts.append(model(*(x.to(device) for x in tensors)))
+    output = concatenate(parts)
+    features = tuple(feature.cpu() for feature in output.features)
+    return Output(output.embedding.cpu(), output.logits.cpu(), features)
 
 
 def scores_of(clips: pd.DataFrame, rows: np.ndarray, logits: Tensor) -> dict[str, float]:
+    """Accuracy, macro F1 and kappa of the logits of some rows."""
     frame = clips.iloc[rows].assign(prediction=logits.argmax(dim=1).cpu().numpy())
-    return {
-        name: value
-        for name, value in summary(frame).items()
-        if name in ("accuracy", "macro_f1", "kappa")
-    }
+    scores = summary(frame)
+    return {name: scores[name] for name in scores if name in ("accuracy", "macro_f1", "kappa")}

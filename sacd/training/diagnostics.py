@@ -1,4 +1,4 @@
-"""Does a distillation term do anything? Measured on nights that were not trained on, never used to select weights."""
+"""Effect of the distillation terms, measured on held-out nights; never used to select weights."""
 
 import numpy as np
 import torch
@@ -9,22 +9,30 @@ from torch import Tensor, nn
 
 
 def matching_auc(distance: np.ndarray) -> float:
-    """Area under the ROC curve of `-d` for matched (diagonal) against mismatched pairs of a `(G, G)` distance matrix.
+    """Area under the ROC curve of matched against mismatched pairs, scored by `-distance`.
 
-    0.5 is chance, 1 is perfect. NaN for fewer than two groups.
+    Args:
+        distance: `(G, G)`; the matched pairs are on the diagonal.
+
+    Returns:
+        0.5 is chance, 1 is perfect; NaN for fewer than two groups.
 
     >>> matching_auc(np.array([[0.0, 1.0], [1.0, 0.0]]))
     1.0
     """
     if len(distance) < 2:
         return float("nan")
-    return float(
-        roc_auc_score(np.eye(len(distance), dtype=bool).ravel(), -np.asarray(distance).ravel())
-    )
+    matched = np.eye(len(distance), dtype=bool)
+    return float(roc_auc_score(matched.ravel(), -np.asarray(distance).ravel()))
 
 
 def block_stack(values: np.ndarray, blocks: np.ndarray, size: int) -> np.ndarray:
-    """`(G, size, d)`: the first `size` clips of every block that has as many; rows of a block must be adjacent."""
+    """The first `size` clips of every block that is long enough, `(G, size, d)`.
+
+    Args:
+        values: `(n, d)`; the rows of a block must be adjacent.
+        blocks: `(n,)` block ids.
+    """
     starts = np.flatnonzero(np.r_[True, blocks[1:] != blocks[:-1]])
     lengths = np.diff(np.r_[starts, len(blocks)])
     groups = [values[s : s + size] for s in starts[lengths >= size]]
@@ -35,10 +43,14 @@ def block_stack(values: np.ndarray, blocks: np.ndarray, size: int) -> np.ndarray
 def graph_distances(
     video_graph: nn.Module, eeg_graph: nn.Module, video: Tensor, eeg: Tensor
 ) -> tuple[np.ndarray, float, float]:
-    """Distances `(G, G)` between video graph i and EEG graph j of groups of clips `(G, n, 512)`, and both spreads.
+    """Distances between the graph vectors of video group i and EEG group j, and both spreads.
 
-    The spread is the mean distance of unit graph vectors from their mean: 0 means that a network
-    has collapsed.
+    Args:
+        video, eeg: groups of clips `(G, n, 512)`.
+
+    Returns:
+        Squared distances of unit vectors `(G, G)`, and for video and EEG the mean distance of the
+        unit vectors from their mean; 0 means that the network has collapsed.
     """
     a = nn.functional.normalize(video_graph(video), dim=-1)
     b = nn.functional.normalize(eeg_graph(eeg), dim=-1)
@@ -49,14 +61,15 @@ def graph_distances(
 def ridge_distances(
     video: np.ndarray, eeg: np.ndarray, new_video: np.ndarray, new_eeg: np.ndarray
 ) -> np.ndarray:
-    """The yardstick without a graph: a ridge from mean video to mean EEG embedding, fitted on training groups.
+    """Reference without a graph: ridge regression from the mean video to the mean EEG embedding.
 
     Args:
-        video, eeg: training groups `(G, n, d)`; new_video, new_eeg: held-out groups.
+        video, eeg: training groups `(G, n, d)`, on which the regression is fitted.
+        new_video, new_eeg: held-out groups `(G', n, d)`.
 
     Returns:
-        Cosine distances `(G', G')` between predicted and true (centred) EEG means; empty without
-        training groups.
+        Cosine distances `(G', G')` between predicted and true (centred) EEG means; empty if there
+        are no training or held-out groups.
     """
     if not len(video) or not len(new_video):
         return np.empty((0, 0))
@@ -70,13 +83,15 @@ def ridge_distances(
 
 
 def retrieval_rank(video: np.ndarray, eeg: np.ndarray) -> float:
-    """Mean share of other clips' EEG that is less similar (cosine) to a clip's video than its own EEG. Chance is 0.5.
+    """Share of other clips' EEG less similar to a clip's video than its own EEG; chance is 0.5.
+
+    Mean over all clips; the similarity is the cosine, and ties count one half.
 
     Args:
         video, eeg: `(n, d)`, row i of both is the same clip.
     """
-    # A matrix product is several times as fast as `cdist`; rounded, since equal rows may differ in
-    # their last bits.
+    # A matrix product is several times faster than `cdist`. It is rounded, since the products of
+    # equal rows may differ in the last bits.
     video, eeg = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12) for x in (video, eeg))
     similar = np.round(video.astype(float) @ eeg.astype(float).T, 9)
     own = np.diag(similar)[:, None]
@@ -85,16 +100,14 @@ def retrieval_rank(video: np.ndarray, eeg: np.ndarray) -> float:
 
 
 def held_out_hinge(video: Tensor, eeg: Tensor, stages: Tensor, margin: float) -> float:
-    """Mean of `max(0, margin - cos(v_i, e_i) + cos(v_i, e_j))` over all pairs of clips i, j of different stages.
+    """Mean of `max(0, margin - cos(v_i, e_i) + cos(v_i, e_j))` over clips i, j of different stages.
 
-    The hinge of L_C from the video's side, with negatives that stay the same: that of the training
-    rises as the K hardest entries of the bank get harder, this one can be compared over epochs. An
-    embedding that says nothing about its clip has the margin (constant vectors exactly, others
-    more, by their spread), a perfect one 0.
+    This is the hinge of L_C with video anchors, but with fixed negatives, so that it can be
+    compared over epochs: the training loss rises when the K hardest entries of the bank get harder.
+    Constant embeddings give the margin, uninformative ones at least the margin, and perfect ones 0.
 
     Args:
-        video, eeg: `(n, d)` embeddings, as L_C sees them, of any length; row i of both is the same
-            clip.
+        video, eeg: `(n, d)` embeddings of any norm; row i of both is the same clip.
         stages: `(n,)`.
         margin: alpha, in cosine.
 

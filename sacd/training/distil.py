@@ -1,7 +1,17 @@
-"""Stage two without its data: a student and a method trained against the outputs of a frozen teacher."""
+"""Stage two, the paper's contribution: the training step of a student against a frozen teacher.
+
+`DistillationObjective.losses` is the training step: forward pass, cross-entropy, and the terms of
+the method. For SACD these are L_D, L_C and the JSD of `sacd.losses.sacd.SACD.losses`.
+`sacd.training.fit.fit` minimises their sum, and `on_step_end` then updates what the method
+remembers (for SACD the momentum encoder, the memory banks and the graph buffer).
+
+`distil` builds the method and runs the whole training. It knows nothing of files and datasets;
+`sacd.training.student` supplies the data.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +21,11 @@ from torch import Tensor, nn
 from sacd.config import FitConfig, MethodConfig
 from sacd.losses.base import Batch, Context, Method, build
 from sacd.models.output import Output
-from sacd.training.fit import Progress, count_steps, fit
+from sacd.training.fit import Objective, Progress, count_steps, fit
 
 
-class DistillationObjective:
-    """Cross-entropy (eq. 1, batch mean) plus the terms of a method (eq. 5)."""
+class DistillationObjective(Objective):
+    """Total loss of eq. 5: cross-entropy (eq. 1, batch mean) plus the terms of a method."""
 
     def __init__(
         self,
@@ -31,27 +41,66 @@ class DistillationObjective:
         self.batch: Batch | None = None
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """The training step: loss terms of the clips `rows`, which `fit` adds and minimises."""
         clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
-        labels, output = self.labels[rows], self.student(clips)
-        self.batch = Batch(output, self.taught(rows, generator), labels, rows, clips, epoch)
-        ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
+        labels = self.labels[rows]
+        student = self.student(clips)
+        teacher = self.taught(rows, generator)
+        self.batch = Batch(student, teacher, labels, rows, clips, epoch)
+        ce = nn.functional.cross_entropy(student.logits, labels, self.weights)
         return {"ce": ce, **self.method.losses(self.batch)}
 
     def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
-        """What the teacher says of the clips `rows`."""
+        """Outputs of the teacher for the clips `rows`; a frozen teacher's are computed once."""
         return take(self.teacher, rows)
 
     def on_step_end(self) -> dict[str, float]:
+        """After the optimizer step: update the method's memory; returns its values to log."""
         assert self.batch is not None
         self.method.on_step_end(self.batch)
         return self.method.monitor
 
 
 def take(output: Output, rows: Tensor | np.ndarray) -> Output:
-    """Some rows of a teacher's outputs."""
-    return Output(
-        output.embedding[rows], output.logits[rows], tuple(f[rows] for f in output.features)
+    """Some rows of a network's outputs."""
+    features = tuple(feature[rows] for feature in output.features)
+    return Output(output.embedding[rows], output.logits[rows], features)
+
+
+def build_method(
+    name: str,
+    options: Mapping[str, Any],
+    student: nn.Module,
+    example: Tensor,
+    teacher: Output,
+    labels: Tensor,
+    steps: int,
+    seed: int,
+) -> Method:
+    """A method of `sacd.losses`, sized for the student and the teacher of a training.
+
+    Args:
+        example: the student's input of the first two clips.
+        teacher: outputs of the teacher for all n clips.
+        labels: `(n,)`; the method moves to their device.
+        steps: optimizer steps of the whole training.
+    """
+    with torch.inference_mode():
+        student_example = student.eval()(example.to(labels.device))
+    context = Context(
+        student=student,
+        student_example=student_example,
+        teacher_example=take(teacher, np.arange(2)),
+        labels=labels,
+        steps=steps,
+        generator=torch.Generator().manual_seed(seed),
     )
+    return build(name, context, **options).to(labels.device)
+
+
+def method_lr_multipliers(method: Method) -> dict[str, float]:
+    """The method's learning-rate factors, named as in a module that holds it as `method`."""
+    return {f"method.{part}": factor for part, factor in method.lr_multipliers.items()}
 
 
 def distil(
@@ -69,45 +118,40 @@ def distil(
     checkpoint: Path | None = None,
     progress: Progress = lambda share, text: None,
 ) -> tuple[Method, pd.DataFrame]:
-    """Train `student` in place; returns the method with what it learned, and the history of `sacd.training.fit.fit`.
+    """Train `student` in place; returns the trained method and the history of `fit`.
 
     Args:
-        inputs: the student's input of some of the n training rows; the generator draws the
-            augmentation.
+        inputs: returns the student's input for some of the n training rows; the generator draws
+            the augmentation.
         labels: `(n,)` int64.
         teacher: outputs for the n rows; None if the method needs no teacher.
         blocks: `(n,)` block ids, see `sacd.data.batches`.
-        weights: of the classes in the cross-entropy.
-        validate: metrics after an epoch.
+        weights: class weights of the cross-entropy.
+        validate: computes metrics after an epoch.
     """
     device = next(student.parameters()).device
     labels = labels.to(device)
     taught = teacher or Output(torch.empty(len(labels), 0), torch.empty(len(labels), 0))
-    taught = Output(
-        *(x.to(device) for x in taught[:2]), tuple(f.to(device) for f in taught.features)
+    features = tuple(feature.to(device) for feature in taught.features)
+    taught = Output(taught.embedding.to(device), taught.logits.to(device), features)
+    method = build_method(
+        chosen.name,
+        chosen.options,
+        student,
+        inputs(np.arange(2), torch.Generator().manual_seed(seed)),
+        taught,
+        labels,
+        count_steps(blocks, config, seed),
+        seed,
     )
-    with torch.inference_mode():
-        example = student.eval()(
-            inputs(np.arange(2), torch.Generator().manual_seed(seed)).to(device)
-        )
-    context = Context(
-        student=student,
-        student_example=example,
-        teacher_example=take(taught, np.arange(2)),
-        labels=labels,
-        steps=count_steps(blocks, config, seed),
-        generator=torch.Generator().manual_seed(seed),
-    )
-    method = build(chosen.name, context, **chosen.options).to(device)
+    class_weights = None if weights is None else weights.to(device)
     history = fit(
         nn.ModuleDict({"student": student, "method": method}),
-        DistillationObjective(
-            student, method, inputs, labels, taught, None if weights is None else weights.to(device)
-        ),
+        DistillationObjective(student, method, inputs, labels, taught, class_weights),
         blocks,
         config,
         seed=seed,
-        lr_multipliers={f"method.{part}": factor for part, factor in method.lr_multipliers.items()},
+        lr_multipliers=method_lr_multipliers(method),
         checkpoint=checkpoint,
         validate=None if validate is None else lambda: validate(method),
         progress=progress,

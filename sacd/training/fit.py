@@ -1,4 +1,8 @@
-"""One training loop for teacher, student, pretext and fusion. It resumes from its last epoch to the same bytes."""
+"""The training loop of every network; an interrupted run resumes to the same bytes.
+
+What is minimised is an `Objective`. That of SACD and of the other distillation methods is
+`sacd.training.distil.DistillationObjective`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -12,38 +16,42 @@ from torch import Tensor, nn
 
 from sacd.config import FitConfig
 from sacd.data.batches import batches
-from sacd.files import load_checkpoint, save_checkpoint
+from sacd.training.checkpoint import load_checkpoint, save_checkpoint
 
 Progress = Callable[[float, str], None]
 
 
 class Objective(Protocol):
-    """What is minimised: named terms of one batch, and what to do after the step."""
+    """The loss that `fit` minimises, as named terms of one mini-batch."""
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Weighted scalar terms whose sum is the loss of the clips `rows`."""
+        """Weighted scalar loss terms of the clips `rows`; `fit` minimises their sum."""
+        ...
 
     def on_step_end(self) -> Mapping[str, float]:
-        """After the optimizer's step, without gradient; returns figures worth a curve."""
+        """Hook after the optimizer step, without gradient; returns values to log."""
+        return {}
 
 
-def _groups(
+def parameter_groups(
     trained: nn.Module, lr: float, lr_multipliers: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """The optimizer's groups: one for each of `lr_multipliers`, and one for all other parameters, which train at `lr`."""
+    """Optimizer groups: one per entry of `lr_multipliers`, and one for all other parameters."""
     free = {name: p for name, p in trained.named_parameters() if p.requires_grad}
     groups = []
     for part, factor in lr_multipliers.items():
         names = [name for name in free if name == part or name.startswith(f"{part}.")]
         if not names or not factor > 0:
             raise ValueError(
-                f"lr_multipliers {part!r}: {factor} needs a factor > 0 and trained parameters of that name"
+                f"lr_multipliers {part!r}: {factor} needs a factor > 0 and trained parameters of "
+                "that name"
             )
         groups.append({"params": [free.pop(name) for name in names], "lr": lr * factor})
     return [{"params": list(free.values()), "lr": lr}, *groups]
 
 
-def _optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> tuple[Any, Any]:
+def make_optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> tuple[Any, Any]:
+    """Optimizer and learning-rate schedule for a training of `steps` steps."""
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(
             groups, momentum=0.9, weight_decay=config.weight_decay, foreach=True
@@ -52,7 +60,7 @@ def _optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> t
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, foreach=True)
     if config.schedule == "onecycle":
         total = max(steps, 3)
-        rise = max(0.2, 2 / total)  # the schedule divides by zero if it rises for a single step
+        rise = max(0.2, 2 / total)  # OneCycleLR divides by zero if it rises for a single step
         highest = [group["lr"] for group in groups]
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, highest, total_steps=total, pct_start=rise
@@ -62,8 +70,12 @@ def _optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> t
     return optimizer, schedule
 
 
-def _epoch(blocks: np.ndarray, config: FitConfig, seed: int, epoch: int) -> Iterator[Tensor]:
-    """Batches of an epoch, whose order depends on nothing else: their number is then known before the training."""
+def _batches_of_epoch(
+    blocks: np.ndarray, config: FitConfig, seed: int, epoch: int
+) -> Iterator[Tensor]:
+    """Mini-batches of one epoch; their order depends on seed and epoch only."""
+    # A random stream per epoch: the steps of all epochs can be counted before the training, and a
+    # resumed run needs no stored position.
     state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     return batches(
         blocks,
@@ -75,8 +87,98 @@ def _epoch(blocks: np.ndarray, config: FitConfig, seed: int, epoch: int) -> Iter
 
 
 def count_steps(blocks: np.ndarray, config: FitConfig, seed: int) -> int:
-    """Optimizer steps of a whole training; where blocks are no multiple of a batch, epochs differ in theirs."""
-    return sum(1 for epoch in range(config.epochs) for _ in _epoch(blocks, config, seed, epoch))
+    """Optimizer steps of a whole training.
+
+    Epochs differ in their number of steps where blocks are no multiple of the batch size.
+    """
+    steps = 0
+    for epoch in range(config.epochs):
+        steps += sum(1 for _ in _batches_of_epoch(blocks, config, seed, epoch))
+    return steps
+
+
+class _Training:
+    """Everything that changes during a training; `state` and `restore` make it resumable."""
+
+    def __init__(
+        self, trained: nn.Module, groups: list[dict[str, Any]], config: FitConfig, steps: int
+    ) -> None:
+        self.trained, self.config = trained, config
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.optimizer, self.schedule = make_optimizer(groups, config, steps)
+        self.generator = torch.Generator()
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+
+    def state(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "trained": self.trained.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": cuda,
+            "history": self.history,
+            "best": self.best,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.trained.load_state_dict(state["trained"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        if torch.cuda.is_available():
+            # The checkpoint may come from a machine with more GPUs.
+            there = len(torch.cuda.get_rng_state_all())
+            torch.cuda.set_rng_state_all(state["cuda"][:there])
+        self.history, self.best = state["history"], state["best"]
+
+    def step(self, losses: Mapping[str, Tensor]) -> None:
+        """One optimizer step on the sum of the loss terms."""
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            values = ", ".join(
+                f"{name}={float(value.detach()):.4g}" for name, value in losses.items()
+            )
+            raise FloatingPointError(
+                f"loss is not finite in epoch {len(self.history) + 1}: {values}; "
+                "lower the learning rate"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+
+    def epoch(self, objective: Objective, epoch: int, order: Iterator[Tensor]) -> dict[str, float]:
+        """Train for one epoch; returns the mean of every loss term and logged value."""
+        self.trained.train()
+        sums: dict[str, float] = {}
+        count = 0
+        for rows in order:
+            losses = objective.losses(rows, epoch, self.generator)
+            self.step(losses)
+            with torch.no_grad():
+                figures = objective.on_step_end()
+            logged = {f"loss_{name}": float(value.detach()) for name, value in losses.items()}
+            for name, value in {**logged, **figures}.items():
+                sums[name] = sums.get(name, 0.0) + value
+            count += 1
+        return {name: value / count for name, value in sums.items()}
+
+    def validate(self, metrics: Callable[[], Mapping[str, float]]) -> dict[str, float]:
+        """Metrics of the current weights, which are kept if their kappa is the best so far."""
+        self.trained.eval()
+        with torch.inference_mode():
+            row = {f"validation_{name}": float(value) for name, value in metrics().items()}
+        if self.config.select == "best":
+            kappas = [earlier["validation_kappa"] for earlier in self.history]
+            if not kappas or row["validation_kappa"] > max(kappas):
+                self.best = deepcopy(self.trained.state_dict())
+        return row
 
 
 def fit(
@@ -91,105 +193,47 @@ def fit(
     validate: Callable[[], Mapping[str, float]] | None = None,
     progress: Progress = lambda share, text: None,
 ) -> pd.DataFrame:
-    """Train `trained` in place and return one row an epoch: mean of every term, monitored figure, validation metric.
+    """Train `trained` in place and return one row per epoch.
+
+    A row has the mean of every loss term and logged value, and the validation metrics.
 
     Args:
-        trained: holds every parameter that is trained (student and method, say) and every buffer
-            that must survive.
-        objective: gives the loss terms of a batch of rows.
+        trained: holds every trained parameter (student and method, say) and every buffer that a
+            resumed run needs.
+        objective: gives the loss terms of a mini-batch.
         blocks: `(n,)` block ids of the training rows, see `sacd.data.batches`.
         seed: of batch order, augmentation and dropout.
-        lr_multipliers: part of `trained` (a dotted name) -> factor > 0 on `config.lr` for its
-            parameters; others have 1.
-        checkpoint: file written after every epoch and read at the start if it is there.
-        validate: metrics after an epoch; `kappa` among them selects the weights when
+        lr_multipliers: dotted name of a part of `trained` -> factor > 0 on `config.lr`; 1 for all
+            other parameters.
+        checkpoint: file written after every epoch; the training resumes from it if it exists.
+        validate: computes metrics after an epoch; its `kappa` selects the weights if
             `config.select == "best"`.
-        progress: told the share done and a line of text after every epoch.
+        progress: receives the share done and a line of text after every epoch.
 
     Raises:
         ValueError: a part in `lr_multipliers` has no trained parameters, or its factor is not > 0.
         FloatingPointError: the loss is not finite; the message names epoch, term and value.
     """
-    groups = _groups(trained, config.lr, lr_multipliers or {})
-    parameters = [p for group in groups for p in group["params"]]
-    optimizer, schedule = _optimizer(groups, config, count_steps(blocks, config, seed))
-    generator = torch.Generator().manual_seed(seed)
-    history: list[dict[str, float]] = []
-    best: dict[str, Tensor] = {}
+    groups = parameter_groups(trained, config.lr, lr_multipliers or {})
+    training = _Training(trained, groups, config, count_steps(blocks, config, seed))
+    training.generator.manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if checkpoint is not None and checkpoint.exists():
-            state = load_checkpoint(checkpoint)
-            trained.load_state_dict(state["trained"])
-            optimizer.load_state_dict(state["optimizer"])
-            schedule.load_state_dict(state["schedule"])
-            generator.set_state(state["generator"])
-            torch.set_rng_state(state["torch"])
-            if torch.cuda.is_available():
-                there = len(
-                    torch.cuda.get_rng_state_all()
-                )  # it may have begun where there were more
-                torch.cuda.set_rng_state_all(state["cuda"][:there])
-            history, best = state["history"], state["best"]
-        for epoch in range(len(history), config.epochs):
-            trained.train()
-            sums: dict[str, float] = {}
-            count = 0
-            for rows in _epoch(blocks, config, seed, epoch):
-                losses = objective.losses(rows, epoch, generator)
-                loss = torch.stack(list(losses.values())).sum()
-                if not torch.isfinite(loss):
-                    values = ", ".join(
-                        f"{name}={float(value.detach()):.4g}" for name, value in losses.items()
-                    )
-                    raise FloatingPointError(
-                        f"loss is not finite in epoch {epoch + 1}: {values}; lower the rate"
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                if config.clip_norm:
-                    nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-                optimizer.step()
-                schedule.step()
-                with torch.no_grad():
-                    figures = objective.on_step_end()
-                for name, value in [
-                    *((f"loss_{k}", float(v.detach())) for k, v in losses.items()),
-                    *figures.items(),
-                ]:
-                    sums[name] = sums.get(name, 0.0) + value
-                count += 1
-            row = {"epoch": epoch + 1, **{name: value / count for name, value in sums.items()}}
+            training.restore(load_checkpoint(checkpoint))
+        for epoch in range(len(training.history), config.epochs):
+            order = _batches_of_epoch(blocks, config, seed, epoch)
+            row = {"epoch": epoch + 1, **training.epoch(objective, epoch, order)}
             if validate is not None:
-                trained.eval()
-                with torch.inference_mode():
-                    row |= {
-                        f"validation_{name}": float(value) for name, value in validate().items()
-                    }
-                kappas = [r["validation_kappa"] for r in history]
-                if config.select == "best" and (
-                    not kappas or row["validation_kappa"] > max(kappas)
-                ):
-                    best = deepcopy(trained.state_dict())
-            history.append(row)
+                row |= training.validate(validate)
+            training.history.append(row)
             if checkpoint is not None:
-                save_checkpoint(
-                    checkpoint,
-                    {
-                        "trained": trained.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(),
-                        "generator": generator.get_state(),
-                        "torch": torch.get_rng_state(),
-                        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-                        "history": history,
-                        "best": best,
-                    },
-                )
-            share = (epoch + 1) / config.epochs
+                save_checkpoint(checkpoint, training.state())
             loss = sum(value for name, value in row.items() if name.startswith("loss_"))
-            progress(share, f"epoch {epoch + 1}/{config.epochs} loss {loss:.3f}")
-    if best:
-        trained.load_state_dict(best)
+            progress(
+                (epoch + 1) / config.epochs, f"epoch {epoch + 1}/{config.epochs} loss {loss:.3f}"
+            )
+    if training.best:
+        trained.load_state_dict(training.best)
     trained.eval()
-    return pd.DataFrame(history)
+    return pd.DataFrame(training.history)

@@ -1,8 +1,8 @@
 """Table IV: EEG and video together (A to D), and distillation from video to EEG (E to G).
 
 Both tasks start from two finished runs, the video student trained alone and the EEG teacher (V-D),
-and use the loss weights of the latter. Early stages of the video network that a profile caches stay
-as they are, fine-tuned or not.
+and use the class weights of the teacher's training. The frozen stem of the video network stays
+frozen even where the encoders are fine-tuned.
 """
 
 from collections.abc import Callable
@@ -15,76 +15,66 @@ from torch import Tensor, nn
 
 from sacd.config import FusionConfig, ReverseConfig, SplitConfig, StudentConfig, TeacherConfig
 from sacd.files import save_tensors, write_parquet
-from sacd.losses.base import Context, build
 from sacd.models.eeg import class_weights
 from sacd.models.fusion import Fusion, HeadA, HeadB
 from sacd.models.output import Output
-from sacd.models.video import Tail
 from sacd.training.common import (
     Inputs,
     Resources,
     config_of,
+    labels_of,
     open_clips,
     outputs_of,
     predictions,
     rows_of,
     scores_of,
 )
-from sacd.training.distil import DistillationObjective, take
+from sacd.training.distil import DistillationObjective, build_method, method_lr_multipliers
 from sacd.training.fit import Objective, Progress, count_steps, fit
-from sacd.training.pretext import make_student, reader
-from sacd.training.teacher import any_gain, eeg_of, load_outputs, make_teacher
+from sacd.training.pretext import make_student, random_flip, reader, without_stem
+from sacd.training.teacher import eeg_of, load_outputs, make_teacher, random_gain
 
 HEADS = {"A": HeadA, "B": HeadB}
 
 Read = Callable[[np.ndarray, torch.Generator | None], tuple[Tensor, Tensor]]
-"""Input of the video and of the EEG network for rows of the store; augmented if there is a generator."""
+"""Returns the inputs of both networks for rows of the store, augmented if given a generator."""
 
 
 class _Trained:
-    """Both trained networks, what they read, and how whatever is made of them is trained."""
+    """The two trained networks, their inputs, and the training of a model made from them."""
 
     def __init__(self, split: SplitConfig, inputs: Inputs, resources: Resources) -> None:
         store, self.clips = open_clips(resources, split)
         device = resources["device"]
+        student_config = config_of(inputs["student"], StudentConfig)
+        teacher_config = config_of(inputs["teacher"], TeacherConfig)
+        rate = store.config.eeg_rate
+
         self.rows = rows_of(self.clips, "train")
-        self.labels = torch.from_numpy(
-            self.clips["stage"].to_numpy(np.int64, copy=True)[self.rows]
-        ).to(device)
-        student_config, teacher_config = (
-            config_of(inputs["student"], StudentConfig),
-            config_of(inputs["teacher"], TeacherConfig),
-        )
-        self.weights = (
-            class_weights(self.labels.cpu()).to(device) if teacher_config.class_weights else None
-        )
-        video, eeg = (
-            make_student(student_config.backbone),
-            make_teacher(teacher_config, self.clips, store.config.eeg_rate),
-        )
+        self.blocks = self.clips["block"].to_numpy()[self.rows]
+        self.labels = labels_of(self.clips)[self.rows].to(device)
+        self.weights: Tensor | None = None
+        if teacher_config.class_weights:
+            self.weights = class_weights(self.labels.cpu()).to(device)
+
+        video = make_student(student_config.backbone)
+        eeg = make_teacher(teacher_config, self.clips, rate)
         video.load_state_dict(load_file(inputs["student"] / "weights.safetensors"))
         eeg.load_state_dict(load_file(inputs["teacher"] / "weights.safetensors"))
         eeg.set_stage(eeg.stages[-1])
-        self.video = (
-            Tail(video, student_config.backbone.frozen) if student_config.backbone.frozen else video
-        ).to(device)
+        self.video = without_stem(video, student_config.backbone).to(device)
         self.eeg = eeg.to(device)
-        self._frames, self._signals = (
-            reader(student_config.backbone, inputs, resources),
-            eeg_of(teacher_config, store, self.clips),
-        )
+        self._read_frames = reader(student_config.backbone, inputs, resources)
+        self._signals = eeg_of(teacher_config, store, self.clips, rate)
 
     def frames(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
-        """The video network's input; with a generator in one of four flips."""
-        return self._frames(
-            rows, 0 if generator is None else int(torch.randint(4, (), generator=generator))
-        )
+        """The video network's input; with a generator, in a random flip."""
+        return self._read_frames(rows, 0 if generator is None else random_flip(generator))
 
     def signals(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
-        """The EEG network's input; with a generator at a random gain."""
-        return (
-            self._signals[rows] if generator is None else any_gain(self._signals[rows], generator)
-        )
+        """The EEG network's input; with a generator, at a random gain."""
+        signals = self._signals[rows]
+        return signals if generator is None else random_gain(signals, generator)
 
     def both(
         self, rows: np.ndarray, generator: torch.Generator | None = None
@@ -94,160 +84,155 @@ class _Trained:
     def train(
         self,
         trained: nn.Module,
-        goal: Objective,
-        staged: nn.Module,
+        objective: Objective,
+        stager: nn.Module,
         read: Callable[[np.ndarray], Tensor] | Read,
         config: FusionConfig | ReverseConfig,
         lr_multipliers: dict[str, float],
         folder: Path,
         progress: Progress,
     ) -> None:
-        """Fit `trained`, select `staged(read(rows))` on validation subjects, write what it predicts for every clip."""
+        """Fit `trained`, and write weights and predictions of its part `stager`.
+
+        `stager(read(rows))` is what the validation subjects select and what predicts every clip.
+        """
         validation = rows_of(self.clips, "validation")
         history = fit(
             trained,
-            goal,
-            self.clips["block"].to_numpy()[self.rows],
+            objective,
+            self.blocks,
             config.fit,
             seed=config.seed,
             lr_multipliers=lr_multipliers,
-            checkpoint=folder / "checkpoint.safetensors",
+            checkpoint=folder / "checkpoint.pt",
             validate=lambda: scores_of(
-                self.clips, validation, outputs_of(staged, read, validation).logits
+                self.clips, validation, outputs_of(stager, read, validation).logits
             ),
             progress=progress,
         )
         history.to_csv(folder / "metrics.csv", index=False)
-        save_tensors(folder / "weights.safetensors", staged.state_dict())
-        logits = outputs_of(staged, read, np.arange(len(self.clips))).logits
+        save_tensors(folder / "weights.safetensors", stager.state_dict())
+        logits = outputs_of(stager, read, np.arange(len(self.clips))).logits
         write_parquet(folder / "predictions.parquet", predictions(self.clips, logits))
 
 
-class _Known(nn.Module):
-    """Stands for a frozen encoder: its input is the embedding, computed once."""
+class _Precomputed(nn.Module):
+    """Stands in for a frozen encoder: its input is the embedding, computed once."""
 
     def forward(self, embedding: Tensor) -> Output:
         return Output(embedding, embedding.new_empty(len(embedding), 0))
 
 
-class _FusionObjective:
-    def __init__(self, model: Fusion, read: Read, t: _Trained) -> None:
-        self.model, self.read, self.t = model, read, t
+class _FusionObjective(Objective):
+    """Cross-entropy of the fused logits."""
+
+    def __init__(self, model: Fusion, read: Read, networks: _Trained) -> None:
+        self.model, self.read, self.networks = model, read, networks
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        labels = self.t.labels[rows]
-        given = self.read(self.t.rows[rows.numpy()], generator)
+        labels = self.networks.labels[rows]
+        given = self.read(self.networks.rows[rows.numpy()], generator)
         logits = self.model(*(x.to(labels.device) for x in given)).logits
-        return {"ce": nn.functional.cross_entropy(logits, labels, self.t.weights)}
-
-    def on_step_end(self) -> dict[str, float]:
-        return {}
+        return {"ce": nn.functional.cross_entropy(logits, labels, self.networks.weights)}
 
 
 def fusion(
     config: FusionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Experiments A to D: a head on the embeddings of both networks, which stay frozen (A, B) or go on training (C, D).
+    """Experiments A to D: a head on the embeddings of both networks, frozen or fine-tuned.
 
-    C and D are A and B with their encoders fine-tuned (Table IV): head and encoders go on from
-    where these ended, since a head at random would first undo what the encoders know. They read the
-    run `head`, of A or B.
+    C and D fine-tune the encoders of A and B (Table IV). They start from the head of the run
+    `head`, which is A or B: the gradients of a random head would first damage the encoders.
 
-    Frozen encoders are not run again: their embeddings were saved by the runs `student` and
-    `teacher`, as the paper's. Released ones get the augmentation of their own training. Writes
+    A and B read the embeddings that the runs `student` and `teacher` saved, instead of running the
+    frozen encoders. Fine-tuned encoders get the augmentation of their own training. Writes
     `weights.safetensors`, `metrics.csv` and `predictions.parquet`.
     """
-    t = _Trained(config.split, inputs, resources)
+    networks = _Trained(config.split, inputs, resources)
     torch.manual_seed(config.seed)
     head = HEADS[config.head]()
+    read: Read
     if config.finetune:
         state = load_file(inputs["head"] / "weights.safetensors")
         head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
-    if config.finetune:
-        model, read = Fusion(t.video, t.eeg, head, finetune=True), t.both
+        model, read = Fusion(networks.video, networks.eeg, head, finetune=True), networks.both
+        lr_multipliers = dict.fromkeys(("video", "eeg"), config.encoder_lr_multiplier)
     else:
         video = load_file(inputs["student"] / "embeddings.safetensors")["embedding"].float()
         eeg = load_outputs(inputs["teacher"]).embedding
-        model, read = (
-            Fusion(_Known(), _Known(), head, finetune=False),
-            lambda rows, _=None: (video[rows], eeg[rows]),
-        )
-    lr_multipliers = (
-        dict.fromkeys(("video", "eeg"), config.encoder_lr_multiplier) if config.finetune else {}
-    )
+        model = Fusion(_Precomputed(), _Precomputed(), head, finetune=False)
+        read = lambda rows, _=None: (video[rows], eeg[rows])  # noqa: E731
+        lr_multipliers = {}
     model.to(resources["device"])
-    t.train(
-        model,
-        _FusionObjective(model, read, t),
-        model,
-        read,
-        config,
-        lr_multipliers,
-        folder,
-        progress,
-    )
+    objective = _FusionObjective(model, read, networks)
+    networks.train(model, objective, model, read, config, lr_multipliers, folder, progress)
 
 
-class _FineTuned(DistillationObjective):
-    """The video network learns as well: from its own cross-entropy (eq. 1 has both) and from the method's terms."""
+class _FineTunedObjective(DistillationObjective):
+    """The video network learns too, from its own cross-entropy (eq. 1 has both) and the method."""
 
-    def __init__(self, t: _Trained, *settings) -> None:
+    def __init__(self, networks: _Trained, *settings) -> None:
         super().__init__(*settings)
-        self.t = t
+        self.networks = networks
 
     def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
-        return self.t.video(
-            self.t.frames(self.t.rows[rows.numpy()], generator).to(self.labels.device)
-        )
+        frames = self.networks.frames(self.networks.rows[rows.numpy()], generator)
+        return self.networks.video(frames.to(self.labels.device))
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         losses = super().losses(rows, epoch, generator)
         logits = self.batch.teacher.logits
-        return losses | {
-            "ce_video": nn.functional.cross_entropy(logits, self.batch.labels, self.weights)
-        }
+        ce_video = nn.functional.cross_entropy(logits, self.batch.labels, self.weights)
+        return losses | {"ce_video": ce_video}
 
 
 def reverse(
     config: ReverseConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Experiments E to G: the video network teaches the EEG network, which stages alone in the end.
+    """Experiments E to G: the video network teaches the EEG network, which is then tested alone.
 
-    What is frozen in E is the video network, the source, as the teacher is in stage two (A1);
-    "fine-tuned" (F, G) trains it too. The other reading, a frozen EEG encoder, is none: L_D and L_C
-    reach nothing but that encoder, so E would be cross-entropy and JSD on one linear layer. The EEG
-    network goes on from the baseline's weights, as the encoders of C and D do; method `ce` trains
-    it on alone and says what the further epochs do by themselves.
+    E freezes the video network, which is the source here as the teacher is in stage two (reading
+    A1); F and G fine-tune it too. Freezing the EEG encoder instead would make no sense: L_D and L_C
+    reach only that encoder, so E would train one linear layer with cross-entropy and JSD.
+
+    The EEG network starts from the teacher's weights, as the encoders of C and D do. Method `ce`
+    continues its training without a source, which shows the effect of the additional epochs alone.
 
     Writes `weights.safetensors` (EEG network), `metrics.csv` and `predictions.parquet`.
     """
-    t = _Trained(config.split, inputs, resources)
+    networks = _Trained(config.split, inputs, resources)
     torch.manual_seed(config.seed)
     device = torch.device(resources["device"])
-    teacher = Output(*(x.to(device) for x in outputs_of(t.video, t.frames, t.rows)[:2]))
-    with torch.inference_mode():
-        example = t.eeg.eval()(t.signals(t.rows[:2]).to(device))
-    context = Context(
-        student=t.eeg,
-        student_example=example,
-        teacher_example=take(teacher, torch.arange(2)),
-        labels=t.labels,
-        steps=count_steps(t.clips["block"].to_numpy()[t.rows], config.fit, config.seed),
-        generator=torch.Generator().manual_seed(config.seed),
+    source = outputs_of(networks.video, networks.frames, networks.rows)
+    source = Output(source.embedding.to(device), source.logits.to(device))
+    method = build_method(
+        config.method.name,
+        config.method.options | ({"train_teacher": True} if config.finetune else {}),
+        networks.eeg,
+        networks.signals(networks.rows[:2]),
+        source,
+        networks.labels,
+        count_steps(networks.blocks, config.fit, config.seed),
+        config.seed,
     )
-    options = config.method.options | ({"train_teacher": True} if config.finetune else {})
-    method = build(config.method.name, context, **options).to(device)
-    varied = lambda rows, generator: t.signals(t.rows[rows], generator)  # noqa: E731
-    settings = (t.eeg, method, varied, t.labels, teacher, t.weights)
-    goal = _FineTuned(t, *settings) if config.finetune else DistillationObjective(*settings)
-    encoders = {"eeg": t.eeg} | ({"video": t.video} if config.finetune else {})
+
+    def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        return networks.signals(networks.rows[rows], generator)
+
+    settings = (networks.eeg, method, augmented, networks.labels, source, networks.weights)
+    encoders = {"eeg": networks.eeg}
+    if config.finetune:
+        encoders["video"] = networks.video
+        objective: Objective = _FineTunedObjective(networks, *settings)
+    else:
+        objective = DistillationObjective(*settings)
     lr_multipliers = dict.fromkeys(encoders, config.encoder_lr_multiplier)
-    lr_multipliers |= {f"method.{part}": factor for part, factor in method.lr_multipliers.items()}
-    t.train(
+    lr_multipliers |= method_lr_multipliers(method)
+    networks.train(
         nn.ModuleDict({**encoders, "method": method}),
-        goal,
-        t.eeg,
-        t.signals,
+        objective,
+        networks.eeg,
+        networks.signals,
         config,
         lr_multipliers,
         folder,

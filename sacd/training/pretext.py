@@ -1,4 +1,4 @@
-"""Label-free pretraining of a video student, standing in for Kinetics-700 + Moments in Time."""
+"""Input and pretraining of a video student; replaces Kinetics-700 and Moments in Time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +11,21 @@ from torch import Tensor, nn
 from sacd.config import BackboneConfig, MotionConfig, PretextConfig, PublishedConfig
 from sacd.data.motion import motion_level, pixel_facts, with_change
 from sacd.data.store import ClipStore
-from sacd.files import create_array, save_tensors, sha256
+from sacd.files import create_array, save_tensors
 from sacd.models.pretrained import load_pretrained
 from sacd.models.registry import build_student
-from sacd.training.common import Inputs, Resources, open_clips, rows_of
-from sacd.training.fit import Progress, fit
+from sacd.models.video import Tail
+from sacd.training.common import Inputs, Resources, open_clips, published_weights, rows_of
+from sacd.training.fit import Objective, Progress, fit
+
+Reader = Callable[[np.ndarray, int], Tensor]
+"""Returns the student's input for some rows of the store, in one of four flips."""
 
 
 def motion(
     config: MotionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Write `level.npy` `(n, T, H, W)` float16: the first channel of `sacd.data.motion.motion` of every clip."""
+    """Write `level.npy` `(n, T, H, W)` float16: channel 0 of `sacd.data.motion.motion`."""
     store = ClipStore(Path(resources["store"]))
     n = len(store.clips)
     out: np.ndarray | None = None
@@ -36,13 +40,11 @@ def motion(
         out.flush()
 
 
-def reader(
-    backbone: BackboneConfig, inputs: Inputs, resources: Resources
-) -> Callable[[np.ndarray, int], Tensor]:
-    """A function that reads the student's input of some rows of the store in one of four flips.
+def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Reader:
+    """A function that reads the student's input for some rows of the store.
 
-    It is `stem.npy` of the pretext run where early stages are frozen, the cached motion, or the
-    grey frames, scaled to about unit variance.
+    The input is `stem.npy` of the pretext run if early stages are frozen, else the cached motion or
+    the grey frames, scaled to about unit variance.
     """
     if backbone.frozen:
         stem = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")
@@ -55,7 +57,7 @@ def reader(
 
 
 def _grey(frames: np.ndarray) -> Tensor:
-    """`(B, T, H, W)` uint8 to `(B, 1, T, H, W)`, the published weights' mean and spread of grey levels removed."""
+    """`(B, T, H, W)` uint8 to `(B, 1, T, H, W)`, standardised as for the published weights."""
     return (torch.from_numpy(frames).float()[:, None] / 255 - 0.4) / 0.28
 
 
@@ -64,35 +66,38 @@ def _flip(x: Tensor, flip: int) -> Tensor:
     return x.flip([d for d in (3, 4) if flip & (d - 2)])
 
 
+def random_flip(generator: torch.Generator) -> int:
+    """One of the four flips, the students' only augmentation."""
+    return int(torch.randint(4, (), generator=generator))
+
+
 def make_student(config: BackboneConfig) -> nn.Module:
     """The student that a config describes."""
+    # Networks of other libraries have no such argument, so it is given only where it is set.
+    norm = {"freeze_norm_statistics": True} if config.freeze_norm else {}
+    channels = 2 if config.input == "motion" else 1
     return build_student(
-        config.name,
-        in_channels=2 if config.input == "motion" else 1,
-        width=config.width,
-        **(
-            {"freeze_norm_statistics": True} if config.freeze_norm else {}
-        ),  # networks of other libraries have none
-        **config.options,
+        config.name, in_channels=channels, width=config.width, **norm, **config.options
     )
+
+
+def without_stem(student: nn.Module, config: BackboneConfig) -> nn.Module:
+    """The part of a student that is trained; the frozen stages before it are cached."""
+    return Tail(student, config.frozen) if config.frozen else student
 
 
 def published(
     config: PublishedConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Write `weights.safetensors`: a student filled with published weights, in place of a pretext's."""
-    path = Path(resources["weights"])
-    if sha256(path) != config.weights:
-        raise ValueError(
-            f"{path}: is not the checkpoint that this run is of; run the command again"
-        )
-    torch.manual_seed(0)
+    """Write `weights.safetensors` of a student with published weights; replaces `pretext`."""
+    path = published_weights(resources["weights"], config.weights)
+    torch.manual_seed(0)  # for layers that the checkpoint does not fill
     student = load_pretrained(make_student(config.backbone), path)
     save_tensors(folder / "weights.safetensors", student.state_dict())
 
 
 class _Regressor(nn.Module):
-    """Regress standardised pixel facts from the embedding."""
+    """Student with a linear head that predicts standardised pixel facts from the embedding."""
 
     def __init__(self, student: nn.Module, facts: int) -> None:
         super().__init__()
@@ -100,45 +105,37 @@ class _Regressor(nn.Module):
         self.head = nn.Linear(512, facts)
 
 
-class _PretextObjective:
-    def __init__(
-        self,
-        model: _Regressor,
-        read: Callable[[np.ndarray, int], Tensor],
-        rows: np.ndarray,
-        facts: Tensor,
-    ):
+class _PretextObjective(Objective):
+    def __init__(self, model: _Regressor, read: Reader, rows: np.ndarray, facts: Tensor) -> None:
         self.model, self.read, self.rows, self.facts = model, read, rows, facts
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = self.read(self.rows[rows], int(torch.randint(4, (), generator=generator))).to(
-            self.facts.device
-        )
-        guess = self.model.head(self.model.student(x).embedding)
-        return {"facts": nn.functional.smooth_l1_loss(guess, self.facts[rows])}
-
-    def on_step_end(self) -> dict[str, float]:
-        return {}
+        x = self.read(self.rows[rows], random_flip(generator)).to(self.facts.device)
+        predicted = self.model.head(self.model.student(x).embedding)
+        return {"facts": nn.functional.smooth_l1_loss(predicted, self.facts[rows])}
 
 
 def pretext(
     config: PretextConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Pretrain a student on pixel facts of the training subjects, then cache the frozen early stages of every clip.
+    """Pretrain a student on pixel facts of the training subjects; no label is read.
 
-    Reads the run `motion`. Writes `weights.safetensors`, `metrics.csv` and, if
-    `config.backbone.frozen`, `stem.npy` `(4 flips, n, ...)` float16, centred by night. No label and
-    no simulator truth is read.
+    Reads the run `motion`. Writes `weights.safetensors` and `metrics.csv`. If
+    `config.backbone.frozen`, also writes `stem.npy` `(4 flips, n, ...)` float16: the features of
+    the frozen stages for every clip, centred by night.
     """
     _, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
     read = reader(config.backbone.model_copy(update={"frozen": 0}), inputs, resources)
     torch.manual_seed(config.seed)
-    facts = torch.cat([pixel_facts(read(r, 0)) for r in np.array_split(rows, len(rows) // 64 + 1)])
+    pieces = np.array_split(
+        rows, len(rows) // 64 + 1
+    )  # all clips at once would not fit into memory
+    facts = torch.cat([pixel_facts(read(piece, 0)) for piece in pieces])
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
-    model = _Regressor(
-        make_student(config.backbone.model_copy(update={"freeze_norm": False})), facts.shape[1]
-    )
+    # Pretraining is what estimates the batch-norm statistics that the student freezes later.
+    student = make_student(config.backbone.model_copy(update={"freeze_norm": False}))
+    model = _Regressor(student, facts.shape[1])
     model.to(resources["device"])
     facts = facts.to(resources["device"])
     history = fit(
@@ -147,7 +144,7 @@ def pretext(
         clips["block"].to_numpy()[rows],
         config.fit,
         seed=config.seed,
-        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint=folder / "checkpoint.pt",
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
@@ -163,16 +160,17 @@ def pretext(
 def _cache_stem(
     student: nn.Module,
     stages: int,
-    read,
+    read: Reader,
     subjects: np.ndarray,
     train: np.ndarray,
     path: Path,
     batch: int = 64,
 ) -> None:
-    """Write the features; each channel has the same mean over every subject's clips, that of the training clips.
+    """Write the features of the frozen stages, with the same channel means for every subject.
 
-    What a filter answers to this body in this bed is no sign of a stage; a night knows its own
-    level without a label (as AdaBN does with a domain's statistics, arXiv:1603.04779).
+    The mean of a channel over a night depends on the person and the bed, not on the sleep stage. It
+    is shifted to the mean of the training clips, which needs no label (as AdaBN aligns the
+    statistics of domains, arXiv:1603.04779).
     """
     student.eval()
     device = next(student.parameters()).device

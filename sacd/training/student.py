@@ -1,4 +1,7 @@
-"""Stage two: a video student, trained alone or taught by a frozen teacher, and its evaluation."""
+"""Stage two on the clip store: train a video student with or without a teacher, and evaluate it.
+
+The training step itself is in `sacd.training.distil`.
+"""
 
 from pathlib import Path
 
@@ -13,11 +16,11 @@ from sacd.data.splits import PARTS
 from sacd.files import save_tensors, write_parquet
 from sacd.losses.base import Method
 from sacd.models.output import Output
-from sacd.models.video import Tail
 from sacd.stages import STAGES
 from sacd.training.common import (
     Inputs,
     Resources,
+    labels_of,
     open_clips,
     outputs_of,
     predictions,
@@ -34,15 +37,18 @@ from sacd.training.diagnostics import (
 )
 from sacd.training.distil import distil, take
 from sacd.training.fit import Progress
-from sacd.training.pretext import make_student, reader
+from sacd.training.pretext import make_student, random_flip, reader, without_stem
 from sacd.training.teacher import load_outputs
 
 GROUP = 16
-"""Clips of a graph when held-out graphs are compared: the paper's batch."""
+"""Clips per graph when held-out graphs are compared: the paper's batch size."""
 
 
-def _weights(labels: Tensor, power: float) -> Tensor | None:
-    """Inverse stage frequency to a power, mean 1 over the training clips; a stage that never occurs weighs nothing."""
+def _class_weights(labels: Tensor, power: float) -> Tensor | None:
+    """Inverse stage frequencies to a power, with mean 1 over the training clips.
+
+    A stage that does not occur has weight 0.
+    """
     if not power:
         return None
     counts = torch.bincount(labels, minlength=len(STAGES)).float()
@@ -54,7 +60,7 @@ def _weights(labels: Tensor, power: float) -> Tensor | None:
 def distillation_figures(
     method: Method, video: Tensor, eeg: Tensor, stages: Tensor, blocks: np.ndarray
 ) -> dict[str, float]:
-    """What the distillation terms achieve on nights that were not trained on; see `sacd.training.diagnostics`.
+    """Diagnostics of the distillation terms on held-out nights; see `sacd.training.diagnostics`.
 
     Args:
         video, eeg: `(n, 512)` embeddings of the same clips.
@@ -62,6 +68,7 @@ def distillation_figures(
         blocks: `(n,)` block ids.
     """
     figures = {"retrieval_rank": retrieval_rank(video.numpy(), eeg.numpy())}
+    # Only SACD has a contrastive term and graph networks.
     if getattr(method, "weight_contrastive", 0):
         projected = method.projection(video.to(method.step.device)).cpu()
         figures["hinge"] = held_out_hinge(projected, eeg, stages, method.contrast["margin"])
@@ -86,33 +93,36 @@ def distillation_figures(
 def student(
     config: StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Train a student by cross-entropy and a method, select on validation subjects, predict every clip once.
+    """Train a student with cross-entropy and a method, and predict every clip once.
 
-    Reads the runs `pretext` (optional) and `teacher` (unless the method needs none). Writes
-    `weights.safetensors`, `metrics.csv` (one row an epoch), `predictions.parquet` (all clips with
-    their part), `embeddings.safetensors` (`(n, 512)` float16) and `held_out.csv` (what the
-    distillation terms achieve on validation and test nights).
+    The validation subjects select the weights. Reads the runs `pretext` (optional) and `teacher`
+    (unless the method needs none). Writes `weights.safetensors`, `metrics.csv` (one row per epoch),
+    `predictions.parquet` (all clips with their part), `embeddings.safetensors` (`(n, 512)` float16)
+    and `held_out.csv` (diagnostics of the distillation terms on validation and test nights).
     """
     _, clips = open_clips(resources, config.split)
     parts = {part: rows_of(clips, part) for part in PARTS}
     train = parts["train"]
-    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
+    labels = labels_of(clips)
+    blocks = clips["block"].to_numpy()
     taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
     if taught is not None and len(taught.embedding) != len(clips):
         raise ValueError(
-            f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, the store has {len(clips)}"
+            f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, "
+            f"but the store has {len(clips)}"
         )
 
     torch.manual_seed(config.seed)
     backbone = make_student(config.backbone)
     if "pretext" in inputs:
+        # The classifier stays as initialised: pretraining did not train it.
         fresh = {k: v for k, v in backbone.state_dict().items() if k.startswith("fc.")}
         backbone.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors") | fresh)
-    device = torch.device(resources["device"])
-    model = (Tail(backbone, config.backbone.frozen) if config.backbone.frozen else backbone).to(
-        device
-    )
+    model = without_stem(backbone, config.backbone).to(torch.device(resources["device"]))
     read = reader(config.backbone, inputs, resources)
+
+    def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        return read(train[rows], random_flip(generator))
 
     def predicted(rows: np.ndarray) -> Output:
         return outputs_of(model, lambda r: read(r, 0), rows)
@@ -126,7 +136,7 @@ def student(
                 output.embedding,
                 taught.embedding[rows],
                 labels[rows],
-                clips["block"].to_numpy()[rows],
+                blocks[rows],
             )
         return figures
 
@@ -134,14 +144,14 @@ def student(
         model,
         config.method,
         config.fit,
-        lambda rows, generator: read(train[rows], int(torch.randint(4, (), generator=generator))),
+        augmented,
         labels[train],
         None if taught is None else take(taught, train),
-        clips["block"].to_numpy()[train],
+        blocks[train],
         seed=config.seed,
-        weights=_weights(labels[train], config.class_weight_power),
+        weights=_class_weights(labels[train], config.class_weight_power),
         validate=lambda method: held_out("validation", method, predicted(parts["validation"])),
-        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint=folder / "checkpoint.pt",
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
@@ -153,23 +163,20 @@ def student(
         rows = []
         for part in ("validation", "test"):
             figures = held_out(part, method, take(outputs, parts[part]))
-            rows.append(
-                {
-                    "part": part,
-                    **figures,
-                    "auc_ridge": _ridge_auc(outputs, taught, clips, train, parts[part]),
-                }
-            )
+            auc = _ridge_auc(outputs, taught, blocks, train, parts[part])
+            rows.append({"part": part, **figures, "auc_ridge": auc})
         pd.DataFrame(rows).to_csv(folder / "held_out.csv", index=False)
 
 
 def _ridge_auc(
-    outputs: Output, taught: Output, clips: pd.DataFrame, train: np.ndarray, held: np.ndarray
+    outputs: Output, taught: Output, blocks: np.ndarray, train: np.ndarray, held: np.ndarray
 ) -> float:
-    blocks = clips["block"].to_numpy()
-    groups = [
-        block_stack(o.embedding.numpy()[r], blocks[r], GROUP)
-        for r in (train, held)
-        for o in (outputs, taught)
-    ]
-    return matching_auc(ridge_distances(*groups))
+    """Matching AUC of a ridge regression from video to EEG; the reference for the graphs' AUC."""
+
+    def groups(output: Output, rows: np.ndarray) -> np.ndarray:
+        return block_stack(output.embedding.numpy()[rows], blocks[rows], GROUP)
+
+    distances = ridge_distances(
+        groups(outputs, train), groups(taught, train), groups(outputs, held), groups(taught, held)
+    )
+    return matching_auc(distances)

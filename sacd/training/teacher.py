@@ -1,4 +1,4 @@
-"""Stage one: an EEG teacher is trained, frozen, and its outputs are written once for every distillation run."""
+"""Stage one: train an EEG teacher, freeze it, and save its outputs for every distillation run."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sacd.config import FitConfig, StagerConfig, TeacherConfig
+from sacd.config import EegTrainingConfig, FitConfig, StagerConfig, TeacherConfig
+from sacd.data.sleepedf import SleepEdf
 from sacd.data.store import ClipStore
 from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
@@ -17,54 +18,52 @@ from sacd.models.output import Output
 from sacd.training.common import (
     Inputs,
     Resources,
+    concatenate,
+    labels_of,
     open_clips,
     outputs_of,
     predictions,
     rows_of,
     scores_of,
 )
-from sacd.training.fit import Progress, fit
+from sacd.training.fit import Objective, Progress, fit
 
 
-def any_gain(x: Tensor, generator: torch.Generator) -> Tensor:
-    """EEG `(B, 1, T)` of clips, each times a random gain of about +-10 %: the teachers' only augmentation."""
+def random_gain(x: Tensor, generator: torch.Generator) -> Tensor:
+    """EEG `(B, 1, T)`, each clip times a random gain of about +-10 %: the only augmentation."""
     return x * torch.exp(0.1 * torch.randn(len(x), 1, 1, generator=generator)).to(x)
 
 
-def eeg_of(config: TeacherConfig, store: ClipStore, clips: pd.DataFrame) -> Tensor:
-    """The teacher's input `(n, 1, T)` of some clips, in uV, or whitened."""
+def eeg_of(
+    config: EegTrainingConfig, store: ClipStore | SleepEdf, clips: pd.DataFrame, rate: int
+) -> Tensor:
+    """An EEG network's input `(n, 1, T)` for some clips of a store: in uV, or whitened."""
     eeg = store.gather_eeg(clips)
     if config.whiten:
-        eeg = whiten(eeg, clips["subject"].to_numpy(), store.config.eeg_rate)
+        eeg = whiten(eeg, clips["subject"].to_numpy(), rate)
     return torch.from_numpy(eeg)[:, None]
 
 
 def make_teacher(config: TeacherConfig | StagerConfig, clips: pd.DataFrame, rate: int) -> Teacher:
-    """The teacher that a config describes; its domains are the training subjects."""
+    """The teacher that a config describes; each training subject is one domain."""
     domains = clips.loc[clips["part"] == "train", "subject"].nunique()
     return build_teacher(config.name, sfreq=rate, n_domains=domains, **config.options)
 
 
-class _TeacherObjective:
+class _TeacherObjective(Objective):
+    """Cross-entropy plus the auxiliary losses of the teacher's architecture."""
+
     def __init__(
         self, model: nn.Module, eeg: Tensor, labels: Tensor, domains: Tensor, weights: Tensor | None
     ) -> None:
-        self.model, self.eeg, self.labels, self.domains, self.weights = (
-            model,
-            eeg,
-            labels,
-            domains,
-            weights,
-        )
+        self.model, self.eeg, self.weights = model, eeg, weights
+        self.labels, self.domains = labels, domains
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x, labels = any_gain(self.eeg[rows], generator).to(self.labels.device), self.labels[rows]
+        x, labels = random_gain(self.eeg[rows], generator).to(self.labels.device), self.labels[rows]
         output = self.model(x)
         ce = nn.functional.cross_entropy(output.logits, labels, self.weights)
         return {"ce": ce, **self.model.auxiliary_loss(x, output, labels, self.domains[rows])}
-
-    def on_step_end(self) -> dict[str, float]:
-        return {}
 
 
 def train_teacher(
@@ -76,52 +75,63 @@ def train_teacher(
     resources: Resources,
     progress: Progress,
 ) -> tuple[Teacher, pd.DataFrame]:
-    """Train an EEG teacher on the part "train" of `clips`; returns it with one row an epoch of each of its trainings.
+    """Train an EEG teacher on the part "train" of `clips`.
 
     Args:
-        eeg: `(n, 1, T)` in uV, a row a clip.
-        clips: subject, stage, block and part of each.
+        eeg: `(n, 1, T)`, one row per clip.
+        clips: subject, stage, block and part of each clip.
         rate: of the EEG, in Hz.
+
+    Returns:
+        The teacher, and one row per epoch of each of its training stages.
 
     Raises:
         ValueError: the teacher sees neighbouring clips and the batches are shuffled; `stage_fits`
-            names no training of this teacher.
+            names no training stage of this teacher.
     """
     rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
-    labels = torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
-    subjects = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
+    labels = labels_of(clips)[rows]
+    domains = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
     model = make_teacher(config, clips, rate)
     if hasattr(model, "sequence") and config.fit.order == "shuffled":
         raise ValueError(
-            f"{config.name} sees neighbouring clips, order 'shuffled' hides them: give order 'block'"
+            f"{config.name} needs neighbouring clips, which order 'shuffled' separates; "
+            "use order 'block'"
         )
     if unknown := config.stage_fits.keys() - set(model.stages):
         raise ValueError(
-            f"stage_fits: {config.name} has no training {min(unknown)!r}, only {', '.join(model.stages)}"
+            f"stage_fits: {config.name} has no training {min(unknown)!r}, "
+            f"only {', '.join(model.stages)}"
         )
     device = torch.device(resources["device"])
-    weights = class_weights(labels[rows]).to(device) if config.class_weights else None
-    domains = torch.from_numpy(subjects).to(device)
+    weights = class_weights(labels).to(device) if config.class_weights else None
     objective = _TeacherObjective(
-        model.to(device), eeg[rows], labels[rows].to(device), domains, weights
+        model.to(device),
+        eeg[rows],
+        labels.to(device),
+        torch.from_numpy(domains).to(device),
+        weights,
     )
+
+    def validate() -> dict[str, float]:
+        return scores_of(clips, validation, teacher_outputs(model, eeg, clips, validation).logits)
+
     histories = []
-    for k, stage in enumerate(model.stages):  # one for most; MC2SleepNet has three
+    for k, stage in enumerate(model.stages):  # a single one, but for MC2SleepNet, which has three
         model.set_stage(stage)
-        # The kappa of a classifier that is not trained must not select the weights.
-        judged = any(p.requires_grad for p in model.classify.parameters())
-        changed = config.stage_fits.get(stage, {}) | ({} if judged else {"select": "last"})
+        settings = config.fit.model_dump() | config.stage_fits.get(stage, {})
+        # The kappa of a classifier that is not trained in this stage must not select the weights.
+        if not any(p.requires_grad for p in model.classify.parameters()):
+            settings["select"] = "last"
         history = fit(
             model,
             objective,
             clips["block"].to_numpy()[rows],
-            FitConfig(**config.fit.model_dump() | changed),
+            FitConfig(**settings),
             seed=config.seed,
-            checkpoint=folder / f"checkpoint_{stage}.safetensors",
-            validate=lambda: scores_of(
-                clips, validation, teacher_outputs(model, eeg, clips, validation).logits
-            ),
+            checkpoint=folder / f"checkpoint_{stage}.pt",
+            validate=validate,
             progress=lambda share, text, k=k: progress((k + share) / len(model.stages), text),
         )
         histories.append(history.assign(stage=stage))
@@ -129,43 +139,42 @@ def train_teacher(
 
 
 def teacher_outputs(model: Teacher, eeg: Tensor, clips: pd.DataFrame, rows: np.ndarray) -> Output:
-    """Outputs of some rows; a teacher that sees neighbouring clips gets each block alone."""
+    """Outputs for some rows; a teacher that sees neighbouring clips gets one block at a time."""
     if not hasattr(model, "sequence"):
         return outputs_of(model, lambda r: eeg[r], rows)
     cuts = np.flatnonzero(np.diff(clips["block"].to_numpy()[rows])) + 1
     parts = [outputs_of(model, lambda r: eeg[r], block) for block in np.split(rows, cuts)]
-    features = tuple(torch.cat(f) for f in zip(*(p.features for p in parts), strict=True))
-    return Output(
-        torch.cat([p.embedding for p in parts]), torch.cat([p.logits for p in parts]), features
-    )
+    return concatenate(parts)
 
 
 def teacher(
     config: TeacherConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Train an EEG teacher, freeze it, and write what every distillation run reads: its outputs for all clips.
+    """Train an EEG teacher, freeze it, and save its outputs for all clips.
 
-    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors`
-    (embedding `(n, 512)`, logits `(n, 5)`, feature0.. of all n clips in the order of the store).
+    Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors`:
+    embedding `(n, 512)`, logits `(n, 5)`, and feature0, feature1, ... of the store's n clips.
     """
     store, clips = open_clips(resources, config.split)
-    eeg = eeg_of(config, store, clips)
-    model, history = train_teacher(
-        config, eeg, clips, store.config.eeg_rate, folder, resources, progress
-    )
+    rate = store.config.eeg_rate
+    eeg = eeg_of(config, store, clips, rate)
+    model, history = train_teacher(config, eeg, clips, rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)
     outputs = teacher_outputs(model, eeg, clips, np.arange(len(clips)))
     save_tensors(folder / "weights.safetensors", model.state_dict())
-    features = {f"feature{k}": f for k, f in enumerate(outputs.features)}
-    save_tensors(
-        folder / "outputs.safetensors",
-        {"embedding": outputs.embedding, "logits": outputs.logits, **features},
-    )
+    save_outputs(folder, outputs)
     write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
 
 
+def save_outputs(folder: Path, outputs: Output) -> None:
+    """Write `outputs.safetensors`, which `load_outputs` reads."""
+    features = {f"feature{k}": feature for k, feature in enumerate(outputs.features)}
+    tensors = {"embedding": outputs.embedding, "logits": outputs.logits, **features}
+    save_tensors(folder / "outputs.safetensors", tensors)
+
+
 def load_outputs(folder: Path) -> Output:
-    """What `teacher` wrote, rows in the order of the store."""
+    """Outputs of a finished teacher run, in the order of the store."""
     tensors = load_file(folder / "outputs.safetensors")
     features = [tensors[f"feature{k}"] for k in range(len(tensors) - 2)]
     return Output(tensors["embedding"], tensors["logits"], tuple(features))

@@ -1,4 +1,7 @@
-"""Table III: an audio teacher and video students on UCF51. `resources["ucf51"]` is the store of `sacd.data.ucf51`."""
+"""Table III: an audio teacher and video students on UCF51.
+
+`resources["ucf51"]` is the store of `sacd.data.ucf51`.
+"""
 
 from pathlib import Path
 
@@ -11,24 +14,25 @@ from torch.nn import functional as F
 
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store
-from sacd.files import save_tensors, sha256, write_parquet
+from sacd.files import save_tensors, write_parquet
 from sacd.models.audio import CNN14
 from sacd.models.output import Output
 from sacd.models.pretrained import load_cnn14
 from sacd.models.registry import build_student
-from sacd.training.common import Inputs, Resources, outputs_of
+from sacd.training.common import Inputs, Resources, outputs_of, published_weights
 from sacd.training.distil import distil, take
 from sacd.training.fit import Progress
-from sacd.training.teacher import load_outputs
+from sacd.training.teacher import load_outputs, save_outputs
 
 
 def linear_head(x: np.ndarray, labels: np.ndarray, n_classes: int) -> nn.Linear:
-    """Linear classifier on frozen embeddings `(n, d)`: multinomial logistic regression, L2 penalty, C = 0.01."""
+    """Linear classifier on frozen embeddings `(n, d)`: logistic regression with L2, C = 0.01."""
     model = LogisticRegression(C=0.01, max_iter=500).fit(x, labels)
     head = nn.Linear(x.shape[1], n_classes)
     with torch.no_grad():
         head.weight.zero_()
-        head.bias.fill_(-20.0)  # a class without training video
+        head.bias.fill_(-20.0)  # classes without a training video are never predicted
+        # For two classes scikit-learn fits one row of coefficients, that of the second class.
         rows = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
         head.weight[rows] = torch.from_numpy(model.coef_).float()
         head.bias[model.classes_] = 0.0
@@ -43,10 +47,10 @@ def teacher(
     resources: Resources,
     progress: Progress,
 ) -> None:
-    """Train or load the audio teacher, freeze it, and write its outputs for all videos.
+    """Train or load the audio teacher, freeze it, and save its outputs for all videos.
 
     Writes `weights.safetensors`, `outputs.safetensors` (embedding `(n, 512)`, logits),
-    `predictions.parquet` and, if it was trained, `metrics.csv`.
+    `predictions.parquet` and, if the teacher was trained, `metrics.csv`.
     """
     store = Ucf51Store(resources["ucf51"])
     train, labels = _train_rows(store), _labels(store)
@@ -56,26 +60,22 @@ def teacher(
     def sound(rows: np.ndarray) -> Tensor:
         return torch.from_numpy(store.sound[rows]).float() / 32768
 
+    def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        return sound(train[rows]) * float(torch.rand((), generator=generator) + 0.5)
+
     if config.weights:
-        path = Path(resources["cnn14"])
-        if sha256(path) != config.weights:
-            raise ValueError(
-                f"{path}: is not the checkpoint that this run is of; run the command again"
-            )
-        load_cnn14(model, path)
+        load_cnn14(model, published_weights(resources["cnn14"], config.weights))
     else:
         _, history = distil(
             model,
             MethodConfig(),
             config.fit,
-            lambda rows, generator: (
-                sound(train[rows]) * float(torch.rand((), generator=generator) + 0.5)
-            ),
+            augmented,
             labels[train],
             None,
             np.arange(len(train)),
             seed=config.seed,
-            checkpoint=folder / "checkpoint.safetensors",
+            checkpoint=folder / "checkpoint.pt",
             progress=progress,
         )
         history.to_csv(folder / "metrics.csv", index=False)
@@ -88,7 +88,7 @@ def teacher(
         )
         logits = model.fc(output.embedding)
     save_tensors(folder / "weights.safetensors", model.state_dict())
-    save_tensors(folder / "outputs.safetensors", {"embedding": output.embedding, "logits": logits})
+    save_outputs(folder, Output(output.embedding, logits))
     write_parquet(folder / "predictions.parquet", _predictions(store, logits))
 
 
@@ -99,11 +99,11 @@ def student(
     resources: Resources,
     progress: Progress,
 ) -> None:
-    """Train a video student from scratch by cross-entropy and a method, and predict every video once.
+    """Train a video student from scratch with cross-entropy and a method; predict every video once.
 
-    A training sample is one window of a video, cropped and flipped at random; a prediction is the
-    mean of the softmax over a video's windows. Deviation: the last weights are kept; CCL keeps
-    those that do best on the test list.
+    A training sample is one window of a video, cropped and flipped at random. A prediction is the
+    mean of the softmax over the windows of a video. Deviation: we keep the last weights; CCL keeps
+    those that score best on the test list.
 
     Reads the run `teacher` (unless the method needs none). Writes `weights.safetensors`,
     `metrics.csv`, `predictions.parquet` and `embeddings.safetensors` (mean over windows, `(n, 512)`
@@ -123,9 +123,8 @@ def student(
 
     def sample(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         window = torch.randint(store.config.windows, (len(rows),), generator=generator).numpy()
-        return crop_and_flip(
-            _scaled(store.frames[train[rows], window]), config.smallest_crop, generator
-        )
+        frames = _scaled(store.frames[train[rows], window])
+        return crop_and_flip(frames, config.smallest_crop, generator)
 
     _, history = distil(
         model,
@@ -136,15 +135,18 @@ def student(
         None if taught is None else take(taught, train),
         np.arange(len(train)),
         seed=config.seed,
-        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint=folder / "checkpoint.pt",
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
-    every, windows = np.arange(len(labels)), range(store.config.windows)
-    outputs = [
-        outputs_of(_WithoutFeatures(model), lambda r, w=w: _scaled(store.frames[r, w]), every)
-        for w in windows
-    ]
+    every = np.arange(len(labels))
+    outputs = []
+    for w in range(store.config.windows):
+
+        def of_window(rows: np.ndarray, w: int = w) -> Tensor:
+            return _scaled(store.frames[rows, w])
+
+        outputs.append(outputs_of(_WithoutFeatures(model), of_window, every))
     p = torch.stack([output.logits.softmax(dim=1) for output in outputs]).mean(dim=0)
     embedding = torch.stack([output.embedding for output in outputs]).mean(dim=0)
     save_tensors(folder / "weights.safetensors", model.state_dict())
@@ -153,9 +155,10 @@ def student(
 
 
 def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
-    """Each clip of `(B, C, T, H, W)` cropped to a random share `smallest`..1 of its area, resized, mirrored or not.
+    """Random crop, resize and mirroring of clips `(B, C, T, H, W)`.
 
-    All frames of a clip alike. Deviation: CCL also changes the aspect ratio by up to a third.
+    A crop keeps a share `smallest`..1 of the area, and half of the clips are mirrored; all frames of a clip get the same transform.
+    Deviation: CCL also changes the aspect ratio by up to a third.
     """
     b, c, t, h, w = x.shape
     u = torch.rand(b, 4, generator=generator)
@@ -170,7 +173,7 @@ def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Ten
 
 
 class _WithoutFeatures(nn.Module):
-    """Drops the stage features of a model: those of all videos together would not fit into memory."""
+    """Drops a model's features, since those of all videos would not fit into memory."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -182,7 +185,7 @@ class _WithoutFeatures(nn.Module):
 
 
 def _scaled(frames: np.ndarray) -> Tensor:
-    """`(B, T, H, W, 3)` uint8 to `(B, 3, T, H, W)`, mean and spread of Kinetics removed, as in CCL."""
+    """`(B, T, H, W, 3)` uint8 to `(B, 3, T, H, W)`, standardised as Kinetics, as in CCL."""
     mean, spread = torch.tensor([0.4345, 0.4051, 0.3775]), torch.tensor([0.2768, 0.2713, 0.2737])
     return ((torch.from_numpy(frames).float() / 255 - mean) / spread).permute(0, 4, 1, 2, 3)
 

@@ -20,11 +20,13 @@ from sacd.config import (
     StudentConfig,
     TeacherConfig,
 )
-from sacd.data.store import StoreConfig, ingest
-from sacd.files import load_checkpoint, save_checkpoint, write_json
+from sacd.data.ingest import ingest
+from sacd.data.store import StoreConfig
+from sacd.files import write_json
 from sacd.losses import METHODS
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.store import read_json
+from sacd.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):
@@ -46,9 +48,7 @@ def provenance(store, r):
 
 def compute_here(root, runs, resources, halt=None):
     """In a process of its own, which stands still once a checkpoint holds `halt` epochs: it never comes to the end."""
-    import toy_tasks
-
-    from sacd.training import fit
+    from sacd.training import checkpoint, fit
 
     def save_and_halt(path, state):
         save_checkpoint(path, state)
@@ -56,7 +56,7 @@ def compute_here(root, runs, resources, halt=None):
             time.sleep(1)
 
     if halt:
-        toy_tasks.save_checkpoint = fit.save_checkpoint = save_and_halt
+        checkpoint.save_checkpoint = fit.save_checkpoint = save_and_halt
     execute(runs, RunStore(root), workers=0, quiet=True, resources=resources)
 
 
@@ -82,7 +82,7 @@ def kill_ten_times(spawn, store, r, rng):
     They come two epochs further at most, the others one: on a fast machine, too, 16 epochs are not
     done.
     """
-    saved, epochs = store.work(r) / "checkpoint.safetensors", 0
+    saved, epochs = store.work(r) / "checkpoint.pt", 0
     for attempt in range(1, 11):
         process = spawn(str(store.root), [r], {}, epochs + 1 + attempt % 2)
         while read_json(store.work(r) / "progress.json").get("attempts") != attempt:
@@ -165,7 +165,8 @@ def test_a_run_killed_while_it_writes_results_computes_no_epoch_again(tmp_path, 
     process.join()
     assert not (broken.work(r) / "predictions.parquet").exists()
     monkeypatch.setattr(
-        "toy_tasks.save_checkpoint", lambda *_: pytest.fail("an epoch was computed again")
+        "sacd.training.checkpoint.save_checkpoint",
+        lambda *_: pytest.fail("an epoch was computed again"),
     )
     assert execute([r], broken, workers=0, quiet=True).done == (r,)
     assert (
@@ -311,10 +312,10 @@ def test_a_store_without_permission_is_one_line_for_root_too(tmp_path, monkeypat
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     store, r = RunStore(tmp_path), run(task="train")
     store.open()
-    (store.begin(r) / "checkpoint.safetensors").write_bytes(b"short")
+    (store.begin(r) / "checkpoint.pt").write_bytes(b"short")
     report = execute([r], store, workers=0, quiet=True)
     assert (
-        "not a whole checkpoint" in report.failed[0].reason
+        "not a complete checkpoint" in report.failed[0].reason
         and "delete it" in report.failed[0].reason
     )
 

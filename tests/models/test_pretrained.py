@@ -116,7 +116,7 @@ def test_the_paper_profile_starts_from_the_files_in_data_weights(tmp_path):
     shutil.rmtree(space.runs.folder(start))
     [failure] = execute([start], space.runs, workers=0, quiet=True).failed
     assert (
-        "r3d18_KM_200ep.pth: is not the checkpoint that this run is of; run the command again"
+        "r3d18_KM_200ep.pth: is not the checkpoint of this run; run the command again"
         in failure.reason
     )
 

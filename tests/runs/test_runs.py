@@ -282,7 +282,7 @@ def test_prune_keeps_what_nobody_asks_for_until_told(filled):
 def test_what_a_task_resumes_from_goes_when_it_is_done(tmp_path):
     store = RunStore(tmp_path)
     work = store.begin(run())
-    for name in ("checkpoint.safetensors", "checkpoint_first.safetensors", "weights.safetensors"):
+    for name in ("checkpoint.pt", "checkpoint_first.pt", "weights.safetensors"):
         (work / name).touch()
     store.finish(run(), {})
     kept = {path.name for path in store.folder(run()).iterdir()}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sacd.config import FitConfig
-from sacd.files import load_checkpoint
+from sacd.training.checkpoint import load_checkpoint
 from sacd.training.fit import count_steps, fit
 
 

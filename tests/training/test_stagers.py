@@ -151,7 +151,7 @@ def test_mc2sleepnet_has_three_trainings_and_needs_neighbours(tmp_path, monkeypa
     table, history, shares = run(tmp_path / "a", monkeypatch, name="mc2sleepnet", fit=fit)
     assert history["stage"].tolist() == ["contrast", "sequence", "finetune"]
     assert shares == sorted(shares) and shares[-1] == 1 and len(table) == 3 * CLIPS
-    with pytest.raises(ValueError, match="mc2sleepnet sees neighbouring clips"):
+    with pytest.raises(ValueError, match="mc2sleepnet needs neighbouring clips"):
         run(tmp_path / "b", monkeypatch, name="mc2sleepnet")
     assert train_teacher is task.train_teacher
 
