@@ -1,153 +1,123 @@
-"""Simulated cohort: subjects whose EEG and infrared video follow the same night, in the data contract's files."""
+"""Simulated cohort: subjects whose EEG and infrared video follow the same night."""
 
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 
+from sacd.files import atomic_folder, read_json
 from sacd.simulate import hypnogram, parameters, ucddb
 from sacd.simulate.settings import SimulateConfig, stream
 from sacd.stages import ahi_group
+from sacd.workers import parallel_map
 
 log = logging.getLogger(__name__)
 GENERATOR = "sacd.simulate"
 VERSION = 1
-"""Raised when the same config gives other files than before, for people; the code's fingerprint tells it by itself."""
+"""For people: bump when the output changes for the same config. Programs compare the fingerprint of
+the code."""
+
+Job = tuple[int, str | int]
+"""Index of a subject, and its UCDDB study (str) or its AHI group (int)."""
 
 
 def simulate(
-    root: Path,
-    config: SimulateConfig,
-    nights: Path | None = None,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-    code: str = "",
+    root: Path, config: SimulateConfig, nights: Path | None = None, workers: int = 1, code: str = ""
 ) -> Path:
-    """Write a cohort of simulated subjects into `root` (BIDS style), or find it there already.
+    """Write a cohort of simulated subjects into `root` (BIDS style), unless it is already there.
 
-    A cohort that other code, settings or nights made is made again; the old one stays until the new
-    one is complete.
+    A cohort made by other code, settings or nights is simulated again. The old one stays until the
+    new one is complete.
 
     Args:
-        root: folder to write; complete or absent, never half made.
+        root: folder to write, completely or not at all.
         config: seed and size.
         nights: folder of UCDDB's tables; its 25 real nights then drive the first subjects.
-        workers: processes; the files do not depend on it.
-        progress: called with (subjects done, subjects in all).
-        code: fingerprint of the code that decides the files; what other code made is simulated
-            again.
+        workers: number of processes; the files do not depend on it.
+        code: fingerprint of the code that decides the files.
 
-    Returns: `root`.
-    Raises: ValueError if `root` holds what no simulator made, or `nights` is not UCDDB.
+    Returns:
+        `root`.
+
+    Raises:
+        ValueError: `root` holds something that no simulator made, or `nights` is not UCDDB.
     """
     root = Path(root)
     if nights is not None:
         nights = ucddb.check(nights)
     description = _description(config, nights, code)
     root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the cohort there
+    # A second process waits here, and then finds the cohort complete.
+    with FileLock(root.with_name(f".{root.name}.lock")):
         if root.exists():
-            before = _simulator(root)
-            if before == description["Simulator"]:
+            before, now = _simulator(root), description["Simulator"]
+            if before == now:
                 return root
             if not before:
                 raise ValueError(f"{root} exists and is no simulated cohort: choose another folder")
-            changed = [
-                name for name in before if before[name] != description["Simulator"].get(name)
-            ]
-            log.warning(
-                "%s: simulated again, for its %s changed", root, " and ".join(changed) or "record"
-            )
-        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
-            jobs = _jobs(config, nights)
-            people = []
-            for person in _rows(partial(_write, folder, config, nights), jobs, workers):
-                people.append(person)
-                if progress:
-                    progress(len(people), len(jobs))
+            changed = [name for name in before if before[name] != now.get(name)]
+            what = " and ".join(changed) or "record"
+            log.warning("%s: simulated again, for its %s changed", root, what)
+        with atomic_folder(root) as folder:
+            people = list(_people(folder, config, nights, workers))
             columns = ["participant_id", "sex", "age", "weight_kg", "ahi", "source"]
-            pd.DataFrame(people, columns=columns).to_csv(
-                folder / "participants.tsv", sep="\t", index=False
-            )
-            (folder / "dataset_description.json").write_text(
-                json.dumps(description, indent=2) + "\n"
-            )
-            folder.chmod(0o755)
-            if root.exists():
-                old = root.with_name(f".{root.name}.old")
-                shutil.rmtree(
-                    old, ignore_errors=True
-                )  # of a process that died between the next two lines
-                os.rename(root, old)
-            os.rename(folder, root)
-            shutil.rmtree(root.with_name(f".{root.name}.old"), ignore_errors=True)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            table = pd.DataFrame(people, columns=columns)
+            table.to_csv(folder / "participants.tsv", sep="\t", index=False)
+            text = json.dumps(description, indent=2) + "\n"
+            (folder / "dataset_description.json").write_text(text)
     return root
 
 
 def night_of(
-    config: SimulateConfig, job: tuple[int, str | int], nights: Path | None = None
+    config: SimulateConfig, job: Job, nights: Path | None = None
 ) -> hypnogram.SimulatedNight:
-    """The whole night of one subject, nothing rendered: `job` is its index and its UCDDB study or its AHI group."""
+    """The complete night of one subject: stages, events and person; EEG and video not yet."""
     index, source = job
     rng = stream(config, index, "night")
-    return (
-        ucddb.night(nights, source, rng)
-        if isinstance(source, str)
-        else hypnogram.semi_markov(source, rng)
-    )
+    if isinstance(source, str):
+        return ucddb.night(nights, source, rng)
+    return hypnogram.semi_markov(source, rng)
 
 
-def _jobs(config: SimulateConfig, nights: Path | None) -> list[tuple[int, str | int]]:
-    """(index, UCDDB study or AHI group) of every subject: real nights first, then those that fill the AHI groups."""
-    real = (
-        ucddb.subjects(nights)[: config.n_subjects]
-        if nights is not None
-        else pd.DataFrame({"PSG AHI": []})
-    )
-    taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
+def _jobs(config: SimulateConfig, nights: Path | None) -> list[Job]:
+    """One job per subject: real nights first, then semi-Markov nights that fill the AHI groups."""
+    studies, taken = [], []
+    if nights is not None:
+        real = ucddb.subjects(nights)[: config.n_subjects]
+        studies = list(real.index.astype(str))
+        taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
     rest = hypnogram.groups(config.n_subjects - len(taken), taken, stream(config, 0, "groups"))
-    return list(enumerate([*real.index.astype(str), *rest] if len(real) else rest))
+    return list(enumerate([*studies, *rest]))
 
 
 def _simulator(root: Path) -> dict:
-    """Which simulator made a cohort, as its description tells; empty for any other folder."""
-    try:
-        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return description.get("Simulator") or {}
+    """The simulator's record in a cohort's description; empty for any other folder."""
+    return read_json(root / "dataset_description.json").get("Simulator") or {}
 
 
-def _rows(write: Callable[[tuple], dict], jobs: list, workers: int) -> Iterator[dict]:
-    if workers == 1:
-        yield from map(write, jobs)
-    else:
-        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-            yield from pool.map(write, jobs)
+def _people(
+    folder: Path, config: SimulateConfig, nights: Path | None, workers: int
+) -> Iterator[dict]:
+    """Write the files of all subjects; yields their rows of participants.tsv in order."""
+    jobs = _jobs(config, nights)
+    write = partial(_write, folder, config, nights)
+    yield from parallel_map(write, jobs, min(workers, len(jobs)))
 
 
-def _write(
-    folder: Path, config: SimulateConfig, nights: Path | None, job: tuple[int, str | int]
-) -> dict:
-    from sacd.simulate.write import write  # heavy imports only where a night is rendered
+def _write(folder: Path, config: SimulateConfig, nights: Path | None, job: Job) -> dict:
+    # Heavy imports, needed only where a night is rendered.
+    from sacd.simulate.write import write
 
     return write(folder, config, job[0], night_of(config, job, nights))
 
 
 def _description(config: SimulateConfig, nights: Path | None, code: str) -> dict:
+    """Content of dataset_description.json; "Simulator" is what the files depend on."""
     values = parameters.table()[["name", "stage", "value"]]
     real = None
     if nights is not None:

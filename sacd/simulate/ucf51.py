@@ -7,12 +7,8 @@ second thing swings its own way in silence.
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +19,8 @@ from pydantic import Field
 
 from sacd.config import Config
 from sacd.data.ucf51 import ABOUT, CLASSES
+from sacd.files import atomic_folder, read_json
+from sacd.workers import parallel_map
 
 VERSION = 1
 """Raised when the same config gives other files than before."""
@@ -45,9 +43,10 @@ class SimulatedUcf51(Config):
 
 
 def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path:
-    """Write the set into `root`, whole or not at all, or find it there; the bytes do not depend on `workers`.
+    """Write the set into `root`, completely or not at all, unless it is already there.
 
-    The last clip of the first class has no sound track, as some videos of UCF101.
+    The bytes do not depend on `workers`. The last clip of the first class has no sound track, like
+    some videos of UCF101.
 
     Raises:
         ValueError: `root` holds something else.
@@ -59,28 +58,19 @@ def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path
         "Simulator": {"version": VERSION} | config.model_dump(),
     }
     root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.with_name(f".{root.name}.lock")):  # who comes second finds the set there
+    # A second process waits here, and then finds the set complete.
+    with FileLock(root.with_name(f".{root.name}.lock")):
         if root.exists():
-            found = root / ABOUT
-            if found.is_file() and json.loads(found.read_text()) == about:
+            if read_json(root / ABOUT) == about:
                 return root
             raise ValueError(
                 f"{root} exists and is not this simulated UCF51: delete it or choose another folder"
             )
-        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
+        with atomic_folder(root) as folder:
             jobs = [(label, group) for label in range(config.classes) for group in GROUPS]
-            write = partial(_write_group, folder, config)
-            if workers <= 1:
-                list(map(write, jobs))
-            else:
-                with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                    list(pool.map(write, jobs, chunksize=8))
+            for _ in parallel_map(partial(_write_group, folder, config), jobs, workers, chunk=8):
+                pass
             (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
-            folder.chmod(0o755)
-            folder.rename(root)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     return root
 
 
