@@ -1,6 +1,6 @@
-"""Which clips go wrong, and where in the night (Figs. 6 and 11 to 13, VI-D).
+"""Which clips are misclassified, and where in the night (Figs. 6 and 11 to 13, VI-D).
 
-Predictions are tables with one row a clip: subject, clip (position in the night), block (run of
+Predictions are tables with one row per clip: subject, clip (position in the night), block (run of
 consecutive clips), stage, prediction, p_W .. p_REM. Several tables are training seeds over the same
 clips.
 """
@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.analysis.bootstrap import (
-    RESAMPLES,
     percentiles,
     ratios,
     resample_weights,
@@ -23,66 +22,78 @@ from sacd.metrics import subject_confusions
 from sacd.stages import STAGES
 
 FAR: Final = 5
-"""Distances to a stage change are told apart up to this many clips; from here on they count as far."""
+"""Distance to a stage change, in clips, from which a clip counts as far from it."""
 PRINTED_ERRORS: Final = {"W": "N1", "N1": "N2", "N2": "N1", "N3": "N2", "REM": "N1"}
-"""Fig. 13: what the paper's model takes each stage for most often (of N2 it names N1 and N3 and shows N1)."""
+"""Fig. 13: the most frequent wrong stage of the paper's model. For N2 the text names N1 and N3."""
 
 
-def _numbers(tables: Sequence[pd.DataFrame]) -> NDArray[np.float64]:
+def _matrices(tables: Sequence[pd.DataFrame]) -> NDArray[np.float64]:
     """Confusion matrices `(S, seeds, 5, 5)`."""
     return np.stack([subject_confusions(table)[1] for table in tables], 1).astype(float)
+
+
+def _sums(values: ArrayLike, subject: ArrayLike) -> NDArray[np.float64]:
+    """Sums of clips' values `(n, ...)` over each subject, `(S, ...)`, subjects in sorted order."""
+    return pd.DataFrame(values).groupby(subject).sum().to_numpy()
+
+
+def _wrong(table: pd.DataFrame) -> NDArray[np.float64]:
+    """1 where a clip is misclassified, else 0, as a column `(n, 1)`."""
+    return (table["stage"] != table["prediction"]).to_numpy(float)[:, None]
 
 
 def confusion_shares(
     tables: Sequence[pd.DataFrame], other: Sequence[pd.DataFrame] | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Each cell of the confusion matrix in % of its true stage, or the difference to another method in points.
+    """Cells of the confusion matrix in % of the true stage.
 
     Args:
-        tables, other: one table a seed, of the same clips.
+        tables: one per training seed, of the same clips.
+        other: those of another method; the cells are then differences in percentage points.
         seed: of the resampling of subjects.
 
     Returns:
-        25 rows: stage, prediction (names), column (`N1 as N2`), and what `stats.ratios` gives; of a
-        difference `stats.seed_noise` too.
+        25 rows: stage, prediction (names), column (`N1 as N2`), and the columns of
+        `bootstrap.ratios`; for a difference also `seed_noise`.
     """
-    counts = _numbers(tables)
-    others = None if other is None else _numbers(other)
-    numerator = (
-        counts if others is None else counts.mean(1, keepdims=True) - others.mean(1, keepdims=True)
-    )
+    counts = _matrices(tables)
     n, k = len(counts), len(STAGES)
     of_stage = np.repeat(counts[:, 0].sum(-1), k, axis=1)
-    names = [(a, b) for a in STAGES for b in STAGES]
+    numerator = counts
+    if other is not None:
+        others = _matrices(other)
+        numerator = counts.mean(1, keepdims=True) - others.mean(1, keepdims=True)
     cells = ratios(100 * numerator.reshape(n, -1, k * k), of_stage, seed=seed)
-    cells = cells.assign(stage=[a for a, _ in names], prediction=[b for _, b in names])
-    if others is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            noise = seed_noise(
-                *(100 * x.sum(0) / x.sum((0, -1))[..., None] for x in (counts, others))
-            )
+    names = [(true, predicted) for true in STAGES for predicted in STAGES]
+    cells["stage"], cells["prediction"] = zip(*names, strict=True)
+    if other is not None:
+        noise = seed_noise(_pooled_shares(counts), _pooled_shares(others))
         cells = cells.assign(n_seeds=min(len(tables), len(other)), seed_noise=noise.ravel())
     return cells.assign(column=cells["stage"] + " as " + cells["prediction"])
 
 
+def _pooled_shares(counts: NDArray) -> NDArray[np.float64]:
+    """Cells in % of the true stage `(seeds, 5, 5)`, all subjects pooled."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 100 * counts.sum(0) / counts.sum((0, -1))[..., None]
+
+
 def main_errors(shares: pd.DataFrame) -> pd.DataFrame:
-    """For each stage the wrong stage it is taken for most often: a row of `confusion_shares`, indexed by stage."""
+    """The most frequent wrong prediction for each stage: rows of `confusion_shares` by stage."""
     wrong = shares[(shares["stage"] != shares["prediction"]) & (shares["value"] > 0)]
-    return (
-        wrong.sort_values("value", ascending=False, kind="stable")
-        .groupby("stage")
-        .first()
-        .reindex(STAGES)
-    )
+    ordered = wrong.sort_values("value", ascending=False, kind="stable")
+    return ordered.groupby("stage").first().reindex(STAGES)
 
 
 def distance_to_change(clips: pd.DataFrame, far: int = FAR) -> NDArray[np.float64]:
-    """Clips from each clip to the nearest change of the true stage, `(n,)`: 1 is beside a change, `far` is far or more.
+    """Distance `(n,)` of each clip to the nearest change of the true stage, in clips.
 
-    Only consecutive clips of a block count. Where a block ends before the answer is known, it is
-    NaN: the next clip was not recorded or not scored, and a change may hide there.
+    A clip beside a change has distance 1; `far` stands for that distance or more. Only consecutive
+    clips of a block count. The distance is NaN where the block ends too early to know it: a change
+    may lie in clips that were not recorded or not scored.
 
-    >>> night = pd.DataFrame({"subject": "a", "block": 0, "clip": range(7), "stage": [0, 0, 2, 2, 2, 2, 2]})
+    >>> stages = [0, 0, 2, 2, 2, 2, 2]
+    >>> night = pd.DataFrame({"subject": "a", "block": 0, "clip": range(7), "stage": stages})
     >>> distance_to_change(night, far=3).tolist()
     [nan, 1.0, 1.0, 2.0, 3.0, nan, nan]
     """
@@ -96,12 +107,11 @@ def distance_to_change(clips: pd.DataFrame, far: int = FAR) -> NDArray[np.float6
             changes = np.flatnonzero(np.diff(stage[run]) != 0)  # between clip c and c + 1
             near = np.full(len(run), np.inf)
             if len(changes):
-                near = np.where(
-                    at[:, None] <= changes, changes - at[:, None] + 1, at[:, None] - changes
-                ).min(1)
+                before, after = changes - at[:, None] + 1, at[:, None] - changes
+                near = np.where(at[:, None] <= changes, before, after).min(1)
             seen = np.minimum(at, len(run) - 1 - at)  # neighbours known on both sides
-            known = near <= seen + 1
-            values = np.where(known, np.minimum(near, far), np.where(seen >= far - 1, far, np.nan))
+            unknown = np.where(seen >= far - 1, far, np.nan)
+            values = np.where(near <= seen + 1, np.minimum(near, far), unknown)
             distance[block.index[run]] = values
     return distance
 
@@ -109,42 +119,37 @@ def distance_to_change(clips: pd.DataFrame, far: int = FAR) -> NDArray[np.float6
 def error_by_distance(
     methods: Mapping[str, Sequence[pd.DataFrame]], far: int = FAR, seed: int = 0
 ) -> pd.DataFrame:
-    """Error rate in % by distance to a stage change, and the difference of the clips beside a change to those far off.
+    """Error rate in % by distance to a stage change.
 
     Args:
-        methods: name -> one table a seed.
+        methods: name -> one table per seed.
+        far: largest distance, see `distance_to_change`.
+        seed: of the resampling of subjects.
 
     Returns:
-        Rows for each method and distance 1 .. `far`: method, distance, clips, and what
-        `stats.ratios` gives.
+        One row per method and distance 1 .. `far`: method, distance, clips, and the columns of
+        `bootstrap.ratios`.
     """
-    lines = []
+    distances, lines = np.arange(1, far + 1), []
     for name, tables in methods.items():
-        distance = distance_to_change(tables[0], far)
-        bins = (distance[:, None] == np.arange(1, far + 1)).astype(float)
+        bins = (distance_to_change(tables[0], far)[:, None] == distances).astype(float)
         subject = tables[0]["subject"].to_numpy()
-        clips = pd.DataFrame(bins).groupby(subject).sum().to_numpy()
-        wrong = [(t["stage"] != t["prediction"]).to_numpy(float)[:, None] * bins for t in tables]
-        errors = np.stack([pd.DataFrame(w).groupby(subject).sum().to_numpy() for w in wrong], 1)
+        clips = _sums(bins, subject)
+        errors = np.stack([_sums(_wrong(table) * bins, subject) for table in tables], 1)
         numbers = ratios(100 * errors, clips, seed=seed).drop(columns="p_value")
-        lines.append(
-            numbers.assign(
-                method=name, distance=np.arange(1, far + 1), clips=clips.sum(0).astype(int)
-            )
-        )
+        numbers = numbers.assign(method=name, distance=distances)
+        lines.append(numbers.assign(clips=clips.sum(0).astype(int)))
     return pd.concat(lines, ignore_index=True)
 
 
-def beside_minus_far(
-    tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0, resamples: int = RESAMPLES
-) -> pd.DataFrame:
-    """Error rate beside a stage change minus that far from one, in points, with intervals over subjects.
+def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0) -> pd.DataFrame:
+    """Error rate beside a stage change minus that far from one, in percentage points.
 
-    Rows: `all clips`, each rate pooled over stages; `same stages`, the mean of the stages' own
-    differences, weighted by their clips beside and far (stages without clips at either place are
-    left out). Short stages lie beside changes and long ones far from them, so that a stager that is
-    bad at the short ones has the first difference wherever its errors are; only the second tells of
-    the place.
+    Two rows: `all clips` pools the stages. `same stages` is the mean of the differences within each
+    stage, weighted by its clips beside and far; a stage without clips at either place is left out.
+    Short stages lie beside changes and long ones far from them, so a stager that fails on short
+    stages has a large first difference wherever its errors are. Only the second shows an effect of
+    the place itself.
 
     Returns:
         value, ci_low, ci_high, sd (over seeds), n_seeds, n_subjects.
@@ -153,35 +158,18 @@ def beside_minus_far(
     place = np.stack([distance == 1, distance == far], 1).astype(float)
     stage = np.eye(len(STAGES))[tables[0]["stage"].to_numpy()]
     cells = (place[:, :, None] * stage[:, None]).reshape(len(place), -1)  # (n, 2 places x 5 stages)
-    wrong = [(t["stage"] != t["prediction"]).to_numpy(float)[:, None] for t in tables]
-    sums = [
-        pd.DataFrame(x).groupby(subject).sum().to_numpy()
-        for x in (cells, *(w * cells for w in wrong))
-    ]
-
-    def gaps(clips: NDArray, errors: NDArray) -> NDArray:
-        """`(..., seeds, 2)` of `(..., 10)` and `(..., seeds, 10)`."""
-        n, bad = (
-            clips.reshape(*clips.shape[:-1], 1, 2, -1),
-            errors.reshape(*errors.shape[:-1], 2, -1),
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rate, own = bad.sum(-1) / n.sum(-1), bad / n
-            weight = np.where((n > 0).all(-2), n.sum(-2), 0)
-            same = np.where(weight > 0, own[..., 0, :] - own[..., 1, :], 0)
-            return 100 * np.stack(
-                [rate[..., 0] - rate[..., 1], (weight * same).sum(-1) / weight.sum(-1)], -1
-            )
-
-    clips, errors = sums[0], np.stack(sums[1:], 1)
+    clips = _sums(cells, subject)
+    errors = np.stack([_sums(_wrong(table) * cells, subject) for table in tables], 1)
     n = len(clips)
-    values = gaps(clips.sum(0), errors.sum(0))
-    weights = resample_weights(n, resamples, seed)
-    draws = gaps(weights @ clips, np.einsum("rs,skc->rkc", weights, errors)).mean(1)
+    values = _gaps(clips.sum(0), errors.sum(0))
+    weights = resample_weights(n, seed=seed)
+    draws = _gaps(weights @ clips, np.einsum("rs,skc->rkc", weights, errors)).mean(1)
     low, high = percentiles(draws) if n > 1 else np.full((2, 2), np.nan)
     return pd.DataFrame(
-        {"value": values.mean(0), "ci_low": low, "ci_high": high}
-        | {
+        {
+            "value": values.mean(0),
+            "ci_low": low,
+            "ci_high": high,
             "sd": values.std(0, ddof=1) if len(tables) > 1 else np.nan,
             "n_seeds": len(tables),
             "n_subjects": n,
@@ -190,69 +178,90 @@ def beside_minus_far(
     )
 
 
+def _gaps(clips: NDArray, errors: NDArray) -> NDArray[np.float64]:
+    """The two differences of `beside_minus_far` `(..., seeds, 2)`.
+
+    Args:
+        clips: `(..., 10)`, numbers of clips by place (beside, far) and stage.
+        errors: `(..., seeds, 10)`, how many of them are misclassified.
+    """
+    n = clips.reshape(*clips.shape[:-1], 1, 2, -1)
+    bad = errors.reshape(*errors.shape[:-1], 2, -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate, by_stage = bad.sum(-1) / n.sum(-1), bad / n
+        weight = np.where((n > 0).all(-2), n.sum(-2), 0)
+        difference = np.where(weight > 0, by_stage[..., 0, :] - by_stage[..., 1, :], 0)
+        pooled = rate[..., 0] - rate[..., 1]
+        same = (weight * difference).sum(-1) / weight.sum(-1)
+    return 100 * np.stack([pooled, same], -1)
+
+
 def corrected(
     before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame], seed: int = 0
 ) -> pd.DataFrame:
-    """Clips in % that one method gets wrong and another right, the reverse, and the difference, by true stage.
+    """Clips that `after` corrects, introduces errors in, and the net gain, in % by true stage.
 
-    Seeds are compared one to one, as many as both have. Rows: stage (or "all"), column (corrected,
-    introduced, net), and what `stats.ratios` gives; p is that of the net difference, as is
-    `stats.seed_noise` of the two accuracies.
+    Seeds are compared one to one, as many as both methods have.
+
+    Returns:
+        Rows by stage (or "all") and column (corrected, introduced, net) with the columns of
+        `bootstrap.ratios`. p_value and seed_noise (of the difference of the two accuracies) are
+        given for the net gain only.
     """
     pairs = list(zip(before, after, strict=False))
-    right = [[(t["stage"] == t["prediction"]).to_numpy() for t in pair] for pair in pairs]
+    right = [[_wrong(table)[:, 0] == 0 for table in pair] for pair in pairs]
+    changes = {
+        "corrected": [b & ~a for a, b in right],
+        "introduced": [a & ~b for a, b in right],
+        "net": [b.astype(float) - a for a, b in right],
+    }
     stage, subject = before[0]["stage"].to_numpy(), before[0]["subject"].to_numpy()
     lines = []
     for name in ("all", *STAGES):
         here = np.ones(len(stage), bool) if name == "all" else stage == STAGES.index(name)
         if not here.any():
             continue
-        clips = pd.Series(here.astype(float)).groupby(subject).sum().to_numpy()[:, None]
-        for column, change in (
-            ("corrected", [b & ~a for a, b in right]),
-            ("introduced", [a & ~b for a, b in right]),
-            ("net", [b.astype(float) - a for a, b in right]),
-        ):
-            sums = [
-                pd.Series(c * here).astype(float).groupby(subject).sum().to_numpy() for c in change
-            ]
-            numbers = ratios(100 * np.stack(sums, 1)[:, :, None], clips, seed=seed)
-            rates = (np.array([100 * pair[k][here].mean() for pair in right]) for k in (0, 1))
-            lines.append(
-                numbers.assign(stage=name, column=column, seed_noise=float(seed_noise(*rates)))
-            )
+        clips = _sums(here.astype(float), subject)
+        accuracies = (np.array([100 * pair[k][here].mean() for pair in right]) for k in (0, 1))
+        noise = float(seed_noise(*accuracies))
+        for column, change in changes.items():
+            sums = [_sums((c * here).astype(float), subject) for c in change]
+            numbers = ratios(100 * np.stack(sums, 1), clips, seed=seed)
+            lines.append(numbers.assign(stage=name, column=column, seed_noise=noise))
     table = pd.concat(lines, ignore_index=True)
     table.loc[table["column"] != "net", ["p_value", "seed_noise"]] = np.nan
     return table
 
 
 def examples(wrong: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-    """Of each stage the clip that one method misses and the other is surest of, of those that it gets right (Fig. 11).
+    """One clip per stage that `wrong` misclassifies and `right` classifies correctly (Fig. 11).
 
-    Rows of `right`, with `before` (the wrong prediction); stages without such a clip have no row.
+    Of all such clips, it is the one with the highest confidence of `right`.
+
+    Returns:
+        Rows of `right` with `before`, the wrong prediction. Stages without such a clip are absent.
     """
-    confidence = right[[f"p_{s}" for s in STAGES]].to_numpy()[np.arange(len(right)), right["stage"]]
+    probability = right[[f"p_{s}" for s in STAGES]].to_numpy()
+    confidence = probability[np.arange(len(right)), right["stage"]]
     table = right.assign(before=wrong["prediction"].to_numpy(), confidence=confidence)
     table = table[(table["before"] != table["stage"]) & (table["prediction"] == table["stage"])]
-    return (
-        table.sort_values("confidence", ascending=False, kind="stable")
-        .groupby("stage")
-        .head(1)
-        .sort_values("stage")
-    )
+    ordered = table.sort_values("confidence", ascending=False, kind="stable")
+    return ordered.groupby("stage").head(1).sort_values("stage")
 
 
 def stage_transition(wrong: pd.DataFrame, also: pd.DataFrame) -> pd.DataFrame:
-    """The clip before, the clip, and the clip after, of one at a stage change that both methods miss (Fig. 12 a).
+    """Three consecutive clips, of which both methods misclassify the middle one (Fig. 12 a).
 
-    Of all that have both neighbours and a change on one side at least, the one that `also` is
-    surest of, wrongly. Empty if there is none.
+    The middle clip lies beside a stage change and has both neighbours. Of all such clips, it is the
+    one with the highest confidence of `also`.
+
+    Returns:
+        Rows of `also` with `before`, the prediction of `wrong`; empty if there is no such clip.
     """
     table = also.assign(before=wrong["prediction"].to_numpy()).reset_index(drop=True)
     beside = distance_to_change(table) == 1
-    same = (table["subject"] == table["subject"].shift()) & (
-        table["block"] == table["block"].shift()
-    )
+    last = table.shift()
+    same = (table["subject"] == last["subject"]) & (table["block"] == last["block"])
     follows = same & (table["clip"].diff() == 1)
     whole = follows & follows.shift(-1, fill_value=False)
     missed = (table["prediction"] != table["stage"]) & (table["before"] != table["stage"])
@@ -264,6 +273,14 @@ def stage_transition(wrong: pd.DataFrame, also: pd.DataFrame) -> pd.DataFrame:
 
 
 def movement(video: ArrayLike) -> NDArray[np.float64]:
-    """Mean absolute change of grey level between successive frames of each clip `(n, frames, H, W)`: `(n,)`, 0..255."""
+    """Movement in each clip: mean absolute change of grey level between successive frames.
+
+    Args:
+        video: `(n, frames, H, W)` uint8.
+
+    Returns:
+        `(n,)`, 0..255.
+    """
     video = np.asarray(video)
+    # One clip at a time, because a night as int16 would need twice its memory.
     return np.array([np.abs(np.diff(clip.astype(np.int16), axis=0)).mean() for clip in video])

@@ -181,7 +181,7 @@ def subjects(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
     name = NAMES.get(metric, metric)
     axes.set(xlabel=f"{a.name}: {name}", ylabel=f"{b.name}: {name}")
-    axes.set_title(f"{b.name} better in {better} of {len(both)} subjects", fontsize=8.5)
+    axes.set_title(f"Better in {better} of {len(both)} subjects")
     return figure
 
 

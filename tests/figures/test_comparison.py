@@ -85,7 +85,7 @@ def test_curves_have_readable_titles_with_units_and_a_reference_level():
 
 def test_subjects_counts_those_in_which_the_second_method_is_better():
     (axes,) = subjects().axes
-    assert axes.get_title("left") == "SACD better in 1 of 2 subjects"
+    assert axes.get_title("left") == "Better in 1 of 2 subjects"
 
 
 def test_a_kappa_above_its_bound_is_marked_impossible():
