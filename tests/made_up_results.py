@@ -16,6 +16,8 @@ from sacd.runs.notebook import record_of
 from sacd.runs.notebook_copies import stamped
 
 DATA = "simulated cohort, demo profile"
+ROWS = {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}
+"""Rows and the share of clips that each stages correctly."""
 
 
 def predictions(correct: float, subjects: int, seed: int) -> pd.DataFrame:
@@ -45,13 +47,22 @@ def _run(row: str, number: int, seed: int) -> SimpleNamespace:
 class Space:
     """As much of a `Workspace` as a manifest needs."""
 
-    def __init__(self, root, rows: dict[str, float], subjects: int = 12, seeds: int = 2) -> None:
+    def __init__(
+        self,
+        root,
+        rows: dict[str, float],
+        subjects: int = 12,
+        seeds: int = 2,
+        simulated: bool = True,
+    ) -> None:
         self.results, self.data_name, self.profile = (
             root / "results" / "demo",
             DATA,
             SimpleNamespace(name="demo"),
         )
         self.prepared = True
+        self.frames_may_be_shown = simulated
+        self.ucf51 = SimpleNamespace(simulated=False, prepared=False)
         clips = pd.DataFrame(
             {"subject": ["sub-00"] * 5, "onset_s": range(0, 150, 30), "stage": range(5)}
         )
@@ -89,9 +100,7 @@ class Space:
 
 def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     """The folder after `reproduce`: an executed notebook, its table and figure, a manifest."""
-    space = Space(
-        root, rows or {"-/R(2+1)D-18": 0.5, "AttnSleep/SACD": 0.8, "AttnSleep/CCL": 0.79}, **more
-    )
+    space = Space(root, rows or ROWS, **more)
     space.data_name = data
     shown = Notebook(
         "20_table2_comparison",

@@ -71,6 +71,7 @@ def write_manifest(w: Workspace) -> Path:
     content = {
         "profile": w.profile.name,
         "data": data,
+        "simulated": _simulated(w, known.get("simulated")),
         "clips": clips,
         "notebooks": notebooks,
         "files": files,
@@ -84,6 +85,15 @@ def write_manifest(w: Workspace) -> Path:
 def _file(path: Path, maker: str | None) -> dict[str, Any]:
     """One entry of the manifest."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size, "notebook": maker}
+
+
+def _simulated(w: Workspace, known: list[str] | None) -> list[str] | None:
+    """Names of the simulated data, with those that the manifest knows; None if nothing is known."""
+    sources = ((w, w.frames_may_be_shown), (w.ucf51, w.ucf51.simulated))
+    names = [source.data_name for source, simulated in sources if simulated and source.prepared]
+    if known is None and not w.prepared:
+        return None
+    return sorted({*(known or ()), *names})
 
 
 def _clips(w: Workspace) -> str:

@@ -33,9 +33,6 @@ UNCHECKABLE: Final = "cannot be checked"
 
 VERDICTS: Final = (CONSISTENT, CONTRADICTS, IMPOSSIBLE, UNCHECKABLE)
 
-KAPPA_ROUNDING: Final = 0.005
-"""Half of the last printed digit of kappa."""
-
 
 def findings() -> pd.DataFrame:
     """All findings, one row each, in the order of the paper's sections.
@@ -75,7 +72,7 @@ def kappa_bounds() -> pd.DataFrame:
     The rounding of accuracy and recalls is allowed for. Columns: accuracy and implied
     (recall-weighted at Fig. 2's prior) in %; kappa; the largest kappa at Fig. 2's prior with the
     printed accuracy (`at_prior`), with the implied one (`at_prior_implied`), and at any prior
-    (`any_prior`). A kappa is impossible if kappa - `KAPPA_ROUNDING` is above the bound.
+    (`any_prior`). A kappa is impossible if kappa - 0.005 (its rounding) is above the bound.
     """
     return _kappa_bounds().copy()
 

@@ -67,6 +67,11 @@ def table(item: str) -> pd.DataFrame:
     return grid.loc[lines["row"].unique(), lines["column"].unique()]
 
 
+def rounding(column: str) -> float:
+    """Half of the last printed digit of a column, in its unit."""
+    return 0.005 if column == "kappa" else 0.05
+
+
 @cache
 def quoted() -> dict[tuple[str, str], Quoted]:
     """By item and row of `printed.csv`: the table and rows that the number was quoted from.

@@ -116,8 +116,8 @@ def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Data
             intervals of the table.
 
     Returns:
-        One row per claim: item, where, claim, paper, ours, n, verdict ("missing" where a row does
-        not exist yet).
+        One row per claim: item, where, claim, paper, ours, weakest (part, of a claim of several),
+        n, verdict ("missing" where a row does not exist yet).
     """
     samples = {item: _Subjects(lines) for item, lines in subjects.groupby("item")}
     lines = []
@@ -131,14 +131,14 @@ def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Data
 
 
 def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]:
-    """Columns paper, ours, n and verdict of a claim."""
+    """Columns paper, ours, weakest, n and verdict of a claim."""
     wanted = list(inequalities(claim))
     terms = [term for _, left, _, right in wanted for term in left + right]
     cells = {(row, name) for _, row, names in terms for name in names}
     rows = {row for row, _ in cells}
     if absent := source.absent(cells) if source else sorted(rows):
         missing = f"not computed: {', '.join(absent)}"
-        return {"paper": "", "ours": "", "n": missing, "verdict": MISSING}
+        return {"paper": "", "ours": "", "weakest": "", "n": missing, "verdict": MISSING}
     parts = []
     for text, *sides in wanted:
         estimate, state = source.part(*sides, len(wanted))
@@ -148,14 +148,16 @@ def _judged(claim: Claim, source: "_Subjects | _Table | None") -> dict[str, str]
     state = min(part.state for part in parts)
     judgement = bootstrap.verdict(state, HOLDS, FAILS)
     weakest = min(parts, key=_strength)
-    printed, ours = f"{weakest.printed:+.3g}", _as_text(weakest.estimate)
+    printed, ours, detail = f"{weakest.printed:+.3g}", _as_text(weakest.estimate), ""
     if len(parts) > 1:
         holding = sum(part.state > 0 for part in parts)
         printed = f"{len(agree)} of {len(known)} parts"
-        ours = f"{holding} of {len(parts)} parts; weakest: {weakest.text}: {ours}"
+        detail = f"{weakest.text}: {ours}"
+        ours = f"{holding} of {len(parts)} parts"
     return {
         "paper": printed if known else "",
         "ours": ours,
+        "weakest": detail,
         "n": source.describe(rows),
         "verdict": CONTRADICTS if len(agree) < len(known) else judgement,
     }

@@ -1,12 +1,12 @@
-"""Compares a results folder with another computation of the same: with what is committed, or with a folder.
+"""Compares a results folder with an earlier computation: the committed one, or another folder.
 
-Three things are told apart. Equal to the digit: what pinned x86-64 machines give. Within the noise
-of retraining: other bits, as of another processor, act on a training as another seed does. Outside.
-The noise of a number is measured: the spread of its row over seeds on the same test subjects, which
-holds the seed's own effect and that of seed and subject together. Only the numbers of `PRIMARY`,
-fixed beforehand, and the verdicts of the claims are judged; what else left the noise is listed and
-is no error, for among a thousand numbers some always do. A change of what was asked for (other
-settings, other clips, other labels) is no noise: it is told by hashes.
+A number is equal to the digit (as on pinned x86-64 machines), within the noise of retraining, or
+outside it. Retraining is noisy because other floating-point results, for example from another
+processor, act on a training like another seed. The noise of a number is measured: it is the spread
+of its row over seeds on the same test subjects, which includes the interaction of seed and subject.
+Only the numbers of `PRIMARY`, fixed beforehand, and the verdicts of the claims are judged. Other
+numbers outside the noise are listed but are no error, because among a thousand numbers some always
+are. A change of settings, clips or labels is not noise; hashes detect it.
 """
 
 import subprocess
@@ -31,9 +31,9 @@ PRIMARY: Final = tuple(
         ("kappa", "macro_f1", "accuracy"),
     )
 )
-"""Item, row and column of the numbers that are judged: the student alone, its rival, the method, the teacher."""
+"""Numbers that are judged: of the student alone, the closest rival, SACD, and the teacher."""
 LEVEL: Final = 0.01
-"""Chance that at least one primary number is called outside when nothing but rounding differs (Bonferroni)."""
+"""Family-wise error rate over the primary numbers if only rounding differs (Bonferroni)."""
 
 EQUAL: Final = "equal to the digit"
 WITHIN: Final = "within the noise of retraining"
@@ -48,24 +48,24 @@ class Drift(NamedTuple):
     """What differs between two computations."""
 
     numbers: pd.DataFrame
-    """item, row, column, before, now, noise (half width; NaN where no spread over seeds is known), verdict, primary."""
+    """item, row, column, before, now, noise (half width; NaN if unknown), verdict, primary."""
     claims: pd.DataFrame
-    """item, claim, before, now: claims whose verdict is another one."""
+    """item, claim, before, now: claims whose verdict changed."""
     problems: list[str]
     notes: list[str]
 
 
 Reader = Callable[[str], str | None]
-"""Text of a file of a results folder by its name there, or None."""
+"""Returns the text of a file by its name in a results folder, or None."""
 
 
 def committed(results: Path) -> Reader:
-    """Reads the files of a results folder as they are committed at HEAD."""
+    """Reader of a results folder as committed at HEAD."""
     return lambda name: _git(results, "show", f"HEAD:./{name}")
 
 
 def folder(results: Path) -> Reader:
-    """Reads the files of a results folder as they are."""
+    """Reader of a results folder as it is on disk."""
 
     def read(name: str) -> str | None:
         path = results / name
@@ -75,7 +75,7 @@ def folder(results: Path) -> Reader:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git prints; None where there is no repository, or nothing committed of this name."""
+    """What git prints; None without a repository, or if nothing of this name is committed."""
     command = ["git", "-C", str(folder), *words]
     try:
         return subprocess.run(
@@ -86,7 +86,7 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def drift(results: Path, before: Reader) -> Drift:
-    """Compare a results folder with an earlier computation; `problems` are what no noise explains."""
+    """Compare a results folder with an earlier computation; noise does not explain `problems`."""
     now = folder(results)
     manifests = read_json_text(before("MANIFEST.json")), read_json_text(now("MANIFEST.json"))
     names = [
@@ -96,16 +96,15 @@ def drift(results: Path, before: Reader) -> Drift:
     ]
     read = {name: (before(name), now(name)) for name in names if name != SUBJECTS}
     problems = [
-        f"{name}: is among the results compared with, but not here"
+        f"{name}: missing here, but among the results compared with"
         for name, (_, b) in read.items()
         if not b
     ]
     pairs = {name: pair for name, pair in read.items() if all(pair)}
     numbers = _numbers(pairs)
     notes = list(_asked_for(manifests, before("runs.csv"), now("runs.csv"), problems))
-    for line in numbers[
-        numbers["primary"] & numbers["verdict"].isin([OUTSIDE, ABSENT])
-    ].itertuples():
+    outside = numbers["primary"] & numbers["verdict"].isin([OUTSIDE, ABSENT])
+    for line in numbers[outside].itertuples():
         problems.append(
             f"{line.item}, {line.row}, {line.column}: {line.now:.4g}, before {line.before:.4g}, "
             f"noise of retraining {line.noise:.2g}"
@@ -118,13 +117,13 @@ def drift(results: Path, before: Reader) -> Drift:
 
 
 def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """Every number of the earlier tables beside the present one."""
+    """Every number of the earlier tables beside the current one."""
     columns = [*_KEY, "before", "now", "noise", "verdict", "primary"]
     parts = []
     for texts in pairs.values():
         old, new = (tables.read(StringIO(text)) for text in texts)
         if not {*_KEY, "value"} <= set(old.columns):
-            continue  # pairs, tests: what follows from the numbers
+            continue  # derived from the numbers
         both = old.merge(new, on=_KEY, how="left", suffixes=("", "_now"), indicator=True)
         both = both[both["value"].notna()]
         there = both["_merge"] == "both"
@@ -145,14 +144,13 @@ def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
 def _noise(both: pd.DataFrame) -> pd.Series:
     """Half width within which two trainings of the same row lie, by the spread over seeds.
 
-    A row's own spread of a few seeds is a poor estimate: the column's pooled one is taken where it
-    is larger.
+    The spread of a row over a few seeds is a poor estimate, so the pooled spread of the column
+    replaces it where that is larger.
     """
     known = both[(both["n_seeds"] >= 2) & both["sd"].notna()]
     freedom = known["n_seeds"] - 1
-    pooled = (known["sd"] ** 2 * freedom).groupby(known["column"]).sum() / freedom.groupby(
-        known["column"]
-    ).sum()
+    squares = (known["sd"] ** 2 * freedom).groupby(known["column"]).sum()
+    pooled = squares / freedom.groupby(known["column"]).sum()
     spread = both["column"].map(np.sqrt(pooled.astype(float)))
     spread = np.fmax(spread, both["sd"].where(both["n_seeds"] >= 2))
     seeds, seeds_now = both["n_seeds"].clip(lower=1), both["n_seeds_now"].clip(lower=1)
@@ -163,10 +161,13 @@ def _noise(both: pd.DataFrame) -> pd.Series:
 def _asked_for(
     manifests: tuple[dict, dict], before: str | None, now: str | None, problems: list[str]
 ) -> Iterator[str]:
-    """Compare what was asked for; adds to `problems` what is another experiment, yields what is worth telling."""
+    """Compare settings, code and data by their hashes.
+
+    Appends to `problems` if the experiment is another one, and yields notes on smaller changes.
+    """
     clips = [manifest.get("clips") for manifest in manifests]
     if all(clips) and clips[0] != clips[1]:
-        problems.append("other clips, or other stages of the same clips: these are other data")
+        problems.append("the clips or their stages differ: the data are not the same")
     if not before or not now:
         return
     keys = ["item", "row", "seed"]
@@ -174,16 +175,17 @@ def _asked_for(
         pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for text in (before, now)
     )
     if "settings" not in old:
-        return  # committed by an earlier version
+        return  # an earlier version wrote it
     both = old.merge(new, on=keys, suffixes=("", "_now"))
     other = both[both["settings"] != both["settings_now"]]
     if len(other):
         first = other.iloc[0]
         problems.append(
-            f"{len(other)} of {len(both)} runs have other settings, such as {first['item']}, {first['row']}, "
-            f"seed {first['seed']}: {first['label']}"
+            f"{len(other)} of {len(both)} runs have other settings, for example "
+            f"{first['item']}, {first['row']}, seed {first['seed']}: {first['label']}"
         )
-    if lacking := len(old) - len(both):
+    lacking = len(old) - len(both)
+    if lacking:
         yield f"{lacking} of the {len(old)} runs compared with were not computed here"
     for what in ("code", "data"):
         if number := int((both[what] != both[f"{what}_now"]).sum()):
@@ -191,7 +193,7 @@ def _asked_for(
 
 
 def _claims(before: Reader, now: Reader, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """Claims whose verdict changed, both judged by today's rules."""
+    """Claims whose verdict changed; the current rules judge both computations."""
     judged = []
     for side, reader in enumerate((before, now)):
         found = {Path(name).stem: tables.read(StringIO(pair[side])) for name, pair in pairs.items()}
@@ -207,7 +209,7 @@ def _claims(before: Reader, now: Reader, pairs: Mapping[str, tuple[str, str]]) -
 def summary(found: Drift) -> list[str]:
     """What was compared, in a few lines."""
     if found.numbers.empty:
-        return ["nothing to compare with: no committed results of this folder"]
+        return ["nothing to compare with: this folder has no committed results"]
     counts = found.numbers["verdict"].value_counts()
     primary = found.numbers.loc[found.numbers["primary"], "verdict"].value_counts()
     kinds = (EQUAL, WITHIN, OUTSIDE, ABSENT)
@@ -216,6 +218,6 @@ def summary(found: Drift) -> list[str]:
         + ", ".join(f"{counts[k]} {k}" for k in kinds if k in counts)
     ]
     told = ", ".join(f"{primary[k]} {k}" for k in kinds if k in primary)
-    lines.append(f"primary numbers, which alone are judged: {told or 'none here'}")
-    lines.append(f"verdicts of claims that changed: {len(found.claims)}")
+    lines.append(f"primary numbers (only these are judged): {told or 'none here'}")
+    lines.append(f"claims whose verdict changed: {len(found.claims)}")
     return lines + found.notes

@@ -1,11 +1,10 @@
-"""Compares `results/<profile>` with its manifest, with the committed results, and with the paper."""
+"""Compares `results/<profile>` with its manifest, the committed results, and the paper."""
 
-import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,57 +12,78 @@ import yaml
 
 from sacd.analysis import tables
 from sacd.files import write_text
+from sacd.paper import audit
 from sacd.paper import printed as paper
 from sacd.paper.contents import items
 from sacd.report import claims, drift
 from sacd.report.drift import Drift
 from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
 from sacd.runs.provenance import REPOSITORY
-from sacd.stages import STAGES
 
 REPRODUCED: Final = "reproduced"
 DIFFERS: Final = "differs"
 NEEDS: Final = {"table3": "needs UCF101", "mc2sleepnet": "needs Sleep-EDF or SHHS"}
-"""Verdict on an item's numbers as long as other data made them; "needs S3VE" for all others."""
+"""Verdict on an item that other data made; "needs S3VE" for all other items."""
+NEEDS_S3VE: Final = "needs S3VE"
 OWN_DATA: Final = {"table3": "UCF101", "mc2sleepnet": "Sleep-EDF"}
-"""Word in the name of the data that a printed number is of; "S3VE" for all others. Never in simulated data's."""
-ALONE: Final = "no counterpart of ours"
-"""A printed number that nothing of ours measures: of the paper's own cohort and subjects, or a setting."""
+"""Data set that an item's printed numbers come from; S3VE for all other items."""
+ALONE: Final = "no counterpart in our results"
+"""A printed number that we do not measure: a setting, or a fact about the paper's cohort."""
 NOT_YET: Final = "not computed yet"
 AS_CELL: Final = "repeated in the text, compared under its table"
 AS_CLAIM: Final = "a difference, judged as a claim"
 
-_CELLS: Final = {
-    "kappa of the two students": [("table2", "-/R(2+1)D-18", "kappa")],
-    "recall of W, Modified-SEN/PKT": [("table2", "Modified-SEN/PKT", "W")],
-    "video baseline of Table IV": [("table4", "R3D-18 (video)", stage) for stage in STAGES],
-    "teacher's accuracy": [("table4", "AttnSleep (EEG)", "accuracy")],
-    "baseline of Table V": [("table5", "v0", "accuracy"), ("table5", "v0", "N1")],
-    "Fig. 5, lowest of panel a": [("fig5", "a: 0.5/0.5/1", "accuracy")],
+CLAIMS_TITLE: Final = "claims of the text"
+AUDIT_TITLE: Final = "consistency of the paper's own numbers"
+
+SAME_CELL: Final = 0.05
+"""Largest difference between a table's cell and the text that quotes it, in the cell's unit."""
+MAX_PROBLEMS: Final = 10
+"""Problems that are printed; `verify.md` has all of them."""
+COLUMNS: Final = 80
+"""Width of what is printed."""
+MANY: Final = 1000
+"""From here on, numbers are shown without decimals and with separators."""
+
+_AUDIT_VERDICTS: Final = {
+    audit.CONSISTENT: claims.HOLDS,
+    audit.CONTRADICTS: claims.CONTRADICTS,
+    audit.IMPOSSIBLE: claims.CONTRADICTS,
+    audit.UNCHECKABLE: claims.INCONCLUSIVE,
 }
-"""Printed cells that a finding of `sacd.paper.audit` is about."""
-_AUDIT: Final = {"consistent": claims.HOLDS, "cannot be checked": claims.INCONCLUSIVE}
+_NUMBERS: Final = [
+    *("item", "row", "column", "paper", "ours", "ci_low", "ci_high", "difference", "verdict")
+]
+
+Cell = tuple[str, str, str]
+"""Item, row and column of a printed number."""
 
 
 class Verification(NamedTuple):
-    """All that `verify` found; `problems` make it fail."""
+    """Everything that `verify` found; `problems` make it fail."""
 
     results: Path
     data: str
+    simulated: bool
+    """Whether the cohort is simulated."""
     numbers: pd.DataFrame
-    """item, row, column, paper, ours, ci_low, ci_high, difference, verdict; ours is NaN where there is none."""
+    """item, row, column, paper, ours (NaN if absent), ci_low, ci_high, difference, verdict."""
     claims: pd.DataFrame
-    """item, where, claim, paper, ours, n, verdict; the audit's findings at the end."""
+    """item, where, claim, paper, ours, weakest, n, verdict."""
+    audit: pd.DataFrame
+    """where, claim, paper, ours, verdict of the audit's findings."""
     problems: list[str]
     notes: list[str]
     drift: Drift
 
 
 def verify(results: Path, against: Path | None = None) -> Verification:
-    """Check the files of a results folder, and judge its numbers and the paper's claims; nothing is written.
+    """Check the files of a results folder, and judge its numbers and the paper's claims.
+
+    Nothing is written.
 
     Args:
-        against: another results folder to compare with; default: what is committed of this one.
+        against: another results folder to compare with; default: the committed state of this one.
 
     Raises:
         ValueError: the folder has no manifest.
@@ -79,148 +99,128 @@ def verify(results: Path, against: Path | None = None) -> Verification:
         for name in listed_files(results)
         if name not in manifest["files"]
     ]
-    if absent := [
-        item for item in paper.load()["item"].unique() if item in items() and item not in found
-    ]:
-        notes.append(
-            f"missing: no table yet of {', '.join(f'{i} (make {items()[i].target})' for i in absent)}"
-        )
+    printed = paper.load()["item"].unique()
+    if absent := [item for item in printed if item in items() and item not in found]:
+        commands = ", ".join(f"{item} (make {items()[item].target})" for item in absent)
+        notes.append(f"missing: no table yet for {commands}")
     if missing.any():
         notes.append(
-            f"missing: {missing.sum()} of {len(judged)} claims wait for rows that are not computed yet"
+            f"missing: rows of {missing.sum()} of {len(judged)} claims are not computed yet"
         )
     drifted = drift.drift(results, drift.folder(against) if against else drift.committed(results))
-    judged = pd.concat([judged[~missing], _audit(found)], ignore_index=True)
+    simulated = manifest.get("simulated")
     return Verification(
         results,
         manifest["data"],
-        numbers(found),
-        judged,
+        _is_simulated(manifest["data"], simulated),
+        numbers(found, simulated),
+        judged[~missing].reset_index(drop=True),
+        _audited(found.get("audit")),
         problems + drifted.problems,
         notes,
         drifted,
     )
 
 
-def numbers(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every printed number with the verdict: those that a table of ours has too, then the others."""
-    lines = pd.concat(
-        [table[tables.COLUMNS] for name, table in found.items() if name != "audit"] or [_empty()]
-    )
+def _is_simulated(data: str, simulated: Collection[str] | None) -> bool:
+    """Whether data of this name are simulated.
+
+    Args:
+        simulated: names of the simulated data, from the manifest. A manifest that does not have
+            them counts all data as simulated, so that no number is called reproduced by mistake.
+    """
+    return simulated is None or data in simulated
+
+
+def numbers(
+    found: Mapping[str, pd.DataFrame], simulated: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Every printed number with its verdict: first those that our tables have too.
+
+    Args:
+        found: tidy tables by name.
+        simulated: as in `_is_simulated`.
+    """
+    parts = [table[tables.COLUMNS] for name, table in found.items() if name != "audit"]
+    lines = pd.concat(parts or [pd.DataFrame(columns=tables.COLUMNS)])
     lines = lines[lines["value"].notna() & lines["paper_value"].notna()].reset_index(drop=True)
-    refuted = set(_contradicted(found.get("audit")))
-    verdicts = [_verdict(line, refuted) for line in lines.itertuples(index=False)]
+    refuted = _refuted(found.get("audit"))
+    verdicts = [_verdict(line, refuted, simulated) for line in lines.itertuples(index=False)]
     lines = lines.rename(columns={"paper_value": "paper", "value": "ours"})
-    lines = lines.assign(
-        difference=lines["ours"] - lines["paper"], verdict=pd.Series(verdicts, dtype=str)
-    )
+    lines["difference"] = lines["ours"] - lines["paper"]
+    lines["verdict"] = pd.Series(verdicts, dtype=str)
+    cells = lines.set_index(["item", "row", "column"])["paper"].to_dict()
     printed = paper.load().rename(columns={"value": "paper"})[["item", "row", "column", "paper"]]
-    cells = {(x.item, x.row, x.column): x.paper for x in lines.itertuples(index=False)}
-    alone = printed[
-        [
-            cell not in cells
-            for cell in zip(printed["item"], printed["row"], printed["column"], strict=True)
-        ]
-    ]
-    verdicts = [_uncompared(line, found, cells) for line in alone.itertuples(index=False)]
-    columns = [
-        "item",
-        "row",
-        "column",
-        "paper",
-        "ours",
-        "ci_low",
-        "ci_high",
-        "difference",
-        "verdict",
-    ]
-    return pd.concat(
-        [lines, alone.assign(verdict=verdicts).reindex(columns=columns)], ignore_index=True
-    )[columns]
+    keys = zip(printed["item"], printed["row"], printed["column"], strict=True)
+    alone = printed[[key not in cells for key in keys]]
+    reasons = [_uncompared(line, found, cells) for line in alone.itertuples(index=False)]
+    alone = alone.assign(verdict=reasons).reindex(columns=_NUMBERS)
+    return pd.concat([lines, alone], ignore_index=True)[_NUMBERS]
 
 
-def _uncompared(
-    line: NamedTuple, found: dict[str, pd.DataFrame], cells: dict[tuple[str, str, str], float]
-) -> str:
-    """Why a printed number has none of ours beside it."""
+def _uncompared(line: NamedTuple, found: Collection[str], cells: Mapping[Cell, float]) -> str:
+    """Why a printed number has no counterpart in our tables."""
     if line.item in items() and line.item not in found:
         return NOT_YET
     if line.item in NEEDS:
         return NEEDS[line.item]
-    *names, column = *line.row.split(" - "), re.sub("_(from|to)$", "", line.column)
-    teacher, panel = names[0].rpartition("/")[0], re.match(r"\w: ", line.row)
-    known = [{name, f"{teacher}/{name}", name.removeprefix("UCF51/")} for name in names]
-    alone = "R(2+1)D-18" if teacher == "UCF51" else "-/R(2+1)D-18"
-    known = [{alone} if "baseline" in n else n for n in known]
-    if panel:  # of Fig. 5; a claim names its points without
-        known = [{name.removeprefix(panel[0]) for name in n} for n in known]
-    if line.item == "text" and (len(names) == 1 or column != line.column):
-        end = known[0 if line.column.endswith("_to") else -1]
-        same = any(
-            c == column and row in end and abs(x - line.paper) < 0.05
-            for (_, row, c), x in cells.items()
+    quoted = paper.quoted().get((line.item, line.row))
+    if quoted is None:
+        return ALONE
+    column = line.column.removesuffix(paper.FROM).removesuffix(paper.TO)
+    if quoted.lower and column == line.column:
+        rows = {quoted.upper, quoted.lower}
+        judged = any(
+            quoted.table == data and rows <= known and column in quantities
+            for data, known, quantities in _compared_by_claims()
         )
-        return AS_CELL if same else ALONE
-    told = len(names) == 2 and any(
-        column in q and all(k & rows for k in known) for rows, q in _compared_by_claims()
-    )
-    return AS_CLAIM if told else ALONE
+        return AS_CLAIM if judged else ALONE
+    row = quoted.lower if line.column.endswith(paper.FROM) else quoted.upper
+    cell = cells.get((quoted.table, row, column), np.nan)
+    return AS_CELL if abs(cell - line.paper) < SAME_CELL else ALONE
 
 
 @cache
-def _compared_by_claims() -> list[tuple[set[str], set[str]]]:
-    """Rows and quantities of each inequality of the claims."""
-    sides = [
-        left + right for claim in claims.load() for _, left, _, right in claims.inequalities(claim)
-    ]
-    return [
-        ({row for _, row, _ in side}, {name for *_, names in side for name in names})
-        for side in sides
-    ]
+def _compared_by_claims() -> list[tuple[str, set[str], set[str]]]:
+    """Item, rows and quantities of each inequality of the claims."""
+    compared = []
+    for claim in claims.load():
+        for _, left, _, right in claims.inequalities(claim):
+            rows = {row for _, row, _ in left + right}
+            quantities = {name for _, _, names in left + right for name in names}
+            compared.append((claim.data, rows, quantities))
+    return compared
 
 
-def _empty() -> pd.DataFrame:
-    return pd.DataFrame(columns=tables.COLUMNS)
-
-
-def _verdict(line: NamedTuple, refuted: set[tuple[str, str, str]]) -> str:
+def _verdict(line: NamedTuple, refuted: Collection[Cell], simulated: Collection[str] | None) -> str:
+    """Verdict on a number of ours that the paper prints too."""
     if (line.item, line.row, line.column) in refuted:
         return claims.CONTRADICTS
     data = str(line.data)
-    if "simulated" in data or OWN_DATA.get(line.item, "S3VE") not in data:
-        return NEEDS.get(line.item, "needs S3VE")
+    if _is_simulated(data, simulated) or OWN_DATA.get(line.item, "S3VE") not in data:
+        return NEEDS.get(line.item, NEEDS_S3VE)
     low, high = (line.value, line.value) if np.isnan(line.ci_low) else (line.ci_low, line.ci_high)
-    rounding = 0.005 if line.column == "kappa" else 0.05
+    rounding = paper.rounding(line.column)
     return REPRODUCED if low - rounding <= line.paper_value <= high + rounding else DIFFERS
 
 
-def _contradicted(audit: pd.DataFrame | None) -> Iterator[tuple[str, str, str]]:
-    """Cells that other printed numbers refute, by the audit's table."""
-    for line in _empty().itertuples() if audit is None else audit.itertuples():
-        if line.verdict not in _AUDIT:
-            yield from _CELLS.get(line.row, ())
-            if (
-                line.row == "kappa, any prior"
-            ):  # its result ends in the rows whose kappa no stage distribution allows
-                yield from (
-                    ("table2", row, "kappa")
-                    for row in line.result.partition("Above: ")[2].split(", ")
-                )
+def _refuted(table: pd.DataFrame | None) -> set[Cell]:
+    """Printed cells that other printed numbers refute, by the audit's table."""
+    if table is None:
+        return set()
+    contradicting = table.loc[table["verdict"].isin([audit.CONTRADICTS, audit.IMPOSSIBLE]), "row"]
+    cells = audit.refuted()
+    cells = cells.loc[cells["finding"].isin(contradicting), ["item", "row", "column"]]
+    return set(cells.itertuples(index=False, name=None))
 
 
-def _audit(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The audit's findings as claims of the paper about itself."""
-    if "audit" not in found:
-        return pd.DataFrame()
-    audit = found["audit"]
-    verdicts = [_AUDIT.get(verdict, claims.CONTRADICTS) for verdict in audit["verdict"]]
-    columns = {
-        "item": "audit",
-        "where": audit["where"],
-        "claim": audit["row"],
-        "paper": audit["claim"],
-    }
-    return pd.DataFrame(columns | {"ours": audit["result"], "n": "arithmetic", "verdict": verdicts})
+def _audited(table: pd.DataFrame | None) -> pd.DataFrame:
+    """The audit's findings, judged like claims: the paper against itself."""
+    if table is None:
+        return pd.DataFrame(columns=["where", "claim", "paper", "ours", "verdict"])
+    renamed = {"row": "claim", "claim": "paper", "result": "ours"}
+    judged = table[["where", *renamed, "verdict"]].rename(columns=renamed)
+    return judged.assign(verdict=judged["verdict"].map(_AUDIT_VERDICTS))
 
 
 def write(v: Verification) -> None:
@@ -228,103 +228,106 @@ def write(v: Verification) -> None:
     lines = [f"# {v.results.name}: ours beside the paper", "", f"Data: {v.data}.", ""]
     lines += [f"- **{problem}**" for problem in v.problems]
     lines += [f"- {note}" for note in [*drift.summary(v.drift), *v.notes]]
-    for title, frame in sections(v):
+    for title, frame in [*changes(v), (CLAIMS_TITLE, v.claims), *numbers_by_item(v)]:
         lines += ["", f"## {title}", "", tables.markdown(frame)]
     write_text(v.results / "verify.md", "\n".join(lines).rstrip() + "\n")
     write_text(v.results / "codecheck.yml", codecheck(v.results))
 
 
-def sections(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Title and printable table of the claims, of each item's numbers, of the audit, of numbers without ours."""
-    audit, alone = v.claims["item"] == "audit", v.numbers["ours"].isna()
+def changes(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and table of what differs from the results compared with."""
     if len(v.drift.claims):
-        yield "claims whose verdict is not that of the results compared with", v.drift.claims
+        yield "claims whose verdict changed", v.drift.claims
     left = v.drift.numbers[~v.drift.numbers["verdict"].isin([drift.EQUAL, drift.WITHIN])]
     if len(left):
-        yield "numbers that left the noise of retraining, or of which none is known", left
-    yield "claims of the text", v.claims[~audit]
+        yield "numbers outside the noise of retraining, or whose noise is unknown", left
+
+
+def numbers_by_item(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and printable table of each item, the audit, and the numbers without a counterpart."""
+    alone = v.numbers["ours"].isna()
     for item, lines in v.numbers[~alone].groupby("item", sort=False):
-        text = {
-            name: lines[name].map(lambda x: f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.4g}")
-            for name in ("paper", "ours")
-        }
-        low, high = lines["ci_low"].map("{:.3g}".format), lines["ci_high"].map("{:.3g}".format)
-        text["ours"] = text["ours"].where(
-            lines["ci_low"].isna(), text["ours"] + " [" + low + ", " + high + "]"
-        )
-        shown = lines.assign(**text, difference=lines["difference"].map("{:+.3g}".format))
-        title = items()[item].title if item in items() else item
-        yield title, shown.drop(columns=["item", "ci_low", "ci_high"])
-    if audit.any():
-        yield "the paper's numbers among themselves", v.claims[audit].drop(columns=["item", "n"])
+        yield items()[item].title if item in items() else item, _printable(lines)
+    if len(v.audit):
+        yield AUDIT_TITLE, v.audit
     if alone.any():
-        lines = [
-            (
-                item,
-                len(part),
-                "; ".join(f"{x.row} {x.column} {x.paper:.10g}" for x in part.itertuples()),
-                verdict,
-            )
-            for (item, verdict), part in v.numbers[alone].groupby(["item", "verdict"], sort=False)
-        ]
-        title = "printed numbers that have none of ours beside them, neither confirmed nor refuted"
-        yield title, pd.DataFrame(lines, columns=["item", "n", "paper", "verdict"])
+        title = (
+            "printed numbers without a counterpart in our results: neither confirmed nor refuted"
+        )
+        yield title, _listed(v.numbers[alone])
+
+
+def _printable(lines: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of one item as text, the interval behind our value."""
+    ours = lines["ours"].map(_as_text)
+    low, high = lines["ci_low"].map("{:.3g}".format), lines["ci_high"].map("{:.3g}".format)
+    shown = lines.assign(
+        paper=lines["paper"].map(_as_text),
+        ours=ours.where(lines["ci_low"].isna(), ours + " [" + low + ", " + high + "]"),
+        difference=lines["difference"].map("{:+.3g}".format),
+    )
+    return shown.drop(columns=["item", "ci_low", "ci_high"])
+
+
+def _as_text(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= MANY else f"{number:.4g}"
+
+
+def _listed(alone: pd.DataFrame) -> pd.DataFrame:
+    """Numbers without a counterpart, one line for each item and verdict."""
+    lines = []
+    for (item, verdict), part in alone.groupby(["item", "verdict"], sort=False):
+        printed = [f"{x.row} {x.column} {x.paper:.10g}" for x in part.itertuples()]
+        lines.append((item, len(part), "; ".join(printed), verdict))
+    return pd.DataFrame(lines, columns=["item", "n", "paper", "verdict"])
 
 
 def codecheck(results: Path) -> str:
-    """The author's part of a CODECHECK configuration (https://codecheck.org.uk/spec/config/1.0/), as YAML.
+    """The author's part of a CODECHECK configuration, as YAML.
 
-    Version 1.0, since 2.0 wants the ORCID of every author of the paper. Who checks adds
-    `codechecker` and `report`.
+    Version 1.0 (https://codecheck.org.uk/spec/config/1.0/), because 2.0 requires the ORCID of every
+    author of the paper. The checker adds `codechecker` and `report`.
     """
-    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))[
-        "preferred-citation"
-    ]
-    titles = {item.notebook: item.title for item in items().values()}
-    files = [
-        {
-            "file": name,
-            "comment": f"{titles.get(entry['notebook'], 'all items')}; made by {entry['notebook']}",
-        }
-        for name, entry in read_manifest(results)["files"].items()
-        if name == RUNS or (name.startswith(("tables/", "figures/")) and entry["notebook"])
-    ]
-    authors = [
-        {"name": f"{author['given-names']} {author['family-names']}"} for author in cited["authors"]
-    ]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    cited = citation["preferred-citation"]
+    authors = [{"name": f"{a['given-names']} {a['family-names']}"} for a in cited["authors"]]
     content = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
-        "manifest": files,
+        "manifest": list(_checked_files(read_manifest(results)["files"])),
         "paper": {
             "title": cited["title"],
             "authors": authors,
             "reference": "https://arxiv.org/abs/2208.05814",
         },
-        "source": "simulated data are made by the workflow; see README.md for cohorts of one's own",
+        "source": "the workflow simulates the data; README.md says how to use a cohort of your own",
     }
-    return "%YAML 1.1\n---\n" + yaml.safe_dump(
-        content, sort_keys=False, allow_unicode=True, width=120
-    )
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    return "%YAML 1.1\n---\n" + text
 
 
-LINES: Final = 10
-"""Of problems that are printed; all of them are in verify.md."""
+def _checked_files(files: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Entries of the tables and figures that a notebook made, and of the list of runs."""
+    titles = {item.notebook: item.title for item in items().values()}
+    for name, entry in files.items():
+        notebook = entry["notebook"]
+        if name == RUNS or (name.startswith(("tables/", "figures/")) and notebook):
+            title = titles.get(notebook, "all items")
+            yield {"file": name, "comment": f"{title}; made by {notebook}"}
 
 
 def show(v: Verification) -> None:
-    """Print one screen: what is wrong, what was compared, how many verdicts there are of each kind."""
-    audit = v.claims["item"] == "audit"
+    """Print one screen: what was compared, how many verdicts of each kind, and the problems."""
     lines = [f"{v.results.name}: {v.data}", *drift.summary(v.drift), *v.notes]
     for what, verdicts in (
         ("printed numbers", v.numbers["verdict"]),
-        ("claims of the text", v.claims.loc[~audit, "verdict"]),
-        ("the paper's numbers among themselves", v.claims.loc[audit, "verdict"]),
+        (CLAIMS_TITLE, v.claims["verdict"]),
+        (AUDIT_TITLE, v.audit["verdict"]),
     ):
         counts = ", ".join(f"{n} {word}" for word, n in verdicts.value_counts().items())
         lines.append(f"{what}: {counts or 'none yet'}")
-    lines += [f"error: {problem}" for problem in v.problems[:LINES]]
-    if len(v.problems) > LINES:
-        lines.append(f"error: {len(v.problems) - LINES} more, listed in verify.md")
-    lines.append(f"all of it: {v.results / 'verify.md'}")
+    lines += [f"error: {problem}" for problem in v.problems[:MAX_PROBLEMS]]
+    if len(v.problems) > MAX_PROBLEMS:
+        lines.append(f"error: {len(v.problems) - MAX_PROBLEMS} more, listed in verify.md")
+    lines.append(f"details: {v.results / 'verify.md'}")
     for line in lines:
-        print(textwrap.fill(line, 80, subsequent_indent="  ", break_long_words=False))
+        print(textwrap.fill(line, COLUMNS, subsequent_indent="  ", break_long_words=False))

@@ -36,7 +36,7 @@ def test_nine_kappas_are_impossible_at_any_prior(kappas):
 
 
 def test_impossible_kappas_are_the_refuted_cells(kappas):
-    above = kappas.index[kappas["kappa"] - audit.KAPPA_ROUNDING > kappas["any_prior"]]
+    above = kappas.index[kappas["kappa"] - paper.rounding("kappa") > kappas["any_prior"]]
     cells = audit.refuted().set_index("finding")
     assert set(cells.loc["kappa, any prior", "row"]) == set(above)
     assert set(cells.loc["kappa, any prior", "item"]) == {"table2"}

@@ -1,4 +1,4 @@
-"""Two computations of the same results: equal, within the noise of retraining, outside; and what is no noise."""
+"""Two computations of the same results: equal, within or outside the noise of retraining."""
 
 import json
 import shutil
@@ -65,7 +65,7 @@ def test_the_noise_of_a_number_is_its_spread_over_seeds(pair):
     assert not found.problems and (found.numbers["verdict"] == drift.WITHIN).sum() == 1
 
 
-def test_a_primary_number_outside_is_a_problem_and_another_is_listed(pair):
+def test_only_a_primary_number_outside_the_noise_is_a_problem(pair):
     change(pair[1], ROW, "kappa", -0.4)
     change(pair[1], ROW, "REM", -60)
     found = compare(pair)
@@ -74,26 +74,24 @@ def test_a_primary_number_outside_is_a_problem_and_another_is_listed(pair):
     assert set(outside["column"]) == {"kappa", "REM"}
 
 
-def test_other_clips_and_other_settings_are_no_noise(pair):
+def test_other_clips_and_other_settings_are_not_noise(pair):
     edit(
         pair[1] / "MANIFEST.json",
         json.loads((pair[1] / "MANIFEST.json").read_text())["clips"],
         "0" * 64,
     )
-    assert compare(pair).problems == [
-        "other clips, or other stages of the same clips: these are other data"
-    ]
+    assert compare(pair).problems == ["the clips or their stages differ: the data are not the same"]
     runs = pd.read_csv(pair[1] / RUNS, dtype=str)
     runs["settings"] = "f" * 8
     runs.to_csv(pair[1] / RUNS, index=False)
     assert (
         compare(pair)
         .problems[1]
-        .startswith("9 of 9 runs have other settings, such as table2, -/R(2+1)D-18, seed 0")
+        .startswith("9 of 9 runs have other settings, for example table2, -/R(2+1)D-18, seed 0")
     )
 
 
-def test_other_code_and_other_pixels_are_told_and_no_problem(pair):
+def test_other_code_and_other_pixels_are_noted_and_no_problem(pair):
     runs = pd.read_csv(pair[1] / RUNS, dtype=str)
     runs["data"], runs["code"] = "0" * 12, "1" * 16
     runs.to_csv(pair[1] / RUNS, index=False)
@@ -107,12 +105,12 @@ def test_other_code_and_other_pixels_are_told_and_no_problem(pair):
 def test_a_missing_table_is_a_problem(pair):
     (pair[1] / "tables" / "table2.csv").unlink()
     assert (
-        "tables/table2.csv: is among the results compared with, but not here"
+        "tables/table2.csv: missing here, but among the results compared with"
         in compare(pair).problems
     )
 
 
-def test_a_verdict_that_turned_round_is_a_problem(pair):
+def test_a_reversed_verdict_is_a_problem(pair):
     subjects = pair[1] / SUBJECTS
     table = pd.read_csv(subjects)
     names = {"-/R(2+1)D-18": ROW, ROW: "-/R(2+1)D-18"}
@@ -124,7 +122,7 @@ def test_a_verdict_that_turned_round_is_a_problem(pair):
     ]
 
 
-def test_what_is_committed_is_the_default(pair, capsys):
+def test_the_committed_results_are_the_default(pair, capsys):
     results = pair[1]
     root = results.parents[1]
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -139,7 +137,7 @@ def test_what_is_committed_is_the_default(pair, capsys):
     assert _conclude(results, site=False, against=pair[0]) == 1
 
 
-def test_one_screen(pair, capsys):
+def test_the_output_fits_one_screen(pair, capsys):
     before, here = pair
     for name in list(json.loads((here / "MANIFEST.json").read_text())["files"]):
         (here / name).unlink()
@@ -151,5 +149,5 @@ def test_one_screen(pair, capsys):
     ]  # a path is not broken
     errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) <= 11
-    with pytest.raises(ValueError, match="no results folder"):
+    with pytest.raises(ValueError, match="not a results folder"):
         _conclude(here, site=False, against=here / "nowhere")

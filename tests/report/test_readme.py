@@ -1,4 +1,4 @@
-"""The generated parts of README.md and sacd/README.md are in step with docstrings and committed results."""
+"""The generated parts of the READMEs are up to date with docstrings and committed results."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from sacd.simulate import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-HOW = "the file is not what `python -m sacd report --readme` makes"
+HOW = "outdated; `python -m sacd report --readme` generates it"
 
 
-def test_departures_are_those_of_the_docstrings():
+def test_deviations_are_those_of_the_docstrings():
     text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
     assert readme.filled(text, deviations=readme.deviations()) == text, HOW
     marked = sum(path.read_text().count("Deviation: ") for path in (ROOT / "sacd").rglob("*.py"))
     assert len(readme.deviations().splitlines()) == marked > 10
 
 
-def test_the_map_names_every_module_with_what_it_is_for():
+def test_the_map_lists_every_module_with_its_first_line():
     text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
     assert readme.filled(text, map=readme.modules()) == text, HOW
     modules = [path for path in (ROOT / "sacd").rglob("*.py") if path.name != "__init__.py"]
@@ -37,26 +37,28 @@ def test_results_are_those_of_the_demo():
     assert readme.filled(README, results=readme.results(found), findings=findings) == README, HOW
 
 
-def test_the_check_of_the_sources_is_told_as_the_table_has_it():
+def test_the_readme_counts_the_checked_sources_as_the_table_does():
     kinds = parameters.table()["checked"].str.extract(
         r"^(supported|conflict|number|paper|not checked|no literature)"
     )[0]
     n = kinds.value_counts()
-    told = f"of {len(kinds)} numbers it supports {n['supported']} and **conflicts with {n['conflict']}**"
-    told_too = (
+    supported = f"of {len(kinds)} numbers it supports {n['supported']}"
+    sentences = (
+        f"{supported} and **conflicts with {n['conflict']}**",
         f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
+        f"{n['not checked']} a book, {n['no literature']} are design choices",
     )
-    told_too += f"{n['not checked']} a book, {n['no literature']} are design choices"
-    assert n.sum() == len(kinds) and all(
-        text in " ".join(README.split()) for text in (told, told_too)
-    )
+    readme_text = " ".join(README.split())
+    assert n.sum() == len(kinds)
+    assert all(sentence in readme_text for sentence in sentences)
 
 
-def test_departures_are_collected_from_the_marker_to_the_end_of_the_paragraph(tmp_path):
+def test_a_deviation_ends_with_its_paragraph(tmp_path):
     package = tmp_path / "sacd"
     package.mkdir()
     marker = "Deviation" + ":"
-    source = f'"""A module."""\ndef f():\n    """One line. {marker} two\n    lines.\n\n    Args: none.\n    """\n'
+    docstring = f'"""One line. {marker} two\n    lines.\n\n    Args: none.\n    """'
+    source = f'"""A module."""\ndef f():\n    {docstring}\n'
     (package / "a.py").write_text(source)
     assert readme.deviations(package) == "- [a.py](a.py) `f`: two lines."
 

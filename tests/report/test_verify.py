@@ -1,4 +1,4 @@
-"""`verify`: files, drift from the committed results, verdicts, and what it writes."""
+"""`verify`: files, verdicts on numbers and claims, and what it prints and writes."""
 
 import made_up_results
 import pandas as pd
@@ -7,9 +7,12 @@ import yaml
 
 from sacd.__main__ import _conclude
 from sacd.analysis import tables
+from sacd.files import write_json
+from sacd.paper import audit as audit_of_the_paper
 from sacd.paper import printed as paper
 from sacd.paper.contents import items
 from sacd.report import claims, readme, verify
+from sacd.results import MANIFEST, read_manifest
 
 S3VE = "S3VE, paper profile"
 
@@ -29,7 +32,7 @@ def test_untouched_results_pass(results, capsys):
     assert _conclude(results, site=False) == 0
     text = capsys.readouterr().out
     assert "demo: simulated cohort, demo profile" in text and " needs S3VE" in text
-    assert "missing: no table yet of table3 (make table3)" in " ".join(text.split())
+    assert "missing: no table yet for table3 (make table3)" in " ".join(text.split())
     assert "nothing to compare with" in text
 
 
@@ -41,7 +44,7 @@ def test_an_altered_or_missing_file_fails(results, capsys):
     )
 
 
-def test_an_added_file_is_told(results):
+def test_an_added_file_is_noted(results):
     (results / "tables" / "notes.txt").touch()
     found = verify.verify(results)
     assert not found.problems and "tables/notes.txt: is not in the manifest" in found.notes
@@ -75,7 +78,7 @@ def test_every_printed_number_is_listed_once_with_or_without_ours(results, capsy
         verdict["text", "DeepSleepNet/SACD - baseline", "accuracy_from"] == verify.ALONE
     )  # 54.6, Table II has 52.5
     assert not set(verdict) & {verify.REPRODUCED, verify.DIFFERS, *readme.MARKS}
-    title, table = list(verify.sections(found))[-1]
+    title, table = list(verify.numbers_by_item(found))[-1]
     assert "neither confirmed nor refuted" in title and table["n"].sum() == len(alone)
     verify.show(found)
     assert f"{(verdict == verify.ALONE).sum()} {verify.ALONE}" in " ".join(
@@ -84,7 +87,7 @@ def test_every_printed_number_is_listed_once_with_or_without_ours(results, capsy
 
 
 def test_numbers_on_s3ve_are_judged(tmp_path, monkeypatch):
-    results = made_up_results.make(tmp_path, monkeypatch, data=S3VE).results
+    results = made_up_results.make(tmp_path, monkeypatch, data=S3VE, simulated=False).results
     table = tables.read(results / "tables" / "table2.csv")
     cell = (table["row"] == "AttnSleep/SACD") & (table["column"] == "accuracy")
     table.loc[cell, ["value", "ci_low", "ci_high"]] = [63.0, 61.0, 65.0]
@@ -94,50 +97,50 @@ def test_numbers_on_s3ve_are_judged(tmp_path, monkeypatch):
     assert numbers["AttnSleep/SACD", "macro_f1"] == "differs"
 
 
+def test_a_name_does_not_make_data_real(tmp_path, monkeypatch):
+    """Simulated data may have any name, and a manifest may not say what its data are."""
+    results = made_up_results.make(tmp_path, monkeypatch, data=S3VE).results
+    manifest = read_manifest(results)
+    assert manifest.pop("simulated") == [S3VE]
+    for _ in range(2):
+        found = verify.verify(results)
+        assert found.simulated
+        measured = found.numbers.query("item == 'table2' and ours == ours")
+        assert set(measured["verdict"]) == {"needs S3VE"}
+        write_json(results / MANIFEST, manifest)
+
+
 def test_cells_that_the_audit_refutes(results):
-    line = {
-        "item": "audit",
-        "column": "computed",
-        "data": "none",
-        "where": "II",
-        "claim": "x",
-        "computation": "y",
-    }
-    rows = ["AttnSleep/SACD", "AttnSleep/CCL"]
-    audit = pd.DataFrame(
-        [
-            line
-            | {
-                "row": "kappa, any prior",
-                "result": f"2. Above: {', '.join(rows)}",
-                "verdict": "impossible",
-            },
-            line | {"row": "kappa of the two students", "result": "z", "verdict": "consistent"},
-            line | {"row": "hours", "result": "z", "verdict": "cannot be checked"},
-        ]
-    ).reindex(columns=[*tables.COLUMNS, "where", "claim", "computation", "result", "verdict"])
+    audited = [
+        ("kappa, any prior", "impossible"),
+        ("kappa of the two students", "consistent"),
+        ("baseline of Table V", "contradicts itself"),
+        ("hours of all clips", "cannot be checked"),
+    ]
+    audit = pd.DataFrame(audited, columns=["row", "verdict"])
+    texts = {"data": "none", "where": "II", "claim": "x", "computation": "y", "result": "z"}
+    audit = audit.assign(item="audit", column="computed", **texts)
+    words = ["where", "claim", "computation", "result", "verdict"]
+    audit = audit.reindex(columns=[*tables.COLUMNS, *words])
     tables.write(audit, results / "tables", "audit", view=audit[["row"]])
     found = verify.verify(results)
     refuted = found.numbers[found.numbers["verdict"] == claims.CONTRADICTS]
-    assert refuted[["row", "column"]].values.tolist() == [[row, "kappa"] for row in rows]
-    audited = found.claims[found.claims["item"] == "audit"].set_index("claim")["verdict"]
-    assert audited.to_dict() == {
+    assert refuted[["row", "column"]].values.tolist() == [
+        [row, "kappa"] for row in made_up_results.ROWS
+    ]
+    assert found.audit.set_index("claim")["verdict"].to_dict() == {
         "kappa, any prior": claims.CONTRADICTS,
         "kappa of the two students": claims.HOLDS,
-        "hours": claims.INCONCLUSIVE,
+        "baseline of Table V": claims.CONTRADICTS,
+        "hours of all clips": claims.INCONCLUSIVE,
     }
+    audit["verdict"] = "consistent"
+    tables.write(audit, results / "tables", "audit", view=audit[["row"]])
+    assert not (verify.verify(results).numbers["verdict"] == claims.CONTRADICTS).any()
 
 
-def test_the_findings_named_here_are_those_of_the_audit():
-    from sacd.paper import audit
-
-    findings = set(audit.findings()["finding"])
-    assert set(verify._CELLS) <= findings and "kappa, any prior" in findings
-    assert all(
-        paper.value(*cell) == paper.value(*cell)
-        for cells in verify._CELLS.values()
-        for cell in cells
-    )
+def test_every_verdict_of_the_audit_is_mapped():
+    assert set(verify._AUDIT_VERDICTS) == set(audit_of_the_paper.VERDICTS)
 
 
 def test_claims_are_judged_from_the_folder_alone(results):
