@@ -1,22 +1,22 @@
-"""One table of items: the paper's tables and figures, and ours beyond it, with notebook and title.
+"""One table of items: tables and figures of the paper and our additions, with their notebooks.
 
-`make ITEM`, `reproduce --only ITEM`, the README and the report all go by it. It lies below whatever
-computes, so that report/ can read it without experiments/; and it needs the standard library alone,
-for `make help` runs this file before there is an environment.
+`make ITEM`, `reproduce --only ITEM`, the README and the report use it. It is in paper/ so that
+report/ can read it without experiments/. It needs only the standard library, because `make help`
+runs this file before an environment exists.
 """
 
 from typing import Final, NamedTuple
 
 
 class Item(NamedTuple):
-    """What is made together, by one notebook."""
+    """Tables and figures that one notebook makes."""
 
     target: str
-    """Of `make`, and of `reproduce --only`."""
+    """Name for `make` and `reproduce --only`."""
     notebook: str
     title: str
     also: tuple[str, ...] = ()
-    """Other tables and figures of the same notebook; each is a target too."""
+    """Other tables and figures of the same notebook; each is a target as well."""
 
 
 CONTENTS: Final = (
@@ -50,7 +50,7 @@ CONTENTS: Final = (
 
 
 def items() -> dict[str, Item]:
-    """Item by every name that it has; the targets first.
+    """Items by name: by their targets, then by their other names.
 
     >>> items()["fig9"].notebook == items()["fig8"].notebook
     True
@@ -60,7 +60,7 @@ def items() -> dict[str, Item]:
 
 
 def notebook_of(name: str) -> str:
-    """The notebook that makes an item; a notebook's own name stays as it is.
+    """The notebook that makes an item; the name of a notebook is returned unchanged.
 
     Raises:
         ValueError: there is no such item; the message lists them.
@@ -75,7 +75,7 @@ def notebook_of(name: str) -> str:
 
 
 def _help() -> None:
-    """The items' part of `make help`."""
+    """Print the items for `make help`."""
     for item in CONTENTS:
         also = f" (also {', '.join(item.also)})" if item.also else ""
         print(f"  {item.target:<12}{item.title}{also}")

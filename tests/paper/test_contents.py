@@ -1,4 +1,4 @@
-"""The table of items against what goes by it: Makefile, notebooks, experiments."""
+"""The table of items agrees with the Makefile, the notebooks and the experiments."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ def test_an_unknown_item_is_refused_with_those_that_are_known():
 
 
 def test_help_needs_no_environment():
-    """Isolated: neither this package nor any other can be imported."""
+    """In isolated mode, neither this package nor any other can be imported."""
     command = [sys.executable, "-I", "-S", str(ROOT / "sacd" / "paper" / "contents.py")]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert "  fig8        Figs. 8 and 9, t-SNE of subjects and clips by AHI (also fig9)\n" in said
