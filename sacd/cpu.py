@@ -1,15 +1,16 @@
 """Pins the instruction set of this process, so that every x86-64 machine computes the same bytes.
 
-NumPy, ATen, oneDNN, MKL and OpenBLAS choose their kernels by CPU: sums are then rounded in another
-order, and training amplifies the difference. All five read a variable of the environment when they
-are loaded, so this module has to be imported before them. `import sacd` does so; `make setup` also
-has the environment's Python import it at start-up, for JupyterLab, editors and pytest. Child
-processes inherit the variables. AVX2 is what nearly every x86-64 machine since 2015 has. MKL tells
-Intel from AMD as well, whatever their instructions; its branch COMPATIBLE alone gives equal bits on
-both (oneMKL developer guide, "Conditional Numerical Reproducibility"). It makes a training about a
-fifth slower.
+NumPy, ATen, oneDNN, MKL and OpenBLAS select their kernels by CPU. Kernels differ in the order of
+additions and so in rounding, which training amplifies. All five libraries read an environment
+variable when they are loaded, so this module must be imported first. `import sacd` does that, and
+`make setup` makes Python import it at start-up, for JupyterLab, editors and pytest. Child processes
+inherit the variables.
 
-Only `os`, `sys` and `platform` are imported: this runs at every start of Python.
+We pin AVX2, which nearly every x86-64 machine since 2015 has. MKL also distinguishes Intel from
+AMD; only its branch COMPATIBLE gives equal bits on both (oneMKL developer guide, "Conditional
+Numerical Reproducibility"). It makes training about 20 % slower.
+
+Only `os`, `sys` and `platform` are imported, since this runs at every start of Python.
 """
 
 import os
@@ -24,26 +25,26 @@ PINNED: Final = {
     "MKL_CBWR": "COMPATIBLE",  # torch's matrix products, exp and log, FFT
     "OPENBLAS_CORETYPE": "Haswell",  # matrix products of NumPy and SciPy
 }
-"""Variable -> value. A value that the user has set wins."""
+"""Environment variables and their values. A value set by the user takes precedence."""
 
 _FLAGS: Final = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_fp16", "amx_tile")
-"""What is recorded of the processor's abilities: those that the libraries choose by."""
+"""CPU flags that are recorded: those by which the libraries select kernels."""
 
 
 def pin() -> None:
-    """Set what the user has not set; too late for a library that is loaded already (see `state`)."""
+    """Set the variables that the user has not set; without effect on loaded libraries (`state`)."""
     for name, value in PINNED.items():
         os.environ.setdefault(name, value)
 
 
 def state() -> dict[str, Any]:
-    """What was pinned, what the CPU offers, and whether every loaded library obeys; goes into provenance.
+    """The pinned variables, the CPU, and whether the pin is effective; recorded in provenance.
 
     Returns:
-        pinned: this process' value of each variable of `PINNED`.
+        pinned: value of each variable of `PINNED` in this process.
         own: variables that the user has set to another value.
-        offers: architecture, and which of the instruction sets that matter the processor has.
-        honoured: whether bytes equal those of other pinned machines; `reason` says why not.
+        offers: architecture and relevant instruction sets of the processor.
+        honoured: whether bytes equal those of other pinned machines; if not, `reason` says why.
     """
     values = {name: os.environ.get(name, "") for name in PINNED}
     own = sorted(name for name, value in PINNED.items() if values[name] != value)
@@ -59,7 +60,7 @@ def state() -> dict[str, Any]:
 
 
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets of the processor, as Linux names them; empty where it cannot be told."""
+    """Instruction sets of the processor, as Linux names them; empty if unknown."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             lines = [line for line in file if line.startswith("flags")]
@@ -69,7 +70,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def _why_not(own: list[str]) -> str:
-    """Why the bytes of this process may differ from those of a pinned machine; empty if they do not."""
+    """Why bytes of this process may differ from those of other machines; empty if they do not."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return f"the processor is {platform.machine()}, not x86-64"
     flags = cpu_flags()
@@ -83,25 +84,29 @@ def _why_not(own: list[str]) -> str:
 
 
 def _loaded_unpinned() -> list[str]:
-    """Loaded libraries that use other instructions than the pinned ones: `sacd` was imported after them."""
+    """Libraries that were imported before `sacd` and use other instructions than the pinned."""
     late = []
-    if "numpy" in sys.modules:
-        from numpy._core._multiarray_umath import (
-            __cpu_features__ as features,
-        )  # only if it is loaded already
+    if "numpy" in sys.modules:  # this module must not be the one that imports it
+        from numpy._core._multiarray_umath import __cpu_features__ as features
 
-        late += ["numpy"] if features.get("X86_V4") or not features.get("X86_V3", True) else []
-    if (torch := sys.modules.get("torch")) and hasattr(torch, "backends"):
-        late += ["torch"] if torch.backends.cpu.get_cpu_capability() != "AVX2" else []
+        if features.get("X86_V4") or not features.get("X86_V3", True):
+            late.append("numpy")
+    torch = sys.modules.get("torch")
+    # While torch itself is being imported, it has no `backends` yet.
+    if torch and hasattr(torch, "backends") and torch.backends.cpu.get_cpu_capability() != "AVX2":
+        late.append("torch")
     return late
 
 
 def warning() -> str:
-    """One line for the user where bytes will differ from those of other machines; empty where they will not."""
+    """One line for the user if bytes will differ from other machines' bytes, else empty."""
     found = state()
     if found["honoured"]:
         return ""
-    return f"note: {found['reason']}: bytes will differ from the committed ones, verify judges by statistics"
+    return (
+        f"note: {found['reason']}: bytes will differ from the committed ones, "
+        "verify judges by statistics"
+    )
 
 
 pin()

@@ -1,4 +1,4 @@
-"""Run store and run engine. `Run` says what to compute, `execute` computes what is missing, `RunStore` keeps it."""
+"""Run store and run engine: `Run` is one computation, `execute` computes, `RunStore` keeps."""
 
 from sacd.runs.execute import Failure, Report, execute
 from sacd.runs.fingerprint import code_fingerprint, reader_fingerprint

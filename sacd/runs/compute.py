@@ -1,4 +1,4 @@
-"""Computes one run in this process: the part of the engine that runs on a worker."""
+"""Computes one run in the current process; this is the part of the engine that workers execute."""
 
 import errno
 import os
@@ -32,18 +32,23 @@ from sacd.runs.store import (
 )
 
 Listener = Callable[[str, float, str], None]
-"""Told the id of a run, the share done and a line of text."""
+"""Called with the id of a run, the share done and a line of text."""
 
 
 def compute(
     root: str, run: Run, run_id: str, resources: Mapping[str, str], listener: Listener | None = None
 ) -> tuple[str, str]:
-    """Compute one run in this process, or wait for whoever does; ("done" | "hit" | "failed", traceback)."""
+    """Compute one run in this process, or wait for the process that is computing it.
+
+    Returns:
+        "done", "hit" (another process computed it) or "failed", and the traceback of a failure.
+    """
     store = RunStore(root)
     try:
         if run.id != run_id:
             raise RunError(
-                f"{run_id}: this worker has other code than the client; give both the same commit, restart it"
+                f"{run_id}: this worker has other code than the client; check out the same commit "
+                "on both and restart the worker"
             )
         if edited := edited_since_import(run.entries):
             raise RunError(
@@ -51,8 +56,8 @@ def compute(
             )
         with store.lock(run):
             if store.state(run).name == "done":
-                # A worker that dies takes the answers it holds along: Dask asks again for what this
-                # call has computed.
+                # A worker that dies loses its answers, so Dask repeats runs that this very
+                # call of `execute` has computed.
                 record = read_json(store.folder(run) / "provenance.json")
                 return "done" if record.get("call") == resources.get("call") else "hit", ""
             _compute(store, run, resources, listener)
@@ -66,10 +71,9 @@ def compute(
             return "failed", explain_os_error(error, store.root)
         return "failed", traceback.format_exc()
     except (Exception, SystemExit) as error:
-        if "(os error 28)" in str(error):  # safetensors says so in an error of its own kind
-            return "failed", explain_os_error(
-                OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), store.root), store.root
-            )
+        if "(os error 28)" in str(error):  # a full disk; safetensors raises its own error type
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), store.root)
+            return "failed", explain_os_error(full, store.root)
         return "failed", traceback.format_exc()
 
 
@@ -81,7 +85,8 @@ def _compute(
     for name, folder in inputs.items():
         if not folder.is_dir():
             raise RunError(
-                f"{run.title}: its input {name} is not in {store.root}; is the store shared by all workers?"
+                f"{run.title}: its input {name} is not in {store.root}; all workers need the same "
+                "run store"
             )
     earlier = read_json(work / PROGRESS)
     start, written = time.monotonic(), 0.0
@@ -95,10 +100,8 @@ def _compute(
         nonlocal written
         if not written or time.monotonic() - written >= 0.5:
             written = time.monotonic()
-            write_json(
-                work / PROGRESS,
-                record | {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()},
-            )
+            now = {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()}
+            write_json(work / PROGRESS, record | now)
         if listener:
             listener(run.id, share, text)
 
@@ -108,35 +111,35 @@ def _compute(
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
     if code_fingerprint(run.entries) != run.identity["code"]:
-        raise RunError(
-            f"{run.title}: its code was edited while it was imported; repeat the command"
-        )
+        raise RunError(f"{run.title}: its code changed during the import; repeat the command")
     _keep_data_manifest(store, run)
     record |= {"git": git_state()}
     reset_peak_memory()
     resources = {**resources, **dict(run.resources)}
+    resources["device"] = _device(resources["device"])
     with _threads(int(resources["threads"])):
-        task(
-            run.config, inputs, work, resources | {"device": _device(resources["device"])}, progress
-        )
+        task(run.config, inputs, work, resources, progress)
         record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "machine": machine()}
     try:
         record |= {"data": run.data, "data_manifest": _keep_data_manifest(store, run)}
     except RunError:
-        shutil.rmtree(work)  # part of it comes from the other data: nothing to resume
+        shutil.rmtree(work)  # partly computed from the other data, so it must not be resumed
         raise
     store.finish(run, record | {"id": run.id, "resources": {"threads": resources["threads"]}})
 
 
 def _keep_data_manifest(store: RunStore, run: Run) -> str | None:
-    """Where in the run store the manifest of the run's data is kept, which the next ingest may replace.
+    """Copy the manifest of the run's data into the run store, since an ingest may replace it.
+
+    Returns:
+        Its path in the run store; None if the run reads no data store.
 
     Raises:
-        RunError: two cohorts share a folder name, or a night was replaced: the data are not what
-            the id says.
+        RunError: the data are not those in the run's id, since two cohorts share a folder or a
+            night was replaced.
     """
     kept = None
-    for _, path in run.resources:  # what is no store has no fingerprint
+    for _, path in run.resources:  # resources that are no data store have no fingerprint
         manifest = read_json(Path(path) / "manifest.json")
         if manifest.get("fingerprint", run.data) != run.data:
             raise RunError(f"{run.title}: {path} holds other data by now; repeat the command")
@@ -156,7 +159,10 @@ def _device(name: str) -> str:
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """As many threads for BLAS, OpenMP and torch in a notebook as in a worker: sums then have equal bits."""
+    """Set the threads of BLAS, OpenMP and torch.
+
+    Sums depend on the number of threads; a notebook must give the same bits as a worker.
+    """
     from threadpoolctl import threadpool_limits  # slow to import
 
     torch = sys.modules.get("torch")

@@ -1,4 +1,4 @@
-"""Computes runs in parallel: longest first, each run once, whatever dies on the way."""
+"""Computes runs in parallel: each run once, long ones first, robust to workers that die."""
 
 import logging
 import sys
@@ -23,9 +23,9 @@ class Failure(NamedTuple):
 
     run: Run
     reason: str
-    """Its last lines, or which run it would have needed."""
+    """Last lines of the traceback, or the failed run that this one needed."""
     log: Path | None
-    """The whole traceback; None if it was not started."""
+    """File with the whole traceback; None if the run was not started."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{len(self.done)} runs computed, {len(self.hit)} found on disk, {len(self.failed)} without results"
+            f"{len(self.done)} runs computed, {len(self.hit)} found on disk, "
+            f"{len(self.failed)} without results"
         ]
         for run, reason, path in self.failed:
             lines += [f"FAILED {run.title}" + (f" (see {path})" if path else ""), *_indent(reason)]
@@ -59,17 +60,17 @@ def execute(
     keep_going: bool = True,
     quiet: bool = False,
 ) -> Report:
-    """Compute what is missing of `runs` and of the runs that they read; results that are there are checked, then kept.
+    """Compute the missing ones of `runs` and of the runs they read; existing results are verified.
 
     Args:
-        workers: processes on this machine; default one a core, or one a GPU where there are any; 0:
-            in this process.
-        cluster: "tcp://host:port" of a Dask scheduler instead; its workers need this package and
-            the store's folder.
-        resources: handed to the tasks, no part of a run's identity. "device" ("auto": the GPU if
-            there is one) and "threads" (a run; "1") have defaults.
-        keep_going: a failed run stops only the runs that read it.
-        quiet: no progress bar.
+        workers: number of processes on this machine; 0: this process. Default: one per GPU, or one
+            per core if there is no GPU.
+        cluster: "tcp://host:port" of a Dask scheduler to use instead. Its workers need this package
+            and the folder of the store.
+        resources: passed to the tasks, and no part of a run's identity. Defaults: "device" is
+            "auto" (a GPU if there is one), "threads" per run is "1".
+        keep_going: after a failure, skip only the runs that read the failed one.
+        quiet: show no progress bar.
 
     Raises:
         RunError: the store cannot be written, or the cluster does not answer.
@@ -77,23 +78,24 @@ def execute(
     store.open()
     resources = {"device": "auto", "threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
     plan = _closure(runs)
-    with ThreadPoolExecutor() as pool:
-        states = dict(
-            zip(plan, pool.map(lambda run: _state(store, run), plan.values()), strict=True)
-        )
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
+        checked = pool.map(lambda run: _state(store, run), plan.values())
+        states = dict(zip(plan, checked, strict=True))
     needed = _needed(runs, states)
-    todo = {
-        i: run
-        for i, run in plan.items()
-        if i in needed and states[i][0] not in ("done", "conflict")
-    }
-    hits = [plan[i] for i in plan if i in needed and states[i][0] == "done"]
-    failed = {
-        i: Failure(plan[i], states[i][1], None)
-        for i in plan
-        if i in needed and states[i][0] == "conflict"
-    }
-    _say_why(store, hits, todo, states)
+    todo: dict[str, Run] = {}
+    hits: list[Run] = []
+    failed: dict[str, Failure] = {}
+    for i, run in plan.items():
+        state, reason = states[i]
+        if i not in needed:
+            continue
+        if state == "done":
+            hits.append(run)
+        elif state == "conflict":
+            failed[i] = Failure(run, reason, None)
+        else:
+            todo[i] = run
+    _log_reasons(store, hits, todo, states)
     done: list[Run] = []
     if todo:
         with (
@@ -101,14 +103,11 @@ def execute(
             _Bar(todo, quiet) as bar,
         ):
             _work_off(store, pool, todo, done, hits, failed, bar, keep_going)
-    order = {i: n for n, i in enumerate(plan)}
-    return Report(
-        tuple(done), tuple(hits), tuple(sorted(failed.values(), key=lambda f: order[f.run.id]))
-    )
+    return Report(tuple(done), tuple(hits), tuple(failed[i] for i in plan if i in failed))
 
 
 def _closure(runs: Iterable[Run]) -> dict[str, Run]:
-    """The runs and all that they read, by id, each once, inputs first."""
+    """The runs and all runs that they read, by id, each once, inputs first."""
     plan: dict[str, Run] = {}
 
     def visit(run: Run) -> None:
@@ -130,7 +129,7 @@ def _state(store: RunStore, run: Run) -> tuple[str, str]:
 
 
 def _needed(runs: Iterable[Run], states: Mapping[str, tuple[str, str]]) -> set[str]:
-    """Ids to look at: what was asked for, and inputs of what has to be computed."""
+    """Ids of the requested runs, and of the inputs of those that must be computed."""
     needed: set[str] = set()
     waiting = list(runs)
     while waiting:
@@ -142,9 +141,10 @@ def _needed(runs: Iterable[Run], states: Mapping[str, tuple[str, str]]) -> set[s
     return needed
 
 
-def _say_why(
+def _log_reasons(
     store: RunStore, hits: list[Run], todo: Mapping[str, Run], states: Mapping[str, tuple[str, str]]
 ) -> None:
+    """Log for every run why it is computed or not."""
     for run in hits:
         log.info("%s: not computed, %s", run.title, states[run.id][1])
     known = store.identities() if todo else []
@@ -153,22 +153,18 @@ def _say_why(
         if state == "corrupt":
             log.warning("%s: %s; computing it again", run.title, reason)
         else:
-            log.info(
-                "%s: to compute, %s",
-                run.title,
-                store.why_missing(run, known) if state == "missing" else reason,
-            )
+            why = store.why_missing(run, known) if state == "missing" else reason
+            log.info("%s: to compute, %s", run.title, why)
 
 
 def _priorities(todo: Mapping[str, Run]) -> dict[str, float]:
-    """Length of the longest chain of runs that starts with each: the critical path goes first."""
+    """Cost of the longest chain of runs that starts with each run: the critical path goes first."""
     priority = {i: run.cost for i, run in todo.items()}
-    for run in reversed(todo.values()):  # inputs come before their readers in a plan
+    for run in reversed(todo.values()):  # readers before their inputs
         for _, needed in run.inputs:
             if needed.id in todo:
-                priority[needed.id] = max(
-                    priority[needed.id], todo[needed.id].cost + priority[run.id]
-                )
+                chain = todo[needed.id].cost + priority[run.id]
+                priority[needed.id] = max(priority[needed.id], chain)
     return priority
 
 
@@ -182,7 +178,7 @@ def _work_off(
     bar: "_Bar",
     keep_going: bool,
 ) -> None:
-    """Start what is ready while there is room, collect what ends; until nothing is left."""
+    """Start runs that are ready while there is room, and collect those that end."""
     priority = _priorities(todo)
     waiting = sorted(todo.values(), key=lambda run: -priority[run.id])
     started: dict[str, Any] = {}
@@ -191,17 +187,14 @@ def _work_off(
     while waiting or started:
         for run in list(waiting):
             bad = [other for _, other in run.inputs if other.id in failed]
-            if bad or (failed and not keep_going):
-                reason = (
-                    f"not run: it needs {bad[0].title}, which failed"
-                    if bad
-                    else "not run: another run failed"
-                )
-                failed[run.id] = Failure(run, reason, None)
-            elif len(started) < pool.room and not any(
-                other.id in open_ids for _, other in run.inputs
-            ):
-                started[run.id] = pool.submit(run, priority[run.id], bar.tell)
+            ready = not any(other.id in open_ids for _, other in run.inputs)
+            if bad:
+                needs = f"not run: it needs {bad[0].title}, which failed"
+                failed[run.id] = Failure(run, needs, None)
+            elif failed and not keep_going:
+                failed[run.id] = Failure(run, "not run: another run failed", None)
+            elif ready and len(started) < pool.room:
+                started[run.id] = pool.submit(run, priority[run.id], bar.update)
             else:
                 continue
             waiting.remove(run)
@@ -212,28 +205,23 @@ def _work_off(
             open_ids.discard(i)
             if outcome == "failed":
                 path = store.failure(todo[i])
-                with suppress(OSError):  # the disk may be full, which is then what `text` says
-                    write_text(
-                        path, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {todo[i].title}\n{text}\n"
-                    )
+                when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+                with suppress(OSError):  # the disk may be full, and `text` then says so
+                    write_text(path, f"{when} {todo[i].title}\n{text}\n")
                 failed[i] = Failure(todo[i], "\n".join(text.strip().splitlines()[-6:]), path)
             else:
                 (done if outcome == "done" else hits).append(todo[i])
-        running = {
-            i: run for i, run in todo.items() if i in started and _mtime(store, run) != before[i]
-        }
-        for i, run in running.items():
-            record = read_json(store.work(run) / PROGRESS)
-            bar.tell(i, record.get("share", 0.0), record.get("text", ""))
-        bar.show(
-            len(todo) - len(open_ids | failed.keys() & todo.keys()),
-            len(running),
-            len(failed),
-            open_ids,
-        )
+        # A run that waits in a worker's queue has not yet written its progress file.
+        running = [i for i in started if _mtime(store, todo[i]) != before[i]]
+        for i in running:
+            record = read_json(store.work(todo[i]) / PROGRESS)
+            bar.update(i, record.get("share", 0.0), record.get("text", ""))
+        ended = len(todo) - len(open_ids | failed.keys() & todo.keys())
+        bar.show(ended, len(running), len(failed), open_ids)
 
 
 def _mtime(store: RunStore, run: Run) -> int:
+    """When a run last wrote its progress, in ns; 0 if it has not started."""
     path = store.work(run) / PROGRESS
     try:
         return path.stat().st_mtime_ns
@@ -244,15 +232,12 @@ def _mtime(store: RunStore, run: Run) -> int:
 def _outcome(handle: Any) -> tuple[str, str]:
     try:
         return handle.result()
-    except (
-        Exception
-    ) as error:  # the task's own errors come back as text: this is the worker, or the cluster
+    # Errors of the task come back as text, so this is an error of the worker or the cluster.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
         if type(error).__name__ == "KilledWorker":
-            return (
-                "failed",
-                "its worker process died again and again: out of memory, or a crash in native code",
-            )
-        return "failed", f"{type(error).__name__}: {error}"
+            reason = "its worker process died repeatedly (out of memory, or a native crash)"
+        return "failed", reason
 
 
 class _Bar:
@@ -263,7 +248,7 @@ class _Bar:
 
         self.todo, self.shares, self.text = todo, dict.fromkeys(todo, 0.0), ""
         self.counts = (0, 0, 0)
-        # A log file gets a line every 30 s; a terminal or a notebook a bar that moves.
+        # A terminal or a notebook gets a moving bar, a log file a line every 30 s.
         live = sys.stderr.isatty() or "ipykernel" in sys.modules
         self.bar = tqdm(
             desc=f"0/{len(todo)} runs", total=round(sum(run.cost for run in todo.values()), 6),
@@ -280,16 +265,17 @@ class _Bar:
         self.bar.refresh()
         self.bar.close()
 
-    def tell(self, run_id: str, share: float, text: str) -> None:
-        """A run got so far."""
+    def update(self, run_id: str, share: float, text: str) -> None:
+        """Show the progress of one run."""
         done, running, failed = self.counts
-        self.counts = (done, running or 1, failed)  # in this process the loop is not there to count
+        # While a run is computed in this process, nobody calls `show`.
+        self.counts = (done, running or 1, failed)
         self.shares[run_id] = share
         self.text = f"{self.todo[run_id].label or run_id}: {text}"
         self._draw()
 
     def show(self, done: int, running: int, failed: int, unfinished: set[str]) -> None:
-        """Runs ended or started."""
+        """Show the counts after runs have started or ended."""
         self.counts = (done, running, failed)
         self.text = self.text if unfinished else ""
         self.shares |= {i: 1.0 for i in self.shares if i not in unfinished}
@@ -301,6 +287,5 @@ class _Bar:
             f"{done}/{len(self.todo)} runs, {running} running, {failed} failed", refresh=False
         )
         self.bar.set_postfix_str(self.text[:60], refresh=False)
-        self.bar.update(
-            sum(self.todo[i].cost * share for i, share in self.shares.items()) - self.bar.n
-        )
+        cost = sum(self.todo[i].cost * share for i, share in self.shares.items())
+        self.bar.update(cost - self.bar.n)

@@ -1,10 +1,9 @@
-"""Which code a result depends on: the functions, classes and constants that its entry point reaches.
+"""Hash of the code that a result depends on: what its entry point reaches, and nothing else.
 
-The parsed source is followed by name, not run: from a function to what it calls, across modules of
-this package. What
-cannot change a number leaves the hash: docstrings, comments, annotations, messages of errors and
-logs, and all that is not reached, such as a colour beside the constant that is used. A file that
-moves keeps the fingerprint of its content.
+The source is parsed, not imported, and names are followed from a function to what it uses, across
+the modules of this package. Only functions, classes and constants that are reached are hashed,
+without what cannot change a number: docstrings, comments, annotations, error and log messages.
+Moving a file does not change the fingerprint.
 """
 
 import ast
@@ -17,14 +16,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _LEFT_OUT: Final = ("sacd.config", "sacd.cpu", "sacd.runs.fingerprint", "sacd.runs.provenance")
-"""Settings, whose values are in a run's identity already, and modules that tell how numbers were made."""
-_TALK: Final = ("log", "logging", "print", "progress", "warnings")
-"""A statement that only calls one of these says something and computes nothing."""
+"""Settings, whose values are part of a run's identity, and modules that only record provenance."""
+_MESSAGES: Final = ("log", "logging", "print", "progress", "warnings")
+"""A statement that only calls one of these reports something and computes nothing."""
 _STATEMENTS: Final = "(statements)"
-"""Name for a module's statements that define nothing, such as a setting of torch: they run when it is imported."""
+"""Stands for module-level statements that define no name, such as a setting of torch."""
 
 Use = tuple[str, str]
-"""Module, and a name in it; an empty name is the module itself, handed about: all that it defines."""
+"""Module and a name in it; an empty name means the module object, and so all its definitions."""
 
 
 class _Definition(NamedTuple):
@@ -38,12 +37,12 @@ class _Module(NamedTuple):
 
 
 def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str:
-    """16 hex digits over the definitions that entry points reach, wherever these stand.
+    """16 hex digits over all definitions that the entry points reach.
 
     Args:
-        entries: "module:name" of functions or classes, or "module" for all that it defines. What is
-            imported by a string is not found: it has to be an entry itself.
-        without: modules whose definitions are left out, though what these reach counts.
+        entries: "module:name" of functions or classes, or "module" for everything it defines.
+            Imports by a string are not followed, so such a target must be an entry itself.
+        without: modules whose definitions are not hashed, although their uses are followed.
 
     Raises:
         ValueError: an entry does not exist.
@@ -54,16 +53,15 @@ def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str
 
 
 def reader_fingerprint(entry: str) -> str:
-    """`code_fingerprint` of what decides the bytes of a store that a function makes of a cohort's files.
+    """`code_fingerprint` of an ingest function: the code that decides the bytes of its store.
 
-    Left out is what decides none: files are written as they are given, and what is checked is
-    refused or not.
+    Writing files and checking the input decide no bytes, so they are left out.
     """
     return code_fingerprint([entry], without=("sacd.files", "sacd.workers", "sacd.data.check"))
 
 
 def code_hashes(entries: Iterable[str]) -> dict[str, str]:
-    """ "module:name" of each definition that is reached -> hash of its code."""
+    """Hash of the code of every definition that is reached, by its "module:name"."""
     waiting: list[Use] = [entry.partition(":")[::2] for entry in entries]
     ours = {"sacd"} | {module.partition(".")[0] for module, _ in waiting}
     for module, name in waiting:
@@ -89,21 +87,22 @@ def code_hashes(entries: Iterable[str]) -> dict[str, str]:
 
 
 def entries_of(source: str) -> list[str]:
-    """Entry points, as `code_fingerprint` takes them, of this package that a piece of source uses.
+    """Entry points, for `code_fingerprint`, of this package that a notebook's source uses.
 
     >>> entries_of("from sacd.paper import printed; printed.load()")
     ['sacd.paper.printed:load']
     """
     tree = ast.parse(source)
     imports = dict(_imports(tree, ""))
-    uses = dict.fromkeys(_uses(_Stripped().visit(tree), imports, "", ()))
+    _strip(tree)
+    uses = dict.fromkeys(_uses(tree, imports, "", ()))
     ours = [(module, name) for module, name in uses if module.partition(".")[0] == "sacd"]
     return [f"{module}:{name}".rstrip(":") for module, name in ours if source_file(module)]
 
 
 @cache
 def _top_level(name: str, places: tuple[str, ...]) -> Path | None:
-    """`__init__.py` or module file of a top-level package, looked for in `places`, which are `sys.path`."""
+    """File of a top-level module or package; `places` is `sys.path`, as a key of the cache."""
     try:
         spec = find_spec(name)
     except ValueError:  # __main__ of a script
@@ -112,7 +111,7 @@ def _top_level(name: str, places: tuple[str, ...]) -> Path | None:
 
 
 def source_file(module: str) -> Path | None:
-    """Source of a module, found without importing it (nor its parents); None where there is none."""
+    """Source of a module, found without importing it or its parents; None if there is none."""
     top, *rest = module.split(".")
     file = _top_level(top, tuple(sys.path)) if top else None
     if file is None or not rest:
@@ -123,7 +122,7 @@ def source_file(module: str) -> Path | None:
 
 
 def _lookup(module: str, name: str) -> _Definition | Use | None:
-    """What a name of a module is: a definition, a name of another module, or a module."""
+    """What a name in a module is bound to: a definition, or a name in another module."""
     if source_file(module) is None:
         return None
     parsed = _module(module)
@@ -142,60 +141,56 @@ def _module(name: str) -> _Module:
 
 @cache
 def _parse(module: str, path: Path, edited: int, size: int) -> _Module:
-    """Definitions and imports of a source file; the last two arguments make the cache notice an edit."""
+    """Definitions and imports of a file; `edited` and `size` make the cache notice an edit."""
     tree = ast.parse(path.read_bytes(), str(path))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = dict(_imports(tree, package))
+    _strip(tree)
     parts: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
         for name in _defined(statement):
             parts.setdefault(name, []).append(statement)
     definitions = {}
     for name, statements in parts.items():
-        kept = [part for statement in statements if (part := _Stripped().visit(statement))]
-        code = hashlib.sha256("".join(map(ast.dump, kept)).encode()).hexdigest()[:16]
-        uses = dict.fromkeys(use for part in kept for use in _uses(part, imports, module, parts))
+        code = hashlib.sha256("".join(map(ast.dump, statements)).encode()).hexdigest()[:16]
+        uses: dict[Use, None] = {}
+        for statement in statements:
+            uses |= dict.fromkeys(_uses(statement, imports, module, parts))
         definitions[name] = _Definition(code, tuple(uses))
     return _Module(definitions, imports)
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, Use]]:
-    """Local name -> what an import statement binds it to; also of imports inside functions."""
+    """Local names with what imports bind them to, including imports inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
                 yield alias.asname or top, (alias.name if alias.asname else top, "")
         elif isinstance(node, ast.ImportFrom):
-            parents = (
-                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            )
-            origin = ".".join([*parents, *([node.module] if node.module else [])])
+            # `from ..x import y` goes up `level` - 1 packages.
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield alias.asname or alias.name, (origin, alias.name)
 
 
 def _defined(statement: ast.stmt) -> set[str]:
-    """Names that a statement of a module defines or changes; `_STATEMENTS` if it does something else."""
+    """Names that a module-level statement defines or changes."""
     match statement:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
-        case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Expr(value=ast.Constant()):
-            return set()
         case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Compare(left=ast.Name(id="__name__"))):
             return set()
         case ast.AnnAssign(value=ast.Dict(values=values)) if values and all(map(_entry, values)):
-            return set()  # names what else can be run; what a run uses is an entry point of its own
+            return set()  # a registry such as METHODS: a run names the entry that it uses
         case ast.If() | ast.Try() | ast.With() | ast.For():
-            inner = [
-                _defined(s) for s in ast.iter_child_nodes(statement) if isinstance(s, ast.stmt)
-            ]
-            return set().union(*inner)
+            inner = (s for s in ast.iter_child_nodes(statement) if isinstance(s, ast.stmt))
+            return set().union(*map(_defined, inner))
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
             targets = getattr(statement, "targets", None) or [statement.target]
-            names = {
-                n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)
-            }
+            nodes = (node for target in targets for node in ast.walk(target))
+            names = {node.id for node in nodes if isinstance(node, ast.Name)}
             return names - {"__version__", "__all__"}
     return {_STATEMENTS}
 
@@ -204,20 +199,25 @@ def _entry(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value
 
 
+def _chain(node: ast.AST) -> tuple[ast.AST, list[str]]:
+    """`root.a.b` as its root and the names of its attributes."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.insert(0, node.attr)
+        node = node.value
+    return node, names
+
+
 def _uses(node: ast.AST, imports: dict[str, Use], module: str, own: Iterable[str]) -> Iterator[Use]:
     """What a piece of stripped source refers to outside itself."""
-    chain: list[str] = []
-    root = node
-    while isinstance(root, ast.Attribute):
-        chain.insert(0, root.attr)
-        root = root.value
+    root, attributes = _chain(node)
     if isinstance(root, ast.Name):
         if root.id in own:
             yield module, root.id
         elif root.id in imports:
-            yield _resolved(*imports[root.id], chain)
+            yield _resolved(*imports[root.id], attributes)
         return
-    for child in ast.iter_child_nodes(root if chain else node):
+    for child in ast.iter_child_nodes(root):
         yield from _uses(child, imports, module, own)
 
 
@@ -231,37 +231,29 @@ def _resolved(module: str, name: str, chain: list[str]) -> Use:
     return module, name
 
 
-class _Stripped(ast.NodeTransformer):
-    """Takes out of a piece of source what cannot change a number."""
+def _strip(tree: ast.AST) -> None:
+    """Remove from a syntax tree what cannot change a number."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Raise(exc=ast.Call(func=error)):
+                node.exc = error
+            case ast.Assert():
+                node.msg = None
+            case ast.FunctionDef():
+                node.returns = None
+            case ast.arg() | ast.AnnAssign():
+                node.annotation = None
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                setattr(node, block, [s for s in statements if not _computes_nothing(s)])
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        called = node.value.func if isinstance(node.value, ast.Call) else node.value
-        while isinstance(called, ast.Attribute):
-            called = called.value
-        talk = isinstance(called, ast.Name) and called.id in _TALK
-        return None if talk or isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
-    def visit_Import(self, node: ast.AST) -> None:
-        return None
-
-    visit_ImportFrom = visit_Import
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        node.exc = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        return self.generic_visit(node)
-
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        node.msg = None
-        return self.generic_visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
+def _computes_nothing(statement: ast.stmt) -> bool:
+    """Whether a statement is an import (its uses are what counts), a docstring or a message."""
+    if not isinstance(statement, ast.Expr):
+        return isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass)
+    value = statement.value
+    root, _ = _chain(value.func if isinstance(value, ast.Call) else value)
+    message = isinstance(root, ast.Name) and root.id in _MESSAGES
+    return message or isinstance(value, ast.Constant)

@@ -1,4 +1,4 @@
-"""What is in a run store, why some of it is stale, and removing that: `python -m sacd runs`."""
+"""Lists a run store, explains which runs are stale, and prunes them: `python -m sacd runs`."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from sacd.runs.fingerprint import code_fingerprint, code_hashes
 from sacd.runs.store import PROGRESS, RunError, RunStore, check, read_json
 
 Wanted = Mapping[str, str]
-"""Id of a run that today's experiments ask for -> the items that show it."""
+"""Ids of the runs that the current experiments need, with the items that show them."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run found on disk."""
+    """A run on disk."""
 
     id: str
     state: str
@@ -34,16 +34,14 @@ class Entry:
 
 
 def list_runs(store: RunStore, wanted: Wanted | None = None) -> list[Entry]:
-    """Every run on disk, the newest last; finished ones are checked.
+    """All runs on disk, the newest last; the files of finished runs are verified.
 
     Args:
-        wanted: what today's experiments ask for; what is done but not among it is then "unasked".
+        wanted: the runs that the current experiments need; other finished runs are "unasked".
     """
     stale: dict[str, str] = {}
-    return sorted(
-        (_entry(store, f, wanted, stale) for f in store.folders()),
-        key=lambda entry: (entry.when, entry.id),
-    )
+    entries = [_entry(store, folder, wanted, stale) for folder in store.folders()]
+    return sorted(entries, key=lambda entry: (entry.when, entry.id))
 
 
 def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str, str]) -> Entry:
@@ -66,7 +64,10 @@ def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str
 
 
 def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
-    """Why a run would be computed in another way today; empty if it would not. `known` keeps the answers."""
+    """Why a run's results differ from what the current code computes; empty if they do not.
+
+    `known` caches the answers by id.
+    """
     if folder.name in known:
         return known[folder.name]
     record = read_json(folder / "config.json")
@@ -78,9 +79,8 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     try:
         if code_fingerprint(entries) != identity["code"]:
             now = code_hashes(entries)
-            changed = sorted(
-                name for name in now.keys() | before.keys() if now.get(name) != before.get(name)
-            )
+            names = now.keys() | before.keys()
+            changed = sorted(name for name in names if now.get(name) != before.get(name))
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
             why = f"code changed: {', '.join(changed[:4])}{more}"
     except ValueError as error:
@@ -98,8 +98,11 @@ def cli(
     wanted: Callable[[], Wanted | None] = lambda: None,
     ask: Callable[[str], str] = input,
 ) -> int:
-    """`runs [list | show ID | prune] [--store FOLDER]`; returns the exit code. `wanted` is asked only for a list."""
-    import argparse  # of the command line alone
+    """`runs [list | show ID | prune] [--store FOLDER]`; returns the exit code.
+
+    `wanted` is called only where runs are listed, since it takes seconds.
+    """
+    import argparse  # needed by the command line only
 
     from rich.console import Console  # slow to import
     from rich.table import Column, Table
@@ -117,7 +120,8 @@ def cli(
         "--unasked", action="store_true", help="prune what no notebook asks for as well"
     )
     args = parser.parse_args(argv)
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a file has no width
+    # Rich assumes 80 columns where the output is a file.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     store, console = RunStore(args.store), Console(highlight=False, width=width)
     if args.command == "show":
         if not args.id:
@@ -130,17 +134,8 @@ def cli(
     if args.command == "prune":
         states = ("stale", "corrupt", "unasked")[: 3 if args.unasked else 2]
         entries = [entry for entry in entries if entry.state in states]
-    table = Table(
-        Column("id", no_wrap=True),
-        "item",
-        "what",
-        "seed",
-        "state",
-        "duration",
-        "when",
-        "why stale",
-        title=f"{len(entries)} runs",
-    )
+    columns = ("item", "what", "seed", "state", "duration", "when", "why stale")
+    table = Table(Column("id", no_wrap=True), *columns, title=f"{len(entries)} runs")
     for e in entries:
         duration = "" if e.duration_s is None else f"{e.duration_s:.0f} s"
         seed = "" if e.seed is None else str(e.seed)
@@ -152,9 +147,8 @@ def cli(
         for entry in entries:
             try:
                 with store.lock(entry.id).acquire(blocking=False):
-                    if (
-                        entry.state != "corrupt" or check(entry.folder).name == "corrupt"
-                    ):  # else computed since
+                    # A corrupt run may have been computed again while the user was asked.
+                    if entry.state != "corrupt" or check(entry.folder).name == "corrupt":
                         shutil.rmtree(entry.folder)
             except Timeout:
                 console.print(f"{entry.id} is kept: it is being computed")
@@ -164,5 +158,5 @@ def cli(
 def _agreed(ask: Callable[[str], str], number: int) -> bool:
     try:
         return ask(f"remove these {number} runs? [y/N] ") == "y"
-    except EOFError:  # nobody is there to answer
+    except EOFError:  # standard input is no terminal
         return False

@@ -1,6 +1,6 @@
-"""Executes a notebook strictly: typed parameters, this interpreter, time limits, declared results; a stamp on the copy.
+"""Executes a notebook with checked parameters, time limits and declared result files.
 
-One process a notebook: `python -m sacd.runs.notebook SOURCE OUTPUT -p name value`.
+Each notebook has its own process: `python -m sacd.runs.notebook SOURCE OUTPUT -p name value`.
 """
 
 import argparse
@@ -47,22 +47,22 @@ def run_notebook(
     """Execute a notebook unless `output` is current; returns "executed" or "skipped".
 
     Args:
-        output: written only on success; a failed copy goes to `failed/` beside it.
-        expects: result files that this execution has to write.
+        output: written only on success; a failed copy goes to the folder `failed/` next to it.
+        expects: result files that the execution must write.
         timeout_s: limit for each cell.
-        stamp: profile, data, run ids ...; shown under the title. When and at which commit it was
-            executed is told by a hidden file beside the copy (`record_of`), since that is not the
-            same when it is executed again.
-        depends: by name, ids of runs and hashes of files that the notebook reads; another value
-            executes it again.
+        stamp: profile, data, run ids, ..., shown under the title. Date and commit differ between
+            equal executions, so they go into a hidden file next to the copy (`record_of`).
+        depends: ids of runs and hashes of files that the notebook reads, by name; it is executed
+            again if one changes.
 
     Raises:
-        NotebookError: refused before the start, or failed; the message names the cell and the copy.
+        NotebookError: the parameters are invalid, or the execution failed; the message names the
+            part of the notebook and the failed copy.
     """
     values = check_parameters(source, parameters or {})
     key = key_of(source, values, depends or {})
     output.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(output.with_name(f".{output.name}.lock")):  # who comes second finds it executed
+    with FileLock(output.with_name(f".{output.name}.lock")):  # a second process waits, then skips
         if is_current(output, key, expects):
             return "skipped"
         before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
@@ -82,7 +82,10 @@ def run_notebook(
             dict(stamp or {}),
         )
         if not reason and (mb := len(text.encode()) / 2**20) > LARGEST_MB:
-            reason = f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; show fewer or smaller figures"
+            reason = (
+                f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; "
+                "show fewer or smaller figures"
+            )
         write_text(failed if reason else output, text)
         if reason:
             raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
@@ -102,16 +105,16 @@ def run_notebook(
 
 
 def record_of(output: Path) -> Path:
-    """Where the commit, date, duration and machine of an execution stand, for an executed copy."""
+    """File with the commit, date, duration and machine of the execution of a copy."""
     return output.with_name(f".{output.stem}.json")
 
 
 def _execute(
     source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int
 ) -> str:
-    """Run with papermill; empty, or why it failed."""
-    # On the way jsonschema would build a parser of IRIs, in 1.7 s; no notebook holds one to be
-    # checked.
+    """Run with papermill; returns why it failed, or an empty string."""
+    # Without this module jsonschema does not build its IRI parser, which takes 1.7 s; notebooks
+    # have no IRIs to check.
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill  # slow to import
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -120,10 +123,16 @@ def _execute(
         for last in (False, True):
             try:
                 papermill.execute_notebook(
-                    source, partial, values, kernel_name=name, language="python", progress_bar=False,
-                    start_timeout=start_timeout, execution_timeout=timeout_s,
-                    extra_arguments=["--IPKernelApp.log_level=50"],  # no warning about its own loopback
-                )  # fmt: skip
+                    source,
+                    partial,
+                    values,
+                    kernel_name=name,
+                    language="python",
+                    progress_bar=False,
+                    start_timeout=start_timeout,
+                    execution_timeout=timeout_s,
+                    extra_arguments=["--IPKernelApp.log_level=50"],  # hides a loopback warning
+                )
                 return ""
             except papermill.PapermillExecutionError as error:
                 text = "\n".join(error.traceback) or f"{error.ename}: {error.evalue}"
@@ -132,10 +141,12 @@ def _execute(
             except CellTimeoutError:
                 return f"{stopped_at(read_notebook(partial))}: a cell took more than {timeout_s} s"
             except DeadKernelError:
-                return f"{stopped_at(read_notebook(partial))}: the kernel died (out of memory?); use a smaller profile"
-            except (
-                RuntimeError
-            ) as error:  # the kernel did not start; ports may clash where many start at once
+                return (
+                    f"{stopped_at(read_notebook(partial))}: the kernel died (out of memory?); "
+                    "use a smaller profile"
+                )
+            # The kernel did not start: its ports may clash with those of another new kernel.
+            except RuntimeError as error:
                 if last:
                     return f"the kernel of {sys.executable} did not start twice: {error}"
     raise AssertionError
@@ -143,11 +154,11 @@ def _execute(
 
 @contextmanager
 def _kernel() -> Iterator[str]:
-    """Name of a kernel that is the running interpreter, without the user's start-up files; installed nowhere."""
+    """Name of a temporary kernel: the running interpreter, without the user's start-up files."""
     before, name = os.environ.get("JUPYTER_PATH"), "sacd-running-interpreter"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        # A progress bar in an executed notebook shall be a few lines, not thousands.
+        # A progress bar would otherwise add thousands of lines to the executed notebook.
         environment = {"IPYTHONDIR": f"{folder}/ipython", "TQDM_MININTERVAL": "30"}
         spec = {
             "argv": command,
@@ -160,13 +171,14 @@ def _kernel() -> Iterator[str]:
         try:
             yield name
         finally:
-            os.environ.pop("JUPYTER_PATH") if before is None else os.environ.update(
-                JUPYTER_PATH=before
-            )
+            if before is None:
+                os.environ.pop("JUPYTER_PATH")
+            else:
+                os.environ["JUPYTER_PATH"] = before
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Execute one notebook; returns the exit code, 1 with one message where it fails."""
+    """Execute one notebook; returns the exit code, 1 with a message if it fails."""
     parser = argparse.ArgumentParser(prog="python -m sacd.runs.notebook", description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("output", type=Path)

@@ -1,4 +1,4 @@
-"""Executed copies of notebooks: where one stopped, the stamp on it, and as HTML that needs no network."""
+"""Executed copies of notebooks: where one failed, its stamp, and its HTML without network use."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _PLOTLY: Final = "application/vnd.plotly.v1+json"
 
 
 def stopped_at(notebook: Mapping[str, Any]) -> str:
-    """Nearest heading above the cell at which papermill stopped."""
+    """Nearest heading above the cell at which papermill stopped, for an error message."""
     title = "before the first heading"
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
@@ -29,10 +29,10 @@ def stopped_at(notebook: Mapping[str, Any]) -> str:
 
 
 def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, str]) -> str:
-    """Text of the executed notebook with its stamp under the title: equal executions give equal bytes.
+    """Text of the executed notebook with its stamp under the title.
 
-    Times, paths of this machine and random ids go: who executes it again on another day finds it
-    unchanged.
+    Times, paths of this machine and random ids are removed, so that equal executions give equal
+    bytes.
     """
     metadata = notebook["metadata"]
     metadata.pop("papermill", None)
@@ -62,11 +62,10 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
 
 
 def to_html(notebook: Path, output: Path | None = None) -> Path:
-    """Write `notebook` as an HTML file, by default beside it, and return its path.
+    """Write `notebook` as an HTML file, by default next to it, and return its path.
 
-    Nothing is loaded from other hosts; formulas therefore stay in TeX notation. The file stands
-    alone, unless it has plots of plotly: these stay interactive by a copy of plotly.js,
-    `plotly.min.js` in the same folder.
+    Nothing is loaded from other hosts, so formulas stay in TeX notation. The file is
+    self-contained, except that plotly figures need `plotly.min.js`, written to the same folder.
     """
     import nbformat  # slow to import
     from nbconvert import HTMLExporter
@@ -87,27 +86,28 @@ def to_html(notebook: Path, output: Path | None = None) -> Path:
 
 
 def _with_plots(notebook: Any) -> int:
-    """Give each plotly figure an HTML form, which nbconvert shows; the first loads plotly.js. Returns how many."""
-    outputs = [
-        out.data
-        for c in notebook.cells
-        for out in c.get("outputs", [])
-        if _PLOTLY in out.get("data", {})
-    ]
+    """Give each plotly figure an HTML form for nbconvert; returns the number of figures."""
+    outputs = []
+    for cell in notebook.cells:
+        shown = [out.data for out in cell.get("outputs", []) if "data" in out]
+        outputs += [data for data in shown if _PLOTLY in data]
     for n, data in enumerate(outputs):
         import plotly.io  # slow to import
 
-        figure, script = data[_PLOTLY], False if n else "directory"
+        figure, script = data[_PLOTLY], False if n else "directory"  # the first loads plotly.js
         data["text/html"] = plotly.io.to_html(
-            {"data": figure["data"], "layout": figure["layout"]}, full_html=False, include_plotlyjs=script,
-            config={"showSendToCloud": False, "displaylogo": False},  # the page shall not offer to upload data
-            validate=False, div_id=f"plotly-{n}",
-        )  # fmt: skip
+            {"data": figure["data"], "layout": figure["layout"]},
+            full_html=False,
+            include_plotlyjs=script,
+            config={"showSendToCloud": False, "displaylogo": False},  # no button that uploads data
+            validate=False,
+            div_id=f"plotly-{n}",
+        )
     return len(outputs)
 
 
 def _if_local(script: re.Match[str]) -> str:
-    """A script, unless it is one of the template's that load MathJax, RequireJS, Mermaid or widgets from elsewhere."""
+    """A script, or nothing if it loads MathJax, RequireJS, Mermaid or widgets from a host."""
     opening = script[0][: script[0].index(">")]
     hosts = ("cdnjs.cloudflare.com", "unpkg.com")
     remote = (

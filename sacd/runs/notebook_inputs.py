@@ -1,4 +1,4 @@
-"""What an execution of a notebook depends on: parameters, cells, the code it imports."""
+"""What the execution of a notebook depends on: parameters, cells, imported code, files."""
 
 import ast
 import hashlib
@@ -31,7 +31,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
 
 
 def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
-    """Type and default (`...` if there is none) of what the cell tagged `parameters` declares."""
+    """Type and default (`...` if none) of each parameter in the cell tagged `parameters`."""
     known: dict[str, tuple[Any, Any]] = {}
     cells = [
         c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])
@@ -45,7 +45,8 @@ def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
         names = [part.strip() for part in ast.unparse(node.annotation).split("|")]
         if unknown := [name for name in names if name not in (*_TYPES, "None")]:
             raise NotebookError(
-                f"{source}: parameters cell: {text!r}: {unknown[0]} is not one of {', '.join(_TYPES)}"
+                f"{source}: parameters cell: {text!r}: {unknown[0]} is not one of "
+                f"{', '.join(_TYPES)}"
             )
         kind = Union[tuple(_TYPES.get(name) for name in names)]  # noqa: UP007 (built at run time)
         default = ast.literal_eval(node.value) if node.value else ...
@@ -56,11 +57,14 @@ def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
 def check_parameters(
     source: Path, given: Mapping[str, Any], *, text: bool = False
 ) -> dict[str, Any]:
-    """All parameters of a notebook with `given` in place of defaults, checked; with `text`, converted from strings.
+    """All parameters of a notebook: `given` values and defaults, with their types checked.
+
+    Args:
+        text: `given` are strings of the command line, which are converted.
 
     Raises:
-        NotebookError: a name is unknown, a value is missing or has another type; the message lists
-            the known ones.
+        NotebookError: a name is unknown, or a value is missing or has another type; the message
+            lists the known parameters.
     """
     from pydantic import TypeAdapter, ValidationError  # slow to import
 
@@ -96,7 +100,7 @@ def check_parameters(
 
 
 def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, str]) -> str:
-    """Hash of all that an execution depends on: cells, parameters, code and tables of the package, `depends`."""
+    """Hash of what an execution depends on: cells, parameters, code and tables, `depends`."""
     cells = [
         (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", []))
         for c in read_notebook(source)["cells"]
@@ -108,12 +112,12 @@ def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, st
     parts = [cells, sorted(parameters.items()), code_fingerprint(entries), sorted(depends.items())]
     beside = sorted(Path(__file__).parents[1].glob("*/*"))
     read = [path for path in beside if path.suffix in (".csv", ".mplstyle")]
-    parts.append([sha256(path) for path in read])  # what the paper prints, its claims, the style
+    parts.append([sha256(path) for path in read])  # the paper's numbers and claims, the style
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def is_current(output: Path, key: str, expects: Sequence[Path] = ()) -> bool:
-    """Whether `output` was executed with this key, and it and all result files are as that execution left them."""
+    """Whether `output` was executed with this key, and it and its result files are unchanged."""
     if not output.is_file() or not all(path.is_file() for path in expects):
         return False
     try:
@@ -126,7 +130,7 @@ def is_current(output: Path, key: str, expects: Sequence[Path] = ()) -> bool:
 
 
 def content_hash(notebook: Mapping[str, Any]) -> str:
-    """SHA-256 of an executed notebook with its outputs, but for the place of this hash (`metadata.sacd.content`)."""
+    """SHA-256 of an executed notebook, without the field that holds it: `metadata.sacd.content`."""
     metadata = dict(notebook["metadata"])
     metadata["sacd"] = {
         name: value for name, value in metadata.get("sacd", {}).items() if name != "content"
@@ -137,8 +141,16 @@ def content_hash(notebook: Mapping[str, Any]) -> str:
 
 
 def hashes_of(files: Sequence[Path]) -> dict[str, str]:
-    """SHA-256, by folder and name, of files and of what lies beside them for the same item: `a.tex`, `a_b.md`."""
-    items = {(path.parent, path.stem.partition("_")[0]) for path in files}
-    found = {p for folder in {path.parent for path in files} for p in folder.iterdir()}
-    mine = sorted(p for p in found if (p.parent, p.stem.partition("_")[0]) in items and p.is_file())
-    return {f"{path.parent.name}/{path.name}": sha256(path) for path in mine}
+    """SHA-256, by folder and name, of files and of their siblings for the same item.
+
+    Siblings of `a.csv` are `a.tex` and `a_b.md`, for example.
+    """
+
+    def item(path: Path) -> tuple[Path, str]:
+        return path.parent, path.stem.partition("_")[0]
+
+    items = {item(path) for path in files}
+    found: set[Path] = set()
+    for folder in {path.parent for path in files}:
+        found |= {path for path in folder.iterdir() if item(path) in items and path.is_file()}
+    return {f"{path.parent.name}/{path.name}": sha256(path) for path in sorted(found)}

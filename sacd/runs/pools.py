@@ -1,4 +1,4 @@
-"""Where runs are computed: this process, worker processes on this machine, or a Dask cluster."""
+"""Where runs are computed: in this process, in local worker processes, or on a Dask cluster."""
 
 import logging
 import os
@@ -16,9 +16,10 @@ from sacd.runs.store import Run, RunError, RunStore
 
 
 class Pool:
-    """This process, one run at a time."""
+    """Computes in this process, one run at a time."""
 
     room: float = 1
+    """Maximum number of runs submitted at a time."""
 
     def __init__(self, store: RunStore, resources: Mapping[str, str]) -> None:
         self.root, self.resources = str(store.root.resolve()), dict(resources)
@@ -33,7 +34,7 @@ class Pool:
 
 
 class DaskPool(Pool):
-    """Worker processes of a Dask cluster. `room` is what is handed over at a time."""
+    """Computes in the worker processes of a Dask cluster."""
 
     def __init__(
         self, store: RunStore, resources: Mapping[str, str], client: Any, room: float
@@ -62,6 +63,8 @@ def open_pool(
     cluster: str | None,
     resources: Mapping[str, str],
 ) -> Iterator[Pool]:
+    """The pool for the runs `todo`, see `sacd.runs.execute.execute`."""
+    # A single run needs no worker process, unless this process has imported an older version.
     alone = workers is None and len(todo) == 1 and not edited_since_import(todo[0].entries)
     if cluster is None and (workers == 0 or alone):
         yield Pool(store, resources)
@@ -73,33 +76,33 @@ def open_pool(
             client = Client(cluster, set_as_default=False, timeout=30)
         except (OSError, ValueError) as error:
             raise RunError(
-                f"CLUSTER={cluster} does not answer ({error}); is its scheduler running?"
+                f"CLUSTER={cluster} does not answer ({error}); check that its scheduler is running"
             ) from error
         with client:
-            # All that is ready at once: the scheduler balances it, and a cluster that grows on
-            # demand sees the demand.
+            # Submit everything that is ready: the scheduler balances the load, and an adaptive
+            # cluster grows with its queue.
             yield DaskPool(store, resources, client, float("inf"))
         return
     with (
         _local_cluster(workers, len(todo), resources) as (own, number),
         Client(own, set_as_default=False) as client,
     ):
-        # Nothing in advance: a run waits here, not in the queue of one busy worker, so that the
-        # longest start first.
+        # One run per worker: the others wait here instead of in the queue of a busy worker, so
+        # that the longest run starts first.
         yield DaskPool(store, resources, client, number)
 
 
 SPAWNED = "distributed.nanny.pre-spawn-environ"
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_ARENA_MAX": 1}
-"""glibc keeps freed memory. Dask has it given back at once; a training step of a small network then
-takes 1.6 times as long, zeroing the same pages again and again."""
+"""Lets glibc keep freed memory. With Dask's setting it returns memory at once, and zeroing the same
+pages again makes a training step of a small network 1.6 times slower."""
 
 
 @contextmanager
 def _local_cluster(
     workers: int | None, runs: int, resources: Mapping[str, str]
 ) -> Iterator[tuple[Any, int]]:
-    """Worker processes of one thread on loopback, restarted when they die; with GPUs, each sees one of them."""
+    """Single-threaded worker processes on loopback; dead ones restart, and each sees one GPU."""
     import dask  # slow to import
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
@@ -107,8 +110,8 @@ def _local_cluster(
     gpus = _gpus() if resources["device"] in ("auto", "cuda") else []
     number = min(workers or len(gpus) or CPU_COUNT, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    # Errors of a run come back as text; all that a worker would say itself is that the scheduler
-    # went before it did.
+    # Errors of a run come back as text. A worker itself would only log that the scheduler has
+    # shut down before it.
     options = here | {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     environment = [
         {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(number)
@@ -124,7 +127,7 @@ def _local_cluster(
         )
         try:
             yield cluster, number
-        finally:  # results are on disk; a busy machine may be slow to say good-bye
+        finally:  # results are on disk, so a slow shutdown on a busy machine does no harm
             with suppress(TimeoutError):
                 cluster.close()
 
@@ -133,14 +136,14 @@ _GPU: Final = re.compile(r"\d+$|(GPU|MIG)-.")
 
 
 def _gpus() -> list[str]:
-    """Ids of the CUDA devices that this process may use, without starting CUDA."""
+    """Ids of the CUDA devices that this process may use, without initialising CUDA."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    # CUDA takes a list up to its first invalid id: "", "-1" and "none" hide all.
-    ids = (
-        None if visible is None else list(takewhile(_GPU.match, map(str.strip, visible.split(","))))
-    )
+    ids: list[str] | None = None
+    if visible is not None:
+        # CUDA reads the list up to its first invalid id: "", "-1" and "none" hide all devices.
+        ids = list(takewhile(_GPU.match, map(str.strip, visible.split(","))))
     if ids == [] or (ids is None and not shutil.which("nvidia-smi")):
-        return []  # without the seconds that it takes to import torch
+        return []  # saves the seconds that importing torch takes
     import torch  # slow to import
 
     number = torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""Where a number comes from: the commit, the machine, its memory."""
+"""Records how results were computed: the commit, the machine, its peak memory."""
 
 import os
 import platform
@@ -16,16 +16,16 @@ from sacd.runs.fingerprint import code_hashes, source_file
 
 REPOSITORY: Final = Path(__file__).parents[2]
 PACKAGES: Final = (
-    "torch", "torchvision", "timm", "pytorchvideo", "braindecode", "mne", "av", "numpy", "scipy", "scikit-learn",
-    "pandas", "safetensors", "distributed",
+    "torch", "torchvision", "timm", "pytorchvideo", "braindecode", "mne", "av", "numpy", "scipy",
+    "scikit-learn", "pandas", "safetensors", "distributed",
 )  # fmt: skip
 
 
 def edited_since_import(entries: Iterable[str]) -> list[str]:
-    """Modules that entry points reach, imported by this process, whose file changed since it started: old code."""
+    """Modules of the entry points that changed on disk after this process imported them."""
     import psutil  # slow to import
 
-    # The start is known to about a second; what is edited in the first two is not yet imported.
+    # The start time is accurate to about a second, and nothing is imported in the first two.
     started = psutil.Process().create_time()
     modules = sorted({name.partition(":")[0] for name in code_hashes(entries)} & sys.modules.keys())
     files = {module: source_file(module) for module in modules}
@@ -33,7 +33,7 @@ def edited_since_import(entries: Iterable[str]) -> list[str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout that this package lies in, and whether it has uncommitted changes; None where unknown."""
+    """Commit of this checkout, and whether it has uncommitted changes; None if unknown."""
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(REPOSITORY), *arguments]
@@ -45,22 +45,17 @@ def git_state() -> dict[str, Any]:
             return None
 
     if git("rev-parse", "--show-toplevel") != str(REPOSITORY.resolve()):
-        return {
-            "commit": None,
-            "dirty": None,
-        }  # installed, and perhaps inside somebody else's checkout
-    # What was computed again is no change of what computes it; a new loss that git does not know is
-    # one.
+        # Installed as a package, perhaps inside the checkout of another project.
+        return {"commit": None, "dirty": None}
+    # Results computed again do not change the code; untracked files of the package do.
     status = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
     new = git("status", "--porcelain", "--untracked-files=normal", "--", "sacd")
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status or new),
-    }
+    dirty = None if status is None else bool(status or new)
+    return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
 
 
 def machine() -> dict[str, Any]:
-    """Versions, processor, GPU and threads of this process. The host is not named."""
+    """Versions, processor, GPU and threads of this process, without the host name."""
     lock = REPOSITORY / "requirements.lock"
     record: dict[str, Any] = {
         "lock": sha256(lock) if lock.is_file() else None,
@@ -89,14 +84,12 @@ def _version(package: str) -> str | None:
 def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def reset_peak_memory() -> None:
-    """Start counting the peak memory again, where the system can (Linux; any system for the GPU)."""
+    """Reset the peak-memory counters (CPU: Linux only)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
@@ -105,7 +98,7 @@ def reset_peak_memory() -> None:
 
 def peak_memory_mb() -> dict[str, float]:
     """Peak memory of this process since `reset_peak_memory`, in MB, by device."""
-    import resource  # not on every system
+    import resource  # does not exist on Windows
 
     try:
         status = Path("/proc/self/status").read_text()
@@ -114,7 +107,7 @@ def peak_memory_mb() -> dict[str, float]:
         )
     except (OSError, StopIteration):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        kilobytes = peak / 1024 if sys.platform == "darwin" else peak
+        kilobytes = peak / 1024 if sys.platform == "darwin" else peak  # macOS counts bytes
     memory = {"cpu": round(kilobytes / 1024, 1)}
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
         memory["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)

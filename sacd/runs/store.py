@@ -1,10 +1,12 @@
-"""Runs and where they are kept: what makes two runs the same, and which results can be trusted.
+"""The identity of runs, and the store that keeps and verifies their results.
 
-A task is a function `task(config, inputs, folder, resources, progress) -> None`. It writes its
-files into `folder`, which survives an interruption, so that it finds its own
-`checkpoint.pt` there; `inputs` maps names to the folders of finished runs; `resources`
-(store, device, threads, ...) never enter a run's identity; and `progress(share, text)` is told how
-far it is.
+A task is a function `task(config, inputs, folder, resources, progress) -> None`:
+
+- It writes its files into `folder`, which survives an interruption, so that it can resume from its
+  own `checkpoint.pt` there.
+- `inputs` maps names to the folders of finished runs.
+- `resources` (store, device, threads, ...) are no part of a run's identity.
+- It calls `progress(share, text)` to report how far it is.
 """
 
 import difflib
@@ -34,12 +36,12 @@ _OURS: Final = ("config.json", "provenance.json", "checksums.json")
 
 
 class RunError(ValueError):
-    """A run cannot be computed or trusted; the message is for the user."""
+    """A run cannot be computed or its results are not valid; the message is for the user."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One computation: a task, its settings, its data, and the runs that it reads.
+    """One computation: a task, its settings, its data, and the runs it reads.
 
     >>> from sacd.config import SplitConfig
     >>> a, b = (Run("sacd.stages:label", SplitConfig(seed=0), label=name) for name in "ab")
@@ -51,27 +53,27 @@ class Run:
     """"module:function"."""
     config: Config
     data: str = ""
-    """Fingerprint of the data; empty if the task reads none."""
+    """Fingerprint of the data store; empty if the task reads none."""
     inputs: tuple[tuple[str, "Run"], ...] = ()
     """Runs whose folders the task reads, by name; they run first."""
     modules: tuple[str, ...] = ()
-    """"module:class" that the task imports by a string: the one method, the one teacher that it uses."""
+    """"module:class" of what the task imports by name, such as its method or teacher."""
     item: str = ""
-    """Paper item, for listings; like `label` and `cost` no part of the identity."""
+    """Paper item, for listings; like `label`, `cost` and `resources` no part of the identity."""
     label: str = ""
     cost: float = 1.0
-    """Rough duration; the longest start first."""
+    """Estimated duration; long runs start first."""
     resources: tuple[tuple[str, str], ...] = ()
-    """Resources of this run alone, before those of `execute`: the store that its `data` names. No part of the id."""
+    """Resources of this run, which override those of `execute`: the store of its `data`."""
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """Entry points of the code that it depends on, as `code_fingerprint` takes them."""
+        """Entry points of the run's code, for `code_fingerprint`."""
         return (self.task, *self.modules)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that the results depend on, as JSON values."""
+        """Everything the results depend on, as JSON values."""
         return {
             "task": _short(self.task),
             "class": type(self.config).__qualname__,
@@ -84,7 +86,7 @@ class Run:
 
     @cached_property
     def settings(self) -> str:
-        """8 hex digits of what was asked for: `identity` without code and data, which differ between machines."""
+        """8 hex digits of `identity` without code and data, to compare runs between versions."""
         asked = {key: self.identity[key] for key in ("task", "class", "config", "modules")}
         asked["inputs"] = {name: run.settings for name, run in self.inputs}
         return _digest(asked)[:8]
@@ -105,8 +107,8 @@ class Run:
         return hash(self.id)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without the cached id: a worker of a cluster computes it from its own code, and so notices
-        # other code.
+        # Without the cached id: a cluster worker computes the id from its own code, which reveals
+        # a different version.
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
@@ -116,7 +118,7 @@ def _digest(value: Any) -> str:
 
 
 def _short(entry: str) -> str:
-    """ "module:name" without the package that the module lies in: a file that moves makes no run stale."""
+    """Last part of "package.module:name", so that moving a file makes no run stale."""
     return entry.rpartition(".")[2]
 
 
@@ -128,10 +130,12 @@ class State(NamedTuple):
 
 
 class RunStore:
-    """A folder of runs: `<id>/` the finished, `.work/<id>/` the unfinished, `failures/<id>.txt` what went wrong.
+    """A folder of runs.
 
-    `data/<fingerprint>.json` is the manifest of the data that runs were computed from; their
-    provenance names it.
+    - `<id>/`: results of a finished run.
+    - `.work/<id>/`: files of an unfinished run.
+    - `failures/<id>.txt`: traceback of the last failed attempt.
+    - `data/<fingerprint>.json`: manifest of the data of runs, whose provenance names it.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -150,15 +154,15 @@ class RunStore:
         return self.root / "failures" / f"{run.id}.txt"
 
     def lock(self, run: Run | str) -> FileLock:
-        """Held while a run is computed; the system releases it when the process dies."""
+        """Lock held while a run is computed; the system releases it if the process dies."""
         (self.root / ".locks").mkdir(parents=True, exist_ok=True)
         return FileLock(self.root / ".locks" / f"{run if isinstance(run, str) else run.id}.lock")
 
     def open(self) -> None:
-        """Make the folders and see that they can be written.
+        """Create the folders.
 
         Raises:
-            RunError: they cannot.
+            RunError: they cannot be written.
         """
         try:
             for name in (".work", ".locks", "failures"):
@@ -168,10 +172,10 @@ class RunStore:
             raise RunError(explain_os_error(error, self.root)) from error
 
     def state(self, run: Run) -> State:
-        """Whether the results of a run are there and unaltered; every file is read and hashed.
+        """Whether a run has valid results; every file is read and hashed.
 
         Raises:
-            RunError: the folder of this id holds a run with another identity; the message shows the
+            RunError: the folder holds a run with another identity; the message shows the
                 difference.
         """
         folder = self.folder(run)
@@ -184,13 +188,12 @@ class RunStore:
         return State("missing", "never computed")
 
     def begin(self, run: Run) -> Path:
-        """Work folder of a run, as an interrupted attempt left it, or new."""
-        shutil.rmtree(
-            self.folder(run), ignore_errors=True
-        )  # not "done", or nobody would begin: corrupt
+        """Work folder of a run; it may hold files of an interrupted attempt."""
+        # Only a corrupt run has a results folder at this point.
+        shutil.rmtree(self.folder(run), ignore_errors=True)
         work = self.work(run)
         work.mkdir(parents=True, exist_ok=True)
-        for half_written in work.rglob(".*tmp*"):  # ours, and safetensors' own `.tmpXXXXXX`
+        for half_written in work.rglob(".*tmp*"):  # of `atomic`, and safetensors' `.tmpXXXXXX`
             half_written.unlink()
         _refuse_conflict(run, work)
         about = {"item": run.item, "label": run.label, "entries": list(run.entries)}
@@ -201,64 +204,65 @@ class RunStore:
         """Turn a work folder into a finished run: provenance, checksums, one rename."""
         work = self.work(run)
         (work / PROGRESS).unlink(missing_ok=True)
-        if not any(
-            p.name not in _OURS and not CHECKPOINT.fullmatch(p.name) for p in work.iterdir()
-        ):
+        checkpoints = [path for path in work.iterdir() if CHECKPOINT.fullmatch(path.name)]
+        written = {path.name for path in work.iterdir()} - {path.name for path in checkpoints}
+        if not written - set(_OURS):
             raise RunError(f"{run.title}: {run.task} ended without writing a file into its folder")
         write_json(work / "provenance.json", {**provenance, "code": code_hashes(run.entries)})
-        names = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
-        names = [
-            name for name in names if name != "checksums.json" and not CHECKPOINT.fullmatch(name)
-        ]
+        files = [p for p in work.rglob("*") if p.is_file() and p not in checkpoints]
+        names = sorted(path.relative_to(work).as_posix() for path in files)
+        names = [name for name in names if name != "checksums.json"]  # of an interrupted `finish`
         for name in names:
             sync(work / name)
         write_json(work / "checksums.json", {name: sha256(work / name) for name in names})
-        for resumed in [path for path in work.iterdir() if CHECKPOINT.fullmatch(path.name)]:
-            resumed.unlink()
+        # Only now: a process killed before this line can still resume.
+        for checkpoint in checkpoints:
+            checkpoint.unlink()
         os.replace(work, self.folder(run))
         sync(self.root)
         self.failure(run).unlink(missing_ok=True)
 
     def why_missing(self, run: Run, known: Sequence[Mapping[str, Any]]) -> str:
-        """What sets a run apart from the like of it among `known` identities (`identities()`)."""
+        """Explain a cache miss: which fields differ from an earlier run with the same settings.
+
+        Args:
+            known: identities of the runs on disk, from `identities()`.
+        """
         for other in known:
-            if all(other.get(key) == run.identity[key] for key in ("task", "class", "config")):
-                changed = [
-                    key for key in ("data", "code", "inputs") if other.get(key) != run.identity[key]
-                ]
-                if changed:
-                    return f"{', '.join(changed)} changed since an earlier run"
+            if any(other.get(key) != run.identity[key] for key in ("task", "class", "config")):
+                continue
+            changed = [
+                key for key in ("data", "code", "inputs") if other.get(key) != run.identity[key]
+            ]
+            if changed:
+                return f"{', '.join(changed)} changed since an earlier run"
         return "never computed"
 
     def identities(self) -> list[dict[str, Any]]:
-        """What the runs on disk depend on."""
+        """Identities of the runs on disk."""
         return [read_json(folder / "config.json").get("identity", {}) for folder in self.folders()]
 
     def find(self, prefix: str) -> Path:
         """Folder of the one run whose id starts with `prefix`, finished or not.
 
         Raises:
-            RunError: none does, or several do.
+            RunError: no run or several runs match.
         """
-        found = {
-            folder.name: folder
-            for folder in reversed(self.folders())
-            if folder.name.startswith(prefix)
-        }
+        folders = [folder for folder in self.folders() if folder.name.startswith(prefix)]
+        # Reversed: of a run that is in both places, the finished folder wins.
+        found = {folder.name: folder for folder in reversed(folders)}
         if len(found) != 1:
             what = f"{len(found)} runs start" if found else "no run starts"
             raise RunError(f"{what} with {prefix!r} in {self.root}; `runs list` shows the ids")
         return found.popitem()[1]
 
     def folders(self) -> list[Path]:
-        """Folders of all runs, the finished first."""
-        parents = [parent for parent in (self.root, self.root / ".work") if parent.is_dir()]
-        return [
-            p
-            for parent in parents
-            for p in sorted(parent.iterdir())
-            if re.fullmatch("[0-9a-f]{16}", p.name)
-        ]
+        """Folders of all runs, finished ones first."""
+        folders: list[Path] = []
+        for parent in (self.root, self.root / ".work"):
+            if parent.is_dir():
+                folders += sorted(parent.iterdir())
+        return [folder for folder in folders if re.fullmatch("[0-9a-f]{16}", folder.name)]
 
 
 def check(folder: Path) -> State:
@@ -276,14 +280,18 @@ def check(folder: Path) -> State:
 
 
 def explain_os_error(error: OSError, folder: Path) -> str:
-    """One line: what is wrong with a folder, and what to do."""
+    """One line that says what is wrong with a folder, and what to do."""
     if error.errno in DISK_FULL:
         full = f"{error.filename or folder}: the disk is full ({error.strerror})"
         return f"{full}; free some space and repeat the command: it continues"
-    return f"{error.filename or folder}: cannot be written ({error.strerror}); choose another folder or its permissions"
+    return (
+        f"{error.filename or folder}: cannot be written ({error.strerror}); choose another folder "
+        "or its permissions"
+    )
 
 
 def _refuse_conflict(run: Run, folder: Path) -> None:
+    """Raise a RunError with a diff if a folder holds a run with another identity."""
     there = read_json(folder / "config.json").get("identity")
     if there is None or there == run.identity:
         return
@@ -292,5 +300,6 @@ def _refuse_conflict(run: Run, folder: Path) -> None:
     )
     diff = "\n".join(difflib.unified_diff(before, now, "on disk", "asked for", lineterm="", n=0))
     raise RunError(
-        f"{folder}: holds another run than its id says; remove the folder to compute it again\n{diff}"
+        f"{folder}: holds another run than its id says; remove the folder to compute it again\n"
+        f"{diff}"
     )

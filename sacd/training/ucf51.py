@@ -157,7 +157,8 @@ def student(
 def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
     """Random crop, resize and mirroring of clips `(B, C, T, H, W)`.
 
-    A crop keeps a share `smallest`..1 of the area, and half of the clips are mirrored; all frames of a clip get the same transform.
+    A crop keeps a share `smallest`..1 of the area, and half of the clips are mirrored. All frames
+    of a clip get the same transform.
     Deviation: CCL also changes the aspect ratio by up to a third.
     """
     b, c, t, h, w = x.shape

@@ -184,7 +184,7 @@ def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         report = execute([run(1, task="die"), run(2)], store, workers=2, quiet=True)
     assert report.done == (run(2),)
-    assert "its worker process died again and again" in report.failed[0].reason
+    assert "its worker process died repeatedly" in report.failed[0].reason
 
 
 @pytest.mark.parametrize(
