@@ -1,1 +1,1 @@
-"""Nights as files: cohort, checks, ingest into stores, splits, batches. Reads files and never simulates."""
+"""Reading: cohorts, checks, ingest into stores, splits, batches. Knows nothing of simulation."""

@@ -79,7 +79,7 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
 
 
 def _cut(raw: "mne.io.BaseRaw", path: Path) -> list[Problem]:
-    """A warning if the file is shorter than its header says; MNE relies on the file's size alone."""
+    """A warning if the file is shorter than its header says; MNE looks at its size alone."""
     with path.open("rb") as file:
         header = file.read(256)
     # EDF header: number of data records, duration of a record in s.

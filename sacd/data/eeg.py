@@ -15,8 +15,10 @@ def pick_channel(channel: str, names: list[str], file: Path | str = "EDF") -> st
 
     A leading `EEG` is ignored, as are separators.
 
-    >>> pick_channel("C3", ["EOG", "EEG C3-M2", "EEG C4-M1"]), pick_channel("c3:a2", ["C3-A2", "C3"])
-    ('EEG C3-M2', 'C3-A2')
+    >>> pick_channel("C3", ["EOG", "EEG C3-M2", "EEG C4-M1"])
+    'EEG C3-M2'
+    >>> pick_channel("c3:a2", ["C3-A2", "C3"])
+    'C3-A2'
 
     Raises:
         CohortError: no channel matches, or several do; the message lists all channels.

@@ -1,32 +1,32 @@
-"""What a student sees of a clip: motion without the subject's appearance and without flicker; and pixel facts.
+"""Input of the video students: motion without appearance and flicker; pixel statistics of it.
 
-A narrow network trained on raw frames memorises the subject, and a gain change of 0.4 % a frame
-buries the breathing.
+A narrow network that is trained on raw frames memorises the subjects, and a gain change of 0.4 %
+from frame to frame hides the breathing.
 """
 
 import torch
 from torch import Tensor
 
 GREY = 16.0
-"""Added to grey levels before dividing, so that black regions do not amplify sensor noise."""
+"""Added to grey levels before the logarithm, so that dark regions do not amplify sensor noise."""
+
+COMPONENTS = 3
+"""Temporal components that `pixel_facts` describes."""
 
 
 def motion(frames: Tensor) -> Tensor:
-    """Two channels of motion of each clip: deviation from the recent picture, and its change from frame to frame.
+    """Two channels per clip: deviation from the recent frames, and its change between frames.
 
-    1. Half resolution (camera noise averages out), then `x_t = log(frame_t + GREY)`, minus its mean
-    over time: the
-       still image is gone, gains are offsets.
-    2. The light of each frame (flicker, uneven changes), a quadratic over the picture, is fitted to
-    the pixels by least
-       squares and subtracted; twice, the second time mostly to pixels that stay still (weights from
-       the first residual). The result does not change by any such light.
-    3. Minus its running mean over a fifth of the clip (6 s of 30 s): light that drifts over the
-    picture is slower than
-       a breath, and else outweighs it.
-    4. In units of the deviation of the pixels that move most (90 % quantile), compressed:
-    `asinh(r / 3s)`. A breath
-       stays in the linear range, a turn of the body does not dwarf it.
+    1. Half resolution, which averages out camera noise. Then `x_t = log(frame_t + GREY)` minus its
+       mean over time: the still image is gone, and gains have become offsets.
+    2. The light of each frame (flicker, uneven changes) is modelled as a quadratic over the image,
+       fitted to the pixels by least squares and subtracted. The fit is done twice; the second one
+       gives most weight to pixels that hardly move (weights from the first residual). The result
+       is invariant to any such light.
+    3. Minus a running mean over a fifth of the clip (6 s of 30 s). Light that drifts over the image
+       is slower than a breath and would otherwise dominate it.
+    4. Divided by the deviation s of the pixels that move most (90 % quantile) and compressed:
+       `asinh(r / 3s)`. Breathing stays in the linear range, and turning over does not dwarf it.
 
     Args:
         frames: `(B, T, H, W)` uint8 or float, grey levels 0..255, evenly spread over the clip; H
@@ -39,7 +39,7 @@ def motion(frames: Tensor) -> Tensor:
 
 
 def with_change(level: Tensor) -> Tensor:
-    """The two channels from the first: `(B, T, H, W)` to `(B, 2, T, H, W)` float32."""
+    """Adds the second channel to the first: `(B, T, H, W)` to `(B, 2, T, H, W)` float32."""
     level = level.float()
     return torch.stack([level, torch.diff(level, dim=1, prepend=level[:, :1])], dim=1)
 
@@ -58,8 +58,8 @@ def motion_level(frames: Tensor) -> Tensor:
         coefficients = torch.linalg.solve(gram, basis @ x.transpose(1, 2))  # (B, 6, T)
         residual = x - coefficients.transpose(1, 2) @ light
         spread = residual.abs().mean(dim=1, keepdim=True)
-        # Still pixels say what the light does: a pixel's weight falls with how much it moves over
-        # the clip.
+        # Pixels that do not move show the light alone: the more a pixel moves over the clip, the
+        # lower its weight.
         weight = 1 / (1 + (spread / (spread.median(dim=2, keepdim=True).values + 1e-6)) ** 2)
     half = max(1, time // 10)
     padded = torch.nn.functional.pad(residual.transpose(1, 2), (half, half), mode="replicate")
@@ -69,26 +69,27 @@ def motion_level(frames: Tensor) -> Tensor:
 
 
 def _quadratic(height: int, width: int) -> Tensor:
-    """1, y, x, y^2, yx, x^2 over a picture, `(6, H*W)`."""
+    """The functions 1, y, x, y^2, yx, x^2 over an image, `(6, H*W)`."""
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
     )
     return torch.stack([torch.ones_like(x), y, x, y * y, y * x, x * x]).flatten(1)
 
 
-def pixel_facts(clip: Tensor, components: int = 3) -> Tensor:
-    """Facts about a clip's motion that the pretext task regresses; from pixels alone, no label, no simulator truth.
+def pixel_facts(clip: Tensor) -> Tensor:
+    """Statistics of a clip's motion, the regression targets of the pretext task.
 
-    Of the change from frame to frame: its energy over time (in order and sorted), its largest local
-    values, how long it is well above its own rest. Of the leading temporal components (principal
-    directions of `(T, H*W)`): share of the variance, spectrum, autocorrelation within the periods
-    of a breath, and how the envelope varies. No fact depends on the sign of a component.
+    They come from pixels alone, without labels or simulator truth. From the change between frames:
+    its energy over time (in order and sorted), its largest local values, and how long it stays well
+    above its resting level. From the leading temporal components (principal directions of
+    `(T, H*W)`): share of the variance, spectrum, autocorrelation at the periods of breathing, and
+    variation of the envelope. No statistic depends on the sign of a component.
 
     Args:
         clip: `(B, 2, T, H, W)` of `motion`.
 
     Returns:
-        `(B, F)` float32, unstandardised.
+        `(B, F)` float32, not standardised.
     """
     level, change = clip.float().unbind(1)
     time = level.shape[1]
@@ -105,22 +106,20 @@ def pixel_facts(clip: Tensor, components: int = 3) -> Tensor:
             _quantiles(course - rest, 0.5, 0.75, 0.9, 0.97),
         ]
         facts += [((course - rest) > height).float().mean(dim=1, keepdim=True) for height in (1, 2)]
-    facts.append(
-        _quantiles(change.abs().amax(dim=1).flatten(1), 0.1, 0.5, 0.9, 0.98).clamp_min(1e-6).log()
-    )
+    largest = change.abs().amax(dim=1).flatten(1)
+    facts.append(_quantiles(largest, 0.1, 0.5, 0.9, 0.98).clamp_min(1e-6).log())
 
     flat = level.flatten(2)
     flat = flat - flat.mean(dim=1, keepdim=True)
     values, vectors = torch.linalg.eigh(flat @ flat.transpose(1, 2) / flat.shape[2])
-    score = (
-        vectors[..., -components:].flip(-1).transpose(1, 2) * time**0.5
-    )  # (B, components, T), unit variance
-    strength = values[:, -components:].flip(-1).clamp_min(1e-8)
+    # (B, COMPONENTS, T) of unit variance, strongest first; eigh sorts in ascending order.
+    score = vectors[..., -COMPONENTS:].flip(-1).transpose(1, 2) * time**0.5
+    strength = values[:, -COMPONENTS:].flip(-1).clamp_min(1e-8)
     power = torch.fft.rfft(score * torch.hann_window(time).to(score), dim=2).abs().square()[..., 1:]
     power = power / power.sum(dim=2, keepdim=True).clamp_min(1e-8)
-    own = torch.fft.irfft(torch.fft.rfft(score, n=2 * time, dim=2).abs().square(), dim=2)[
-        ..., :time
-    ]
+    # Autocorrelation by FFT; padding to twice the length makes it linear, not circular.
+    padded = torch.fft.rfft(score, n=2 * time, dim=2)
+    own = torch.fft.irfft(padded.abs().square(), dim=2)[..., :time]
     own = own / own[..., :1].clamp_min(1e-6)
     envelope = torch.nn.functional.avg_pool1d(score.abs(), time // 8, time // 16)
     envelope = envelope / envelope.mean(dim=2, keepdim=True).clamp_min(1e-6)
@@ -132,9 +131,7 @@ def pixel_facts(clip: Tensor, components: int = 3) -> Tensor:
         (power * torch.arange(power.shape[2]).to(power)).sum(dim=2),
         power.amax(dim=2),
         own[..., time // 16 : time // 4].amax(dim=2),  # lags of 2 to 7 s
-        own[..., time // 8 : time * 7 // 16].amax(
-            dim=2
-        ),  # lags of 4 to 13 s: the next breath but one
+        own[..., time // 8 : time * 7 // 16].amax(dim=2),  # lags of 4 to 13 s: two breaths
         envelope.std(dim=2),
         envelope.amin(dim=2),
         envelope.amax(dim=2),

@@ -1,4 +1,4 @@
-"""Subject-wise splits, stratified by AHI group (paper V-A): no subject is in two of train, validation, test."""
+"""Splits and folds by subject, stratified by AHI group (paper V-A)."""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,10 @@ PARTS = ("train", "validation", "test")
 def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series:
     """Part of every subject, as a Series `subject -> "train" | "validation" | "test"`.
 
-    Of each AHI group `config.test` of its subjects are tested and `config.validation` of the others
-    validate (rounded, at least one each where the group has three subjects or more). The draw
-    depends on the seed and the subjects' names, not on their order in the table.
+    Within each AHI group, the share `config.test` of the subjects is for test, and the share
+    `config.validation` of the others for validation. Both are rounded, and at least one subject if
+    the group has three or more. The draw depends on the seed and on the names of the subjects, not
+    on their order in the table.
 
     Args:
         participants: indexed by subject, with a column `ahi` in events/h.
@@ -29,16 +30,10 @@ def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series
     rng = np.random.default_rng(config.seed)
     for group in range(len(AHI_GROUPS)):
         subjects = rng.permutation(groups.index[groups == group].to_numpy(dtype=str))
-        few = len(subjects) < 3
-        n_test = (
-            round(config.test * len(subjects))
-            if few
-            else max(1, round(config.test * len(subjects)))
-        )
+        at_least = 1 if len(subjects) >= 3 else 0
+        n_test = max(at_least, round(config.test * len(subjects)))
         rest = len(subjects) - n_test
-        n_validation = (
-            round(config.validation * rest) if few else max(1, round(config.validation * rest))
-        )
+        n_validation = max(at_least, round(config.validation * rest))
         part[subjects[:n_test]] = "test"
         part[subjects[n_test : n_test + n_validation]] = "validation"
     empty = [name for name in PARTS if not (part == name).any()]
@@ -50,20 +45,23 @@ def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series
 
 
 def subject_folds(ahi: pd.Series, folds: int, seed: int = 0, at_most: int = 0) -> pd.Series:
-    """Fold 0..folds-1 of every subject, as a Series `subject -> fold`; AHI groups are spread evenly over the folds.
+    """Fold 0..folds-1 of every subject, as a Series `subject -> fold`.
 
-    The draw depends on the seed and the subjects' names, not on their order.
+    Each AHI group is spread evenly over the folds. The draw depends on the seed and on the names of
+    the subjects, not on their order.
 
     Args:
-        ahi: by subject, in events/h; NaN where it is not known (a group of its own).
+        ahi: by subject, in events/h; subjects whose AHI is NaN form a group.
         folds: at least 2.
-        at_most: as many subjects of all AHI groups are kept, the others have no fold; 0 keeps all.
+        at_most: number of subjects kept, evenly over the AHI groups; the others have no fold. 0
+            keeps all.
 
     Raises:
         ValueError: fewer than 4 subjects, or fewer than folds.
     """
     groups = ahi.map(lambda a: -1 if pd.isna(a) else ahi_group(a)).sort_index()
     order = np.random.default_rng(seed).permutation(groups.index.to_numpy(dtype=str))
+    # Random within a group, sorted by group: every k-th subject is then a stratified sample.
     order = order[np.argsort(groups[order].to_numpy(), kind="stable")]
     if at_most and at_most < len(order):
         order = order[np.linspace(0, len(order) - 1, at_most).round().astype(int)]
@@ -74,10 +72,13 @@ def subject_folds(ahi: pd.Series, folds: int, seed: int = 0, at_most: int = 0) -
     return pd.Series(np.arange(len(order)) % folds, pd.Index(order, name="subject"), name="fold")
 
 
-def fold_parts(fold: pd.Series, tested: int, validation: int = 5) -> pd.Series:
-    """Part of every subject when one fold is tested: of the others, every `validation`-th subject validates."""
+def fold_parts(fold: pd.Series, tested: int) -> pd.Series:
+    """Part of every subject when fold `tested` is the test set.
+
+    Every fifth of the other subjects is for validation.
+    """
     part = pd.Series("train", fold.index, name="part")
     rest = fold.index[fold != tested]
-    part[rest[::validation]] = "validation"
+    part[rest[::5]] = "validation"
     part[fold == tested] = "test"
     return part

@@ -1,4 +1,4 @@
-"""Video of a night: decoded once, in order, and thinned to a few small grey frames a clip."""
+"""Video of a night: decoded once, in order, and reduced to a few small grey frames per clip."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from sacd.stages import CLIP_S
 
 Sampling = Literal["spread", "consecutive"]
 _EDGE_S = 1e-3
-"""Containers round time stamps, to as little as 1 ms; a frame this much before a clip still begins it."""
+"""Containers round time stamps to 1 ms or finer; a frame that is earlier by less belongs to the
+clip."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the header of a video says: rate in frames/s, duration in s (NaN if it does not say), size in pixels."""
+    """Header of a video: rate in frames/s, duration in s (NaN if not stated), size in pixels."""
 
     rate: float
     duration_s: float
@@ -28,10 +29,11 @@ class VideoInfo:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Header of a video whose first frame can be decoded.
+    """Header of a video.
 
     Raises:
-        CohortError: cannot be opened, holds no picture, or says no frame rate.
+        CohortError: it cannot be opened, its first frame cannot be decoded, or it states no frame
+            rate.
     """
     fix = "re-encode it, for example `ffmpeg -i in -c:v libx264 -an out.mp4`"
     try:
@@ -41,21 +43,18 @@ def probe(path: Path) -> VideoInfo:
             stream = container.streams.video[0]
             first = next(container.decode(stream), None)
             rate = stream.average_rate or stream.guessed_rate
-            if first is None or not rate:
-                raise CohortError(
-                    path,
-                    "has no frame that can be decoded" if first is None else "has no frame rate",
-                    fix,
-                )
+            if first is None:
+                raise CohortError(path, "has no frame that can be decoded", fix)
+            if not rate:
+                raise CohortError(path, "has no frame rate", fix)
             if stream.duration:
                 seconds = float(stream.duration * stream.time_base)
             else:
                 seconds = container.duration / av.time_base if container.duration else float("nan")
             return VideoInfo(float(rate), seconds, first.width, first.height)
     except (av.FFmpegError, OSError) as error:
-        raise CohortError(
-            path, f"cannot be opened as video ({error.strerror or error})", fix
-        ) from None
+        problem = f"cannot be opened as video ({error.strerror or error})"
+        raise CohortError(path, problem, fix) from None
 
 
 def read_clips(
@@ -67,33 +66,38 @@ def read_clips(
     offset: float = 0.0,
     threads: int = 0,
 ) -> Iterator[np.ndarray | None]:
-    """Frames of every clip, in one pass over the video, with the memory of one clip.
+    """Frames of every clip, in one pass over the video, holding one clip in memory at a time.
 
     `spread`: for a clip at onset o the frames nearest to `o + k * 30 / frames`. `consecutive`:
-    native frames around the clip's middle, the paper's reading. No frame from outside the clip is
-    ever taken.
+    native frames around the middle of the clip, as in the paper. Frames outside the clip are never
+    used.
 
     Args:
         onsets: s from the start of the EEG, ascending, 30 s apart or more.
-        frames: kept a clip, at most as many as the video has in 30 s.
-        size: height and width in pixels; resized by area, grey levels 0..255.
+        frames: number kept per clip, at most as many as the video has in 30 s.
+        size: height and width in pixels; frames are resized by area averaging to grey levels
+            0..255.
         offset: time of the first video frame minus the start of the EEG in s.
-        threads: of the decoder; 0 leaves it to FFmpeg.
+        threads: of the decoder; 0 lets FFmpeg decide.
 
     Yields:
-        `(frames, height, width)` uint8, or None for a clip that the video does not cover or where
-        it has a gap of more than 1.5 frames at a wanted time; one for each onset.
+        For each onset `(frames, height, width)` uint8; or None if the video does not cover the
+        clip, or has a gap of more than 1.5 frames at a time that is needed.
 
     Raises:
-        CohortError: cannot be decoded, carries no time stamps, or has too few frames.
+        CohortError: the video cannot be decoded, has no time stamps, or has too few frames.
     """
     rate = probe(path).rate
-    if frames > CLIP_S * rate * 1.05:  # a header's mean rate is a little low where frames were lost
+    # The mean rate in the header is a little low if frames were lost.
+    if frames > CLIP_S * rate * 1.05:
         problem = f"{rate:g} frames/s are {CLIP_S * rate:.0f} frames a clip, {frames} are wanted"
         raise CohortError(path, problem, "lower `frames`")
     spread = sampling == "spread"
     period = 1 / rate
-    step, first = (CLIP_S / frames, 0.0) if spread else (period, CLIP_S / 2 - frames // 2 * period)
+    if spread:
+        step, first = CLIP_S / frames, 0.0
+    else:
+        step, first = period, CLIP_S / 2 - frames // 2 * period
     slack = 1.5 * period
     shrink = VideoReformatter()
     grey = {
@@ -103,6 +107,7 @@ def read_clips(
         "interpolation": Interpolation.AREA,
         "threads": 1,
     }
+    # `done` clips are finished; the current one has k frames so far and no gap if `whole`.
     clip, k = np.empty((frames, *size), np.uint8), 0
     whole, done = True, 0
     for t, reach, frame in _shown(path, offset, period, threads):
@@ -110,13 +115,15 @@ def read_clips(
             start = onsets[done]
             if k == frames:
                 if whole and t + period < start + CLIP_S - slack:
-                    break  # the video has yet to reach the end of the clip
+                    break  # the video must reach the end of the clip
                 yield clip if whole else None
                 clip, k, whole, done = np.empty_like(clip), 0, True, done + 1
                 continue
             due = start + first + k * step
+            # The frame is before the clip, or a later one is nearer to `due`.
             if t < start - _EDGE_S or (reach < due and (spread or k == 0)):
                 break
+            # A gap, a frame after the clip, or a video that starts within the clip.
             if abs(t - due) > slack or t > start + CLIP_S - _EDGE_S or offset > start + slack:
                 k, whole = frames, False
                 continue
@@ -133,7 +140,10 @@ def read_clips(
 def _shown(
     path: Path, offset: float, period: float, threads: int
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """Time of each frame in s from the start of the EEG, the time up to which it is the nearest one, and the frame."""
+    """For each frame: its time, the time until which it is the nearest frame, and the frame.
+
+    Times are in s from the start of the EEG.
+    """
     fix = "write it again, for example `ffmpeg -fflags +genpts -i in -c:v libx264 -an out.mp4`"
     last = origin = t = None
     try:

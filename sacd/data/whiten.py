@@ -1,38 +1,39 @@
-"""EEG of a night with the subject's and the electrode's own spectrum taken out: what the teachers can be given."""
+"""Optional input of the teachers: EEG with the mean spectrum of subject and electrode removed."""
 
 import numpy as np
 from scipy.signal import welch
 
 PASS_HZ = (0.3, 35.0)
-"""Band that is kept (the AASM manual's filters for EEG)."""
+"""Pass band (filter settings of the AASM manual for EEG)."""
 
 CLIP_UV = 25.0
-"""Standard deviation of a clip whose spectrum is the night's typical one, after whitening."""
+"""Standard deviation, after whitening, of a clip with the typical spectrum of its night."""
 
 MIN_CLIPS = 8
-"""Fewer clips of a night do not show what is typical of it."""
+"""Fewer clips do not show what is typical of a night."""
 
 TILT = 0.75
-"""Amplitude falls as f ** -TILT above 1 Hz afterwards, as EEG does: a slow wave stays larger than a spindle."""
+"""Above 1 Hz the amplitude falls as f ** -TILT, as in EEG: slow waves stay larger than spindles."""
 
 FLOOR_UV2_HZ = 1e-3
-"""Power density below which there is nothing but rounding; keeps the gain of an empty band finite."""
+"""Power density of mere rounding errors; keeps the gain of an empty band finite."""
 
 
 def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
-    """Filter each night so that its typical spectrum (median over clips of the log power density) is the same 1/f.
+    """Filter each night so that its typical spectrum has the same 1/f shape.
 
-    One linear, zero-phase filter a night: what differs between subjects (skull, electrode,
-    amplitude of the bands, slow drift) goes, what differs between the clips of a night stays. It
-    uses no label and no other night.
+    The typical spectrum is the median over the clips of the log power density. Each night has one
+    linear zero-phase filter, which uses neither labels nor other nights. It removes what differs
+    between subjects (skull, electrode, amplitude of the bands, slow drift) and keeps what differs
+    between the clips of a night.
 
-    Deviation: the paper and the teachers' authors feed EEG as recorded. Networks of few training
-    subjects and few epochs then learn the subject; a classifier on band powers profits as much from
-    the median of the night taken off.
+    Deviation: the paper and the authors of the teachers use EEG as recorded. With few training
+    subjects and few epochs, networks then learn to recognise the subject. A classifier on band
+    powers gains as much from subtracting the median of the night.
 
     Args:
-        eeg: `(n, T)` clips in uV; some tens of clips of a night or more.
-        night: `(n,)` which night each clip belongs to.
+        eeg: `(n, T)` clips in uV; a few tens of clips per night or more.
+        night: `(n,)` the night of each clip.
         rate: samples/s, at least 64.
 
     Returns:
@@ -51,13 +52,13 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
     low, high = PASS_HZ[0], min(PASS_HZ[1], 0.45 * rate)
     length = eeg.shape[1]
     frequency = np.fft.rfftfreq(length, 1 / rate)
+    # Butterworth amplitudes: high-pass of order 4, low-pass of order 8.
     keep = 1 / np.sqrt(
         (1 + (low / np.maximum(frequency, 1e-6)) ** 8) * (1 + (frequency / high) ** 16)
     )
     keep *= np.maximum(frequency, 1) ** -TILT
-    keep *= CLIP_UV / np.sqrt(
-        np.sum(keep**2) * rate / length
-    )  # a white clip of density 1 gets this deviation
+    # A white clip of power density 1 then has the deviation CLIP_UV.
+    keep *= CLIP_UV / np.sqrt(np.sum(keep**2) * rate / length)
     result = np.empty(eeg.shape, np.float32)
     for name in np.unique(night):
         rows = night == name
@@ -67,9 +68,8 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
             )
         grid, density = welch(eeg[rows], rate, nperseg=min(length, int(4 * rate)), axis=-1)
         typical = np.median(np.log(density + FLOOR_UV2_HZ), axis=0)
-        typical = np.convolve(
-            np.pad(typical, 2, mode="edge"), np.full(5, 0.2), "valid"
-        )  # over about 1 Hz
+        # Smoothed over about 1 Hz.
+        typical = np.convolve(np.pad(typical, 2, mode="edge"), np.full(5, 0.2), "valid")
         gain = keep * np.exp(-np.interp(frequency, grid, typical) / 2)
         result[rows] = np.fft.irfft(np.fft.rfft(eeg[rows], axis=1) * gain, length, axis=1)
     return result

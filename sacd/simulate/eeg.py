@@ -14,7 +14,11 @@ BANDS = ("delta", "theta", "alpha", "sigma", "beta")
 
 @dataclass(frozen=True)
 class Head:
-    """What is this subject's own in the EEG: gains of the background and the bands, alpha, spindles, electrode."""
+    """EEG parameters that differ between subjects.
+
+    Gains of the whole signal, the bands, alpha, spindles and electrode noise; frequencies of alpha
+    and spindles.
+    """
 
     gain: float
     bands: np.ndarray
@@ -26,31 +30,26 @@ class Head:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Head":
-        """A subject from the population."""
+        """A random subject of the population."""
         z = rng.standard_normal(6)
-        poor = rng.random() < p("eeg.poor_alpha")
+        poor = rng.random() < p("eeg.poor_alpha")  # some people hardly have alpha
         cv = p("eeg.subject_cv")
+        alpha = float(np.exp(p("eeg.alpha_cv_ratio") * cv * z[1]))
+        alpha_hz = p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2]
+        spindle_hz = p("eeg.spindle_hz") + p("eeg.spindle_hz_sd") * z[4]
         return cls(
             gain=float(np.exp(cv * z[0])),
             bands=np.exp(p("eeg.band_cv") * rng.standard_normal(len(BANDS))),
-            alpha=p("eeg.poor_alpha_gain")
-            if poor
-            else float(np.exp(p("eeg.alpha_cv_ratio") * cv * z[1])),
-            alpha_hz=float(
-                np.clip(p("eeg.alpha_hz") + p("eeg.alpha_hz_sd") * z[2], *span("eeg.alpha"))
-            ),
+            alpha=p("eeg.poor_alpha_gain") if poor else alpha,
+            alpha_hz=float(np.clip(alpha_hz, *span("eeg.alpha"))),
             spindle=float(np.exp(cv * z[3])),
-            spindle_hz=float(
-                np.clip(
-                    p("eeg.spindle_hz") + p("eeg.spindle_hz_sd") * z[4], *span("eeg.spindle_hz")
-                )
-            ),
+            spindle_hz=float(np.clip(spindle_hz, *span("eeg.spindle_hz"))),
             electrode=float(np.exp(cv * z[5])),
         )
 
 
 def _noise(n: int, rate: float, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of rms 1 in a band with soft edges."""
+    """Gaussian noise of RMS 1 in a band with soft edges."""
     frequency = np.fft.rfftfreq(n, 1 / rate)
     order = p("eeg.band_order")
     below, above = np.maximum(low, 1e-9) / np.maximum(frequency, 1e-9), frequency / high
@@ -59,13 +58,14 @@ def _noise(n: int, rate: float, low: float, high: float, rng: np.random.Generato
 
 
 def _shaped(n: int, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of RMS 1 whose amplitude spectrum has a given shape."""
     spectrum = (rng.standard_normal(len(shape)) + 1j * rng.standard_normal(len(shape))) * shape
     signal = np.fft.irfft(spectrum, n)
     return signal / max(signal.std(), 1e-12)
 
 
 def _slow(n: int, rate: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """A slow random curve of about unit variance that changes over `seconds`."""
+    """A slow random curve of about unit variance: one random knot every `seconds`, interpolated."""
     knots = rng.standard_normal(int(n / rate / seconds) + 3)
     return np.interp(np.arange(n) / rate / seconds, np.arange(len(knots)), knots)
 
@@ -80,47 +80,37 @@ def eeg(
     rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Samples (n,) in uV from `start` s since lights out.
+    """Samples (n,) in uV, from `start` s since lights out.
 
-    1/f background and five band noises whose strength follows the state; alpha while the eyes are
-    closed; spindles, K-complexes, vertex and sawtooth waves; arousals; drift, electrode and mains
-    noise; artefacts while the body moves.
+    The sum of 1/f background and five noise bands whose amplitudes follow the state; alpha while
+    the eyes are closed; spindles, K-complexes, vertex waves and sawtooth waves; arousals; drift,
+    electrode noise and mains; artefacts while the body moves.
     """
     times = start + np.arange(n) / rate
     at = np.clip(times, 0, len(state) - 1)
     whole = np.minimum(at.astype(int), len(state) - 2)
     part = (at - whole)[:, None]
+    # (n, 5): shares of the stages, interpolated between the seconds.
     weights = state[whole] * (1 - part) + state[whole + 1] * part
 
     frequency = np.fft.rfftfreq(n, 1 / rate)
     shape = np.maximum(frequency, p("eeg.background_flat_hz")) ** p("eeg.background_slope")
-    signal = (
-        weights
-        @ p("eeg.background")
-        * _shaped(n, shape * (frequency > p("eeg.background_from_hz")), rng)
-    )
+    shape = shape * (frequency > p("eeg.background_from_hz"))
+    signal = weights @ p("eeg.background") * _shaped(n, shape, rng)
     waxing, waxing_s = p("eeg.waxing"), p("eeg.waxing_s")
     for name, gain in zip(BANDS, head.bands, strict=True):
+        # Log-normal with mean 1.
         envelope = np.exp(waxing * _slow(n, rate, waxing_s, rng) - waxing**2 / 2)
-        signal += (
-            gain
-            * weights
-            @ p(f"eeg.{name}")
-            * envelope
-            * _noise(n, rate, *span(f"eeg.{name}"), rng)
-        )
+        noise = _noise(n, rate, *span(f"eeg.{name}"), rng)
+        signal += gain * weights @ p(f"eeg.{name}") * envelope * noise
 
     closed = _toggle(n, rate, rng)
-    alpha = _noise(
-        n,
-        rate,
-        head.alpha_hz - p("eeg.alpha_width_hz"),
-        head.alpha_hz + p("eeg.alpha_width_hz"),
-        rng,
-    )
+    width = p("eeg.alpha_width_hz")
+    alpha = _noise(n, rate, head.alpha_hz - width, head.alpha_hz + width, rng)
     signal += p("eeg.closed_alpha") * head.alpha * weights[:, 0] * closed * alpha
 
     def occurrences(name: str) -> np.ndarray:
+        # Bernoulli per sample, at a rate per minute that follows the state.
         hazard = np.clip(weights @ p(name), 0, None) / 60 / rate
         return np.flatnonzero(rng.random(n) < hazard)
 
@@ -132,10 +122,8 @@ def eeg(
         t = np.arange(int(seconds * rate)) / rate
         wave = np.sin(2 * np.pi * (hz + jitter * rng.standard_normal()) * t + rng.uniform(0, phase))
         _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * np.hanning(len(t)) * wave)
-    for occurrence, name in (
-        ("eeg.k_complexes", "eeg.k_complex"),
-        ("eeg.vertex_waves", "eeg.vertex_wave"),
-    ):
+    waves = (("eeg.k_complexes", "eeg.k_complex"), ("eeg.vertex_waves", "eeg.vertex_wave"))
+    for occurrence, name in waves:
         uv, cv, shape = p(name), p(f"{name}_cv"), _two_peaks(name, rate)
         for i in occurrences(occurrence):
             _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * shape)
@@ -144,11 +132,8 @@ def eeg(
         t = np.arange(int(rng.uniform(*seconds) * rate)) / rate
         wave = 2 * ((rng.uniform(*hz) * t) % 1) - 1
         _add(signal, i, uv * np.hanning(len(t)) * wave)
-    slow, fast, fast_share = (
-        span("eeg.arousal_slow"),
-        span("eeg.arousal_fast"),
-        p("eeg.arousal_fast"),
-    )
+    slow, fast = span("eeg.arousal_slow"), span("eeg.arousal_fast")
+    fast_share = p("eeg.arousal_fast")
     for event in night.events:
         i = int((event.onset - start) * rate)
         if event.kind == "arousal" and 0 <= i < n:
@@ -159,9 +144,9 @@ def eeg(
 
     moving = moves.activity(times)
     if np.any(moving > 0):
-        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng) * p(
-            "eeg.muscle"
-        )
+        # The upper edge of the muscle band is a share of the sampling rate.
+        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng)
+        muscle = muscle * p("eeg.muscle")
         muscle = muscle + _noise(n, rate, *span("eeg.sway"), rng)
         strength = np.exp(p("eeg.artefact_cv") * _slow(n, rate, p("eeg.artefact_s"), rng))
         signal += p("eeg.artefact") * moving * muscle * strength
@@ -172,7 +157,7 @@ def eeg(
 
 
 def _two_peaks(name: str, rate: int) -> np.ndarray:
-    """A negative wave of 1 and the positive one after it."""
+    """A negative wave of amplitude 1 followed by a positive one."""
     t = np.arange(int(p(f"{name}_s") * rate)) / rate
     negative = np.exp(-(((t - p(f"{name}_negative_s")) / p(f"{name}_negative_width")) ** 2))
     positive = np.exp(-(((t - p(f"{name}_positive_s")) / p(f"{name}_positive_width")) ** 2))
@@ -180,16 +165,17 @@ def _two_peaks(name: str, rate: int) -> np.ndarray:
 
 
 def _toggle(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """1 while the eyes are closed, 0 while open, in turns of random length."""
+    """1 while the eyes are closed, 0 while open; phases alternate and have random lengths."""
     share, mean, least = p("eeg.eyes_closed"), p("eeg.eyes_s"), p("eeg.eyes_least_s")
     signal, i, closed = np.zeros(n), 0, rng.random() < share
     while i < n:
         length = int((least + rng.exponential(2 * mean * (share if closed else 1 - share))) * rate)
         signal[i : i + length] = closed
         i, closed = i + length, not closed
-    return np.convolve(signal, np.ones(rate) / rate, "same")
+    return np.convolve(signal, np.ones(rate) / rate, "same")  # transitions take one second
 
 
 def _add(signal: np.ndarray, start: int, wave: np.ndarray) -> None:
+    """Add a wave in place; what reaches beyond the end of the signal is cut off."""
     stop = min(start + len(wave), len(signal))
     signal[start:stop] += wave[: stop - start]

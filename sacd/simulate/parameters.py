@@ -1,4 +1,4 @@
-"""The simulator's only numbers: parameters.csv, with a literature range, a source and what a check of it found."""
+"""The simulator's numbers, from parameters.csv: value, range, source, and how it was checked."""
 
 from functools import cache
 from importlib.resources import files
@@ -12,10 +12,12 @@ FILE = files(__package__) / "parameters.csv"
 
 
 def table() -> pd.DataFrame:
-    """The table: name, stage (empty if the value holds for every stage), value, unit, low, high, source, checked.
+    """The table of parameters.
 
-    `checked` says what the source's abstract, or a page about it, shows of the number: supported,
-    conflict, ...
+    Returns:
+        `name`, `stage` (empty if the value holds for every stage), `value`, `unit`, `low`, `high`,
+        `source`, `checked`. The last says what the abstract of the source, or a page about it,
+        states about the number: supported, conflict, ...
     """
     with FILE.open(encoding="utf-8") as file:
         return pd.read_csv(file, keep_default_na=False)
@@ -29,7 +31,7 @@ def _values() -> dict[str, float | np.ndarray]:
             values[name] = float(rows.value.iloc[0])
         else:
             values[name] = rows.set_index("stage").value.loc[list(STAGES)].to_numpy(float)
-            values[name].setflags(write=False)
+            values[name].setflags(write=False)  # the cache hands out the array itself
     return values
 
 

@@ -11,12 +11,12 @@ from sacd.simulate.parameters import span
 
 GROSS, LIMB, TWITCH = range(3)
 RATE = p("breath.grid_hz")
-"""Breathing is computed at this rate in Hz; the video reads it at its frame times."""
+"""Breathing is computed at this rate in Hz and interpolated at the frame times of the video."""
 
 
 @dataclass(frozen=True)
 class Movements:
-    """Movements of a night in order of time, none overlapping; arrays (n,)."""
+    """Movements of a night, ordered by time and without overlap; arrays (n,)."""
 
     onset: np.ndarray
     duration: np.ndarray
@@ -25,7 +25,7 @@ class Movements:
     posture: np.ndarray  # bool: the subject turns over
 
     def activity(self, times: np.ndarray) -> np.ndarray:
-        """Strength of movement (times,) at the given times in s since lights out."""
+        """Strength of movement, (times,), at times in s since lights out."""
         if not len(self.onset):
             return np.zeros(len(times))
         at = np.searchsorted(self.onset, times, side="right") - 1
@@ -34,15 +34,11 @@ class Movements:
 
 
 def movements(night: SimulatedNight, state: np.ndarray, rng: np.random.Generator) -> Movements:
-    """Movements of the night: spontaneous ones at the rate of the state, and those that arousals bring."""
+    """Movements of the night: spontaneous ones at the rate of the state, and those of arousals."""
     lengths = (p("move.gross_s"), p("move.limb_s"), p("move.twitch_s"))
     sizes = (1.0, p("move.limb_size"), p("move.twitch_size"))  # relative to one of the whole body
-    shape, least, size_cv, lag = (
-        p("move.gamma_shape"),
-        p("move.least_s"),
-        p("move.size_cv"),
-        p("move.arousal_lag_s"),
-    )
+    shape, least = p("move.gamma_shape"), p("move.least_s")
+    size_cv, lag = p("move.size_cv"), p("move.arousal_lag_s")
     found = []
     for kind, name in enumerate(("move.gross", "move.limb", "move.twitch")):
         seconds = np.flatnonzero(rng.random(len(state)) < state @ p(name) / 3600)
@@ -57,7 +53,7 @@ def movements(night: SimulatedNight, state: np.ndarray, rng: np.random.Generator
         duration = lengths[kind] * rng.gamma(shape, 1 / shape) + least
         size = sizes[kind] * np.exp(size_cv * rng.standard_normal())
         turns = kind == GROSS and rng.random() < p("move.posture")
-        if onset >= free:
+        if onset >= free:  # else it begins during the previous one
             kept.append((onset, duration, size, kind, turns))
             free = onset + duration
     columns = (
@@ -68,21 +64,24 @@ def movements(night: SimulatedNight, state: np.ndarray, rng: np.random.Generator
 
 @dataclass(frozen=True)
 class Breathing:
-    """Movement of chest and abdomen on a grid of `RATE` Hz from `start` (s since lights out); 1 is a quiet breath."""
+    """Movement of chest and abdomen on a grid of `RATE` Hz; a quiet breath has amplitude 1.
+
+    The grid begins at `start`, in s since lights out.
+    """
 
     start: float
     chest: np.ndarray
     abdomen: np.ndarray
 
     def at(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Chest and abdomen (times,) at the given times."""
+        """Chest and abdomen, each (times,), at times in s since lights out."""
         grid = self.start + np.arange(len(self.chest)) / RATE
         return np.interp(times, grid, self.chest), np.interp(times, grid, self.abdomen)
 
 
 @dataclass(frozen=True)
 class Breather:
-    """What is this subject's own in breathing."""
+    """Breathing parameters that differ between subjects."""
 
     rate: float  # breaths/min above the mean
     irregularity: float
@@ -90,7 +89,7 @@ class Breather:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Breather":
-        """A subject from the population."""
+        """A random subject of the population."""
         cv = p("breath.subject_cv")
         rate, irregularity, depth = rng.standard_normal(3)
         return cls(
@@ -106,17 +105,20 @@ def breathing(
     stop: float,
     rng: np.random.Generator,
 ) -> Breathing:
-    """Breath by breath from `start` to `stop`: period and depth follow the state, events stop or shrink it."""
+    """Breathing from `start` to `stop` (s since lights out), drawn breath by breath.
+
+    Period and depth follow the state; respiratory events reduce or stop it.
+    """
     ar, slowest, limits = p("breath.ar"), p("breath.rate_least"), span("breath.period")
     last = stop + p("breath.run_out_s")
     time, noise = start - p("breath.run_in_s"), rng.standard_normal(2)
     onsets, depths = [], []
     while True:
         weights = state[int(np.clip(time, 0, len(state) - 1))]
+        # AR(1) over breaths, one process each for period and depth.
         noise = ar * noise + np.sqrt(1 - ar**2) * rng.standard_normal(2)
-        spread = breather.irregularity * np.array(
-            [weights @ p("breath.period_cv"), weights @ p("breath.depth_cv")]
-        )
+        cv = np.array([weights @ p("breath.period_cv"), weights @ p("breath.depth_cv")])
+        spread = breather.irregularity * cv
         onsets.append(time)
         depths.append(weights @ p("breath.depth") * np.exp(spread[1] * noise[1]))
         if time > last:
@@ -127,6 +129,7 @@ def breathing(
     grid = np.arange(start, stop, 1 / RATE)
 
     def wave(lag: float) -> np.ndarray:
+        # Raised cosine per breath; inspiration takes the first part of the period.
         breaths = np.interp(grid, onset, np.arange(len(onset))) - lag
         at = np.clip(breaths.astype(int), 0, len(onset) - 1)
         phase, rise = breaths - at, p("breath.inspiration")
@@ -138,36 +141,43 @@ def breathing(
 
 
 def _gains(night: SimulatedNight, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Factors on chest and abdomen by respiratory events: stopped, paradoxical or shallow, then recovery breaths."""
+    """Factors of respiratory events on chest and abdomen, each (grid,).
+
+    Breathing stops (central apnea), becomes paradoxical (obstructive apnea) or shallow (hypopnea).
+    Deeper recovery breaths follow.
+    """
     chest, abdomen = np.ones_like(grid), np.ones_like(grid)
     effort, over_s = p("breath.apnea_effort"), p("breath.recovery_over_s")
-    ends = {"obstructive_apnea": (-effort, effort), "hypopnea": (p("breath.hypopnea"),) * 2}
+    central = (p("breath.central_effort"),) * 2
+    levels = {"obstructive_apnea": (-effort, effort), "hypopnea": (p("breath.hypopnea"),) * 2}
     for event in night.respiratory():
         end = event.onset + event.duration
         if end + over_s < grid[0] or event.onset > grid[-1]:
             continue
+        # The event sets in and ends within one second.
         inside = np.clip(grid - event.onset, 0, 1) * np.clip(end - grid, 0, 1)
-        after = (
-            (grid > end)
-            * (p("breath.recovery") - 1)
-            * np.exp(-np.maximum(grid - end, 0) / p("breath.recovery_s"))
-        )
-        for signal, level in zip(
-            (chest, abdomen), ends.get(event.kind, (p("breath.central_effort"),) * 2), strict=True
-        ):
+        decay = np.exp(-np.maximum(grid - end, 0) / p("breath.recovery_s"))
+        after = (grid > end) * (p("breath.recovery") - 1) * decay
+        for signal, level in zip((chest, abdomen), levels.get(event.kind, central), strict=True):
             signal += after
             signal += inside * (level - signal)
     return chest, abdomen
 
 
 def blocks(n_clips: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(first clip, clips) of `count` blocks spread over the night with a jitter; the whole night for 0."""
+    """(first clip, clips) of `count` blocks that are spread over the night at random.
+
+    For `count` 0 it is one block, the whole night.
+
+    Raises:
+        ValueError: the night is too short for so many blocks.
+    """
     if count == 0:
         return [(0, n_clips)]
     length = int(p("night.block_clips"))
     if count * length > n_clips:
-        raise ValueError(
-            f"blocks={count} needs {count * length} clips of a night of {n_clips}: choose fewer blocks"
-        )
+        needed = f"blocks={count} needs {count * length} clips of a night of {n_clips}"
+        raise ValueError(f"{needed}: choose fewer blocks")
+    # One block at a random place within each of `count` equal parts.
     edges = np.linspace(0, n_clips, count + 1).astype(int)
     return [(int(rng.integers(a, b - length + 1)), length) for a, b in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Size and seed of a simulated cohort, and the random numbers of each subject."""
+"""Size and seed of a simulated cohort, and the random streams of each subject."""
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -8,12 +8,14 @@ from sacd.stages import CLIP_S
 
 
 class SimulateConfig(Config):
-    """Size and seed of a simulated cohort; what a subject is like stands in parameters.csv."""
+    """Size and seed of a simulated cohort; parameters.csv describes the subjects."""
 
     seed: int = Field(0, ge=0)
     n_subjects: int = Field(ge=1)
     blocks: int = Field(
-        0, ge=0, description="blocks of 16 consecutive clips kept of each night; 0 keeps all of it"
+        0,
+        ge=0,
+        description="blocks of 16 consecutive clips kept per night; 0 keeps the whole night",
     )
     eeg_rate: int = Field(128, ge=80, description="Hz")
     fps_num: int = Field(32, ge=1, description="video frames/s, numerator")
@@ -31,7 +33,10 @@ class SimulateConfig(Config):
 
 
 def stream(config: SimulateConfig, index: int, purpose: str) -> np.random.Generator:
-    """The random numbers of one subject for one purpose; no stream depends on how much another was used."""
+    """Random generator of one subject for one purpose.
+
+    The streams are independent: how many numbers are drawn from one does not change another.
+    """
     purposes = (
         "groups",
         "night",
@@ -44,6 +49,5 @@ def stream(config: SimulateConfig, index: int, purpose: str) -> np.random.Genera
         "camera",
         "offset",
     )
-    return np.random.default_rng(
-        np.random.SeedSequence([config.seed, index, purposes.index(purpose)])
-    )
+    seed = np.random.SeedSequence([config.seed, index, purposes.index(purpose)])
+    return np.random.default_rng(seed)

@@ -1,4 +1,7 @@
-"""Real nights of UCDDB (St. Vincent's / UCD Sleep Apnea Database, PhysioNet, ODC-By): stages, apneas and AHI."""
+"""Real nights of UCDDB (St. Vincent's / UCD Sleep Apnea Database): stages, apneas and AHI.
+
+Source: PhysioNet, https://physionet.org/content/ucddb, licence ODC-By.
+"""
 
 import re
 from pathlib import Path
@@ -10,33 +13,34 @@ import xlrd
 from sacd.simulate.hypnogram import REM, RESPIRATORY, Event, SimulatedNight, W, with_arousals
 from sacd.stages import CLIP_S, UNSCORED, label
 
-# 0 wake, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4; 6 artefact, 7 indeterminate and 8 (undocumented) are not
-# scored.
+# 0 wake, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4. Not scored: 6 artefact, 7 indeterminate, 8 (undocumented).
 CODES = {0: W, 1: REM, 2: label("S1"), 3: label("S2"), 4: label("S3"), 5: label("S4")}
 KINDS = {"APNEA-O": 0, "APNEA-M": 0, "APNEA-C": 1, "HYP-O": 2, "HYP-C": 2, "HYP-M": 2}
 IN_SLEEP = 0.75
+"""Smallest accepted share of respiratory events that begin in sleep, see `night`."""
 _EVENT = re.compile(r"^(\d\d):(\d\d):(\d\d)\s+((?:APNEA|HYP)-[OCM])\s+(\d+)\s+(.*)$")
 
 
 def check(folder: Path) -> Path:
-    """The folder, if it holds the tables of every subject of SubjectDetails.xls; ValueError if not."""
+    """The folder, if it is complete.
+
+    Raises:
+        ValueError: SubjectDetails.xls is missing, or the tables of one of its subjects.
+    """
     folder = Path(folder)
     needed = [folder / "SubjectDetails.xls"]
     if needed[0].is_file():
-        needed += [
-            folder / f"{s.lower()}_{kind}.txt"
-            for s in subjects(folder).index
-            for kind in ("stage", "respevt")
-        ]
+        for study in subjects(folder).index:
+            needed.append(folder / f"{study.lower()}_stage.txt")
+            needed.append(folder / f"{study.lower()}_respevt.txt")
     if missing := [path for path in needed if not path.is_file()]:
-        raise ValueError(
-            f"{missing[0]} is missing: nights must be a folder of UCDDB's tables (physionet.org/content/ucddb)"
-        )
+        wanted = "nights must be a folder of UCDDB's tables (physionet.org/content/ucddb)"
+        raise ValueError(f"{missing[0]} is missing: {wanted}")
     return folder
 
 
 def subjects(folder: Path) -> pd.DataFrame:
-    """One row a subject of SubjectDetails.xls, indexed by study number, in its order."""
+    """One row per subject, in the order of SubjectDetails.xls, indexed by study number."""
     sheet = xlrd.open_workbook(Path(folder) / "SubjectDetails.xls").sheet_by_index(0)
     rows = [sheet.row_values(i) for i in range(sheet.nrows)]
     frame = pd.DataFrame(rows[1:], columns=[str(name).strip() for name in rows[0]])
@@ -44,34 +48,40 @@ def subjects(folder: Path) -> pd.DataFrame:
 
 
 def stages(path: Path) -> np.ndarray:
-    """Labels (clips,) of a *_stage.txt: one R&K code a line of 30 s."""
+    """Labels (clips,) of a *_stage.txt, which has one R&K code per line and clip."""
     codes = [int(line) for line in path.read_text().split()]
     return np.array([CODES.get(code, UNSCORED) for code in codes], dtype=np.int8)
 
 
 def _events(path: Path) -> list[tuple[float, float, int, bool]]:
-    """(clock time in s, duration in s, kind, followed by an arousal) of a *_respevt.txt; periodic breathing is left."""
+    """Apneas and hypopneas of a *_respevt.txt; periodic breathing is ignored.
+
+    Returns:
+        One tuple per event: clock time in s, duration in s, kind, whether an arousal follows.
+    """
     found = []
     for line in path.read_text(errors="replace").splitlines():
         if match := _EVENT.match(line):
             hour, minute, second, kind, duration, rest = match.groups()
-            signs = re.findall(r"(?<=\s)[+-](?=\s|$)", " " + rest)  # snore, arousal
+            # Two columns of + or -: snore, arousal.
+            signs = re.findall(r"(?<=\s)[+-](?=\s|$)", " " + rest)
             clock = int(hour) * 3600 + int(minute) * 60 + int(second)
             found.append((float(clock), float(duration), KINDS[kind], signs[1:2] == ["+"]))
     return found
 
 
 def _in_sleep(labels: np.ndarray, onsets: np.ndarray, start: float) -> float:
-    """Share of the clock times that fall into sleep if the recording began at clock time `start`."""
+    """Share of the clock times that lie in sleep if the recording began at clock time `start`."""
     clips = ((onsets - start) % 86400 // CLIP_S).astype(int)
     return float(np.mean((clips < len(labels)) & (labels[np.minimum(clips, len(labels) - 1)] > W)))
 
 
 def night(folder: Path, study: str, rng: np.random.Generator) -> SimulatedNight:
-    """One real night: its stages, its apneas and hypopneas in recording time, its person.
+    """One real night: stages, apneas and hypopneas in recording time, and the person.
 
-    The clock start is SubjectDetails' unless fewer than 0.75 of the events then fall into sleep;
-    then the start that puts most of them there.
+    Events are given in clock time. The start of the recording is that of SubjectDetails.xls. If
+    with it fewer than `IN_SLEEP` of the events lie in sleep, the start with the largest share in
+    sleep is used instead.
     """
     row = subjects(folder).loc[study]
     labels = stages(Path(folder) / f"{study.lower()}_stage.txt")

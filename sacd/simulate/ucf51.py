@@ -1,9 +1,9 @@
-"""Simulated UCF51: small AVI files with sound, named and split like UCF101's, in which both carry the same action.
+"""Simulated UCF51: small AVI files with sound, named and split like those of UCF101.
 
-A thing swings to and fro, and knocks at each turning point. Direction, rate and shape make the
-class. The sound tells them plainly: pitch, rhythm and timbre of the knocks. The video tells them
-poorly: directions lie 18 degrees apart while the camera tilts, shapes are a few pixels large, and a
-second thing swings its own way in silence.
+An object oscillates, and a knock sounds at each turning point. The class determines direction, rate
+and shape. The sound makes the class easy to tell: direction, rate and shape set the pitch, rhythm
+and timbre of the knocks. The video makes it hard: directions are 18 degrees apart while the camera
+tilts, shapes are a few pixels large, and a second object oscillates independently and silently.
 """
 
 import json
@@ -23,18 +23,22 @@ from sacd.files import atomic_folder, read_json
 from sacd.workers import parallel_map
 
 VERSION = 1
-"""Raised when the same config gives other files than before."""
+"""Bump when the output changes for the same config."""
 RATES_HZ = (0.9, 1.3, 1.9, 2.7)
 ANGLES = np.deg2rad((9, 27, 45, 63, 81))
 PITCHES_HZ = (380.0, 600.0, 950.0, 1500.0, 2400.0)
 GROUPS = range(1, 26)
 FPS, WIDTH, HEIGHT = 25, 64, 48
 SOUND_RATE = 16_000
-"""Hz; not the teacher's rate, so that reading has to resample as it does for real files."""
+"""Hz. Differs from the teacher's rate, so that the reader resamples as it does for real files."""
 
 
 class SimulatedUcf51(Config):
-    """Size and seed: classes 2..51 of the alphabet's first, clips of each of the 25 groups, seconds of each video."""
+    """Size and seed of the set.
+
+    The first `classes` of the 51 in alphabetical order, `clips` per group (of 25), `seconds` per
+    video.
+    """
 
     seed: Annotated[int, Field(ge=0)] = 0
     classes: Annotated[int, Field(ge=2, le=len(CLASSES))] = len(CLASSES)
@@ -75,6 +79,7 @@ def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path
 
 
 def _write_group(root: Path, config: SimulatedUcf51, job: tuple[int, int]) -> None:
+    """Write the videos of one group of one class; `job` is (label, group)."""
     label, group = job
     folder = root / "UCF-101" / CLASSES[label]
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,29 +90,21 @@ def _write_group(root: Path, config: SimulatedUcf51, job: tuple[int, int]) -> No
         rate, phase = RATES_HZ[label // 15] * rng.uniform(0.94, 1.06), rng.uniform(0, 2 * np.pi)
         pictures = scene.film(label, rate, phase, config.seconds, rng)
         silent = (label, group, clip) == (0, GROUPS[-1], config.clips)
-        sound = (
-            None
-            if silent
-            else _knocks(label, rate, phase, config.seconds, place.uniform(0.2, 0.6), rng)
-        )
-        write_avi(
-            folder / f"v_{CLASSES[label]}_g{group:02d}_c{clip:02d}.avi",
-            pictures,
-            FPS,
-            sound,
-            SOUND_RATE,
-        )
+        sound = None
+        if not silent:
+            sound = _knocks(label, rate, phase, config.seconds, place.uniform(0.2, 0.6), rng)
+        name = f"v_{CLASSES[label]}_g{group:02d}_c{clip:02d}.avi"
+        write_avi(folder / name, pictures, FPS, sound, SOUND_RATE)
 
 
 class _Scene:
-    """What the clips of a group share: place, light, colours, camera."""
+    """What the clips of a group have in common: place, light, colours, camera."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.y, self.x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
         slope = rng.normal(0, 0.3, (2, 3))
-        ground = (
-            rng.uniform(50, 90, 3) + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
-        )
+        base = rng.uniform(50, 90, 3)
+        ground = base + self.y[..., None] * slope[0] + self.x[..., None] * slope[1]
         self.ground = ground.astype(np.float32)
         self.colours = rng.uniform((170, 110), (255, 160), (3, 2)).T
         self.centre = np.array([WIDTH, HEIGHT]) / 2 + rng.normal(0, 4, 2)
@@ -117,19 +114,18 @@ class _Scene:
     def film(
         self, label: int, rate: float, phase: float, seconds: float, rng: np.random.Generator
     ) -> Iterator[np.ndarray]:
-        """Pictures `(HEIGHT, WIDTH, 3)` uint8. Left and right mean nothing: a swing leans either way by chance."""
+        """Frames `(HEIGHT, WIDTH, 3)` uint8.
+
+        The oscillation is mirrored at random, so that left and right carry no information.
+        """
         t = np.arange(round(seconds * FPS)) / FPS
         side, angle = rng.choice((-1, 1)), ANGLES[label // 3 % 5] + self.tilt
         way = self.reach * np.sin(2 * np.pi * rate * t + phase)
         at = self.centre + way[:, None] * (side * np.cos(angle), np.sin(angle))
         other, turn = rng.choice(RATES_HZ), rng.uniform(0, np.pi)
-        bystander = (
-            self.centre
-            + rng.normal(0, 8, 2)
-            + 7
-            * np.sin(2 * np.pi * other * t + rng.uniform(0, 6))[:, None]
-            * (np.cos(turn), np.sin(turn))
-        )
+        home = self.centre + rng.normal(0, 8, 2)
+        shift = 7 * np.sin(2 * np.pi * other * t + rng.uniform(0, 6))
+        bystander = home + shift[:, None] * (np.cos(turn), np.sin(turn))
         for here, there in zip(at, bystander, strict=True):
             picture = self.ground.copy()
             picture[self._inside(0, there, 3.0)] = self.colours[1]
@@ -138,7 +134,7 @@ class _Scene:
             yield picture.clip(0, 255).astype(np.uint8)
 
     def _inside(self, shape: int, centre: np.ndarray, size: float) -> np.ndarray:
-        """Disc, ring or cross."""
+        """Pixels of a disc (0), ring (1) or cross (2), as a mask."""
         dx, dy = np.abs(self.x - centre[0]), np.abs(self.y - centre[1])
         if shape == 2:
             return (np.minimum(dx, dy) < size / 4) & (np.maximum(dx, dy) < 1.2 * size)
@@ -149,24 +145,36 @@ class _Scene:
 def _knocks(
     label: int, rate: float, phase: float, seconds: float, noise: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Sound `(n,)` int16: a knock at each turning point, its pitch by direction, its timbre by shape, and a hiss."""
+    """Sound `(n,)` int16: noise, and a knock at each turning point.
+
+    The direction sets the pitch, the shape the timbre.
+    """
     n = round(seconds * SOUND_RATE)
     t = np.arange(n) / SOUND_RATE
     turns = ((np.arange(-2, 4 * seconds * rate + 4) + 0.5) * np.pi - phase) / (2 * np.pi * rate)
     since = t - turns[np.searchsorted(turns, t, side="right") - 1]
     pitch = PITCHES_HZ[label // 3 % 5] * rng.uniform(0.95, 1.05)
     wave = 2 * np.pi * pitch * since
-    tone = (np.sin(wave), np.sign(np.sin(wave)) * 0.7, 0.7 * (np.sin(wave) + np.sin(1.5 * wave)))[
-        label % 3
-    ]
-    signal = tone * np.exp(-since / 0.06) + noise * rng.normal(0, 0.3, n)
+    timbres = (
+        np.sin(wave),
+        np.sign(np.sin(wave)) * 0.7,
+        0.7 * (np.sin(wave) + np.sin(1.5 * wave)),
+    )
+    signal = timbres[label % 3] * np.exp(-since / 0.06) + noise * rng.normal(0, 0.3, n)
     return (signal / 4 * 32767 * rng.uniform(0.4, 1)).clip(-32768, 32767).astype(np.int16)
 
 
 def write_avi(
     path: Path, pictures, fps: int, sound: np.ndarray | None = None, rate: int = SOUND_RATE
 ) -> None:
-    """MPEG-4 with an MP3 track in AVI, as UCF101's files: pictures `(H, W, 3)` uint8, mono int16 sound."""
+    """AVI with MPEG-4 video and an MP3 track, like the files of UCF101.
+
+    Args:
+        pictures: frames `(H, W, 3)` uint8.
+        sound: mono, int16; None for a file without a track.
+        rate: of the sound, in Hz.
+    """
+    # "bitexact" leaves out the version of FFmpeg, so that equal input gives equal bytes.
     with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as file:
         video = file.add_stream(
             "mpeg4", rate=fps, options={"flags": "+bitexact", "qscale": "4", "threads": "1"}

@@ -1,4 +1,4 @@
-"""Infrared video of one night: a body under a blanket seen from above, its breathing, movements, light and noise."""
+"""Infrared video of one night: a body under a blanket, seen from above, with light and noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from sacd.simulate.parameters import parameter as p
 from sacd.simulate.parameters import span
 from sacd.simulate.physiology import GROSS, LIMB, Breathing, Movements
 
-# A pose is a vector: shift along and across the bed, turn, side (-1 left, 0 supine, 1 right), bend
-# of the legs, two leg angles, arm, head along and across, two fold phases.
-SHIFT, TURN, SIDE, BEND, LEGS, ARM, HEAD, FOLDS = (
-    slice(0, 2),
-    2,
-    3,
-    4,
-    slice(5, 7),
-    7,
-    slice(8, 10),
-    slice(10, 12),
-)
+# Entries of a pose, which is a vector.
+SHIFT = slice(0, 2)  # along and across the bed
+TURN = 2
+SIDE = 3  # -1 left, 0 supine, 1 right
+BEND = 4  # of the legs
+LEGS = slice(5, 7)  # angles of the two legs
+ARM = 7
+HEAD = slice(8, 10)  # along and across the bed
+FOLDS = slice(10, 12)  # phases of the folds of the blanket
 POSE = 12
 
 
 @dataclass(frozen=True)
 class Poses:
-    """Where the body lies before and after every movement, (movements + 1, POSE), and how it moves between."""
+    """The pose between the movements, and how the body moves during each of them."""
 
-    rest: np.ndarray
+    rest: np.ndarray  # (movements + 1, POSE) before and after every movement
     swing: np.ndarray  # (movements, POSE) amplitude of the swinging during the movement
     phase: np.ndarray  # (movements,)
 
     @classmethod
     def draw(cls, moves: Movements, rng: np.random.Generator) -> "Poses":
-        """Movement by movement: the whole body, a limb or the head, or a twitch that leaves nothing changed."""
+        """Random poses: a movement is of the whole body, of a limb or the head, or a twitch.
+
+        A twitch leaves the pose as it was.
+        """
         spread, parts = _spread(), (LEGS, slice(ARM, ARM + 1), HEAD)
         memory, limb_memory = p("pose.memory"), p("pose.limb_memory")
         limb_step, limb_folds = p("pose.limb_step"), p("pose.limb_folds")
@@ -57,13 +57,12 @@ class Poses:
                 pose = pose + limb_step * step
                 pose[LEGS.start : HEAD.stop] *= limb_memory
             rest.append(pose)
-        return cls(
-            np.array(rest), np.array(swing).reshape(-1, POSE), rng.uniform(0, 2 * np.pi, len(swing))
-        )
+        phase = rng.uniform(0, 2 * np.pi, len(swing))
+        return cls(np.array(rest), np.array(swing).reshape(-1, POSE), phase)
 
 
 def _spread() -> np.ndarray:
-    """How far a movement of the whole body leads, per entry of the pose."""
+    """Standard deviation of a movement of the whole body, per entry of the pose."""
     spread = np.empty(POSE)
     spread[SHIFT] = p("pose.along"), p("pose.across")
     spread[TURN], spread[SIDE], spread[BEND] = p("pose.turn"), p("pose.side"), p("pose.bend")
@@ -77,21 +76,20 @@ def _side(rng: np.random.Generator) -> float:
 
 
 class Scene:
-    """One subject's bed, blanket, body and camera, drawn once; `render` gives pictures of given poses and breaths."""
+    """Bed, blanket, body and camera of one subject, drawn at random once.
+
+    Coordinates run along (x) and across (y) the bed; the width of the image is 2 units at scale 1.
+    """
 
     def __init__(self, width: int, height: int, rng: np.random.Generator) -> None:
-
         def u(name: str, size: int | None = None) -> float | np.ndarray:
             return rng.uniform(*span(name), size)
 
-        turn, scale = (
-            u("scene.turn") + np.pi * (rng.random() < p("scene.turned_round")),
-            u("scene.scale"),
-        )
-        x, y = np.meshgrid(
-            (np.arange(width) + 0.5) / width * 2 - 1,
-            ((np.arange(height) + 0.5) * 2 - height) / width,
-        )
+        turn = u("scene.turn") + np.pi * (rng.random() < p("scene.turned_round"))
+        scale = u("scene.scale")
+        columns = (np.arange(width) + 0.5) / width * 2 - 1
+        rows = ((np.arange(height) + 0.5) * 2 - height) / width
+        x, y = np.meshgrid(columns, rows)
         x, y = x - u("scene.x"), y - u("scene.y")
         self.x = (scale * (np.cos(turn) * x + np.sin(turn) * y)).astype(np.float32)
         self.y = (scale * (np.cos(turn) * y - np.sin(turn) * x)).astype(np.float32)
@@ -106,21 +104,20 @@ class Scene:
         n = int(p("scene.weave_count"))
         kx, ky = u("scene.weave_wave", n), u("scene.weave_wave", n)
         self.weave = np.stack([kx, ky, rng.uniform(0, 2 * np.pi, n), u("scene.weave_gain", n)])
-        self.light, self.tilt, self.power = (
-            u("scene.light", 2),
-            u("scene.lamp_tilt", 2),
-            u("scene.lamp"),
-        )
+        self.light, self.tilt = u("scene.light", 2), u("scene.lamp_tilt", 2)
+        self.power = u("scene.lamp")
         self.albedo = {name: u(f"scene.{name}") for name in ("sheet", "blanket", "pillow", "hair")}
         self.bed = u("scene.bed")
         self.folds = p("video.folds")
-        self.px = np.array([p("video.chest_px"), p("video.abdomen_px")]) * np.exp(
-            p("video.visible_sd") * rng.standard_normal()
-        )
+        visible = np.exp(p("video.visible_sd") * rng.standard_normal())
+        self.px = np.array([p("video.chest_px"), p("video.abdomen_px")]) * visible
         self.out = rng.uniform(0, 2 * np.pi)
 
     def render(self, pose: np.ndarray, chest: np.ndarray, abdomen: np.ndarray) -> np.ndarray:
-        """Pictures (n, height, width) in grey levels of poses (n, POSE) and breaths (n,)."""
+        """Images (n, height, width) in grey levels, for poses (n, POSE) and breaths (n,).
+
+        Body parts are smooth lumps that form a height map; a lamp shades its slopes.
+        """
         pose = np.asarray(pose, np.float32)
 
         def column(index: int) -> np.ndarray:
@@ -135,6 +132,7 @@ class Scene:
         power = p("body.lump_power")
 
         def lump(cx: object, cy: object, rx: object, ry: object, tilt: object = 0.0) -> np.ndarray:
+            # 1 at the centre (cx, cy), falling off over the radii (rx, ry).
             dx, dy = x - cx, y - cy
             return np.exp(-((((dx + tilt * dy) / rx) ** 2 + ((dy - tilt * dx) / ry) ** 2) ** power))
 
@@ -142,49 +140,36 @@ class Scene:
         b_abdomen = lump(
             p("body.abdomen_x"), p("body.abdomen_side") * side, p("body.abdomen_length"), half
         )
-        chest, abdomen = (
-            chest[:, None, None].astype(np.float32),
-            abdomen[:, None, None].astype(np.float32),
-        )
-        # Breathing lifts the blanket and drags its folds; in pixels of a 64-pixel-wide picture,
-        # then body units.
-        drag = (self.px[0] * chest * b_chest + self.px[1] * abdomen * b_abdomen).astype(
-            np.float32
-        ) * (2 / 64)
+        chest = chest[:, None, None].astype(np.float32)
+        abdomen = abdomen[:, None, None].astype(np.float32)
+        # Breathing lifts the blanket and drags its folds: first in pixels of an image that is 64
+        # pixels wide, then in units of the scene.
+        drag = self.px[0] * chest * b_chest + self.px[1] * abdomen * b_abdomen
+        drag = drag.astype(np.float32) * (2 / 64)
         rise = 1 + p("body.rise") * drag
         bend = column(BEND) * p("body.bend") + p("body.side_bend") * side
         torso = lump(p("body.torso_x"), p("body.torso_side") * side, length, half)
         torso = tall * (p("body.torso") + p("body.side_torso") * aside) * torso * rise
         high, apart = p("body.leg"), p("body.leg_apart") * (1 - p("body.side_legs") * aside)
         shift, lean = bend * p("body.leg_bend"), p("body.leg_lean") * bend
-        x_leg, swing, rx, ry = (
-            p("body.leg_x"),
-            p("body.leg_swing"),
-            p("body.leg_length"),
-            p("body.leg_width"),
-        )
+        x_leg, swing = p("body.leg_x"), p("body.leg_swing")
+        rx, ry = p("body.leg_length"), p("body.leg_width")
         legs = 0.0
         for sign, index in ((-1, LEGS.start), (1, LEGS.start + 1)):
-            legs = legs + high * lump(
-                x_leg, sign * apart + shift, rx, ry, column(index) * swing + lean
-            )
-        reach = p("body.arm_apart") * np.sign(side + p("body.arm_change")) + p(
-            "body.arm_swing"
-        ) * column(ARM)
+            tilt = column(index) * swing + lean
+            legs = legs + high * lump(x_leg, sign * apart + shift, rx, ry, tilt)
+        reach = p("body.arm_apart") * np.sign(side + p("body.arm_change"))
+        reach = reach + p("body.arm_swing") * column(ARM)
         arm = lump(p("body.arm_x"), reach, p("body.arm_length"), p("body.arm_width"), column(ARM))
         arm = p("body.arm") * arm
-        hx, hy = (
-            p("body.head_x") + column(HEAD.start),
-            column(HEAD.start + 1) + p("body.head_side") * side,
-        )
+        hx = p("body.head_x") + column(HEAD.start)
+        hy = column(HEAD.start + 1) + p("body.head_side") * side
         head = lump(hx, hy, p("body.head_length"), p("body.head_width"))
-        fx, fy, size = (
-            p("body.face_x") * (1 - aside),
-            p("body.face_side") * side,
-            p("body.face_size"),
-        )
+        fx, fy = p("body.face_x") * (1 - aside), p("body.face_side") * side
+        size = p("body.face_size")
         face = lump(hx + fx, hy + fy, size, size)
 
+        # The pattern and the folds of the blanket move with the breath; its upper edge waves.
         across, along = y - drag * np.sin(self.out), x - drag * np.cos(self.out)
         folds = 0.0
         for kx, ky, phase, gain in self.waves.T.astype(np.float32):
@@ -196,10 +181,11 @@ class Scene:
             pattern = pattern + gain * np.sin(kx * along + ky * across + phase)
         height = torso + legs + arm + p("body.head") * head + covered * self.folds * folds
         slope_y, slope_x = np.gradient(height, self.pixel, axis=(1, 2))
-        shade = (1 + slope_x * self.light[0] + slope_y * self.light[1]) / np.sqrt(
-            1 + slope_x**2 + slope_y**2
-        )
+        # Lambert: cosine between the surface normal and the direction of the light.
+        facing = 1 + slope_x * self.light[0] + slope_y * self.light[1]
+        shade = facing / np.sqrt(1 + slope_x**2 + slope_y**2)
 
+        # Albedo, from the bottom layer to the top one: floor, sheet, pillow, blanket, head.
         a, floor, ambient = self.albedo, p("scene.floor"), p("scene.ambient")
         pillow = np.maximum(
             np.abs(self.x - p("scene.pillow_x")) * p("scene.pillow_ratio"), np.abs(self.y)
@@ -212,16 +198,19 @@ class Scene:
         albedo = albedo + head * (1 - covered) * (a["hair"] + p("scene.face") * face - albedo)
         fall = p("scene.lamp_fall") * (self.x**2 + self.y**2)
         lamp = self.power * (1 - fall + self.tilt[0] * self.x + self.tilt[1] * self.y)
-        return (p("video.grey") * lamp * albedo * (ambient + (1 - ambient) * shade)).astype(
-            np.float32
-        )
+        grey = p("video.grey") * lamp * albedo * (ambient + (1 - ambient) * shade)
+        return grey.astype(np.float32)
 
     def basis(self, pose: np.ndarray) -> np.ndarray:
-        """(5, pixels): the picture at rest, its first and second derivative by chest and by abdomen."""
+        """(5, pixels): coefficients of 1, c, c^2, a, a^2 for breaths c (chest) and a (abdomen).
+
+        The second-order expansion of a pose's image in the two breaths. It costs five renderings
+        per pose instead of one per frame.
+        """
         chest, abdomen = np.array([0, 1, 2, 0, 0.0]), np.array([0, 0, 0, 1, 2.0])
-        still, c1, c2, a1, a2 = self.render(np.repeat(pose[None], 5, 0), chest, abdomen).reshape(
-            5, -1
-        )
+        images = self.render(np.repeat(pose[None], 5, 0), chest, abdomen)
+        still, c1, c2, a1, a2 = images.reshape(5, -1)
+        # Parabolas through the values at 0, 1 and 2.
         return np.stack(
             [
                 still,
@@ -232,7 +221,7 @@ class Scene:
 
 
 class Light:
-    """Slow uneven light: gains on smooth fields that wander, plus a flicker of the whole picture per frame."""
+    """Slowly drifting, uneven light: random gains of smooth fields, and a flicker per frame."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
         x, y = scene.x.ravel(), scene.y.ravel()
@@ -247,9 +236,8 @@ class Light:
         curve = np.empty((n, len(self.fields)))
         for i, step in enumerate(self.rng.standard_normal(curve.shape)):
             self.now[0] = keep * self.now[0] + np.sqrt(1 - keep**2) * step
-            self.now[1] = (
-                keep * self.now[1] + (1 - keep) * self.now[0]
-            )  # smooth: light has no jumps
+            # Low-passed once more, so that the light is smooth.
+            self.now[1] = keep * self.now[1] + (1 - keep) * self.now[0]
             curve[i] = p("video.drift") * self.now[1]
         curve[:, 0] += 1 + p("video.flicker") * self.rng.standard_normal(n)
         return curve.astype(np.float32) @ self.fields
@@ -263,20 +251,21 @@ def frames(
     breathing: Breathing,
     times: np.ndarray,
     rng: np.random.Generator,
-    chunk: int = 64,
 ) -> Iterator[np.ndarray]:
-    """Frames (<= chunk, height, width) uint8 at `times` (s since lights out), in order."""
-    shape, swings = scene.x.shape, p("pose.swings")
-    grey, noisy, least = (
-        np.float32(p("video.grey")),
-        np.float32(p("video.noise")),
-        p("video.noise_least"),
-    )
+    """Frames (<= 64, height, width) uint8 at `times` (s since lights out), in order.
+
+    Their number at a time limits the memory. It decides the order of the random draws, and so the
+    bytes.
+    """
+    chunk, shape, swings = 64, scene.x.shape, p("pose.swings")
+    grey, noisy = np.float32(p("video.grey")), np.float32(p("video.noise"))
+    least = p("video.noise_least")
     chest, abdomen = breathing.at(times)
+    # Last movement that began before each frame (-1: none), and the elapsed share of it.
     at = np.searchsorted(moves.onset, times, side="right") - 1
-    inside = (
-        (times - moves.onset[at]) / moves.duration[at] if len(moves.onset) else np.ones(len(times))
-    )
+    inside = np.ones(len(times))
+    if len(moves.onset):
+        inside = (times - moves.onset[at]) / moves.duration[at]
     moving = (at >= 0) & (inside < 1)
     bases: dict[int, np.ndarray] = {}
     for first in range(0, len(times), chunk):
@@ -285,22 +274,20 @@ def frames(
         picture = np.empty((len(c), scene.x.size), np.float32)
         rest = at[part] + 1
         for index in np.unique(rest[~moving[part]]):
-            if index not in bases:
+            if index not in bases:  # the body never returns to an earlier pose
                 bases = {int(index): scene.basis(poses.rest[index])}
             here = np.flatnonzero((rest == index) & ~moving[part])
             terms = np.stack([np.ones_like(c), c, c * c, a, a * a], 1)[here]
             picture[here] = terms @ bases[int(index)]
         if len(here := np.flatnonzero(moving[part])):
             movement, share = at[part][here], inside[part][here][:, None]
-            smooth = share**2 * (3 - 2 * share)
+            smooth = share**2 * (3 - 2 * share)  # from 0 to 1 with slope 0 at both ends
             pose = poses.rest[movement] * (1 - smooth) + poses.rest[movement + 1] * smooth
-            swing = np.sin(np.pi * share) * np.sin(
-                2 * np.pi * swings * share + poses.phase[movement][:, None]
-            )
-            picture[here] = scene.render(
-                pose + poses.swing[movement] * swing, c[here], a[here]
-            ).reshape(len(here), -1)
+            angle = 2 * np.pi * swings * share + poses.phase[movement][:, None]
+            pose = pose + poses.swing[movement] * (np.sin(np.pi * share) * np.sin(angle))
+            picture[here] = scene.render(pose, c[here], a[here]).reshape(len(here), -1)
         picture *= light.gains(len(c), times[1] - times[0])
+        # Shot noise: its deviation grows with the square root of the grey level.
         noise = rng.standard_normal(picture.shape, dtype=np.float32)
         picture += noisy * np.sqrt(np.maximum(picture, least) / grey) * noise
         yield np.clip(np.rint(picture), 0, 255).astype(np.uint8).reshape(-1, *shape)
