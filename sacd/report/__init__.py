@@ -1,1 +1,1 @@
-"""What is told of a results folder, from the files in it alone: claims, verdicts, the site."""
+"""Claims, verdicts, README parts and the site, all from the files of a results folder alone."""
