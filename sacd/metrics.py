@@ -1,6 +1,6 @@
-"""Accuracy, macro-F1, kappa and recall per stage of a table of predictions, in the paper's units.
+"""Accuracy, macro-F1, kappa and recall per stage of predictions, in the paper's units.
 
-A table of predictions has one row a clip and at least the columns `subject`, `stage` (true, 0..4)
+A table of predictions has one row per clip and at least the columns `subject`, `stage` (true, 0..4)
 and `prediction` (0..4). Accuracy, macro-F1 and recall are in %, kappa is a fraction, as the paper
 prints them.
 """
@@ -22,21 +22,25 @@ F1: Final = tuple(f"F1 {stage}" for stage in STAGES)
 PERCENT: Final = frozenset((*METRICS, *F1)) - {"kappa"}
 
 ERRORS: Final = tuple(f"{true} as {predicted}" for true in STAGES for predicted in STAGES)
-"""Cells of a flattened confusion matrix, columns of `tables/subjects.csv`; those on its diagonal are hits."""
+"""Cells of a flattened confusion matrix, and columns of `tables/subjects.csv`.
+
+Those on the diagonal, such as `N1 as N1`, are correct predictions.
+"""
 
 
 def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
-    """Clips `(5, 5)` by true stage (row) and predicted stage (column); every stage is there, met or not.
+    """Numbers of clips `(5, 5)` by true stage (row) and predicted stage (column).
 
     Raises:
-        ValueError: a label outside 0..4; unscored clips have to be dropped first.
+        ValueError: a label outside 0..4, for example of an unscored clip.
     """
     stage, prediction = np.asarray(stage), np.asarray(prediction)
     for name, labels in (("stage", stage), ("prediction", prediction)):
         if not np.isin(labels, range(len(STAGES))).all():
             bad = labels[~np.isin(labels, range(len(STAGES)))][0]
             raise ValueError(
-                f"column {name!r} holds {bad}, not a stage 0..{len(STAGES) - 1}; drop unscored clips first"
+                f"column {name!r} holds {bad}, not a stage 0..{len(STAGES) - 1}; "
+                "drop unscored clips first"
             )
     cell = len(STAGES) * stage.astype(np.int64) + prediction.astype(np.int64)
     return np.bincount(cell, minlength=len(STAGES) ** 2).reshape(len(STAGES), len(STAGES))
@@ -47,19 +51,18 @@ def subject_confusions(predictions: pd.DataFrame) -> tuple[pd.Index, NDArray[np.
     if missing := {"subject", "stage", "prediction"} - set(predictions):
         raise ValueError(f"predictions lack the column(s) {', '.join(sorted(missing))}")
     if predictions.empty:
-        raise ValueError("predictions hold no clip; at least one is needed")
+        raise ValueError("the table of predictions is empty; at least one clip is needed")
     groups = predictions.groupby("subject", sort=True)
-    return pd.Index(groups.groups, name="subject"), np.stack(
-        [confusion(g.stage, g.prediction) for _, g in groups]
-    )
+    matrices = [confusion(group["stage"], group["prediction"]) for _, group in groups]
+    return pd.Index(groups.groups, name="subject"), np.stack(matrices)
 
 
 def scores(matrix: ArrayLike) -> NDArray[np.float64]:
     """The eight `METRICS` `(..., 8)` of confusion matrices `(..., 5, 5)` (counts, any scale).
 
-    Eqs. 14 to 16 of the paper. Macro-F1 is the mean over all five stages; a stage that is neither
-    present nor predicted has F1 = 0. Recall of a stage that never occurs, and kappa when chance
-    agreement is 1, are NaN.
+    Eqs. 14 to 16 of the paper. Macro-F1 is the mean over all five stages, and a stage that neither
+    occurs nor is predicted has F1 = 0. The recall of a stage that never occurs is NaN, and so is
+    kappa when chance agreement is 1.
 
     >>> scores(np.eye(5))[:3]
     array([100., 100.,   1.])
@@ -77,7 +80,9 @@ def scores(matrix: ArrayLike) -> NDArray[np.float64]:
 
 
 def stage_f1(matrix: ArrayLike) -> NDArray[np.float64]:
-    """F1 of each stage `(..., 5)` in % of confusion matrices `(..., 5, 5)`; NaN where a stage never occurs.
+    """F1 of each stage `(..., 5)` in %, of confusion matrices `(..., 5, 5)`.
+
+    It is NaN for a stage that never occurs.
 
     >>> stage_f1(np.eye(5)).tolist()
     [100.0, 100.0, 100.0, 100.0, 100.0]
@@ -91,29 +96,28 @@ def stage_f1(matrix: ArrayLike) -> NDArray[np.float64]:
 def summary(predictions: pd.DataFrame) -> dict[str, float]:
     """The eight `METRICS` of all clips pooled.
 
-    >>> table = pd.DataFrame({"subject": "a", "stage": [0, 1, 2, 3, 4], "prediction": [0, 2, 2, 3, 4]})
+    >>> table = pd.DataFrame({"subject": "a", "stage": range(5), "prediction": [0, 2, 2, 3, 4]})
     >>> summary(table)["accuracy"], round(summary(table)["kappa"], 2)
     (80.0, 0.75)
     """
-    return dict(
-        zip(METRICS, scores(subject_confusions(predictions)[1].sum(0)).tolist(), strict=True)
-    )
+    pooled = subject_confusions(predictions)[1].sum(0)
+    return dict(zip(METRICS, scores(pooled).tolist(), strict=True))
 
 
 def by_subject(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The eight `METRICS` and the number of clips, one row a subject."""
+    """The eight `METRICS` and the number of clips, one row per subject."""
     subjects, matrices = subject_confusions(predictions)
     return pd.DataFrame(scores(matrices), subjects, METRICS).assign(clips=matrices.sum((1, 2)))
 
 
 def right_or_wrong(predictions: pd.DataFrame, unit: str = "group") -> pd.DataFrame:
-    """A table of predictions of any classes as one whose accuracy the functions of `sacd.analysis.stats` take.
+    """Predictions of any classes in the form whose accuracy `sacd.analysis.stats` computes.
 
     Args:
-        predictions: columns label and prediction (classes), and `unit`: what is resampled in place
-            of the subject.
+        predictions: columns label and prediction (classes), and the column `unit`.
+        unit: what is resampled in place of the subject.
 
-    >>> table = pd.DataFrame({"group": ["a", "a", "b"], "label": [7, 40, 3], "prediction": [7, 3, 3]})
+    >>> table = pd.DataFrame({"group": list("aab"), "label": [7, 40, 3], "prediction": [7, 3, 3]})
     >>> round(summary(right_or_wrong(table))["accuracy"], 1)
     66.7
     """

@@ -80,5 +80,5 @@ def test_labels_outside_the_stages_are_refused(bad):
 def test_missing_columns_and_empty_tables_are_refused():
     with pytest.raises(ValueError, match="prediction"):
         metrics.summary(pd.DataFrame({"subject": [0], "stage": [0]}))
-    with pytest.raises(ValueError, match="no clip"):
+    with pytest.raises(ValueError, match="is empty"):
         metrics.summary(pd.DataFrame({"subject": [], "stage": [], "prediction": []}))

@@ -1,1 +1,1 @@
-"""What tables and embeddings say: statistics over subjects, maps, cases, and tidy tables. Takes tables and arrays."""
+"""Analysis of tables and embeddings: statistics over subjects, maps, cases, tidy tables."""

@@ -1,34 +1,34 @@
-"""Rank correlation of many channels with a value of each subject, and what permuting the subjects would give."""
+"""Rank correlation of many channels with one value per subject, tested by permuting subjects."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from sacd.analysis.bootstrap import correct
+from sacd.analysis.bootstrap import LEVEL, correct
 
 
 def spearman(
     features: ArrayLike, values: ArrayLike, *, permutations: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Spearman correlation of many channels with one value a subject, corrected for their number (Fig. 7).
+    """Spearman correlation of many channels with one value per subject, corrected (Fig. 7).
 
     Args:
         features: `(S, G, C)`: C channels of G groups (stages) for S subjects; NaN where a subject
             lacks the group.
-        values: `(S,)`, for example the AHI in events/h or 1 for the members of one AHI group and 0
+        values: `(S,)`, for example the AHI in events/h, or 1 for the members of one AHI group and 0
             for the others.
-        permutations: of `values` over subjects, for the null of the largest |rho| of all groups and
-            channels (`scipy.stats.permutation_test` gives the null of a statistic for each channel,
-            but the largest |rho| has to be taken over groups in which different subjects are
-            missing).
+        permutations: number of permutations of `values` over subjects. They give the null
+            distribution of the largest |rho| of all groups and channels.
+            (`scipy.stats.permutation_test` cannot take that maximum over groups in which different
+            subjects are missing.)
         seed: of the permutations.
 
     Returns:
-        One row a channel: group, channel, n (subjects), rho, p (t approximation), q
-        (Benjamini-Hochberg over all G x C), p_max (chance that the largest of all |rho| is at least
-        this one when values and subjects are unrelated; never below 1 / (permutations + 1)). A
-        constant channel has NaN.
+        One row per channel: group, channel, n (subjects), rho, p (t approximation), q
+        (Benjamini-Hochberg over all G x C), p_max (probability that the largest of all |rho|
+        reaches this one under permutation; at least 1 / (permutations + 1)). A constant channel has
+        NaN.
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
     rho = rank_correlation(features, values[None])[0]
@@ -40,13 +40,13 @@ def spearman(
         largest = np.maximum(largest, np.nan_to_num(np.abs(null)).max(1))
         r = rho[group]
         with np.errstate(divide="ignore"):
-            p = 2 * stats.t.sf(
-                np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1))), max(n - 2, 1)
-            )
+            t = np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1)))
+        p = 2 * stats.t.sf(t, max(n - 2, 1))
         tables.append(
             pd.DataFrame({"group": group, "channel": np.arange(len(r)), "n": n, "rho": r, "p": p})
         )
     table = pd.concat(tables, ignore_index=True)
+    # The tolerance counts ties as reached in spite of rounding.
     exceed = permutations - np.searchsorted(np.sort(largest), table.rho.abs() - 1e-12)
     p_max = (exceed + 1) / (permutations + 1)
     return table.assign(
@@ -65,10 +65,10 @@ def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.floa
 def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
     """Spearman's rho `(P, G, C)` of channels `(S, G, C)` with each of P vectors of values `(P, S)`.
 
-    Subjects whose group is NaN are left out of that group; fewer than three, or a constant channel,
-    give NaN. Ranks are scipy's; `scipy.stats.spearmanr` would rank the 5 x 512 channels again for
-    each of 1,000 permutations, and correlate channels with channels too, where here one matrix
-    product a group gives what is wanted.
+    Subjects whose group is NaN are left out of that group. Fewer than three subjects, or a constant
+    channel, give NaN. We rank once and take one matrix product per group;
+    `scipy.stats.spearmanr` would rank the 5 x 512 channels again for each of 1,000 permutations,
+    and correlate channels with channels too.
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
     if features.ndim != 3 or values.shape[1:] != features.shape[:1]:
@@ -79,31 +79,33 @@ def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float
     for group in range(features.shape[1]):
         here = np.isfinite(features[:, group]).all(1)
         if here.sum() > 2:
-            x, y = (
-                _standard(stats.rankdata(rows, axis=1))
-                for rows in (features[here, group].T, values[:, here])
-            )
+            x = _standard(stats.rankdata(features[here, group].T, axis=1))
+            y = _standard(stats.rankdata(values[:, here], axis=1))
             rho[:, group] = y @ x.T
     return rho
 
 
-def rho_interval(rho: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Interval of Spearman's rho of n subjects (Bonett and Wright 2000, doi:10.1007/BF02294183); NaN for n < 5.
+def rho_interval(rho: float, n: float) -> tuple[float, float]:
+    """95 % interval of Spearman's rho of n subjects; NaN for n < 5.
 
-    Fisher's z with variance (1 + rho^2 / 2) / (n - 3); scipy has such an interval for Pearson's r
-    only, whose variance 1 / (n - 3) is too small for ranks.
+    Fisher's z with variance (1 + rho^2 / 2) / (n - 3) (Bonett and Wright 2000,
+    doi:10.1007/BF02294183). scipy has such an interval for Pearson's r only, and its variance
+    1 / (n - 3) is too small for ranks.
 
     >>> [round(x, 2) for x in rho_interval(0.5, 30)]
     [0.15, 0.74]
     """
     if n < 5 or not abs(rho) < 1:
         return np.nan, np.nan
-    reach = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    reach = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return float(np.tanh(np.arctanh(rho) - reach)), float(np.tanh(np.arctanh(rho) + reach))
 
 
 def _standard(rows: NDArray) -> NDArray[np.float64]:
-    """Rows centred and of unit length, so that a dot product is a correlation; a constant row becomes NaN."""
+    """Rows centred and scaled to unit length, so that a dot product is a correlation.
+
+    A constant row becomes NaN.
+    """
     rows = rows - rows.mean(-1, keepdims=True)
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.divide(rows, length, out=np.full_like(rows, np.nan), where=length > 1e-9)

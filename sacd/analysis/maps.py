@@ -1,8 +1,8 @@
-"""t-SNE maps of embeddings (openTSNE), and what can be measured beside a picture (Figs. 8 to 10, VI-B3 and VI-C1).
+"""t-SNE maps of embeddings, and measures of their structure (Figs. 8 to 10, VI-B3 and VI-C1).
 
-t-SNE keeps neighbourhoods, not distances: size and gaps of clusters mean nothing, and another seed
-gives another map. Therefore silhouette and purity are those of the embeddings themselves. openTSNE:
-doi:10.18637/jss.v109.i03.
+t-SNE preserves neighbourhoods, not distances: the sizes and gaps of clusters have no meaning, and
+another seed gives another map. Silhouette and purity are therefore computed on the embeddings
+themselves. Maps are made by openTSNE (doi:10.18637/jss.v109.i03).
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import openTSNE
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import KernelDensity, NearestNeighbors
 
@@ -18,12 +19,12 @@ from sacd.stages import AHI_GROUPS, ahi_group
 SEED: Final = 0
 PERPLEXITY: Final = 30.0
 MIN_POINTS: Final = 8
-"""Points of the smallest map."""
+"""Fewer points cannot be mapped."""
 SEVERE: Final = len(AHI_GROUPS) - 1
 
 
 def fitted_perplexity(n: int, wanted: float = PERPLEXITY) -> float:
-    """The wanted perplexity, or the largest that n points allow: a third of the others.
+    """The wanted perplexity, or the largest that n points allow: a third of the other points.
 
     >>> fitted_perplexity(1000), fitted_perplexity(31)
     (30.0, 10.0)
@@ -34,7 +35,9 @@ def fitted_perplexity(n: int, wanted: float = PERPLEXITY) -> float:
 def fit_map(
     features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = SEED
 ) -> openTSNE.TSNEEmbedding:
-    """Map `(n, 2)` of features `(n, d)`; it is an array that also takes new points (`transform`). Equal seed, equal map.
+    """t-SNE map `(n, 2)` of features `(n, d)`; equal seeds give equal maps.
+
+    The result is an array into which `transform` places new points.
 
     Raises:
         ValueError: fewer than `MIN_POINTS` points, or features that are not finite.
@@ -45,25 +48,24 @@ def fit_map(
             f"a t-SNE map needs at least {MIN_POINTS} points, there are {len(features)}"
         )
     if not np.isfinite(features).all():
-        raise ValueError(
-            f"{np.isnan(features).any(1).sum()} of {len(features)} points have features that are not finite"
-        )
+        bad = (~np.isfinite(features)).any(1).sum()
+        raise ValueError(f"{bad} of {len(features)} points have features that are not finite")
     fitted = openTSNE.TSNE(
         perplexity=fitted_perplexity(len(features), perplexity),
         initialization="pca",
         negative_gradient_method="bh",
         neighbors="exact",
-        n_jobs=1,  # with more, the order of sums and with it the map would depend on the machine
+        n_jobs=1,  # with more, the order of sums, and so the map, would depend on the machine
         random_state=seed,
     ).fit(features)
-    # `transform` would do this at its first call, and so move the map away from what was made of it
-    # before.
+    # openTSNE's `transform` centres the map at its first call. Doing it here keeps the coordinates
+    # that were read before valid.
     fitted -= (fitted.max(0) + fitted.min(0)) / 2
     return fitted
 
 
 def transform(fitted: openTSNE.TSNEEmbedding, features: ArrayLike) -> NDArray[np.float64]:
-    """Coordinates `(k, 2)` of new points in a map, which stays as it is; each is placed as if it were the only one."""
+    """Coordinates `(k, 2)` of new points in a fixed map, each placed independently."""
     perplexity = fitted_perplexity(len(fitted), 5)
     return np.asarray(fitted.transform(np.asarray(features, np.float64), perplexity=perplexity))
 
@@ -71,17 +73,14 @@ def transform(fitted: openTSNE.TSNEEmbedding, features: ArrayLike) -> NDArray[np
 def purity(
     features: ArrayLike, label: ArrayLike, subject: ArrayLike, k: int = 15
 ) -> NDArray[np.float64]:
-    """Share `(n,)` of the k nearest clips **of other subjects** that have the clip's label.
+    """Share `(n,)` of the k nearest clips of **other subjects** that have the label of the clip.
 
-    Clips of the same subject look alike whatever the stage, so they are no evidence. Chance is the
-    share of the label among the other subjects' clips (`chance_purity`). NaN for a subject that is
-    alone.
+    Clips of the same subject look alike in any stage, so they are no evidence. Chance is the share
+    of the label among the clips of the other subjects (`chance_purity`). NaN if there is only one
+    subject.
     """
-    features, label, subject = (
-        np.asarray(features, np.float64),
-        np.asarray(label),
-        np.asarray(subject),
-    )
+    features = np.asarray(features, np.float64)
+    label, subject = np.asarray(label), np.asarray(subject)
     share = np.full(len(label), np.nan)
     for name in np.unique(subject):
         own = subject == name
@@ -93,16 +92,18 @@ def purity(
 
 
 def chance_purity(label: ArrayLike, subject: ArrayLike) -> NDArray[np.float64]:
-    """Expectation `(n,)` of `purity` if neighbours were drawn at random from the other subjects' clips."""
+    """Expected `purity` `(n,)` if neighbours were random clips of the other subjects."""
     label, subject = np.asarray(label), np.asarray(subject)
-    others = [label[subject != s] for s in subject]
-    return np.array(
-        [(o == mine).mean() if len(o) else np.nan for o, mine in zip(others, label, strict=True)]
-    )
+    share = np.full(len(label), np.nan)
+    for i in range(len(label)):
+        others = label[subject != subject[i]]
+        if len(others):
+            share[i] = (others == label[i]).mean()
+    return share
 
 
 def silhouette(features: ArrayLike, label: ArrayLike) -> NDArray[np.float64]:
-    """Silhouette `(n,)` of each clip, -1..1, by Euclidean distance; NaN if there are fewer than two labels."""
+    """Silhouette `(n,)` of each clip, -1..1, by Euclidean distance; NaN for a single label."""
     label = np.asarray(label)
     if not 1 < len(np.unique(label)) < len(label):
         return np.full(len(label), np.nan)
@@ -110,21 +111,21 @@ def silhouette(features: ArrayLike, label: ArrayLike) -> NDArray[np.float64]:
 
 
 class DangerZone:
-    """Where on a map of clips severe apnea is at home: estimated, not drawn by hand.
+    """Region of a t-SNE map of clips that is dominated by subjects with severe apnea.
 
-    `share` is the local share of subjects with AHI > 30 events/h, by two Gaussian kernel densities
-    with one bandwidth (Scott's rule); each subject weighs as much as any other, however many clips
-    it has. The zone is where the share is at least `least` and where the map has points at all
-    (density at least that of all but 5 % of the points).
+    The paper draws it by hand; we estimate it. `share` is the local share of subjects with AHI > 30
+    events/h, from two Gaussian kernel densities with a common bandwidth (Scott's rule). Subjects
+    have equal weights, however many clips they have. The zone is the part of the map where the
+    share is at least `least` and the density is at least the 5 % quantile over the points.
 
     Args:
         coordinates: `(n, 2)`.
         subject: `(n,)`.
-        ahi: `(n,)` events/h of each point's subject.
-        least: share from which a place belongs to the zone.
+        ahi: `(n,)`, AHI in events/h of the subject of each point.
+        least: smallest share inside the zone.
 
     Raises:
-        ValueError: no point is of a severe subject, or all are.
+        ValueError: no subject is severe, or all are.
     """
 
     def __init__(
@@ -140,10 +141,9 @@ class DangerZone:
         weight = 1 / counts[inverse]
         bandwidth = coordinates.std(0).mean() * len(coordinates) ** (-1 / 6)
         self.least, self._share = least, weight[severe].sum() / weight.sum()
-        self._severe, self._all = (
-            KernelDensity(bandwidth=bandwidth).fit(coordinates[rows], sample_weight=weight[rows])
-            for rows in (severe, np.ones(len(severe), bool))
-        )
+        kernel = KernelDensity(bandwidth=bandwidth)
+        self._severe = clone(kernel).fit(coordinates[severe], sample_weight=weight[severe])
+        self._all = clone(kernel).fit(coordinates, sample_weight=weight)
         self._floor = np.quantile(self._all.score_samples(coordinates), 0.05)
 
     def share(self, points: ArrayLike) -> NDArray[np.float64]:
@@ -154,5 +154,5 @@ class DangerZone:
         return np.where(density >= self._floor, share, np.nan)
 
     def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
-        """Which points `(n, 2)` lie in the zone."""
+        """Which of the points `(n, 2)` lie in the zone."""
         return np.nan_to_num(self.share(points)) >= self.least

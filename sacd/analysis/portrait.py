@@ -1,8 +1,8 @@
-"""The "feature portrait" of VI-B3: a subject's place among others tells its AHI group. How often does it?
+"""The "feature portrait" of VI-B3: how often does the position in a map give the AHI group?
 
-The paper chooses channels by their correlation with the AHI of the very subjects that it then maps
-(Fig. 8), so a gradient in the picture is no evidence: it would be seen in noise as well.
-`leave_one_out` therefore chooses channels, maps and neighbours without the subject that is judged.
+The paper selects channels by their correlation with the AHI of the same subjects that it then maps
+(Fig. 8), so a gradient in the map is no evidence: noise would show one as well. `leave_one_out`
+therefore selects channels, maps and neighbours without the subject that is predicted.
 """
 
 from typing import Final, NamedTuple
@@ -19,22 +19,19 @@ from sacd.analysis.maps import DangerZone, fit_map, transform
 from sacd.stages import ahi_group
 
 FALL_BACK: Final = 16
-"""Channels taken, those of largest |rho|, where fewer than two pass the threshold."""
+"""Number of channels (those of largest |rho|) taken if fewer than two pass the threshold."""
 NEIGHBOURS: Final = 5
 
 
 def select(
     means: ArrayLike, ahi: ArrayLike, above: float = ABOVE
 ) -> tuple[NDArray[np.int64], bool]:
-    """Channels of `(S, d)` whose |rho| with the AHI is above a threshold, and whether enough (two) are.
+    """Channels of `(S, d)` with |rho| to the AHI above a threshold, and whether at least two pass.
 
-    If not, the `FALL_BACK` channels of largest |rho| stand in for them.
+    If not, the `FALL_BACK` channels of largest |rho| take their place.
     """
-    rho = np.abs(
-        correlation.rank_correlation(
-            np.asarray(means, float)[:, None], np.asarray(ahi, float)[None]
-        )[0, 0]
-    )
+    means, ahi = np.asarray(means, float)[:, None], np.asarray(ahi, float)[None]
+    rho = np.abs(correlation.rank_correlation(means, ahi)[0, 0])
     passed = np.flatnonzero(rho > above)
     if len(passed) > 1:
         return passed, True
@@ -42,7 +39,7 @@ def select(
 
 
 class Portrait:
-    """A map of subjects on the channels that go with the AHI, and the AHI group of a neighbourhood in it (Fig. 8).
+    """Map of subjects by the channels that correlate with the AHI, and a classifier on it (Fig. 8).
 
     Args:
         means: `(S, d)` mean embeddings of one stage, finite.
@@ -50,8 +47,8 @@ class Portrait:
         perplexity, seed: of the map.
 
     Attributes:
-        channels, passed: as `select` returns them.
-        map: `(S, 2)`.
+        channels, passed: see `select`.
+        map: coordinates `(S, 2)`.
     """
 
     def __init__(
@@ -72,32 +69,31 @@ class Portrait:
         return transform(self.map, self._scale.transform(np.atleast_2d(means)[:, self.channels]))
 
     def group(self, points: ArrayLike) -> NDArray[np.int64]:
-        """AHI group `(k,)` of the nearest subjects, by distance."""
+        """AHI group `(k,)` at points `(k, 2)`: distance-weighted vote of the nearest subjects."""
         return self._groups.predict(np.asarray(points, float))
 
 
 def leave_one_out(
     means: ArrayLike, ahi: ArrayLike, perplexity: float = 30, seed: int = 0
 ) -> pd.DataFrame:
-    """Each subject placed in a map made without it: columns group, prediction, one row a subject, in order.
+    """Predict the AHI group of each subject from a map made without it.
 
     Args: as `Portrait`.
+
+    Returns:
+        Columns group and prediction, one row per subject, in order.
     """
     means, ahi = np.asarray(means, float), np.asarray(ahi, float)
     lines = []
     for i in range(len(ahi)):
         portrait = Portrait(np.delete(means, i, 0), np.delete(ahi, i), perplexity, seed)
-        lines.append(
-            {
-                "group": ahi_group(ahi[i]),
-                "prediction": int(portrait.group(portrait.transform(means[i]))[0]),
-            }
-        )
+        prediction = int(portrait.group(portrait.transform(means[i]))[0])
+        lines.append({"group": ahi_group(ahi[i]), "prediction": prediction})
     return pd.DataFrame(lines)
 
 
 class Hits(NamedTuple):
-    """How often a group was told right, in %, against shuffling the true groups over subjects."""
+    """Share of correctly predicted groups in %, compared with shuffled true groups."""
 
     value: float
     ci_low: float
@@ -108,11 +104,11 @@ class Hits(NamedTuple):
 
 
 def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hits:
-    """Right AHI groups of a table of `leave_one_out`: share with Wilson's 95 % interval, chance, one-sided p.
+    """Share of correct AHI groups in a table of `leave_one_out`: Wilson interval and one-sided p.
 
-    Shuffling keeps how often each group occurs and how often each is predicted. Leaving a subject
-    out makes its own group rarer among its neighbours, so that noise scores a little below this
-    chance: the test is conservative.
+    Shuffling the true groups over subjects preserves how often each group occurs and how often it
+    is predicted. Leaving out a subject makes its group rarer among the neighbours, so noise scores
+    slightly below this chance level and the test is conservative.
     """
     from statsmodels.stats.proportion import proportion_confint  # slow to import
 
@@ -127,18 +123,23 @@ def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hit
 
 
 def typical_four(ahi: pd.Series) -> pd.Series:
-    """AHI of one subject of each AHI group that occurs, the one with the group's median AHI (as Table VI of ours)."""
+    """AHI of one subject per AHI group: the one with the median AHI of its group (our Table VI).
+
+    Groups without a subject are left out.
+    """
     group = ahi.map(ahi_group)
-    chosen = [
-        ahi[group == g].sort_values().index[(group == g).sum() // 2]
-        for g in range(4)
-        if (group == g).any()
-    ]
+    chosen = []
+    for g in sorted(group.unique()):
+        members = ahi[group == g].sort_values()
+        chosen.append(members.index[len(members) // 2])
     return ahi[chosen].set_axis(pd.Index(chosen, name="subject"))
 
 
 class ClipPortrait(NamedTuple):
-    """Map of all clips of a few subjects in one stage (Fig. 9), with everyone else's clips placed in it."""
+    """Map of the clips of a few subjects in one stage, with all others placed in it (Fig. 9).
+
+    The zone is estimated from the clips that made the map.
+    """
 
     fitted: NDArray[np.float64]
     """Coordinates of the clips that made the map, `(n, 2)`."""
@@ -146,10 +147,10 @@ class ClipPortrait(NamedTuple):
     """Subject of each, `(n,)`."""
     zone: DangerZone
     placed: pd.DataFrame
-    """Every clip of the other subjects, placed in the map: subject, x, y, in_zone."""
+    """Clips of the other subjects, placed in the map: subject, x, y, in_zone."""
 
     def zone_shares(self, ahi: pd.Series) -> pd.DataFrame:
-        """One row for each placed subject: ahi (events/h), clips, in_zone (% of its clips in the danger zone)."""
+        """One row per placed subject: ahi (events/h), clips, in_zone (% of clips in the zone)."""
         clips = self.placed.groupby("subject")["in_zone"]
         table = pd.DataFrame({"clips": clips.size(), "in_zone": 100 * clips.mean()})
         return table.assign(ahi=ahi.reindex(table.index))[["ahi", "clips", "in_zone"]]
@@ -163,16 +164,16 @@ def clip_portrait(
     perplexity: float = 30,
     seed: int = 0,
 ) -> ClipPortrait:
-    """Map the clips of `chosen` subjects, estimate the danger zone, place the clips of all others one by one.
+    """Map the clips of `chosen` subjects, estimate the danger zone, and place all other clips.
 
     Args:
         embedding: `(n, d)`, clips of one stage.
         subject: `(n,)`.
         ahi: events/h by subject.
-        chosen: subjects that make the map.
+        chosen: subjects whose clips make the map.
 
     Raises:
-        ValueError: too few clips, or nobody (or everybody) chosen has AHI > 30 events/h.
+        ValueError: too few clips, or none or all of the chosen subjects have AHI > 30 events/h.
     """
     embedding, subject = np.asarray(embedding, float), np.asarray(subject)
     inside = np.isin(subject, chosen)
@@ -181,16 +182,12 @@ def clip_portrait(
     zone = DangerZone(coordinates, names, ahi[names])
     placed = transform(fitted, embedding[~inside]) if not inside.all() else np.empty((0, 2))
     table = pd.DataFrame({"subject": subject[~inside], "x": placed[:, 0], "y": placed[:, 1]})
-    return ClipPortrait(
-        coordinates,
-        names,
-        zone,
-        table.assign(in_zone=zone.contains(placed) if len(placed) else False),
-    )
+    table["in_zone"] = zone.contains(placed) if len(placed) else False
+    return ClipPortrait(coordinates, names, zone, table)
 
 
 class ZoneCorrelation(NamedTuple):
-    """Spearman's rho of the share of clips in the danger zone with the AHI, over n subjects that were placed."""
+    """Spearman's rho of AHI and share of clips in the danger zone, over n placed subjects."""
 
     rho: float
     p_value: float
@@ -200,11 +197,11 @@ class ZoneCorrelation(NamedTuple):
 def zone_correlation(
     shares: pd.DataFrame, *, permutations: int = 9999, seed: int = 0
 ) -> ZoneCorrelation:
-    """Does a high AHI bring clips into the danger zone? Two-sided p from shuffling the AHI over subjects.
+    """Correlation of the AHI with the share of clips in the danger zone; two-sided permutation p.
 
     Args:
-        shares: columns ahi and in_zone, one row a subject (`ClipPortrait.zone_shares`); fewer than
-            four, or one share for all, give NaN.
+        shares: columns ahi and in_zone, one row per subject (`ClipPortrait.zone_shares`). Fewer
+            than four subjects, or equal shares, give NaN.
     """
     n = len(shares)
     if n < 4 or shares["in_zone"].nunique() < 2:

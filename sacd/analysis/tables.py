@@ -1,4 +1,4 @@
-"""Result tables: one tidy format, written as CSV, Markdown and LaTeX; wide, the printed value stands beside ours."""
+"""Result tables: tidy as CSV; wide, with the printed value beside ours, as Markdown and LaTeX."""
 
 import re
 from collections.abc import Collection
@@ -12,10 +12,12 @@ from sacd.metrics import PERCENT
 from sacd.paper import printed as paper
 
 COLUMNS: Final = [
-    *("item", "row", "column", "value", "ci_low", "ci_high", "sd", "n_seeds", "n_subjects", "paper_value", "data")
-]  # fmt: skip
-"""Of every tidy table; `value` and `paper_value` are in the paper's units (% or a fraction), see `paper.printed`."""
+    *("item", "row", "column", "value", "ci_low", "ci_high", "sd"),
+    *("n_seeds", "n_subjects", "paper_value", "data"),
+]
+"""Columns of every tidy table. `value` and `paper_value` have the units of `sacd.paper.printed`."""
 
+_TESTS: Final = ["p_value", "p_holm", "seeds", "seed_noise", "verdict"]
 _BOOTSTRAP: Final = "percentile bootstrap over subjects"
 _INTERVALS: Final = {
     "table3": "percentile bootstrap over groups of videos",
@@ -24,7 +26,7 @@ _INTERVALS: Final = {
     "fig8": "Wilson's",
     "fig9": "by Bonett and Wright's formula for rho",
 }
-"""How an item's 95 % intervals were made, where not by `_BOOTSTRAP` (`stats`)."""
+"""How the 95 % intervals of an item were computed, where not by `_BOOTSTRAP`."""
 
 Cells = Collection[tuple[str, str]]
 """Pairs (row, column)."""
@@ -38,25 +40,24 @@ def rows(
     paper_row: str | None = None,
     keep: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Tidy rows of one row of a table, with the printed values where there are any.
+    """Tidy lines of one row of a table, with the printed values where there are any.
 
     Args:
         item: `table2`, `fig7`, ...
-        row: for example `AttnSleep/SACD`; `paper_row` is its name in `sacd.paper.printed` where
-            that differs.
-        numbers: column, value and what is known of ci_low, ci_high, sd, n_seeds, n_subjects
-            (`stats.intervals`).
-        data: what made the numbers, such as `simulated cohort, demo profile`.
+        row: for example `AttnSleep/SACD`.
+        numbers: column and value, and ci_low, ci_high, sd, n_seeds, n_subjects where known (as
+            from `stats.intervals`).
+        data: the data behind the numbers, such as `simulated cohort, demo profile`.
+        paper_row: name of the row in `sacd.paper.printed`, where it differs.
         keep: further columns of `numbers`.
     """
     printed = [paper.value(item, paper_row or row, column) for column in numbers["column"]]
-    return numbers.assign(item=item, row=row, paper_value=printed, data=data).reindex(
-        columns=[*COLUMNS, *keep]
-    )
+    table = numbers.assign(item=item, row=row, paper_value=printed, data=data)
+    return table.reindex(columns=[*COLUMNS, *keep])
 
 
 def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """`sacd.paper.audit.findings` as a tidy table, the words in further columns."""
+    """`sacd.paper.audit.findings` as a tidy table, with the words in further columns."""
     table = table.assign(
         item="audit", row=table["finding"], column="computed", data="the paper's printed numbers"
     )
@@ -64,40 +65,39 @@ def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.DataFrame:
-    """Tidy rows `a - b` of `stats.compare`, with p_value, p_holm, seeds (of both), seed_noise and verdict.
+    """Tidy lines `a - b` of `stats.compare`.
 
-    `n_seeds` is the smaller number of the two.
+    Further columns are p_value, p_holm, seeds (of both rows), seed_noise and verdict. `n_seeds` is
+    the smaller of the two numbers of seeds.
     """
     table = compared.reset_index().rename(columns={"difference": "value", "n_seeds": "seeds"})
     least = [min(map(int, n.split(", "))) for n in table["seeds"]]
-    table = table.assign(
-        item=item, row=table["row"] + " - " + table["against"], column=metric, n_seeds=least
-    )
-    return table.assign(data=data).reindex(
-        columns=[*COLUMNS, "p_value", "p_holm", "seeds", "seed_noise", "verdict"]
-    )
+    names = table["row"] + " - " + table["against"]
+    table = table.assign(item=item, row=names, column=metric, n_seeds=least, data=data)
+    return table.reindex(columns=[*COLUMNS, *_TESTS])
 
 
 def write_paired(
     item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path
 ) -> list[Path]:
-    """Write `<item>_paired`, as `write` does: what a notebook shows of `stats.compare`, with its tests."""
+    """Write `<item>_paired` as `write` does: the result of `stats.compare` with its tests."""
     table = paired(item, compared, metric, data)
     units = "groups of videos" if item == "table3" else "subjects"
-    view = table[
-        ["row", "value", "ci_low", "ci_high", "p_value", "p_holm", "seeds", "seed_noise", "verdict"]
-    ]
+    n = int(table["n_subjects"].max())
+    view = table[["row", "value", "ci_low", "ci_high", *_TESTS]]
     caption = (
-        f"{item}, differences of {metric}. Data: {data}; n = {int(table['n_subjects'].max())} {units}; [95 % interval, "
-        f"{_INTERVALS.get(item, _BOOTSTRAP)}, both rows together]; p: signs of the jackknife contributions of {units} "
-        "(of accuracy: swapping the two rows in each), Holm over the rows; a verdict needs a corrected p below 0.05 "
-        "and a difference above the noise of training seeds, which is unknown where both rows have one."
+        f"{item}, differences of {metric}. Data: {data}; n = {n} {units}; [95 % interval, "
+        f"{_INTERVALS.get(item, _BOOTSTRAP)}, both rows together]; p: signs of the jackknife "
+        f"contributions of {units} (of accuracy: swapping the two rows in each), Holm over the "
+        "rows; a verdict needs a corrected p below 0.05 and a difference above the noise of "
+        "training seeds, which is unknown where both rows have one."
     )
     view = view.round(4).astype({"seed_noise": object}).fillna("")
     return write(table, folder, f"{item}_paired", view=view, caption=caption)
 
 
 def _number(value: float, column: str) -> str:
+    """A number with the digits that the paper prints for this column."""
     if pd.isna(value):
         return ""
     if column in PERCENT:
@@ -108,23 +108,27 @@ def _number(value: float, column: str) -> str:
 
 
 def _cell(line: pd.Series) -> str:
-    text = _number(line["value"], line["column"])
-    if text and pd.notna(line["sd"]):
-        text += f" ± {_number(line['sd'], line['column'])}"
-    if text and pd.notna(line["ci_low"]):
-        text += f" [{_number(line['ci_low'], line['column'])}, {_number(line['ci_high'], line['column'])}]"
-    return text
+    """`value ± sd [95 % interval]`, as far as these are known."""
+    names = ("value", "sd", "ci_low", "ci_high")
+    value, sd, low, high = (_number(line[name], line["column"]) for name in names)
+    if value and sd:
+        value += f" ± {sd}"
+    return f"{value} [{low}, {high}]" if value and low else value
 
 
 def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
-    """A tidy table as text, rows and columns in given order, each column as printed and ours.
+    """A tidy table as text with rows and columns in given order, each as printed and as ours.
 
-    Ours reads `value ± sd [95 % interval]`. Cells (row, column) in `supported` carry a trailing
-    `*`: give only those whose lead over the other rows the paired interval supports. A column that
-    the paper does not print has no `paper` half.
+    Ours reads `value ± sd [95 % interval]`. A column that the paper does not print has no `paper`
+    half.
+
+    Args:
+        table: tidy table of one item.
+        supported: cells marked by a `*`, those of `stats.supported_leads`.
     """
     _check(table)
-    if twice := table.loc[table.duplicated(["row", "column"]), ["row", "column"]].values.tolist():
+    twice = table.loc[table.duplicated(["row", "column"]), ["row", "column"]].to_numpy().tolist()
+    if twice:
         raise ValueError(
             f"row and column {twice[0]} occur twice; a wide table shows one item at a time"
         )
@@ -132,31 +136,26 @@ def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
     for column in table["column"].unique():
         lines = table[table["column"] == column].set_index("row", drop=False)
         if lines["paper_value"].notna().any():
-            cells[column, "paper"] = lines["paper_value"].map(
-                lambda value, column=column: _number(value, column)
-            )
+            printed = [_number(value, column) for value in lines["paper_value"]]
+            cells[column, "paper"] = pd.Series(printed, lines.index)
         if lines["value"].notna().any():
-            ours = lines.apply(_cell, axis=1)
-            cells[column, "ours"] = ours + [
-                " *" if (row, column) in supported else "" for row in lines.index
-            ]
+            stars = [" *" if (row, column) in supported else "" for row in lines.index]
+            cells[column, "ours"] = lines.apply(_cell, axis=1) + stars
     view = pd.DataFrame(cells, index=pd.Index(table["row"].unique(), name="row")).fillna("")
     view.columns = pd.MultiIndex.from_tuples(view.columns, names=["column", ""])
     return view
 
 
 def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
-    """Item, data, n of subjects and seeds, what a cell shows and how its interval was made, from a tidy table."""
-    item, parts = (
-        ", ".join(table["item"].unique()),
-        [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"],
-    )
+    """Caption of a tidy table: item, data, numbers of subjects and seeds, meaning of a cell."""
+    item = ", ".join(table["item"].unique())
+    parts = [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
     units = "groups of videos" if item == "table3" else "subjects"
     for column, what in (("n_subjects", units), ("n_seeds", "seeds a row")):
-        if len(numbers := sorted({int(n) for n in table[column].dropna()})):
-            parts.append(
-                f"{what}: {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))}"
-            )
+        numbers = sorted({int(n) for n in table[column].dropna()})
+        if numbers:
+            extremes = dict.fromkeys((numbers[0], numbers[-1]))
+            parts.append(f"{what}: {' to '.join(map(str, extremes))}")
     if table["sd"].notna().any():
         parts.append("± sd over seeds")
     if table["ci_low"].notna().any():
@@ -174,16 +173,18 @@ def write(
     view: pd.DataFrame | None = None,
     caption: str | None = None,
 ) -> list[Path]:
-    """Write `<name>.csv` (tidy), `.md` and `.tex` (wide, with a caption), atomically; equal tables give equal bytes.
+    """Write `<name>.csv` (tidy), `.md` and `.tex` (wide, with a caption), atomically.
+
+    Equal tables give equal bytes.
 
     Args:
-        table: tidy; further columns follow those of `COLUMNS`. Rows stay as sorted, numbers keep
-            six digits.
-        folder: made if missing.
+        table: tidy; further columns follow those of `COLUMNS`. The order of rows is kept, and
+            numbers have six significant digits.
+        folder: created if missing.
         name: of the files, without ending.
         supported: as in `wide`.
-        view: what Markdown and LaTeX show in place of `wide(table)`.
-        caption: in place of `caption_of(table)`.
+        view: shown in Markdown and LaTeX in place of `wide(table)`.
+        caption: used in place of `caption_of(table)`.
 
     Raises:
         ValueError: the table lacks a column of `COLUMNS`.
@@ -208,7 +209,7 @@ def write(
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as text in Markdown."""
+    """A table as Markdown text."""
     lines = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
     return "\n".join(
         "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
@@ -216,7 +217,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A tidy table from its CSV."""
+    """Read a tidy table from its CSV file."""
     table = pd.read_csv(path, dtype={"item": str, "row": str, "column": str, "data": str})
     _check(table)
     return table
