@@ -1,11 +1,10 @@
-"""Atomic writes of files and folders, JSON, hashes, and checkpoints without pickle."""
+"""Atomic writes of files and folders, JSON, and hashes."""
 
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,9 +187,7 @@ def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.mem
     return array
 
 
-def save_tensors(
-    path: Path | str, tensors: Mapping[str, Any], _metadata: dict[str, str] | None = None
-) -> None:
+def save_tensors(path: Path | str, tensors: Mapping[str, Any]) -> None:
     """Safetensors file of torch tensors or NumPy arrays, written atomically.
 
     Equal tensors give equal bytes.
@@ -199,99 +196,8 @@ def save_tensors(
     from safetensors.torch import save_file
 
     # Copies: safetensors refuses views and tensors that share memory (tied weights).
-    copies = {
-        k: torch.as_tensor(v).detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()
-    }
+    copies = {}
+    for name, value in tensors.items():
+        copies[name] = torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
     with atomic(path) as temporary:
-        save_file(copies, temporary, metadata=_metadata)
-
-
-def save_checkpoint(path: Path | str, state: Any) -> None:
-    """One safetensors file of nested dicts, lists and tuples.
-
-    The leaves are tensors, arrays, numbers, strings or None. This covers the `state_dict` of
-    modules, optimizers, schedulers and EMA models, and the states of random generators.
-
-    Raises:
-        TypeError: something in `state` has another type; the message says where.
-    """
-    tensors: dict[str, Any] = {}
-    tree = _flatten(state, "", tensors)
-    # A single metadata key: safetensors writes several in random order, and equal states must
-    # give equal bytes.
-    save_tensors(path, tensors, {"tree": json.dumps(tree)})
-
-
-def load_checkpoint(path: Path | str) -> Any:
-    """What `save_checkpoint` saved: same nesting, types and dtypes; tensors on the CPU.
-
-    Raises:
-        ValueError: the file is not a whole checkpoint.
-    """
-    from safetensors import SafetensorError, safe_open  # see above
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            keys = file.keys()  # the file is not a mapping, so it cannot be iterated itself
-            tensors = {key: file.get_tensor(key) for key in keys}
-            return _unflatten(json.loads(file.metadata()["tree"]), tensors)
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} is not a whole checkpoint ({error}); delete it to start over"
-        ) from error
-
-
-def _flatten(value: Any, where: str, tensors: dict[str, Any]) -> Any:
-    """JSON tree of `value`: plain values as they are, anything else as {kind: content}."""
-    import torch  # see above
-
-    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        if isinstance(value, torch.Tensor):
-            kind = "tensor"
-        elif isinstance(value, np.ndarray):
-            kind = "array"
-        else:
-            kind = "scalar"
-        name = f"{len(tensors):06d}{where}"
-        tensors[name] = value if kind == "tensor" else np.array(value)
-        return {kind: name}
-    # After the NumPy scalars: np.float64 is a float too, and its dtype has to survive.
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        # MultiStepLR keeps its milestones in a Counter.
-        kind = "counter" if isinstance(value, Counter) else "dict"
-        pairs = []
-        for key, inner in value.items():
-            pairs.append([_key(key, where), _flatten(inner, f"{where}/{key}", tensors)])
-        return {kind: pairs}
-    if isinstance(value, list | tuple):
-        kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_flatten(v, f"{where}/{i}", tensors) for i, v in enumerate(value)]}
-    raise TypeError(f"a checkpoint cannot hold {type(value).__name__} at {where or '/'}")
-
-
-def _key(key: Any, where: str) -> Any:
-    if not isinstance(key, bool | int | float | str):
-        raise TypeError(
-            f"a checkpoint cannot hold a key of type {type(key).__name__} at {where or '/'}"
-        )
-    return key
-
-
-def _unflatten(node: Any, tensors: Mapping[str, Any]) -> Any:
-    """The value that `_flatten` made the tree of."""
-    if not isinstance(node, dict):
-        return node
-    [(kind, content)] = node.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "array":
-        return tensors[content].numpy()
-    if kind == "scalar":
-        return tensors[content].numpy()[()]
-    if kind in ("dict", "counter"):
-        pairs = {key: _unflatten(value, tensors) for key, value in content}
-        return Counter(pairs) if kind == "counter" else pairs
-    values = [_unflatten(value, tensors) for value in content]
-    return tuple(values) if kind == "tuple" else values
+        save_file(copies, temporary)

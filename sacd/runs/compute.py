@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-from sacd.files import write_json
+from sacd.files import read_json, write_json
 from sacd.runs.fingerprint import code_fingerprint
 from sacd.runs.provenance import (
     edited_since_import,
@@ -28,7 +28,6 @@ from sacd.runs.store import (
     RunError,
     RunStore,
     explain_os_error,
-    read_json,
 )
 
 Listener = Callable[[str, float, str], None]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sacd.files import write_text
+from sacd.files import read_json, write_text
 from sacd.runs.pools import Pool, open_pool
-from sacd.runs.store import PROGRESS, Run, RunError, RunStore, read_json
+from sacd.runs.store import PROGRESS, Run, RunError, RunStore
 
 log = logging.getLogger(__name__)
 

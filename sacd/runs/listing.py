@@ -10,8 +10,9 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from sacd.files import read_json
 from sacd.runs.fingerprint import code_fingerprint, code_hashes
-from sacd.runs.store import PROGRESS, RunError, RunStore, check, read_json
+from sacd.runs.store import PROGRESS, RunError, RunStore, check
 
 Wanted = Mapping[str, str]
 """Ids of the runs that the current experiments need, with the items that show them."""

@@ -22,10 +22,9 @@ from sacd.config import (
 )
 from sacd.data.ingest import ingest
 from sacd.data.store import StoreConfig
-from sacd.files import write_json
+from sacd.files import read_json, write_json
 from sacd.losses import METHODS
 from sacd.runs import Run, RunError, RunStore, execute
-from sacd.runs.store import read_json
 from sacd.training.checkpoint import load_checkpoint, save_checkpoint
 
 

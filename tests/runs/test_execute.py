@@ -14,11 +14,11 @@ import pytest
 from distributed import Client
 from toy_tasks import Toy
 
+from sacd.files import read_json
 from sacd.runs import Run, RunError, RunStore, execute
 from sacd.runs.execute import _priorities
 from sacd.runs.pools import _gpus, _local_cluster
 from sacd.runs.provenance import REPOSITORY
-from sacd.runs.store import read_json
 
 
 def run(seed=0, task="count", pause_s=0.0, epochs=3, **more):

@@ -105,6 +105,8 @@ def test_a_truncated_checkpoint_is_refused_in_one_line(tmp_path, length):
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    save_tensors(tmp_path / "plain", {"a": torch.ones(1)})
-    with pytest.raises(ValueError, match="not a complete checkpoint"):
-        load_checkpoint(tmp_path / "plain")
+    save_tensors(tmp_path / "tensors", {"a": torch.ones(1)})
+    (tmp_path / "text").write_bytes(b"short")
+    for name in ("tensors", "text"):
+        with pytest.raises(ValueError, match="not a complete checkpoint"):
+            load_checkpoint(tmp_path / name)
