@@ -23,16 +23,14 @@ FALL_BACK: Final = 16
 NEIGHBOURS: Final = 5
 
 
-def select(
-    means: ArrayLike, ahi: ArrayLike, above: float = ABOVE
-) -> tuple[NDArray[np.int64], bool]:
-    """Channels of `(S, d)` with |rho| to the AHI above a threshold, and whether at least two pass.
+def select(means: ArrayLike, ahi: ArrayLike) -> tuple[NDArray[np.int64], bool]:
+    """Channels of `(S, d)` with |rho| to the AHI above `ABOVE`, and whether at least two pass.
 
     If not, the `FALL_BACK` channels of largest |rho| take their place.
     """
     means, ahi = np.asarray(means, float)[:, None], np.asarray(ahi, float)[None]
     rho = np.abs(correlation.rank_correlation(means, ahi)[0, 0])
-    passed = np.flatnonzero(rho > above)
+    passed = np.flatnonzero(rho > ABOVE)
     if len(passed) > 1:
         return passed, True
     return np.sort(np.argsort(-np.nan_to_num(rho), kind="stable")[:FALL_BACK]), False

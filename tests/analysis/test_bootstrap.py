@@ -77,7 +77,7 @@ def test_interval_of_ratios_is_the_percentile_bootstrap_of_scipy():
     hits = np.round(clips * rng.uniform(0.2, 0.9, 25))
     found = bootstrap.ratios(hits[:, None, None], clips[:, None], resamples=20_000).iloc[0]
     low, high = scipy_stats.bootstrap(
-        (hits, clips), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True, n_resamples=20_000,
-        method="percentile", rng=np.random.default_rng(1),
+        (hits, clips), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True,
+        n_resamples=20_000, method="percentile", rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=0.004)

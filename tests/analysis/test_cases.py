@@ -7,7 +7,7 @@ from sacd.stages import STAGES
 
 
 def predictions(seed, subjects=6, right=0.6, stage_seed=0):
-    """Nights of three blocks of 12 clips with persistent stages; a prediction is right with the given chance."""
+    """Nights of three blocks of 12 clips with persistent stages, and predictions for them."""
     stages = np.random.default_rng(stage_seed)
     rng = np.random.default_rng(seed)
     rows = []
@@ -34,7 +34,7 @@ def predictions(seed, subjects=6, right=0.6, stage_seed=0):
 
 
 def naive_distances(table, far):
-    """Look outwards clip by clip; unknown as soon as a neighbour is not there."""
+    """Look outwards clip by clip; unknown as soon as a neighbour is missing."""
     by_place = {(r.subject, r.block, r.clip): r.stage for r in table.itertuples()}
     return [
         naive_distance(by_place, *place, far)
@@ -90,8 +90,11 @@ def test_error_by_distance_by_a_naive_count():
     )
     same, weights = [], []
     for s in range(5):
-        here = [(d, t["stage"].iloc[k] != t["prediction"].iloc[k]) for t in tables
-                for k, d in enumerate(naive_distances(t, 3)) if t["stage"].iloc[k] == s]  # fmt: skip
+        here = []
+        for t in tables:
+            for line, d in zip(t.itertuples(), naive_distances(t, 3), strict=True):
+                if line.stage == s:
+                    here.append((d, line.stage != line.prediction))
         rates = {d: [wrong for at, wrong in here if at == d] for d in (1, 3)}
         if rates[1] and rates[3]:
             same.append(100 * (np.mean(rates[1]) - np.mean(rates[3])))
@@ -109,7 +112,7 @@ def test_planted_errors_at_stage_transitions_are_found():
 
 
 def test_a_hard_stage_beside_changes_is_no_error_of_the_place():
-    """N1 lasts one clip and is always missed, W and N2 last long and never are."""
+    """N1 lasts one clip and is always misclassified; W and N2 last long and never are."""
     night = np.tile([0] * 12 + [1] + [2] * 12, 8)
     table = pd.DataFrame({"subject": np.repeat(list("abcdefgh"), 25), "block": 0, "stage": night})
     table = table.assign(clip=np.tile(np.arange(25), 8), prediction=np.where(night == 1, 0, night))

@@ -1,16 +1,15 @@
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import silhouette_score
 
-from sacd.analysis import maps, portrait
+from sacd.analysis import maps
 
 CENTRES = np.array([[0, 0], [12, 0], [0, 12]])
 
 
 @pytest.fixture(scope="module")
 def three():
-    """Three far clusters in 10 dimensions, 30 points each."""
+    """Three distant clusters in 10 dimensions, with 30 points each."""
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1, 2], 30)
     features = rng.standard_normal((90, 10))
@@ -23,12 +22,12 @@ def fitted(three):
     return maps.fit_map(three[0])
 
 
-def test_equal_seed_equal_map(three, fitted):
+def test_equal_seeds_give_equal_maps(three, fitted):
     assert np.array_equal(np.asarray(fitted), np.asarray(maps.fit_map(three[0])))
     assert maps.silhouette(np.asarray(fitted), three[1]).mean() > 0.5
 
 
-def test_new_points_go_to_their_own_cluster_and_leave_the_map(three, fitted):
+def test_new_points_are_placed_in_their_cluster_and_leave_the_map_unchanged(three, fitted):
     label, before = three[1], np.asarray(fitted).copy()
     rng = np.random.default_rng(1)
     new = rng.standard_normal((12, 10))
@@ -51,11 +50,8 @@ def test_too_few_points_or_nan_are_refused():
 
 def test_purity_by_a_naive_loop_over_other_subjects():
     rng = np.random.default_rng(2)
-    features, label, subject = (
-        rng.standard_normal((60, 4)),
-        rng.integers(0, 3, 60),
-        rng.choice(list("abcd"), 60),
-    )
+    features = rng.standard_normal((60, 4))
+    label, subject = rng.integers(0, 3, 60), rng.choice(list("abcd"), 60)
     found = maps.purity(features, label, subject, k=5)
     for i in range(60):
         others = [j for j in range(60) if subject[j] != subject[i]]
@@ -74,7 +70,7 @@ def test_purity_of_noise_is_chance():
     assert found.mean() == pytest.approx(maps.chance_purity(label, subject).mean(), abs=0.015)
 
 
-def test_silhouette_is_scikit_learns_and_needs_two_labels(three):
+def test_silhouette_equals_scikit_learns_and_needs_two_labels(three):
     assert maps.silhouette(*three).mean() == pytest.approx(silhouette_score(*three))
     assert np.isnan(maps.silhouette(three[0], np.zeros(90))).all()
 
@@ -87,67 +83,8 @@ def test_the_danger_zone_is_where_severe_subjects_are():
     zone = maps.DangerZone(xy, subject, ahi)
     assert zone.contains([[10, 0]]).all() and not zone.contains([[0, 0]]).any()
     assert np.isnan(zone.share([[100, 100]])).all() and not zone.contains([[100, 100]]).any()
-    # Each subject weighs the same, however many clips it has: all three on one heap are a share of
-    # 1/3.
+    # Subjects have equal weights, however many clips they have; one of these three is severe.
     heap = maps.DangerZone(rng.normal(0, 1, (120, 2)), subject, ahi)
     assert heap.share([[0, 0]])[0] == pytest.approx(1 / 3, abs=0.12)
     with pytest.raises(ValueError, match="AHI > 30"):
         maps.DangerZone(xy[:100], subject[:100], ahi[:100])
-
-
-def people(rng, n=24, planted=True):
-    ahi = np.sort(rng.permutation(np.r_[np.linspace(1, 4, n // 4), np.linspace(6, 14, n // 4),
-                                        np.linspace(16, 29, n // 4), np.linspace(35, 80, n // 4)]))  # fmt: skip
-    means = rng.standard_normal((n, 60))
-    if planted:
-        means[:, :20] += 4 * np.log(ahi)[:, None]
-    return means, ahi
-
-
-@pytest.mark.slow
-def test_leave_one_out_tells_a_planted_group_and_not_noise():
-    means, ahi = people(np.random.default_rng(5))
-    found = portrait.hits(portrait.leave_one_out(means, ahi))
-    assert found.value > 50 and found.p_value < 0.01 and found.chance == pytest.approx(25, abs=8)
-    assert found.ci_low < found.value < found.ci_high and found.n == 24
-    noise = portrait.hits(portrait.leave_one_out(*people(np.random.default_rng(6), planted=False)))
-    # The channels are chosen without the subject that is judged, so noise stays noise.
-    assert noise.p_value > 0.05 and noise.value < 50
-
-
-def test_channels_are_those_above_the_threshold_or_the_largest():
-    means, ahi = people(np.random.default_rng(7))
-    channels, passed = portrait.select(means, ahi)
-    assert passed and set(range(20)) <= set(channels)
-    channels, passed = portrait.select(means[:, 20:], ahi, above=0.99)
-    assert not passed and len(channels) == portrait.FALL_BACK
-
-
-def test_hits_by_hand():
-    table = pd.DataFrame({"group": [0, 0, 1, 1, 2, 3], "prediction": [0, 0, 1, 1, 3, 3]})
-    found = portrait.hits(table)
-    assert found.value == pytest.approx(100 * 5 / 6)
-    # expected agreement of shuffled groups: sum over groups of n_true * n_predicted / n
-    assert found.chance == pytest.approx(100 * (2 * 2 + 2 * 2 + 0 + 1 * 2) / 36, abs=1.5)
-    assert np.isnan(portrait.hits(table[:0]).value)
-
-
-def test_clip_portrait_places_the_others_and_the_zone_tells_them():
-    rng = np.random.default_rng(8)
-    ahi = pd.Series(
-        {f"s{k}": a for k, a in enumerate([1.0, 8, 20, 50, 2, 3, 9, 12, 40, 60, 70, 45])}
-    )
-    subject = np.repeat(ahi.index.to_numpy(), 20)
-    features = rng.standard_normal((len(subject), 8))
-    features[:, 0] += 8 * (ahi[subject] > 30)
-    four = portrait.typical_four(ahi[:4])
-    assert four.to_list() == [1.0, 8, 20, 50]
-    found = portrait.clip_portrait(features, subject, ahi, four.index)
-    shares = found.zone_shares(ahi)
-    assert len(found.fitted) == 80 and len(found.placed) == 160 and shares["clips"].eq(20).all()
-    assert shares[shares["ahi"] > 30]["in_zone"].min() > shares[shares["ahi"] < 30]["in_zone"].max()
-    told = portrait.zone_correlation(shares)
-    assert told.rho > 0.5 and told.p_value < 0.05 and told.n == 8
-    assert np.isnan(portrait.zone_correlation(shares[:3]).rho)
-    with pytest.raises(ValueError, match="AHI > 30"):
-        portrait.clip_portrait(features, subject, ahi, ["s0", "s1"])

@@ -11,7 +11,7 @@ from sacd.metrics import METRICS, scores, summary
 
 
 def predict(rng, subjects=8, skill=0.5, clips=40, spread=0.15, subject_seed=0):
-    """Simulated predictions; each subject has a skill of its own."""
+    """Simulated predictions; the skill varies between subjects."""
     own = np.random.default_rng(subject_seed)
     stages = own.choice(5, (subjects, clips), p=[0.4, 0.05, 0.3, 0.15, 0.1])
     skills = np.clip(skill + spread * own.standard_normal(subjects), 0.05, 0.95)
@@ -67,7 +67,7 @@ def test_a_stage_of_one_subject_only_is_left_out_of_the_draws_without_it(rng):
 
 
 def test_2000_resamples_take_no_more_calls_than_20(rng):
-    """All are drawn and scored at once: the 2000 take about 0.01 s."""
+    """All resamples are drawn and scored at once; 2000 take about 0.01 s."""
     _, matrices = stats._matrices([predict(rng, subjects=20)] * 3)
     calls = []
     for resamples in (20, 20, 2000):  # the first fills caches
@@ -105,9 +105,7 @@ def test_paired_difference_swaps_exactly(rng):
             (scores(x) - scores(y))[0]
         )  # accuracy is linear: the pooled metric of the swaps is their sum
     null = np.array(null)
-    one_sided = min(
-        (null >= found.value - 1e-9).mean(), (null <= found.value + 1e-9).mean()
-    )
+    one_sided = min((null >= found.value - 1e-9).mean(), (null <= found.value + 1e-9).mean())
     assert found.p_value == pytest.approx(min(1, 2 * one_sided))
 
 
@@ -145,9 +143,9 @@ def test_swap_test_is_calibrated_under_the_null(metric):
 
 
 def test_two_very_different_methods_do_not_hide_in_their_own_mixture():
-    """One is right in 7 of 10 clips, the other says N2 always. Half of the subjects have mostly W,
-    half mostly N2: rows swapped in some of them mix into a kappa of their own (p would be 0.29 by
-    that)."""
+    """One method is right in 7 of 10 clips, the other always predicts N2. Half of the subjects have
+    mostly W, half mostly N2. Swapping the methods in some of them mixes into a third kappa; a test
+    by the pooled kappa of swapped subjects would give p = 0.29."""
     stage = np.concatenate([np.repeat([0, 2], n) for n in [(90, 10), (10, 90)] * 4])
     right = np.arange(len(stage)) % 10 < 7
     clips = pd.DataFrame({"subject": np.repeat(list("abcdefgh"), 100), "stage": stage})
@@ -159,7 +157,7 @@ def test_two_very_different_methods_do_not_hide_in_their_own_mixture():
     assert found.ci_low > 0 and found.p_value == pytest.approx(2 / 2**8)
 
 
-def test_subjects_without_the_stage_say_nothing_of_its_recall(rng):
+def test_subjects_without_a_stage_do_not_affect_the_test_of_its_recall(rng):
     a, b = predict(rng, skill=0.6), predict(rng, skill=0.5)
     few = a["subject"].isin(sorted(a["subject"].unique())[:5])
     keep = few | (a["stage"] != 4)

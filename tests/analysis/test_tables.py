@@ -112,8 +112,9 @@ def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
     for view in (None, table[["row", "value"]]):
         _, md, tex = tables.write(table, tmp_path, "t", {("AttnSleep/SACD", "kappa")}, view)
         wanted = (
-            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; ± sd over seeds; "
-            "[95 % interval, percentile bootstrap over subjects]; * leads every other row by a paired interval."
+            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; "
+            "± sd over seeds; [95 % interval, percentile bootstrap over subjects]; "
+            "* leads every other row by a paired interval."
         )
         assert md.read_text().splitlines()[:2] == [wanted.replace("*", "\\*"), ""]
         assert rf"\caption{{{wanted.replace('%', chr(92) + '%')}}}" in tex.read_text()

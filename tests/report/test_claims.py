@@ -1,4 +1,4 @@
-"""Claims: how they are written, and what decides them."""
+"""Claims: their notation, and how they are judged."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from sacd.report.claims import CONTRADICTS, FAILS, HOLDS, INCONCLUSIVE, MISSING,
 def subjects(
     rows: dict[str, np.ndarray], n: int = 12, spread: float = 0.0, seeds: int = 2
 ) -> pd.DataFrame:
-    """`rows`: matrix of expected clips; each subject's is moved by `spread` x noise."""
+    """Confusion matrices around the expected ones in `rows`, with noise of size `spread`."""
     generator, lines = np.random.default_rng(1), []
     for row, matrix in rows.items():
         for seed in range(seeds):
@@ -29,7 +29,7 @@ def subjects(
 
 
 def right(share: float) -> np.ndarray:
-    """100 clips a stage, a share of them right, the others spread evenly."""
+    """100 clips per stage, a share of them correct, the errors spread evenly."""
     return np.full((5, 5), 25 * (1 - share)) + np.eye(5) * (100 * share - 25 * (1 - share))
 
 
@@ -46,7 +46,7 @@ def test_the_data_decide(monkeypatch, a, b, spread, verdict):
     line = judged(monkeypatch, subjects({"a": right(a), "b": right(b)}, spread=spread))
     assert line.verdict == verdict and line.n == "12 subjects, paired; seeds a row: 2"
     line = judged(monkeypatch, subjects({"a": right(a), "b": right(b)}, spread=spread, seeds=1))
-    assert line.verdict == INCONCLUSIVE, "nobody knows what another seed would give"
+    assert line.verdict == INCONCLUSIVE, "the effect of another seed is unknown"
 
 
 def test_few_subjects_decide_nothing(monkeypatch):
@@ -75,7 +75,7 @@ def test_errors_and_differences_of_differences(monkeypatch):
 
 
 def test_pairs_matter(monkeypatch):
-    """Subjects differ by far more than the two methods do, who differ in the same way in each."""
+    """Subjects differ much more than the methods, but the methods differ alike in each subject."""
     ease = np.linspace(0.3, 0.9, 12)
     lines = pd.concat(
         subjects({"a": right(e + 0.02), "b": right(e)}, n=1).assign(subject=f"s{i}")
@@ -89,7 +89,7 @@ def test_pairs_matter(monkeypatch):
 
 
 def test_a_difference_within_the_noise_of_seeds_decides_nothing(monkeypatch):
-    """All subjects agree; what varies is the seed, by 1 or by 10 points."""
+    """All subjects agree; only the seeds vary, by 1 or by 10 points."""
     for move, verdict in ((0.01, HOLDS), (0.10, INCONCLUSIVE)):
         seeds = [
             subjects({"a": right(0.75 + d), "b": right(0.70 - d)}, seeds=1).assign(seed=seed)
@@ -103,7 +103,7 @@ def test_a_difference_within_the_noise_of_seeds_decides_nothing(monkeypatch):
 
 
 def test_an_equality_needs_its_distance_from_the_margin_above_the_noise_of_seeds(monkeypatch):
-    """All subjects agree; a is 4 points above b, or as good, and its seeds differ by 0 or by 6 points."""
+    """All subjects agree; a is 4 or 0 points above b, and its seeds differ by 0 or 6 points."""
     for gap, move, verdict in (
         (4, 0, FAILS),
         (4, 3, INCONCLUSIVE),
@@ -169,7 +169,7 @@ def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch)
 
 
 def test_a_difference_has_the_interval_of_the_tables():
-    """By the committed tables: claims and `*_paired.csv` resample the same subjects in one order."""
+    """Claims and the committed `*_paired.csv` draw the same resamples."""
     folder = Path(__file__).parents[2] / "results" / "demo" / "tables"
     lines = pd.read_csv(folder / "subjects.csv")
     for item in ("table2", "table3", "fig5"):
@@ -215,7 +215,7 @@ def test_a_claim_that_the_printed_numbers_refute(monkeypatch):
 
 
 def test_every_claim_names_what_the_paper_prints():
-    """All but those of figures and one agree with the paper's own tables: none is written the wrong way round."""
+    """The printed tables support all claims but one, so none is written the wrong way round."""
     for claim in claims.load():
         for text, left, relation, right in claims.inequalities(claim):
             cells = [(row, name) for _, row, names in left + right for name in names]
