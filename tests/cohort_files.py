@@ -1,4 +1,4 @@
-"""Small cohorts for tests: EDF by edfio, H.264 by PyAV; each video frame carries its own number."""
+"""Small cohorts for tests: EDF by edfio, H.264 by PyAV; each video frame encodes its number."""
 
 import json
 from collections.abc import Iterable
@@ -29,24 +29,24 @@ def write_edf(
 
 
 def numbered(n: int) -> np.ndarray:
-    """A 32 x 64 picture of frame number n: 16 blocks, bright for a set bit."""
+    """A 32 x 64 image of frame number n: 16 blocks, one per bit, bright if it is set."""
     bits = (n >> np.arange(16)) & 1
     return np.kron(bits.reshape(2, 8), np.ones((16, 8))).astype(np.uint8) * 160 + 40
 
 
 def number(frame: np.ndarray) -> int:
-    """Frame number of a picture of any size that 2 x 8 divides."""
+    """Frame number of an image of any size that 2 x 8 blocks divide."""
     blocks = frame.reshape(2, frame.shape[0] // 2, 8, frame.shape[1] // 8).mean((1, 3))
     return int(((blocks.ravel() > 120) << np.arange(16)).sum())
 
 
 def write_video(path: Path, frames, rate: int, ticks: Iterable[int] | None = None) -> None:
-    """H.264 of grey pictures at 1 / rate s from each other, or at the given multiples of it."""
+    """H.264 video of grey images that are 1 / rate s apart, or at the given multiples of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         options = {"qp": "8", "preset": "veryfast", "threads": "1"}
         if path.suffix == ".avi":
-            options["bf"] = "0"  # AVI has no time stamps to reorder frames by
+            options["bf"] = "0"  # AVI cannot hold B-frames: it has no presentation times
         stream = container.add_stream("libx264", rate=rate, options=options)
         for k, picture in zip(ticks or count(), frames, strict=False):
             if not stream.codec_context.is_open:
@@ -92,29 +92,22 @@ def write_cohort(root: Path, subjects: tuple[str, ...] = ("sub-01", "sub-02")) -
     for k, subject in enumerate(subjects):
         rng = np.random.default_rng(k)
         eeg, events, video = paths(root, subject)
-        write_edf(
-            eeg,
-            {
-                "EOG": (rng.normal(0, 9, 64 * 90), 64),
-                "EEG C3-M2": (rng.normal(0, 20, 128 * 90), 128),
-            },
-        )
+        eog = (rng.normal(0, 9, 64 * 90), 64)
+        write_edf(eeg, {"EOG": eog, "EEG C3-M2": (rng.normal(0, 20, 128 * 90), 128)})
         write_events(events, [(0, 30, "W"), (30, 60, "N2"), (41, 12, "hypopnea")])
         write_video(video, (numbered(n) for n in range(360)), 4)
     return root
 
 
 def write_noise(cohort, subjects=5, clips=12, rate=128, fps=1):
-    """Subjects of AHI 20 whose EEG and video are noise, every stage in turn."""
+    """Subjects with AHI 20 whose EEG and video are noise; the stages take turns."""
     ahi = {f"sub-{k:02d}": 20.0 for k in range(1, subjects + 1)}
     write_about(cohort, ahi)
     for subject in ahi:
         rng = np.random.default_rng(int(subject[-2:]))
         eeg, events, video = paths(cohort, subject)
         write_edf(eeg, {"C3": (rng.normal(0, 20, clips * 30 * rate), rate)})
-        write_events(
-            events, [(30 * k, 30, ("W", "N1", "N2", "N3", "REM")[k % 5]) for k in range(clips)]
-        )
-        write_video(
-            video, rng.integers(0, 255, ((clips + 1) * 30 * fps, 32, 32)).astype(np.uint8), fps
-        )
+        stages = ("W", "N1", "N2", "N3", "REM")
+        write_events(events, [(30 * k, 30, stages[k % 5]) for k in range(clips)])
+        frames = rng.integers(0, 255, ((clips + 1) * 30 * fps, 32, 32)).astype(np.uint8)
+        write_video(video, frames, fps)

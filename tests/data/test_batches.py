@@ -15,9 +15,7 @@ def draw(blocks, size, order, seed=0):
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(1, 16), st.integers(0, 9))
-def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twice(
-    lengths, size, seed
-):
+def test_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twice(lengths, size, seed):
     blocks = np.repeat(np.arange(len(lengths)), lengths)
     seen = []
     for rows in draw(blocks, size, "block", seed):
@@ -26,14 +24,14 @@ def test_block_batches_are_consecutive_clips_of_one_block_and_no_clip_comes_twic
         assert len(set(blocks[rows])) == 1
         seen.extend(rows)
     assert len(seen) == len(set(seen))
-    # Only single clips that a cut left over are missing: at most two a block.
+    # Only single clips at the ends of a block are missing: at most two per block.
     missing = np.bincount(blocks, minlength=len(lengths)) - np.bincount(
         blocks[seen], minlength=len(lengths)
     )
     assert (missing <= 2).all()
 
 
-def test_blocks_of_16_are_whole_batches_in_an_order_that_the_seed_decides():
+def test_blocks_of_16_are_complete_batches_in_an_order_set_by_the_seed():
     blocks = np.repeat(np.arange(30), 16)
     a, b = draw(blocks, 16, "block", 0), draw(blocks, 16, "block", 1)
     assert {len(x) for x in a} == {16}
@@ -47,7 +45,7 @@ def test_a_long_night_is_cut_at_another_phase_every_epoch():
     assert len(starts) > 2
 
 
-def test_joined_blocks_are_whole_and_of_different_places():
+def test_joined_batches_are_complete_and_come_from_different_blocks():
     blocks = np.repeat(np.arange(10), 16)
     rows = [
         b.numpy()
@@ -60,7 +58,7 @@ def test_joined_blocks_are_whole_and_of_different_places():
 
 
 def test_joined_batches_cut_every_16_rows_give_consecutive_clips_of_one_night():
-    """What MC2SleepNet and the graphs do; nights are seldom a multiple of 16 clips long."""
+    """As MC2SleepNet and the graphs do; few nights are a multiple of 16 clips long."""
     blocks = np.repeat(np.arange(3), (70, 30, 85))
     for seed in range(5):
         for batch in batches(
@@ -70,7 +68,7 @@ def test_joined_batches_cut_every_16_rows_give_consecutive_clips_of_one_night():
                 assert len(set(blocks[rows])) == 1 and (np.diff(rows) == 1).all()
 
 
-def test_shuffled_batches_mix_blocks_and_cover_all_but_a_rest():
+def test_shuffled_batches_mix_blocks_and_drop_an_incomplete_one():
     blocks = np.repeat(np.arange(10), 10)
     rows = draw(blocks, 16, "shuffled")
     assert [len(r) for r in rows] == [16] * 6

@@ -90,7 +90,7 @@ def test_other_code_decodes_the_nights_again_and_equal_bytes_keep_their_identity
 
 
 def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
-    """A change of any module that is left out leaves it, a change of any other changes it."""
+    """A change of an excluded module keeps the fingerprint, a change of any other changes it."""
     entry = "sacd.data.ingest:ingest"
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}

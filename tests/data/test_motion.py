@@ -5,7 +5,7 @@ from sacd.data.motion import motion, pixel_facts
 
 
 def breathing_clip(seed=0, hertz=0.25, depth=3.0, flicker=0.0, slope=0.0, scene_seed=0):
-    """64 frames over 30 s of a textured scene whose left half moves with the breath."""
+    """64 frames over 30 s of a textured scene, a part of which moves with the breath."""
     rng = np.random.default_rng(seed)
     scene = np.random.default_rng(scene_seed).uniform(30, 180, (24, 32))
     t = np.arange(64) * 30 / 64
@@ -22,7 +22,7 @@ def breathing_clip(seed=0, hertz=0.25, depth=3.0, flicker=0.0, slope=0.0, scene_
 
 
 def recovered(clip, wave):
-    """Share of the leading temporal component that is the breath."""
+    """Correlation of the leading temporal component with the breath."""
     level = motion(clip[None])[0, 0].flatten(1)
     u = torch.linalg.svd(level - level.mean(0), full_matrices=False).U[:, 0].numpy()
     return abs(np.corrcoef(u, wave)[0, 1])
@@ -46,13 +46,13 @@ def test_light_that_drifts_over_the_picture_does_not_hide_the_breath():
     assert recovered(drifting, wave) > 0.9
 
 
-def test_the_sleepers_appearance_is_gone():
+def test_the_appearance_of_the_subject_is_gone():
     a, _ = breathing_clip(scene_seed=1)
     b, _ = breathing_clip(scene_seed=2)
     still_a, still_b = (motion(x[None])[0, 0].mean(dim=0) for x in (a, b))
     assert still_a.abs().max() < 0.2 and still_b.abs().max() < 0.2
     raw = np.corrcoef(a.float().mean(0).ravel(), b.float().mean(0).ravel())[0, 1]
-    assert abs(raw) < 0.2  # two different scenes, of which the input keeps nothing but their motion
+    assert abs(raw) < 0.2  # the scenes themselves differ
 
 
 def test_global_gain_leaves_the_input_alone():

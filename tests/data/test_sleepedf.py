@@ -15,8 +15,8 @@ from sacd.data.sleepedf import ingest_sleepedf, recordings
 
 START = datetime.time(16, 13, 0)
 DAY = edfio.Recording(startdate=datetime.date(1989, 4, 24))
-# 40 min of wake, sleep with both deep stages, movement and an unknown epoch, 35 min of wake, an
-# epoch after the end
+# 40 min of wake; sleep with both deep stages, movement and an unknown epoch; 35 min of wake; an
+# annotation beyond the end of the EEG.
 NIGHT = [
     (2400, "Sleep stage W"),
     (60, "Sleep stage 1"),
@@ -33,7 +33,7 @@ SCORED_S = sum(seconds for seconds, _ in NIGHT[:-1])
 
 
 def write(folder, name="SC4001", scorer="C", night=NIGHT, seconds=SCORED_S, late_s=0, seed=0):
-    """A PSG and its hypnogram; sample k of the EEG tells k: a ramp of 1 uV a clip, 0.1 uV of noise."""
+    """A PSG and its hypnogram; the EEG is a ramp of 1 uV per clip with 0.1 uV of noise."""
     folder.mkdir(parents=True, exist_ok=True)
     n = seconds * 100
     x = np.arange(n) / 3000 + np.random.default_rng(seed).normal(0, 0.1, n)
@@ -80,9 +80,8 @@ def test_eeg_belongs_to_its_clip(tmp_path):
     rows = store.clips.sample(frac=1, random_state=0)
     eeg = store.gather_eeg(rows)
     assert eeg.shape == (129, 3000) and eeg.dtype == np.float32
-    np.testing.assert_allclose(
-        eeg.mean(axis=1), rows["onset_s"] / 30 + 0.5, atol=0.02
-    )  # in uV, of Fpz-Cz
+    # In uV, and of Fpz-Cz: the other channel has the opposite sign.
+    np.testing.assert_allclose(eeg.mean(axis=1), rows["onset_s"] / 30 + 0.5, atol=0.02)
 
 
 def test_both_nights_are_one_subject(tmp_path):
@@ -168,7 +167,7 @@ def test_a_second_ingest_reads_only_what_changed(tmp_path, monkeypatch):
         (lambda d: write(d, night=[(90, "Sleep stage 7")]), "has the stage 'Sleep stage 7'"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_and_leaves_no_store(tmp_path, change, message):
+def test_bad_input_is_refused_in_one_line_and_leaves_no_store(tmp_path, change, message):
     folder = write(tmp_path / "edf")
     change(folder)
     with pytest.raises(CohortError, match=message) as error:
@@ -179,7 +178,7 @@ def test_what_is_wrong_is_said_in_one_line_and_leaves_no_store(tmp_path, change,
 
 
 def test_a_real_recording_is_read_by_the_same_reader(tmp_path):
-    """2 minutes of a real polysomnography in place of the PSG (no Fpz-Cz there: its C3), scored by us as N2."""
+    """Two minutes of a real polysomnography as the PSG: C3, scored as N2 throughout."""
     path = REAL / "rsleep_psg_2min" / "subject1.edf"
     if not path.is_file():
         pytest.skip("no real data here")

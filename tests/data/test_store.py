@@ -27,16 +27,16 @@ CONFIG = StoreConfig(height=16, width=32, frames=60)
 
 
 def write_marked(root, offset, rate):
-    """Two nights with clips of different kinds; clip m of sub-02 carries a step in the EEG and a bright video.
+    """Two nights of clips; one clip of sub-02 is marked by a step in the EEG and a bright video.
 
-    Times in s of the EEG: 4.5 unscored, 34.5 scored but without video if it starts late, 64.5 and
-    94.5, a boundary, then scored clips up to 244.5 with one unscored between. The marker fills
-    154.5..184.5 to the sample and frame.
+    Clips by their time in s of the EEG: 4.5 is unscored; 34.5, 64.5 and 94.5 are scored, the first
+    of them without video if the camera starts late; then a boundary; 124.5 is unscored; 154.5 to
+    214.5 are scored. The mark covers 154.5 to 184.5, to the sample and to the frame.
     """
     write_about(root, {"sub-01": 3, "sub-02": 40})
     marked = 154.5
     for subject in ("sub-01", "sub-02"):
-        rng = np.random.default_rng(0)  # the nights differ by the marker alone
+        rng = np.random.default_rng(0)  # the nights differ by the mark alone
         eeg, events, video = paths(root, subject)
         t = np.arange(int(250 * rate)) / rate
         x = rng.normal(0, 15, len(t))
@@ -62,7 +62,7 @@ def write_marked(root, offset, rate):
 @pytest.mark.parametrize("sampling", ["spread", "consecutive"])
 @pytest.mark.parametrize(("offset", "rate"), [(47.3, 128), (-6.05, 128), (40.0, 250)])
 def test_pairing(tmp_path, offset, rate, sampling):
-    """The step of the EEG and the bright frames come out in one row, whole, and nowhere else."""
+    """The step of the EEG and the bright frames end up in the same row, and nowhere else."""
     write_marked(tmp_path / "cohort", offset, rate)
     config = CONFIG.model_copy(
         update={"sampling": sampling, "frames": 120 if sampling == "spread" else 16}
@@ -84,8 +84,7 @@ def test_pairing(tmp_path, offset, rate, sampling):
         assert wanted.sum() == len(order) / len(store.clips)
         frames, samples = video.mean(axis=(2, 3)), eeg.reshape(len(eeg), 300, 10).mean(axis=2)
         assert frames[wanted].min() > 180 and frames[~wanted].max() < 80
-        # means over 0.1 s: every one in the marked clip is up, from its first to its last, and none
-        # elsewhere
+        # Means over 0.1 s: all of the marked clip are high, and none of the others.
         assert samples[wanted].min() > 100 and samples[~wanted].max() < 50
         assert np.array_equal(store.gather_video(order), video) and np.array_equal(
             store.gather_eeg(order), eeg
@@ -93,7 +92,7 @@ def test_pairing(tmp_path, offset, rate, sampling):
 
 
 def test_rows_are_the_clips_of_their_times(tmp_path):
-    """Every clip, not one: EEG level and frame numbers both say the clip's onset."""
+    """For every clip: EEG level and frame numbers both encode its onset."""
     root = tmp_path / "cohort"
     write_about(root, {"sub-01": 1})
     eeg, events, video = paths(root, "sub-01")
@@ -106,32 +105,19 @@ def test_rows_are_the_clips_of_their_times(tmp_path):
     levels = samples[:, 100:-100].mean(axis=1) / 40
     times = [number(clip[0]) / 4 - 2.5 for clip in frames]
     assert np.abs(levels - np.array(times) / 30).max() < 0.05
-    assert sorted(times) == [
-        0,
-        30,
-        90,
-        120,
-        150,
-        180,
-        210,
-    ]  # the last clip has no video: it ends at 267.5 s
+    # The video ends at 267.5 s, so the last clip has none.
+    assert sorted(times) == [0, 30, 90, 120, 150, 180, 210]
 
 
 def test_store(tmp_path):
     store = ingest(write_cohort(tmp_path / "cohort"), tmp_path / "store", CONFIG)
-    assert (
-        store.name == "made for a test"
-        and store.config == CONFIG
-        and store.nights == ("sub-01", "sub-02")
-    )
+    assert store.name == "made for a test" and store.config == CONFIG
+    assert store.nights == ("sub-01", "sub-02")
     assert store.clips.columns.tolist() == ["subject", "clip", "onset_s", "stage", "block", "row"]
-    assert (
-        store.clips["block"].tolist() == [0, 0, 0, 1, 1, 1]
-        and store.clips["row"].tolist() == [0, 1, 2] * 2
-    )
-    assert store.participants.loc["sub-02", "ahi"] == 12.5 and np.isnan(
-        store.participants.loc["sub-02", "weight_kg"]
-    )
+    assert store.clips["block"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert store.clips["row"].tolist() == [0, 1, 2] * 2
+    assert store.participants.loc["sub-02", "ahi"] == 12.5
+    assert np.isnan(store.participants.loc["sub-02", "weight_kg"])
     video, eeg = store.video("sub-01"), store.eeg("sub-01")
     assert (
         isinstance(video, np.memmap) and video.shape == (3, 60, 16, 32) and video.dtype == np.uint8
@@ -150,7 +136,7 @@ def test_a_folder_without_a_store_is_refused(tmp_path):
 
 
 def test_real_eeg_and_real_video(tmp_path):
-    """A real polysomnography and a real film, 13 s long and so played ten times, as one night."""
+    """A real polysomnography and a real film (13 s, repeated ten times) as one night."""
     source, film = REAL / "rsleep_psg_2min" / "subject1.edf", REAL / "video" / "nasa_13013.mp4"
     if not (source.is_file() and film.is_file()):
         pytest.skip("no real data here")
@@ -185,9 +171,8 @@ def test_real_eeg_and_real_video(tmp_path):
         and np.abs(samples).max() < 1000
     )
 
-    with av.open(
-        str(film)
-    ) as container:  # the same frames, by another way: luma planes and means of 4 x 4 pixels
+    # The same frames computed in another way: luma planes, and means of 4 x 4 pixels.
+    with av.open(str(film)) as container:
         plain = [np.asarray(f.to_ndarray()[:180], float) for f in container.decode(video=0)]
     for clip in range(4):
         for k in (0, 1, 31, 63):

@@ -9,7 +9,7 @@ RATE, T = 100, 3000
 
 @pytest.fixture
 def eeg():
-    """Clips of 1/f noise whose alpha differs from clip to clip."""
+    """Clips of 1/f noise whose alpha power differs between clips."""
     rng = np.random.default_rng(0)
     f = np.fft.rfftfreq(T, 1 / RATE)
     noise = rng.standard_normal((40, len(f))) + 1j * rng.standard_normal((40, len(f)))
@@ -22,7 +22,7 @@ def filtered(x, gain):
     return np.fft.irfft(np.fft.rfft(x, axis=1) * gain(np.fft.rfftfreq(T, 1 / RATE)), T, axis=1)
 
 
-def test_a_sleepers_own_spectrum_goes(eeg):
+def test_the_spectrum_of_the_subject_is_removed(eeg):
     night = np.zeros(40)
     other = filtered(eeg, lambda f: 3 * np.exp(-f / 20) * (1 + 0.5 * np.sin(f / 5)))
     a, b = whiten(eeg, night, RATE), whiten(other, night, RATE)
