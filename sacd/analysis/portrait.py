@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sacd.analysis import correlation
 from sacd.analysis.ahi import ABOVE
+from sacd.analysis.bootstrap import Estimate
 from sacd.analysis.maps import DangerZone, fit_map, transform
 from sacd.stages import ahi_group
 
@@ -184,18 +185,10 @@ def clip_portrait(
     return ClipPortrait(coordinates, names, zone, table)
 
 
-class ZoneCorrelation(NamedTuple):
-    """Spearman's rho of AHI and share of clips in the danger zone, over n placed subjects."""
+def zone_correlation(shares: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Estimate:
+    """Spearman's rho of the AHI with the share of clips in the danger zone, over placed subjects.
 
-    rho: float
-    p_value: float
-    n: int
-
-
-def zone_correlation(
-    shares: pd.DataFrame, *, permutations: int = 9999, seed: int = 0
-) -> ZoneCorrelation:
-    """Correlation of the AHI with the share of clips in the danger zone; two-sided permutation p.
+    The interval is that of `correlation.rho_interval`, the p-value two-sided by permutation.
 
     Args:
         shares: columns ahi and in_zone, one row per subject (`ClipPortrait.zone_shares`). Fewer
@@ -203,8 +196,9 @@ def zone_correlation(
     """
     n = len(shares)
     if n < 4 or shares["in_zone"].nunique() < 2:
-        return ZoneCorrelation(np.nan, np.nan, n)
+        return Estimate(np.nan, n_subjects=n)
     table = correlation.spearman(
         shares[["in_zone"]].to_numpy()[:, None], shares["ahi"], permutations=permutations, seed=seed
     )
-    return ZoneCorrelation(float(table["rho"][0]), float(table["p_max"][0]), n)
+    rho = float(table["rho"][0])
+    return Estimate(rho, *correlation.rho_interval(rho, n), float(table["p_max"][0]), n)

@@ -59,7 +59,8 @@ def test_clip_portrait_places_the_others_and_the_zone_separates_them():
     assert len(found.fitted) == 80 and len(found.placed) == 160 and shares["clips"].eq(20).all()
     assert shares[shares["ahi"] > 30]["in_zone"].min() > shares[shares["ahi"] < 30]["in_zone"].max()
     told = portrait.zone_correlation(shares)
-    assert told.rho > 0.5 and told.p_value < 0.05 and told.n == 8
-    assert np.isnan(portrait.zone_correlation(shares[:3]).rho)
+    assert told.value > 0.5 and told.p_value < 0.05 and told.n_subjects == 8
+    assert told.ci_low < told.value < told.ci_high
+    assert np.isnan(portrait.zone_correlation(shares[:3]).value)
     with pytest.raises(ValueError, match="AHI > 30"):
         portrait.clip_portrait(features, subject, ahi, ["s0", "s1"])
