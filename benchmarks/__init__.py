@@ -1,6 +1,8 @@
-"""`make bench`: what the project measures of itself. Both sides of a ratio run in turns; a ratio outlives the machine.
+"""`make bench`: speed and memory of the package.
 
-Each part returns rows (`Row`); `run` keeps the last measurement of every part in `results/bench/`.
+Most results are ratios of two measurements that run alternately, since ratios depend less on the
+machine. Each part returns rows (`Row`); `run` keeps the last measurement of every part in
+`results/bench/`.
 """
 
 import json
@@ -33,7 +35,9 @@ PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
 def run(
     output: Path, only: Sequence[str] | None = None, parts: Mapping[str, Callable] = PARTS
 ) -> dict[str, Any]:
-    """Measure some parts (default: all) and write `bench.json` and `bench.md`; what was measured before is kept.
+    """Measure some parts (default: all), and write `bench.json` and `bench.md`.
+
+    Earlier measurements of other parts are kept.
 
     Raises:
         ValueError: there is no such part.
@@ -65,7 +69,7 @@ def run(
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The table of all parts, and where and when each was measured."""
+    """Table of all parts, with the date and the machine of each measurement."""
     lines = ["| part | measured | value | aim | met | how |", "|---|---|---|---|---|---|"]
     for name, part in record.items():
         for row in part["rows"]:
@@ -76,15 +80,16 @@ def markdown(record: Mapping[str, Any]) -> str:
             )
     lines += [
         "",
-        "Where pairs are told: medians, both sides ran in turns in one process and core-seconds are counted, so that "
-        "other jobs weigh little. All else was measured once; plain seconds are wall time on the machine named.",
+        "Values with pairs are medians: both sides ran alternately in one process, and "
+        "core-seconds were counted, so that other jobs have little influence. All other values "
+        "were measured once; seconds are wall time on the machine named below.",
         "",
     ]
     for name, part in record.items():
         a = part["about"]
         commit = (a["commit"] or "no commit")[:7] + (" with changes" if a["dirty"] else "")
         lines.append(
-            f"- {name}: {a['date']}, {a['cpu']}, {a['cores']} cores, load {a['load']} at the start, "
-            f"{a['threads'] or 1} thread(s), {commit}, {a['took_s']:.0f} s"
+            f"- {name}: {a['date']}, {a['cpu']}, {a['cores']} cores, load {a['load']} at the "
+            f"start, {a['threads'] or 1} thread(s), {commit}, {a['took_s']:.0f} s"
         )
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Runs on workers, and the stages of `make reproduce`."""
+"""Benchmarks of the run engine, and of the stages of `make reproduce`."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from sacd.config import Config
 
 
 class BurnConfig(Config):
-    """One of several equal runs: multiply matrices as often as told."""
+    """One of several equal runs, which multiplies matrices `rounds` times."""
 
     seed: int
     rounds: int
@@ -36,7 +36,7 @@ def burn(
 
 
 def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> list[Row]:
-    """Equal runs about as long as a training of the demo on two workers: share of the ideal time."""
+    """Share of the ideal time when two workers compute runs as long as a training of the demo."""
     from sacd.runs import Run, RunStore, execute
 
     store = RunStore(folder / "runs")
@@ -52,7 +52,10 @@ def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> 
         for run in todo
     ]
     value = sum(each) / workers / spent
-    detail = f"{runs} runs of {statistics.median(each):.1f} s, {spent:.0f} s in all, start of the workers included"
+    detail = (
+        f"{runs} runs of {statistics.median(each):.1f} s, {spent:.0f} s in all, "
+        "start of the workers included"
+    )
     return [
         Row(
             f"share of the ideal time, {workers} workers",
@@ -66,7 +69,7 @@ def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> 
 
 
 def stages(folder: Path) -> list[Row]:
-    """Time of each stage of `make reproduce PROFILE=smoke`: set-up, then cold with 1 and with 2 workers, then warm."""
+    """Time of each stage of `make reproduce PROFILE=smoke`, cold and warm, with 1 and 2 workers."""
     from sacd.experiments.workspace import CHECKOUT
 
     rows = [Row("set-up", _timed(["make", "setup", f"VENV={folder / 'venv'}"], CHECKOUT)[0], "s")]
@@ -104,12 +107,11 @@ def _timed(command: Sequence[str], folder: Path) -> tuple[float, str]:
 
 
 def _by_task(root: Path, workers: int) -> list[Row]:
-    """Sum of the durations that the run records tell, by task."""
+    """Sum of the recorded durations of the runs, by task."""
     spent: dict[str, list[float]] = {}
     for record in (root / "runs").glob("*/provenance.json"):
-        task = json.loads((record.parent / "config.json").read_text())["identity"][
-            "task"
-        ].partition(":")[2]
+        identity = json.loads((record.parent / "config.json").read_text())["identity"]
+        task = identity["task"].partition(":")[2]
         spent.setdefault(task, []).append(json.loads(record.read_text())["duration_s"])
     return [
         Row(

@@ -1,4 +1,4 @@
-"""Ingest: against decoding alone and random access, its memory, its growth with the cohort."""
+"""Benchmarks of ingest: speed, memory, and time per subject in larger cohorts."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from sacd.stages import CLIP_S
 
 
 def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
-    """Ingest of a night against decoding alone, and against pytorchvideo's random access."""
+    """Speed of ingest, relative to decoding alone and to random access with pytorchvideo."""
     import av
     from pytorchvideo.data.encoded_video import EncodedVideo
 
@@ -97,7 +97,7 @@ print(peak_memory_mb()["cpu"])
 
 
 def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
-    """Peak memory of an ingest process for a night and for one that is `factor` times as long."""
+    """Peak memory of an ingest process for two nights, one `factor` times as long as the other."""
     warm = write_night(folder / "warm", 2)
     peaks = []
     for clips in (short, factor * short):
@@ -113,7 +113,8 @@ def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
         ]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout.split()[-1]))
-    detail = f"{peaks[0]:.0f} MB for {short * CLIP_S} s, {peaks[1]:.0f} MB for {factor * short * CLIP_S} s"
+    first, second = short * CLIP_S, factor * short * CLIP_S
+    detail = f"{peaks[0]:.0f} MB for {first} s, {peaks[1]:.0f} MB for {second} s"
     value = peaks[1] / peaks[0]
     return [
         Row(
@@ -128,7 +129,7 @@ def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
 
 
 def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
-    """Simulate, ingest, train a student with more subjects: time a subject, which should not grow."""
+    """Time per subject to simulate, ingest and train; it should not grow with the cohort."""
     from sacd.experiments.profiles import SMOKE
     from sacd.experiments.workspace import Workspace
 

@@ -1,4 +1,4 @@
-"""What a measurement is: rows, ratios, sides that take turns."""
+"""Measurements as rows, ratios, and alternating timings."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One measurement; `aim` is what it should reach, with its direction, or empty."""
+    """One measurement; `aim` is its limit with its direction, such as "<= 1.1", or empty."""
 
     measure: str
     value: float
@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 def ratio(measure: str, values: Sequence[float], aim: float, least: bool, detail: str) -> Row:
-    """Median of ratios, against the least (or the largest) that it may be.
+    """Median of ratios, compared with its lower (`least`) or upper limit.
 
     >>> row = ratio("a over b", [0.7, 0.9, 0.8], 0.75, least=True, detail="")
     >>> row.value, row.aim, row.met, row.detail
@@ -42,9 +42,10 @@ def interleaved(
     pairs: int,
     clock: Callable[[], float] = time.process_time,
 ) -> list[list[float]]:
-    """Core-seconds of each side, in turns: side -> one value a round. One round before that does not count.
+    """Core-seconds of several functions that run alternately; one list of values per function.
 
-    Core-seconds of this process, with all its threads: other jobs on the machine do not count.
+    The first round is a warm-up and is not counted. Core-seconds are those of all threads of this
+    process, so other jobs on the machine have little influence.
     """
     seconds: list[list[float]] = [[] for _ in sides]
     for turn in range(-1, pairs):
@@ -57,5 +58,5 @@ def interleaved(
 
 
 def over(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """Ratio of each pair."""
+    """Ratios of the pairs."""
     return [x / y for x, y in zip(a, b, strict=True)]

@@ -1,4 +1,4 @@
-"""Nights for the bench: a short piece of real H.264, repeated to any length without being encoded again."""
+"""Nights for the benchmarks: a short H.264 video, repeated to any length without re-encoding."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def write_night(
     rate: int = RATE,
     subject: str = "sub-01",
 ) -> Path:
-    """A cohort of one night of `clips` clips, all N2: EEG is noise, the video a grey moving blob in camera noise."""
+    """A cohort of one night of `clips` clips, all N2; EEG is noise, the video a moving blob."""
     stem = f"{subject}_task-sleep_"
     eeg, video = root / subject / "eeg", root / subject / "video"
     eeg.mkdir(parents=True)
@@ -52,14 +52,14 @@ def write_night(
 
 
 def empty_night(root: Path, clips: int, frames: int, size: tuple[int, int]) -> Path:
-    """A clip store of one night whose frames are large enough for `frames` of `size`; made by the real ingest."""
+    """A clip store of one night with `frames` frames of `size` per clip, made by `ingest`."""
     cohort = write_night(root / "cohort", clips, (size[0] + size[0] % 2, size[1]), rate=4)
     ingest(cohort, root / "store", StoreConfig(height=size[0], width=size[1], frames=frames))
     return root / "store"
 
 
 def _encode(path: Path, frames: int, size: tuple[int, int], rate: int) -> None:
-    """Every piece begins with a key frame and keeps its frames in order, so that copies of it can be joined."""
+    """Write a video that can be repeated: it starts with a key frame and has no B-frames."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[: size[0], : size[1]] / size[0]
     with av.open(str(path), "w") as container:

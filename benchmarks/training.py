@@ -1,4 +1,4 @@
-"""The training step: with the real loader, with the distillation, against the step without."""
+"""Benchmarks of the training step: overhead of the data loader and of the distillation."""
 
 import statistics
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sacd.files import create_array
 
 
 def loading(folder: Path, pairs: int = 9) -> list[Row]:
-    """Training step with the real loader over the step with the batch in memory."""
+    """Time of a training step with the data loader, relative to a batch in memory."""
     import torch
 
     from sacd.data.store import ClipStore
@@ -56,7 +56,7 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
 
 
 def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
-    """A step of SACD over a step of cross-entropy alone."""
+    """Time of a step of SACD, relative to a step of cross-entropy alone."""
     rows = []
     for name, frames, size, rounds in (
         ("demo", 64, (24, 32), pairs),
@@ -86,7 +86,10 @@ def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
 
 
 def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int, int]) -> Any:
-    """Random input of a student: frames, or what its frozen stages give for its motion (half the frames' size)."""
+    """Random input of a student: frames, or the features of its frozen stages for motion.
+
+    Motion has half the height and width of the frames.
+    """
     import torch
 
     from sacd.training.pretext import make_student
@@ -102,22 +105,23 @@ def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int,
 def _step(
     demo: bool, frames: int, size: tuple[int, int], method: str = "ce", width: float | None = None
 ) -> tuple[BackboneConfig, Callable[[Any], None]]:
-    """One optimizer step of a student as `training.fit` makes it, for a given batch; teacher outputs are random."""
+    """A function that does one optimizer step on a batch, as `training.fit` does.
+
+    The outputs of the teacher are random.
+    """
     import torch
 
     from sacd.experiments.profiles import DEMO, PAPER
     from sacd.losses.base import Context, build
     from sacd.models.output import Output
-    from sacd.models.video import Tail
-    from sacd.training.distil import DistillationObjective
+    from sacd.training.distil import DistillationObjective, method_lr_multipliers
     from sacd.training.fit import make_optimizer, parameter_groups
-    from sacd.training.pretext import make_student
+    from sacd.training.pretext import make_student, without_stem
 
     profile = DEMO if demo else PAPER
     backbone = profile.backbone.model_copy(update={} if demo else {"width": width or 0.25})
     torch.manual_seed(0)
-    student = make_student(backbone)
-    model = Tail(student, backbone.frozen) if backbone.frozen else student
+    model = without_stem(make_student(backbone), backbone)
     n = 64
     teacher = Output(torch.randn(n, 512), torch.randn(n, 5))
     labels = torch.arange(n) % 5
@@ -129,8 +133,8 @@ def _step(
     built = build(config.name, context, **config.options)
     both = torch.nn.ModuleDict({"student": model, "method": built}).train()
     fit = FitConfig(optimizer=profile.student.optimizer)
-    lr_multipliers = {f"method.{part}": factor for part, factor in built.lr_multipliers.items()}
-    optimizer, _ = make_optimizer(parameter_groups(both, fit.lr, lr_multipliers), fit, 1000)
+    groups = parameter_groups(both, fit.lr, method_lr_multipliers(built))
+    optimizer, _ = make_optimizer(groups, fit, 1000)
     given: list[Any] = []
     objective = DistillationObjective(
         model, built, lambda rows, generator: given[-1], labels, teacher, None

@@ -1,4 +1,4 @@
-"""One instruction set for every process: the same bytes under emulated processors, and other bytes without the pin."""
+"""The pinned instruction set: equal bytes on emulated processors, other bytes without the pin."""
 
 import json
 import os
@@ -15,7 +15,7 @@ PROCESSORS: dict[str, dict[str, str]] = {
     "without AVX-512": {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "GLIBC_TUNABLES": NO_AVX512},
     "unknown to MKL": {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "GLIBC_TUNABLES": NO_AVX512},
 }
-"""What MKL and the C library are told of the processor, by variables that the pin does not hold: with it, too."""
+"""Variables that emulate other processors for MKL and the C library; the pin does not set them."""
 
 CHOICES: dict[str, dict[str, str]] = {
     "as it is": {},
@@ -32,7 +32,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "ONEDNN_MAX_CPU_ISA": "SSE41",
     },
 }
-"""What the other libraries would choose on these, which only the pin's own variables can emulate: without it."""
+"""What the other libraries select on those processors, emulated without the pin."""
 
 SCRIPT = """
 import hashlib, json, os, sys
@@ -67,7 +67,8 @@ def main():
     eeg = torch.from_numpy(store.gather_eeg(clips).copy())[:, None]
     stages = torch.from_numpy(clips["stage"].to_numpy().copy())
     out = {"video": hashlib.sha256(video).hexdigest()[:16], "store": store.fingerprint[:16]}
-    teacher, student = build_teacher("attnsleep"), build_student("r2plus1d_18", in_channels=1, width=0.125)
+    teacher = build_teacher("attnsleep")
+    student = build_student("r2plus1d_18", in_channels=1, width=0.125)
     for name, network, x in (("teacher", teacher, eeg), ("student", student, frames)):
         optimizer = torch.optim.SGD(network.parameters(), lr=1e-2)
         for _ in range(2):
@@ -87,7 +88,8 @@ def main():
         optimizer.step()
         with torch.no_grad():
             method.on_step_end(batch)
-    out["SACD step"] = digest(*(p.detach().numpy() for p in [*student.parameters(), *method.structure.parameters()]))
+    parameters = [*student.parameters(), *method.structure.parameters()]
+    out["SACD step"] = digest(*(p.detach().numpy() for p in parameters))
     print(json.dumps(out | {"state": cpu.state()}))
 
 if __name__ == "__main__":

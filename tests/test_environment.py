@@ -93,7 +93,8 @@ def test_a_wrong_python_is_one_line(tmp_path):
 def test_two_makes_build_one_environment(tmp_path):
     fake, venv = tmp_path / "python3.11", tmp_path / "venv"
     fake.write_text(
-        f'#!/bin/sh\ncase "$*" in "-m venv "*) echo built >> {tmp_path}/log; sleep 1; mkdir -p {venv}/bin; '
+        f'#!/bin/sh\ncase "$*" in "-m venv "*) echo built >> {tmp_path}/log; sleep 1; '
+        f"mkdir -p {venv}/bin; "
         f"cp {fake} {venv}/bin/python;; esac\n"
     )
     fake.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Small tasks that the tests of the run engine compute; importable by worker processes."""
+"""Small runs for the tests of the run engine; worker processes import their tasks."""
 
 import os
 import time
@@ -13,6 +13,7 @@ from sacd.files import (
     write_json,
     write_parquet,
 )
+from sacd.runs import Run
 
 Inputs = Mapping[str, Path]
 Resources = Mapping[str, str]
@@ -25,6 +26,18 @@ class Toy(Config):
     seed: int = 0
     epochs: int = 3
     pause_s: float = 0.0
+
+
+def run(seed: int = 0, task: str = "count", pause_s: float = 0.0, epochs: int = 3, **more) -> Run:
+    """A run of one of the tasks below."""
+    return Run(f"toy_tasks:{task}", Toy(seed=seed, pause_s=pause_s, epochs=epochs), **more)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Bytes of every result file; provenance and the checksums differ, since they hold times."""
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    timed = ("provenance.json", "checksums.json")
+    return {name: path.read_bytes() for name, path in files.items() if name not in timed}
 
 
 def train(
@@ -97,7 +110,7 @@ def count(
 def walk(
     config: Toy, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """A chaotic sequence with a checkpoint every step; cheap to import, so that workers start soon."""
+    """A chaotic sequence with a checkpoint every step; imports little, so workers start fast."""
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
@@ -115,15 +128,15 @@ def walk(
 
 
 def note_pid(resources: Resources, config: Toy, resumed: int = 0) -> None:
-    """One file a computation, named after its seed, process, start, and the steps that an earlier one left it."""
+    """Write one file per computation, named by its seed, process, start and resumed steps."""
     if marks := resources.get("marks"):
         Path(marks).mkdir(parents=True, exist_ok=True)
-        # A clock that nobody sets, with as many digits at any time: names sort by it.
+        # A monotonic clock with a fixed number of digits: names sort by it.
         Path(marks, f"{config.seed}-{os.getpid()}-{time.monotonic_ns():020d}-{resumed}").touch()
 
 
 def wait_while_held(resources: Resources, config: Toy) -> None:
-    """Stop here for as long as the file `<hold>/<seed>` is there, and say so with a file `<seed>-held` beside it."""
+    """Write the file `<hold>/<seed>-held` and wait while the file `<hold>/<seed>` exists."""
     if hold := resources.get("hold"):
         while Path(hold, str(config.seed)).exists():
             Path(hold, f"{config.seed}-held").touch()

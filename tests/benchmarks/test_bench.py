@@ -84,7 +84,10 @@ def test_equal_runs_are_timed_from_their_records(tmp_path):
 
 
 def test_stages_come_from_what_the_command_says(tmp_path, monkeypatch):
-    said = "16/16 runs\na cohort; small: simulate and ingest 4 s, train 30 s, report and verify 2 s; results in /x"
+    said = (
+        "16/16 runs\na cohort; small: simulate and ingest 4 s, train 30 s, report and verify 2 s; "
+        "results in /x"
+    )
     commands = []
     monkeypatch.setattr(
         execution, "_timed", lambda command, folder: commands.append(command) or (40.0, said)

@@ -35,7 +35,11 @@ def g():
 FILES = {
     "__init__.py": "__version__ = '1'",
     "main.py": MAIN,
-    "helper.py": "def one(x):\n    return x * two()\n\ndef two():\n    return 2\n\ndef three():\n    return 3\n",
+    "helper.py": (
+        "def one(x):\n    return x * two()\n\n"
+        "def two():\n    return 2\n\n"
+        "def three():\n    return 3\n"
+    ),
     "sibling.py": "S = 1\nCOLOUR = 'red'\n",
     "lazy.py": "L = 1",
     "other.py": "O = 1",
@@ -146,8 +150,8 @@ def test_source_file():
 
 
 def test_entries_of_a_notebook_are_the_names_that_it_uses():
-    imports = "from sacd.paper import printed as paper\nfrom sacd import stages as s\nimport numpy as np\n"
-    cells = imports + "paper.load(); np.ones(s.CLIP_S)"
+    imports = "from sacd.paper import printed as paper\nfrom sacd import stages as s\n"
+    cells = imports + "import numpy as np\npaper.load(); np.ones(s.CLIP_S)"
     assert entries_of(cells) == ["sacd.paper.printed:load", "sacd.stages:CLIP_S"]
 
 

@@ -1,4 +1,4 @@
-"""All that a training calls is in its fingerprint: else a change of it would leave stale results in place."""
+"""Everything that a training calls is in its fingerprint: no change leaves stale results."""
 
 import inspect
 import sys
@@ -24,7 +24,7 @@ from sacd.training.teacher import teacher
 
 SHORT = FitConfig(epochs=1, batch=8, optimizer="adamw", lr=1e-2, schedule="onecycle", select="last")
 SILENT = ("sacd.config", "sacd.cpu", "sacd.runs")
-"""Modules that compute no number: settings, whose values are in the identity, and what tells how numbers are made."""
+"""Modules without results: settings, whose values are in the identity, and provenance."""
 
 
 def called_by(work):

@@ -10,7 +10,7 @@ from sacd.training.fit import count_steps, fit
 
 
 class Toy:
-    """Least squares with dropout, so that the global random state matters; can die in a given epoch."""
+    """Least squares with dropout, so that the global random state matters."""
 
     def __init__(self, die_in=None, poison=False):
         generator = torch.Generator().manual_seed(0)
@@ -79,7 +79,7 @@ def test_a_run_cut_off_after_any_epoch_ends_with_the_same_bytes(tmp_path, config
 
 @pytest.mark.parametrize("gpus", [0, 2])
 def test_the_random_states_of_gpus_are_resumed_where_there_are_any(tmp_path, monkeypatch, gpus):
-    """The GPUs are made up: each has a state that every step changes."""
+    """Fake GPUs, each with a random state that every step changes."""
     states = [torch.tensor([k], dtype=torch.uint8) for k in range(gpus)]
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
     monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: [state.clone() for state in states])
@@ -146,7 +146,7 @@ def test_training_learns_and_reports_every_term_and_figure():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nights_of_any_length_have_their_steps_counted(seed):
-    """Real nights are no multiple of a batch: epochs differ in their steps, and the schedule must know all of them."""
+    """Real nights are no multiple of a batch, so epochs differ in their number of steps."""
     toy, config = Toy(), CONFIG.model_copy(update={"epochs": 12, "batch": 8, "lr": 0.005})
     uneven = np.repeat(np.arange(5), [25, 31, 2, 17, 21])
     history = fit(toy.net, toy, uneven, config, seed=seed)
@@ -178,11 +178,11 @@ def test_the_callers_random_state_is_left_alone():
 
 
 @pytest.mark.parametrize("schedule", ["onecycle", "multistep"])
-def test_a_part_learns_at_its_own_rate_through_the_whole_schedule(schedule):
+def test_a_part_has_its_own_learning_rate_through_the_whole_schedule(schedule):
     config = FitConfig(epochs=4, lr=0.01, schedule=schedule, weight_decay=0)
 
     class Slope:
-        """A loss with the same constant gradient on every weight: steps differ by their lr_multipliers alone."""
+        """The same constant gradient on every weight: only lr_multipliers make steps differ."""
 
         net = nn.ModuleDict(
             {name: nn.Linear(2, 1, bias=False) for name in ("plain", "slow", "slower")}
@@ -212,7 +212,7 @@ def test_a_part_learns_at_its_own_rate_through_the_whole_schedule(schedule):
 
 
 @pytest.mark.parametrize("lr_multipliers", [{"nothing": 0.1}, {"0": 0.0}, {"0": -1.0}])
-def test_rates_of_nothing_and_factors_that_stop_are_refused(lr_multipliers):
+def test_multipliers_of_unknown_parts_or_not_above_zero_are_refused(lr_multipliers):
     toy = Toy()
     with pytest.raises(ValueError, match="needs a factor > 0 and trained parameters"):
         fit(toy.net, toy, BLOCKS, CONFIG, seed=0, lr_multipliers=lr_multipliers)

@@ -1,4 +1,4 @@
-"""Fusion and reverse distillation on a cohort of noise: who learns, who does not, and what is written."""
+"""Fusion and reverse distillation on a cohort of noise: which networks learn, which files."""
 
 import numpy as np
 import pandas as pd
@@ -78,7 +78,7 @@ def reversed_(method, finetune):
 
 
 def moved(now, before, part=""):
-    """Whether any weight of a network, under the prefix `part`, is another than before; buffers do not count."""
+    """Whether any weight with the prefix `part` has changed; buffers do not count."""
     return any(
         not torch.equal(now[part + k], v)
         for k, v in before.items()

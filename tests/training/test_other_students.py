@@ -1,4 +1,4 @@
-"""A student of another library goes through a profile's own chain, from its files to predictions."""
+"""A student of another library runs through a whole profile, from files to predictions."""
 
 import pytest
 from cohort_files import write_noise

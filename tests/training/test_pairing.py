@@ -37,7 +37,7 @@ SPLIT = SplitConfig()
 
 
 class Spy(Method):
-    """Notes, of every row of every batch: the video's features, the teacher's vector, label, index."""
+    """Records for every row of every batch: video features, teacher's vector, label, index."""
 
     seen: list[tuple[np.ndarray, np.ndarray, int, int]] = []  # noqa: RUF012
 
@@ -56,7 +56,7 @@ def oddness(vectors: np.ndarray) -> np.ndarray:
 
 
 def night(root, subject, marked, offset):
-    """Noise, but for a marker in EEG and video of clip `marked`, the only one of the cohort that is called REM."""
+    """Noise, with a marker in EEG and video of clip `marked`, the cohort's only REM clip."""
     rng = np.random.default_rng(int(subject[-2:]))
     eeg, events, video = paths(root, subject)
     x = rng.normal(0, 10, CLIPS * 30 * RATE)
@@ -187,7 +187,7 @@ def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
         assert int(distance.argmin()) == odd and distance[odd] < 0.02
 
 
-def test_early_features_have_one_mean_a_channel_over_every_sleepers_clips(chain):
+def test_frozen_features_have_the_same_channel_means_for_every_subject(chain):
     store, _, inputs, *_ = chain
     subjects = ClipStore(store).clips["subject"].to_numpy()
     for cached in np.load(inputs["pretext"] / "stem.npy").astype(np.float32):

@@ -1,4 +1,4 @@
-"""EEG stagers: which clips are kept, folds that do not leak, the runs of `42_mc2sleepnet`, its figure."""
+"""EEG stagers: the clips kept, folds without leakage, runs and figure of `42_mc2sleepnet`."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ CLIPS = 20
 
 
 class Store:
-    """Six sleepers whose every clip is a tone of its stage; in memory, in place of Sleep-EDF."""
+    """Six subjects in memory, in place of Sleep-EDF; every clip is a tone, one per stage."""
 
     rate, fingerprint = 100, "f00d"
 
@@ -72,7 +72,7 @@ def run(folder, monkeypatch, name="modified_sen", fold=0, fit=FIT, **more):
     )
 
 
-def test_every_sleeper_is_tested_once_by_a_net_that_never_saw_him(tmp_path, monkeypatch):
+def test_every_subject_is_tested_once_by_a_network_not_trained_on_it(tmp_path, monkeypatch):
     seen = []
     whole = task.train_teacher
 
@@ -112,7 +112,7 @@ def test_class_weights_see_training_labels_only(tmp_path, monkeypatch):
     store = Store()
     store.clips["stage"] = (
         store.clips["block"] + store.clips["clip"] % 2
-    ) % 5  # sleepers differ in their stages
+    ) % 5  # subjects differ in their stages
     monkeypatch.setattr(task, "SleepEdf", lambda path: store)
     fit = FIT.model_copy(update={"epochs": 1})
     config = StagerConfig(

@@ -143,7 +143,7 @@ def test_runs_of_table3(tmp_path):
 
 
 def test_a_method_s_own_rates_reach_the_optimizer(monkeypatch):
-    """The learning rate of SACD's graph networks is its own; both kinds of student train through `distil`."""
+    """SACD's graph networks have their own learning rate; all students train by `distil`."""
     from sacd.losses.base import Method
     from sacd.models.output import Output
     from sacd.training import distil

@@ -1,0 +1,39 @@
+"""Features of the baselines: band powers, differences within a night, true breathing."""
+
+import numpy as np
+import pytest
+
+from sacd.training.baselines import BANDS_HZ, band_powers, signal_facts, within_night
+
+RATE = 128
+
+
+@pytest.mark.parametrize("band", range(len(BANDS_HZ)))
+def test_a_tone_has_its_power_in_its_band(band):
+    low, high = BANDS_HZ[band]
+    seconds = np.arange(30 * RATE) / RATE
+    tone = 50 * np.sin(2 * np.pi * (low + high) / 2 * seconds)
+    powers = band_powers(np.stack([tone, 2 * tone]), RATE)
+    assert powers.shape == (2, len(BANDS_HZ))
+    assert (powers.argmax(axis=1) == band).all()
+    assert powers[1, band] - powers[0, band] == pytest.approx(np.log(4), abs=1e-3)
+
+
+def test_the_level_of_a_night_is_removed():
+    x = np.array([[1.0], [2.0], [4.0], [101.0], [102.0], [104.0]])
+    subjects = np.repeat(["a", "b"], 3)
+    assert within_night(x, subjects)[:, 1].tolist() == [-1, 0, 2, -1, 0, 2]
+    assert (within_night(x, subjects)[:, :1] == x).all()
+
+
+def test_the_breathing_rate_and_the_movement_of_a_clip_are_found():
+    rate = 8
+    seconds = np.arange(30 * rate) / rate
+    breathing = np.stack([np.sin(2 * np.pi * 0.2 * seconds), 3 * np.sin(2 * np.pi * 0.4 * seconds)])
+    activity = np.zeros_like(breathing)
+    activity[1, :60] = 1.0  # a quarter of the clip
+    facts = signal_facts(breathing, activity, rate)
+    assert facts[:, 3] == pytest.approx([0.2, 0.4])  # strongest frequency in Hz
+    assert facts[1, 0] == pytest.approx(3 * facts[0, 0], rel=1e-2)  # depth
+    assert facts[:, 10].tolist() == [0.0, 0.25]  # mean activity
+    assert np.isfinite(facts).all()
