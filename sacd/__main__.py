@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sacd import cpu
+from sacd.files import write_text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,6 +183,7 @@ def _conclude(results: Path, site: bool, readme: bool = False, against: Path | N
     from sacd.report import page as report  # --help and a refusal need none of it
     from sacd.report import verify
     from sacd.report.readme import write_readme
+    from sacd.report.summary import claims_markdown
 
     if against and not (against / "MANIFEST.json").is_file():
         raise ValueError(
@@ -190,6 +192,8 @@ def _conclude(results: Path, site: bool, readme: bool = False, against: Path | N
         )
     found = verify.verify(results, against)
     verify.write(found)
+    if len(found.claims):
+        write_text(results / "CLAIMS.md", claims_markdown(found))
     verify.show(found)
     if site:
         print(f"report: {report.build(found)}")

@@ -14,7 +14,7 @@ SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices per test subject, by item, row and seed. All metrics follow from them."""
 _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")
 """Folders whose content follows from the rest, or that hold failed executions."""
-_UNLISTED: Final = (MANIFEST, RECORD, "verify.md", "codecheck.yml")
+_UNLISTED: Final = (MANIFEST, RECORD, "CLAIMS.md", "verify.md", "codecheck.yml")
 
 
 def read_manifest(results: Path) -> dict[str, Any]:

@@ -266,6 +266,10 @@ def _tour(w: Workspace) -> Rows:
     }
 
 
+def _method(w: Workspace) -> Rows:
+    return {"inputs": [run for _, run in w.student(method="sacd").inputs]}
+
+
 def _sacd(w: Workspace) -> Rows:
     return {"SACD": students(w)["SACD"]}
 
@@ -329,10 +333,12 @@ def _tables(*names: str) -> tuple[str, ...]:
     return tuple(f"tables/{name}.csv" for name in names)
 
 
+_STEPS = ("method_embeddings", "method_graph", "method_contrast", "method_jsd", "method_step")
 _TABLE2 = ("kappa", "subjects", "confusion", "losses", "monitor")
 _CASES = ("fig11", "fig12", "fig13")
 _NOTEBOOKS = (
     Notebook("00_tour", _tour, _figures("tour_night")),
+    Notebook("01_method", _method, _tables("method") + _figures(*_STEPS)),
     Notebook(
         "10_fig2_cohort", _none, _tables("fig2", "table6") + _figures("fig2", "table1_spectra")
     ),

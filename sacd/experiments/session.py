@@ -57,6 +57,8 @@ class Session:
         self.data_name = sources[0].data_name if sources else ""
         self.rows = self.notebook.rows(self.space, **given)
         self.report = self.space.execute(self.rows)
+        if self.report.failed:
+            raise RuntimeError(f"the rows of {notebook} are incomplete: {self.report}")
 
     def __str__(self) -> str:
         """What the rows were tested on."""

@@ -21,6 +21,7 @@ class Item(NamedTuple):
 
 CONTENTS: Final = (
     Item("tour", "00_tour", "one night, from file to prediction"),
+    Item("method", "01_method", "SACD on one batch, step by step"),
     Item("fig2", "10_fig2_cohort", "Fig. 2, Tables I and VI, splits", ("table1", "table6")),
     Item("table2", "20_table2_comparison", "Table II, the comparison"),
     Item("table3", "21_table3_ucf51", "Table III, audio to video on UCF51"),

@@ -1,4 +1,4 @@
-"""Generates parts of the READMEs: results and findings; package map and list of deviations."""
+"""Generates parts of the READMEs: status, items, package map, list of deviations."""
 
 import ast
 import re
@@ -13,7 +13,8 @@ from sacd.files import write_text
 from sacd.paper import printed as paper
 from sacd.paper.contents import items
 from sacd.report import claims
-from sacd.report.verify import AUDIT_TITLE, DIFFERS, NEEDS, NOT_YET, REPRODUCED, Verification
+from sacd.report import summary as short
+from sacd.report.verify import DIFFERS, NEEDS, NOT_YET, REPRODUCED, Verification
 from sacd.runs.provenance import REPOSITORY
 
 HEADLINES: Final = (
@@ -76,73 +77,39 @@ def summary(v: Verification) -> pd.DataFrame:
 
 
 def write_readme(v: Verification) -> None:
-    """Fill in the generated parts of both files; those with results only for the demo."""
-    parts = {"sacd/README.md": {"map": modules(), "deviations": deviations()}}
+    """Fill in the generated parts of the READMEs; those with results only for the demo."""
+    package = REPOSITORY / "sacd"
+    parts = {
+        "sacd/README.md": {"map": modules(package)},
+        "docs/deviations.md": {"deviations": deviations(package)},
+    }
     if v.results.name == "demo":
-        parts["README.md"] = {"results": results(v), "findings": findings(v.results)}
+        parts["README.md"] = results(v)
     for name, made in parts.items():
         text = (REPOSITORY / name).read_text(encoding="utf-8")
         write_text(REPOSITORY / name, filled(text, **made))
 
 
-def results(v: Verification) -> str:
-    """The results table of the README."""
-    table = summary(v)
-    table["command"] = "`" + table["command"] + "`"
-    intro = (
-        f"Data: **{v.data}**. In brackets: 95 % interval over test subjects. A claim of several "
-        "parts holds if all parts hold. A difference within the noise of training seeds is "
-        "inconclusive whatever its interval, and so is one between rows with a single seed each."
-    )
-    lines = [intro, "", markdown(table)]
-    if len(v.audit):
-        counts = v.audit["verdict"].value_counts()
-        listed = ", ".join(f"{n} {MARKS[verdict]} {verdict}" for verdict, n in counts.items())
-        lines += ["", f"`make audit`, {AUDIT_TITLE} (no data): {listed}."]
-    return "\n".join(lines)
-
-
-def findings(results: Path) -> str:
-    """What the demo shows about SACD, its students and its teacher; one item of the README."""
-    table = pd.read_csv(results / "tables" / "table2.csv").pivot(
-        index="row", columns="column", values="value"
-    )
-    pairs = pd.read_csv(results / "tables" / "table2_paired.csv").set_index("row")
-    ablation = pd.read_csv(results / "tables" / "table5_paired.csv").set_index(["row", "column"])
-    gain, kappa = pairs.loc["AttnSleep/SACD - -/R(2+1)D-18"], table["kappa"]
-    over_students = {f"{row} - -/{student}" for row in table.index for student in STUDENTS}
-    better = pairs.index[(pairs["verdict"] == "better") & pairs.index.isin(over_students)]
-    less = ablation.loc[("v0 - ours", "accuracy")]  # of the opposite sign
-    bound, forest = kappa["bound/true signals"], kappa["baseline/band-power forest"]
-    shares = [kappa[f"-/{student}"] / bound for student in STUDENTS]
-    number = len(better) or "No"
-    kappa_gain = f"{gain.value:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]"
-    accuracy_gain = f"{-less.value:+.1f} points [{-less.ci_high:+.1f}, {-less.ci_low:+.1f}]"
-    alone = f"{shares[0]:.2f} ({STUDENTS[0]}) and {shares[1]:.2f} ({STUDENTS[1]})"
-    teacher = kappa["teacher/AttnSleep"]
-    lines = [
-        f"- **{number} distillation method raises the demo's kappa over the student alone by more",
-        "  than the noise of seeds and subjects.**",
-        f"  SACD (AttnSleep): kappa {kappa_gain}, noise of training seeds {gain.seed_noise:.3f};",
-        f"  accuracy {accuracy_gain}, noise {less.seed_noise:.1f}.",
-        f"  The students alone reach {alone} of the kappa {bound:.2f} that a",
-        "  classifier gets from the simulator's true breathing and movement in one clip.",
-        f"  On test subjects, the teacher AttnSleep has a kappa of {teacher:.2f},",
-        f"  and a forest on band powers of one clip {forest:.2f}.",
-        "  With 15 test subjects, the demo shows that the system works, not which method is best.",
-    ]
-    return "\n".join(lines)
+def results(v: Verification) -> dict[str, str]:
+    """The generated parts of README.md: `status` and `items`."""
+    status = "\n".join(f"- {line}" for line in short.status(v))
+    return {"status": status, "items": markdown(short.by_item(v))}
 
 
 def deviations(package: Path = Path(__file__).parents[1]) -> str:
-    """List of the deviations that docstrings mark, each up to the end of its paragraph."""
+    """List of the deviations that docstrings mark, each up to the end of its paragraph.
+
+    Links are relative to docs/.
+    """
     lines = []
     for path in sorted(package.rglob("*.py")):
         for name, docstring in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):
             for paragraph in re.split(r"\n\s*\n", docstring):
                 where, what = path.relative_to(package).as_posix(), f" `{name}`" if name else ""
                 for text in paragraph.split("Deviation:")[1:]:
-                    lines.append(f"- [{where}]({where}){what}: {' '.join(text.split())}")
+                    lines.append(
+                        f"- [{where}](../{package.name}/{where}){what}: {' '.join(text.split())}"
+                    )
     return "\n".join(lines)
 
 

@@ -101,7 +101,7 @@ def status(v: Verification) -> list[str]:
 
 
 def by_item(v: Verification) -> pd.DataFrame:
-    """One row per item: what the paper prints, what we measure, how its claims stand, where it is made."""
+    """One row per item: printed and measured numbers, its claims, where it is made."""
     lines = []
     for item in CONTENTS:
         names = (item.target, *item.also)
@@ -128,8 +128,8 @@ def claims_markdown(v: Verification) -> str:
     lines = [
         "# The claims of the paper's text, on our data",
         "",
-        f"Data: **{v.data}**. Intervals: 95 % over test subjects, paired. A claim of several "
-        "parts holds if all of them do; `weakest` is the part that is furthest from holding. A difference "
+        f"Data: **{v.data}**. Intervals: 95 % over test subjects, paired. A claim of several",
+        "parts holds if all of them do; `weakest` is the part that is furthest from holding. A difference",
         "within the noise of training seeds, or of rows with one training each, decides nothing.",
     ]
     for item in CONTENTS:

@@ -5,7 +5,9 @@ from pathlib import Path
 import made_up_results
 import pytest
 
+from sacd.analysis.tables import markdown
 from sacd.report import readme, verify
+from sacd.report.summary import claims_markdown
 from sacd.results import MANIFEST
 from sacd.simulate import parameters
 
@@ -15,7 +17,7 @@ HOW = "outdated; `python -m sacd report --readme` generates it"
 
 
 def test_deviations_are_those_of_the_docstrings():
-    text = (ROOT / "sacd" / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8")
     assert readme.filled(text, deviations=readme.deviations()) == text, HOW
     marked = sum(path.read_text().count("Deviation: ") for path in (ROOT / "sacd").rglob("*.py"))
     assert len(readme.deviations().splitlines()) == marked > 10
@@ -33,11 +35,11 @@ def test_results_are_those_of_the_demo():
     if not (ROOT / "results" / "demo" / MANIFEST).is_file():
         pytest.skip("results/demo has no manifest yet")
     found = verify.verify(ROOT / "results" / "demo")
-    findings = readme.findings(found.results)
-    assert readme.filled(README, results=readme.results(found), findings=findings) == README, HOW
+    assert readme.filled(README, **readme.results(found)) == README, HOW
+    assert (ROOT / "results" / "demo" / "CLAIMS.md").read_text() == claims_markdown(found), HOW
 
 
-def test_the_readme_counts_the_checked_sources_as_the_table_does():
+def test_docs_count_the_checked_sources_as_the_table_does():
     kinds = parameters.table()["checked"].str.extract(
         r"^(supported|conflict|number|paper|not checked|no literature)"
     )[0]
@@ -48,9 +50,9 @@ def test_the_readme_counts_the_checked_sources_as_the_table_does():
         f"{n['number']} are not in the abstract, {n['paper']} name a paper that was not found, "
         f"{n['not checked']} a book, {n['no literature']} are design choices",
     )
-    readme_text = " ".join(README.split())
+    told = " ".join((ROOT / "docs" / "simulator.md").read_text().split())
     assert n.sum() == len(kinds)
-    assert all(sentence in readme_text for sentence in sentences)
+    assert all(sentence in told for sentence in sentences)
 
 
 def test_a_deviation_ends_with_its_paragraph(tmp_path):
@@ -60,12 +62,13 @@ def test_a_deviation_ends_with_its_paragraph(tmp_path):
     docstring = f'"""One line. {marker} two\n    lines.\n\n    Args: none.\n    """'
     source = f'"""A module."""\ndef f():\n    {docstring}\n'
     (package / "a.py").write_text(source)
-    assert readme.deviations(package) == "- [a.py](a.py) `f`: two lines."
+    assert readme.deviations(package) == "- [a.py](../sacd/a.py) `f`: two lines."
 
 
 def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
     rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
-    text = readme.results(verify.verify(made_up_results.make(tmp_path, monkeypatch, rows).results))
+    made = made_up_results.make(tmp_path, monkeypatch, rows)
+    text = markdown(readme.summary(verify.verify(made.results)))
     lines = {
         line.split(" | ")[1]: line
         for line in text.splitlines()
@@ -73,7 +76,7 @@ def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
     }
     better = lines["SACD is better than the video student alone (AttnSleep)"]
     assert (
-        "`make table2`" in better
+        "make table2" in better
         and "✗ claim fails" in better
         and "| 3 of 3 parts | 0 of 3 parts |" in better
     )
@@ -83,8 +86,7 @@ def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
         and "– needs S3VE" in lines["AttnSleep/SACD: accuracy"]
     )
     assert (
-        "– not computed yet" in lines["SACD: accuracy"]
-        and "`make table3`" in lines["SACD: accuracy"]
+        "– not computed yet" in lines["SACD: accuracy"] and "make table3" in lines["SACD: accuracy"]
     )
     assert "reproduced" not in text
 

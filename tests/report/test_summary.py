@@ -1,0 +1,54 @@
+"""The short answer: status lines, one row per item, all claims."""
+
+import made_up_results
+import pandas as pd
+import pytest
+
+from sacd.report import summary, verify
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
+    return verify.verify(made_up_results.make(tmp_path, monkeypatch, rows).results)
+
+
+def test_an_item_shows_printed_and_measured_numbers_and_how_its_claims_stand(found):
+    lines = summary.by_item(found).set_index("item")
+    table2 = lines.loc["Table II, the comparison"]
+    assert table2["paper"] == "52.5 / 62.3 / 64.4"
+    measured = [float(number) for number in table2["here"].split(" / ")]
+    assert measured[0] == pytest.approx(90, abs=3) and measured[2] == pytest.approx(60, abs=5)
+    assert table2["command"] == "`make table2`"
+    own = found.claims[found.claims["item"] == "table2"]["verdict"].value_counts()
+    assert f"{own['claim fails']} fail" in table2["claims"], "the student alone is better here"
+    assert lines.loc["Table III, audio to video on UCF51", "here"] == "– / – / –"
+
+
+def test_every_claim_is_listed_once_with_its_weakest_part(found):
+    text = summary.claims_markdown(found)
+    for line in found.claims.itertuples():
+        assert text.count(f"| {line.claim} |") == (found.claims["claim"] == line.claim).sum()
+    assert "made up" not in text and f"**{found.data}**" in text
+
+
+def test_the_status_says_what_was_found(found, monkeypatch):
+    paired = pd.DataFrame(
+        {
+            "row": ["AttnSleep/SACD - -/R(2+1)D-18"],
+            "value": [0.02],
+            "ci_low": [-0.01],
+            "ci_high": [0.05],
+            "n_subjects": [12],
+            "verdict": ["inconclusive"],
+        }
+    )
+    read = summary._table
+    monkeypatch.setattr(
+        summary, "_table", lambda v, name: paired if name == "table2_paired" else read(v, name)
+    )
+    reproduced, runs, what, claimed, _ = summary.status(found)
+    assert "nothing of S3VE" in reproduced and runs.startswith("**Runs:** 1 notebooks")
+    assert "12 test subjects" in what and "majority" not in what, "this folder has no baselines"
+    assert "SACD minus video alone +0.020 [-0.010, +0.050]: inconclusive" in what
+    assert claimed.count("fail") == 1
