@@ -86,7 +86,8 @@ def _why_not(own: list[str]) -> str:
 def _loaded_unpinned() -> list[str]:
     """Libraries that were imported before `sacd` and use other instructions than the pinned."""
     late = []
-    if "numpy" in sys.modules:  # this module must not be the one that imports it
+    if "numpy" in sys.modules:
+        # Here, since this module must not be the one that loads NumPy.
         from numpy._core._multiarray_umath import __cpu_features__ as features
 
         if features.get("X86_V4") or not features.get("X86_V3", True):
