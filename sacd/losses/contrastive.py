@@ -34,7 +34,6 @@ def k_hard_contrastive(
     k: int = 64,
     selection: Selection = "top_k",
     directions: Directions = "both",
-    reduction: Literal["mean", "sum"] = "mean",
     generator: torch.Generator | None = None,
 ) -> Contrast:
     r"""Triplet hinge of synchronous pairs against the K hardest entries of the other modality's
@@ -47,7 +46,7 @@ def k_hard_contrastive(
     any adds exactly 0.
 
     Source: arXiv:2208.05814, eqs. 12-13. Deviation: the mean over the valid pairs of each
-    direction, the two then added; the printed double sum (`reduction="sum"`) has up to 2048 terms
+    direction, the two then added; the printed double sum has up to 2048 terms
     beside a mean cross-entropy (A18).
 
     Args:
@@ -68,7 +67,6 @@ def k_hard_contrastive(
     for value, known in (
         (selection, ("top_k", "semi_hard_random", "per_class")),
         (directions, ("both", "video", "eeg")),
-        (reduction, ("mean", "sum")),
     ):
         if value not in known:
             raise ValueError(f"{value!r} is unknown; known: {', '.join(known)}")
@@ -96,10 +94,7 @@ def k_hard_contrastive(
             hinge = (margin - positive[:, None] + similar.gather(1, index)).relu()
             hinges.append(hinge.masked_fill(~valid, 0))
             valids.append(valid)
-    loss = sum(
-        h.sum() / (v.sum().clamp_min(1) if reduction == "mean" else 1)
-        for h, v in zip(hinges, valids, strict=True)
-    )
+    loss = sum(h.sum() / v.sum().clamp_min(1) for h, v in zip(hinges, valids, strict=True))
     pairs = sum(v.sum() for v in valids)
     return Contrast(
         loss=loss,

@@ -61,7 +61,10 @@ def embed(x: Tensor, head: nn.Module) -> Tensor:
 
 
 class CRD(Method):
-    """Cross-entropy + `weight` x `nce` in both directions: student against past teacher vectors, and the reverse.
+    """Cross-entropy + `weight` x `nce` in both directions.
+
+    The student is contrasted with past teacher vectors, and the teacher with past student vectors.
+    Each memory has a row for every training clip: `momentum` x old + (1 - `momentum`) x new.
 
     Both embeddings pass a linear head to 128 dimensions. Defaults are the authors' (RepDistiller):
     weight 0.8, T 0.07, momentum 0.5, 16384 negatives. No more negatives are used than the memory
@@ -74,17 +77,12 @@ class CRD(Method):
         weight: of the sum of both directions.
         negatives: `exact`: clips of other stages only (RepDistiller's `exact`); `own`: any clip but
             the anchor's own.
-        memory: `full`: a row for each training clip, `momentum` x old + (1 - `momentum`) x new,
-            also the source of the positive. `fifo`: the last `rows` vectors, the positive is the
-            current pair (for training sets too large for the memory, RepDistiller issue 40);
-            unfilled rows are random vectors of no stage.
         k: most negatives for each anchor.
-        rows: length of the FIFO.
         temperature: T.
         momentum: share of the old row, in 0..1.
 
     Raises:
-        ValueError: an unknown `negatives` or `memory`.
+        ValueError: `negatives` is unknown.
     """
 
     teacher_needed = True
@@ -95,35 +93,28 @@ class CRD(Method):
         context: Context,
         weight: float = 0.8,
         negatives: Literal["exact", "own"] = "exact",
-        memory: Literal["full", "fifo"] = "full",
         k: int = 16384,
-        rows: int = 4096,
         temperature: float = 0.07,
         momentum: float = 0.5,
     ) -> None:
         super().__init__(context)
         if negatives not in ("exact", "own"):
             raise ValueError(f"negatives {negatives!r} is unknown; known: exact, own")
-        if memory not in ("full", "fifo"):
-            raise ValueError(f"memory {memory!r} is unknown; known: full, fifo")
         self.weight, self.k, self.temperature, self.momentum = weight, k, temperature, momentum
-        self.exact, self.full = negatives == "exact", memory == "full"
+        self.exact = negatives == "exact"
         start, labels = context.generator, context.labels
         self.head_student = linear(context.student_example.embedding.shape[1], DIMENSIONS, start)
         self.head_teacher = linear(context.teacher_example.embedding.shape[1], DIMENSIONS, start)
-        rows = len(labels) if self.full else rows
+        rows = len(labels)
         bound = (3 / DIMENSIONS) ** 0.5  # rows of length about 1
         for name in ("memory_student", "memory_teacher"):
             self.register_buffer(
                 name, torch.empty(rows, DIMENSIONS).uniform_(-bound, bound, generator=start)
             )
-        unknown = torch.full((rows,), -1)
-        self.register_buffer("memory_label", labels.cpu().clone() if self.full else unknown)
-        self.register_buffer("memory_clip", torch.arange(rows) if self.full else unknown.clone())
-        self.register_buffer("pointer", torch.tensor(0))
+        self.register_buffer("memory_label", labels.cpu().clone())
         self.register_buffer("log_z", torch.full((2,), torch.nan))
         # A draw must leave k negatives after the anchor's own stage is taken out.
-        excluded = (int(labels.bincount().max()) if self.exact else 1) if self.full else rows
+        excluded = int(labels.bincount().max()) if self.exact else 1
         self.drawn = min(rows, k + excluded)
         self.generator = torch.Generator().manual_seed(
             int(torch.randint(2**62, (), generator=start))
@@ -132,18 +123,14 @@ class CRD(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         student = embed(batch.student.embedding, self.head_student)
         teacher = embed(batch.teacher.embedding.detach(), self.head_teacher)
-        keys = torch.randperm(len(self.memory_clip), generator=self.generator)[: self.drawn].to(
+        keys = torch.randperm(len(self.memory_label), generator=self.generator)[: self.drawn].to(
             student.device
         )
-        same = self.memory_clip[keys] == batch.index[:, None]
+        same = keys == batch.index[:, None]
         if self.exact:
             same = same | (self.memory_label[keys] == batch.labels[:, None])
         valid = ~same & ((~same).cumsum(1) <= self.k)
-        own = (
-            (self.memory_teacher[batch.index], self.memory_student[batch.index])
-            if self.full
-            else (teacher, student)
-        )
+        own = self.memory_teacher[batch.index], self.memory_student[batch.index]
         t = self.temperature
         first, z0 = nce(
             student, own[0], self.memory_teacher[keys], valid, self.log_z[0], temperature=t
@@ -158,17 +145,9 @@ class CRD(Method):
     def on_step_end(self, batch: Batch) -> None:
         student = embed(batch.student.embedding, self.head_student)
         teacher = embed(batch.teacher.embedding, self.head_teacher)
-        rows = len(self.memory_clip)
-        if self.full:
-            for memory, new in ((self.memory_student, student), (self.memory_teacher, teacher)):
-                mixed = self.momentum * memory[batch.index] + (1 - self.momentum) * new
-                memory[batch.index] = F.normalize(mixed, eps=1e-6)
-            return
-        size = min(rows, len(student))
-        at = (self.pointer + torch.arange(size, device=student.device)) % rows
-        self.memory_student[at], self.memory_teacher[at] = student[-size:], teacher[-size:]
-        self.memory_label[at], self.memory_clip[at] = batch.labels[-size:], batch.index[-size:]
-        self.pointer = (self.pointer + size) % rows
+        for memory, new in ((self.memory_student, student), (self.memory_teacher, teacher)):
+            mixed = self.momentum * memory[batch.index] + (1 - self.momentum) * new
+            memory[batch.index] = F.normalize(mixed, eps=1e-6)
 
     def get_extra_state(self) -> Tensor:
         """State of the generator that draws the negatives."""

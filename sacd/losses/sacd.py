@@ -1,4 +1,4 @@
-"""SACD, the paper's method: structure (L_D), hard contrast (L_C) and JSD beside cross-entropy (paper eq. 5)."""
+"""SACD, the paper's method: cross-entropy + L_D (graphs) + L_C (contrast) + JSD (eq. 5)."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -16,7 +16,6 @@ from sacd.models.numerics import in_float32
 from sacd.models.output import Output
 
 StructureKind = Literal["ours", "literal", "matched_only", "sp"]
-Update = Literal["residual", "gru"]
 Divergence = Literal["jsd", "half_jeffreys"]
 
 
@@ -27,8 +26,8 @@ class SACD(Method):
 
     Video keys come from a momentum encoder, an EMA copy of the student in eval mode. Its decay
     grows with the step t as 1 - t^(-2/3) up to 0.999: at 0.999 from the start, 74 % of the initial
-    weights would be left after 300 steps. Batch-norm statistics are copied. The frozen teacher is
-    its own EMA. Keys enter the banks after the optimizer's step, so L_C is 0 on the first one. A
+    weights would be left after 300 steps. Batch-norm statistics are copied. The frozen teacher
+    needs no momentum encoder. Keys enter the banks after the optimizer's step, so L_C is 0 on the first one. A
     weight of 0 computes nothing and keeps nothing for its term.
 
     Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit
@@ -39,7 +38,7 @@ class SACD(Method):
     Args:
         weight_structure, weight_contrastive, weight_jsd: lambda 1 to 3 (VI-B: 0.5, 1, 1), >= 0.
         bank, k, margin: entries of each bank m, negatives K of an anchor, alpha in cosine.
-        layers, update, gamma: of the graph networks; margin of L_D.
+        layers, gamma: propagation layers of the graph networks; margin of L_D.
         structure: `ours`, `literal`, `matched_only`; `sp` puts similarity-preserving distillation
             in place of L_D, times B: the mean squared distance of rows of unit length, the scale of
                 d.
@@ -51,12 +50,12 @@ class SACD(Method):
         decay: of the EMA, 0..1; 0 takes the student of the last step for the momentum encoder (no
             EMA).
         projection: a linear layer on the student's embedding before L_C. The paper has none.
-        train_teacher: the terms pull at the teacher as well, as eqs. 2-5 are written (A1). It has
-            no momentum encoder: its keys in the bank are as old as they are.
+        train_teacher: the losses also train the teacher, as eqs. 2-5 are written (reading A1). The
+            teacher has no momentum encoder, so its bank keys may be stale.
 
     Raises:
         ValueError: an option is out of range or unknown, or the embeddings' widths differ and no
-            projection mends it.
+            projection is set.
     """
 
     teacher_needed = True
@@ -71,7 +70,6 @@ class SACD(Method):
         k: int = 64,
         margin: float = 0.2,
         layers: int = 3,
-        update: Update = "residual",
         gamma: float = 1.0,
         structure: StructureKind = "ours",
         graph_size: int = 16,
@@ -86,7 +84,6 @@ class SACD(Method):
         super().__init__()
         for name, value, kind in (
             ("structure", structure, StructureKind),
-            ("update", update, Update),
             ("directions", directions, Directions),
             ("selection", selection, Selection),
             ("divergence", divergence, Divergence),
@@ -125,7 +122,7 @@ class SACD(Method):
             torch.manual_seed(int(seed))
             if weight_structure and structure != "sp":
                 self.structure = StructureLoss(
-                    video_dim, eeg_dim, layers, update, gamma, structure, size=graph_size
+                    video_dim, eeg_dim, layers, gamma, structure, size=graph_size
                 )
                 self.lr_multipliers["structure"] = structure_lr_multiplier
             self.projection = (

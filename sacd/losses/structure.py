@@ -1,11 +1,13 @@
-"""L_D: graphs of the same clips in both modalities shall have the same graph vector (paper IV-B, eq. 11)."""
+"""L_D, the structure loss: both modalities give the same graph vector (paper IV-B, eq. 11)."""
 
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
+from sacd.models.bank import RingBuffer
 from sacd.models.graph import GraphNetwork
 from sacd.models.numerics import to_float32, unit
 
@@ -13,9 +15,10 @@ Reading = Literal["ours", "matched_only", "literal"]
 
 
 def graph_distance(a: Tensor, b: Tensor, normalise: bool = True) -> Tensor:
-    """Squared Euclidean distance d of graph vectors (below eq. 11), over the last axis, by default at unit length.
+    """Squared Euclidean distance d of graph vectors over the last axis (below eq. 11).
 
-    In 0..4 when normalised (A3): 0 equal, 2 orthogonal.
+    By default the vectors are first scaled to unit length (reading A3): d is then in 0..4, 0 for
+    equal and 2 for orthogonal vectors.
 
     >>> float(graph_distance(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 5.0])))
     2.0
@@ -26,10 +29,12 @@ def graph_distance(a: Tensor, b: Tensor, normalise: bool = True) -> Tensor:
 
 
 def pair_margin(d: Tensor, t: Tensor | float, gamma: float = 1.0) -> Tensor:
-    """max(0, gamma - t (1 - d)): at gamma = 1, d itself for matched graphs (t = 1), max(0, 2 - d) for others (t = -1).
+    """Pair margin loss, max(0, gamma - t (1 - d)).
 
-    Source: arXiv:1904.12787, the origin of eq. 11. Deviation: eq. 11 is printed without t and "1
-    -", see `literal`.
+    At gamma = 1 it is d for matched graphs (t = 1) and max(0, 2 - d) for mismatched ones (t = -1).
+
+    Source: arXiv:1904.12787, from which eq. 11 is taken. Deviation: eq. 11 is printed without t and
+    without "1 -" (reading A2); see `literal`.
 
     >>> d = torch.tensor([0.5, 3.0])
     >>> pair_margin(d, 1).tolist(), pair_margin(d, -1).tolist()
@@ -39,9 +44,10 @@ def pair_margin(d: Tensor, t: Tensor | float, gamma: float = 1.0) -> Tensor:
 
 
 def literal(d: Tensor, gamma: float = 1.0) -> Tensor:
-    """max(0, gamma - d), eq. 11 as printed: its gradient pushes matched graphs apart until d = gamma, then vanishes.
+    """Eq. 11 as printed, max(0, gamma - d).
 
-    Normalised graph vectors of two untrained networks are near orthogonal (d about 2), where it is
+    Its gradient drives matched graphs apart until d = gamma and is 0 from there on. Graph vectors
+    of two untrained networks are nearly orthogonal (d about 2 at unit length), so the gradient is
     0 from the start.
 
     >>> literal(torch.tensor([0.25, 2.0])).tolist()
@@ -55,79 +61,83 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 class StructureResult(NamedTuple):
-    """L_D and what it was made of."""
+    """L_D and its diagnostics."""
 
     loss: Tensor
     figures: dict[str, float]
-    """d_matched, spread_video, spread_eeg; d_mismatched once there are two graphs. A spread near 0 is a collapse."""
+    """`d_matched`, and with two graphs or more `d_mismatched`, `spread_video` and `spread_eeg`.
+
+    A spread near 0 means that the network has collapsed.
+    """
 
 
-class GraphQueue(nn.Module):
-    """The inputs of the last graphs of both modalities, as buffers: re-encoded at each step, never trained through.
+class GraphQueue(RingBuffer):
+    """Inputs of the last graphs of both modalities, re-encoded at each step.
 
-    Queued *graph vectors* would be stale, and a network can escape them by moving (FEASIBILITY:
-    collapse).
+    Cached graph vectors go stale and let the networks lower the loss by drifting, until they
+    collapse; we store inputs and re-encode them.
     """
 
     video: Tensor
     eeg: Tensor
     count: Tensor
-    pointer: Tensor
-    fill: Tensor
+    """Clips of each graph; the rows after them are 0."""
 
     def __init__(self, past: int, size: int, video_dim: int, eeg_dim: int) -> None:
-        super().__init__()
-        self.register_buffer("video", torch.zeros(past, size, video_dim))
-        self.register_buffer("eeg", torch.zeros(past, size, eeg_dim))
-        self.register_buffer("count", torch.zeros(past, dtype=torch.long))
-        self.register_buffer("pointer", torch.tensor(0))
-        self.register_buffer("fill", torch.tensor(0))
+        super().__init__(
+            video=torch.zeros(past, size, video_dim),
+            eeg=torch.zeros(past, size, eeg_dim),
+            count=torch.zeros(past, dtype=torch.long),
+        )
 
     @torch.no_grad()
     def push(self, video: Tensor, eeg: Tensor) -> None:
-        """Overwrite the oldest graph by one of `(n, d)` embeddings, n <= size."""
-        at, n = int(self.pointer), len(video)
-        for buffer, value in ((self.video, video), (self.eeg, eeg)):
-            buffer[at] = 0
-            buffer[at, :n] = value.to(buffer.dtype)
-        self.count[at] = n
-        self.pointer.fill_((at + 1) % len(self.count))
-        self.fill.fill_(min(int(self.fill) + 1, len(self.count)))
+        """Overwrite the oldest graph with one of `(n, d)` embeddings, n <= size."""
+        n, size = len(video), self.video.shape[1]
+        padding = (0, 0, 0, size - n)
+        self.write(
+            video=pad(video, padding)[None],
+            eeg=pad(eeg, padding)[None],
+            count=torch.tensor([n], device=self.count.device),
+        )
 
 
 class StructureLoss(nn.Module):
-    r"""L_D over the current graph and the past ones, each encoded by a graph network per modality.
+    r"""L_D over the current graph and past ones, encoded by one graph network per modality.
 
     .. math:: L_D = \tfrac12 \mathrm{mean}_{i} \max(0, \gamma - 1 + d_{ii})
-        + \tfrac12 \mathrm{mean}_{i \ne j} \max(0, \gamma + 1 - d_{ij}), \quad d_{ij} = d(O_{v,i}, O_{s,j}) \qquad (11)
+        + \tfrac12 \mathrm{mean}_{i \ne j} \max(0, \gamma + 1 - d_{ij}),
+        \quad d_{ij} = d(O_{v,i}, O_{s,j}) \qquad (11)
 
-    Matched and mismatched pairs have equal say, though there are more of the latter; until a second
-    graph is there, L_D is the matched half alone at full weight. Past graphs train the graph
-    networks only, the current one the student too. In the means the past graphs together weigh as
-    much as the current one (pair i, j: w_i w_j with w = 1 now and 1/5 for each of 5 past ones): in
-    a plain mean 5 of 6 matched pairs would pass the student by.
+    Matched and mismatched pairs have equal weight, although there are more of the latter. Until
+    there is a second graph, L_D is the matched half at full weight. Past graphs train the graph
+    networks only; the current graph also trains the student. In both means the past graphs
+    together weigh as much as the current one: the pair (i, j) has weight w_i w_j, with w = 1 for
+    the current graph and 1/5 for each of 5 past ones. In a plain mean, 5 of 6 matched pairs would
+    not train the student.
 
-    Deviation: eq. 11 knows one matched pair a step. Both networks then agree on a constant (A13;
-    `matched_only` shows it), so mismatched pairs with the past graphs are added, and d is taken at
-    unit length (A3).
+    Deviation: eq. 11 has one matched pair per step. Both networks then collapse to a constant
+    (reading A13; `matched_only` shows it), so mismatched pairs with past graphs are added, and d is
+    taken at unit length (reading A3).
 
     The centre subtracted from every node is the mean over the current and the past clips, per
-    modality and without gradient. It exists from the first step, follows the student without lag,
-    is rebuilt from the queue after a resume, and keeps what sets one graph off from the others: a
-    mean within the graph would erase that, a running mean lags. Held-out graphs take the networks'
-    running mean instead: six batches are too few to place them well.
+    modality and without gradient. It is defined at the first step, follows the student without lag,
+    and is rebuilt from the queue after a resume. It keeps what distinguishes one graph from the
+    others, which a mean within the graph would remove; a running mean would lag behind the student.
+    Held-out graphs use the running mean of the networks, because six batches are too few for a
+    precise centre.
 
     Source: arXiv:2208.05814, IV-B.
 
     Args:
         video_dim, eeg_dim: widths of the embeddings (512).
-        layers, update: of `GraphNetwork`.
+        layers: propagation layers of `GraphNetwork`.
         gamma: margin; 1 makes the matched hinge equal to d.
-        reading: `ours`; `matched_only` without the mismatched half; `literal`, eq. 11 as printed,
+        reading: `ours`; `matched_only`, without the mismatched half; `literal`, eq. 11 as printed,
             on raw graph vectors.
-        past: graphs kept.
-        size: clips of a graph at most (paper: the batch of 16); a larger batch makes several
-            graphs.
+        past: number of past graphs.
+        size: maximum number of clips of a graph (paper: the batch of 16); a larger batch is split
+            into several graphs.
 
     Raises:
         ValueError: `reading` is unknown.
@@ -138,7 +148,6 @@ class StructureLoss(nn.Module):
         video_dim: int = 512,
         eeg_dim: int = 512,
         layers: int = 3,
-        update: Literal["residual", "gru"] = "residual",
         gamma: float = 1.0,
         reading: Reading = "ours",
         past: int = 5,
@@ -150,8 +159,8 @@ class StructureLoss(nn.Module):
                 f"structure {reading!r} is unknown; known: ours, matched_only, literal"
             )
         self.gamma, self.reading, self.size = gamma, reading, size
-        self.video = GraphNetwork(video_dim, layers, update)
-        self.eeg = GraphNetwork(eeg_dim, layers, update)
+        self.video = GraphNetwork(video_dim, layers)
+        self.eeg = GraphNetwork(eeg_dim, layers)
         self.queue = GraphQueue(past, size, video_dim, eeg_dim)
 
     def forward(self, video: Tensor, eeg: Tensor) -> StructureResult:
@@ -161,9 +170,8 @@ class StructureLoss(nn.Module):
         d = graph_distance(o_video[:, None], o_eeg[None], normalise=self.reading != "literal")
         matched, others = d.diagonal(), ~torch.eye(len(d), dtype=torch.bool, device=d.device)
         now = len(d) - int(self.queue.fill)
-        weight = torch.cat(
-            [d.new_full((now,), 1 / now), d.new_full((len(d) - now,), 1 / max(len(d) - now, 1))]
-        )
+        past = len(d) - now
+        weight = torch.cat([d.new_full((now,), 1 / now), d.new_full((past,), 1 / max(past, 1))])
         if self.reading == "literal":
             loss = _mean(literal(matched, self.gamma), weight**2)
         else:
@@ -179,7 +187,7 @@ class StructureLoss(nn.Module):
 
     @torch.no_grad()
     def push(self, video: Tensor, eeg: Tensor) -> None:
-        """Remember the inputs of a step's graphs; call it after the loss."""
+        """Store the inputs of the current graphs; call it after the loss."""
         video, eeg = to_float32(video), to_float32(eeg)
         self.video.follow(video)
         self.eeg.follow(eeg)
@@ -190,9 +198,8 @@ class StructureLoss(nn.Module):
         """Graph vectors `(G, 1024)` of the current graphs, then of the past ones, in one call."""
         fill = int(self.queue.fill)
         groups = to_float32(current).split(self.size)
-        counts = torch.cat(
-            [torch.tensor([len(g) for g in groups], device=past.device), self.queue.count[:fill]]
-        )
+        now = torch.tensor([len(group) for group in groups], device=past.device)
+        counts = torch.cat([now, self.queue.count[:fill]])
         nodes = pad_sequence([*groups, *past[:fill]], batch_first=True)
         present = torch.arange(nodes.shape[1], device=nodes.device) < counts[:, None]
         return network(nodes, present, centre=nodes.detach()[present].mean(dim=0))
@@ -200,6 +207,9 @@ class StructureLoss(nn.Module):
 
 @torch.no_grad()
 def spread(graphs: Tensor) -> float:
-    """Mean distance of unit graph vectors `(G, 1024)` from their mean: 0 collapsed, near 1 all different."""
+    """Mean distance of unit graph vectors `(G, 1024)` from their mean.
+
+    0 means that all are equal (collapsed); near 1, all are different.
+    """
     o = unit(graphs)
     return float((o - o.mean(dim=0)).norm(dim=-1).mean())

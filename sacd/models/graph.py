@@ -1,7 +1,6 @@
-"""Graph network over the clips of a mini-batch (paper IV-B, eqs. 6-10): 16 embeddings become one graph vector."""
+"""Graph network over the clips of a mini-batch: embeddings to one graph vector (paper IV-B)."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +8,10 @@ from torch import Tensor, nn
 from sacd.models.numerics import unit
 
 NODE_INPUT, NODE, EDGE, MESSAGE, GRAPH = 64, 128, 64, 512, 1024
-"""Widths printed in the paper: h before its MLP, h, e, m, O_G. Hidden layers (not printed): 64 for e, else 128."""
+"""Widths printed in the paper: node input, h, e, m and O_G.
+
+Hidden layers are not printed; the edge MLP has 64 hidden units, the others 128.
+"""
 
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:
@@ -18,7 +20,7 @@ def _mlp(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class GraphNetwork(nn.Module):
-    r"""Graph vector O_G of a complete directed graph whose nodes are clips.
+    r"""Graph vector O_G of a complete directed graph whose nodes are clips (eqs. 6-10).
 
     .. math::
         h_i^{(0)} &= MLP_{node}(x_i) & (6) \\
@@ -27,47 +29,42 @@ class GraphNetwork(nn.Module):
         h_i &\leftarrow LN(h_i + U([h_i, \sum_{j \ne i} \alpha_{ij} m_{j \to i}])) & (9) \\
         O_G &= MLP_G(mean_i\, READOUT(h_i)) & (10)
 
-    with x_i = W (F_i - centre) / |F_i - centre| (times sqrt(dim), so that coordinates have unit
-    variance) and alpha_ij = softmax_j LeakyReLU_{0.2}(a [h_i, h_j]) (graph attention,
-    arXiv:1710.10903). The layers share parameters.
+    with x_i = W (F_i - centre) / |F_i - centre|, scaled by sqrt(dim) to coordinates of unit
+    variance, and alpha_ij = softmax_j LeakyReLU_{0.2}(a [h_i, h_j]) (graph attention,
+    arXiv:1710.10903). All layers share their parameters. The paper leaves the input, the edges,
+    the neighbourhood, the messages, the update and the readout open (readings A5 to A11).
 
-    Embeddings have a large common part, all the more after a ReLU: left in, all nodes and all
-    graphs look alike. Their length differs by modality and training step and says little about the
-    clip. The centre is the common part over several batches; taken within one graph it would take
-    the content along. As in batch norm, training passes the mean of recent batches, and the buffer
-    `centre`, a running mean kept by `follow`, serves when none is passed.
+    Embeddings share a large common component, especially after a ReLU, which makes all nodes and
+    all graphs look alike. The centre removes it. It has to be a mean over several batches: a mean
+    within one graph would also remove the content of that graph. As in batch norm, training passes
+    the mean of recent batches, and evaluation uses the buffer `centre`, a running mean updated by
+    `follow`. Embeddings are scaled to unit length because their length depends on the modality and
+    the training step rather than on the clip.
 
-    The arithmetic is exact but cheap: F_m's first layer is a sum of a target, a source and an edge
-    part (the last is the same in every layer), and its last layer is applied to the
-    attention-weighted sum, as the weights add up to 1.
+    The result is exact, but computed cheaply. The first layer of F_m is a sum of a target, a source
+    and an edge part, and the edge part is the same in every layer. The last layer of F_m is applied
+    after the attention-weighted sum, because the weights sum to 1.
 
-    Source: arXiv:2208.05814 (SACD), IV-B; the pattern is arXiv:1904.12787 (graph matching networks,
-    embedding variant).
+    Source: arXiv:2208.05814 (SACD), IV-B, which follows the embedding variant of graph matching
+    networks, arXiv:1904.12787.
 
     Args:
         dim: width of an embedding F (512).
-        layers: propagation layers, >= 0; 0 is the control without messages.
-        update: `residual` as above, or `gru`: a GRU cell on (message, h).
+        layers: propagation layers, >= 0 (reading A8); 0 is the control without messages.
     """
 
     centre: Tensor
     steps: Tensor
 
-    def __init__(
-        self, dim: int = 512, layers: int = 3, update: Literal["residual", "gru"] = "residual"
-    ) -> None:
+    def __init__(self, dim: int = 512, layers: int = 3) -> None:
         super().__init__()
-        if update not in ("residual", "gru"):
-            raise ValueError(f"update {update!r} is unknown; known: residual, gru")
         self.layers = layers
         self.project = nn.Linear(dim, NODE_INPUT)
         self.node = _mlp(NODE_INPUT, NODE)
         self.edge = _mlp(2 * NODE_INPUT, EDGE)
         self.message = _mlp(2 * NODE + EDGE, MESSAGE)
         self.attention = nn.Linear(2 * NODE, 1, bias=False)
-        self.update = (
-            _mlp(NODE + MESSAGE, NODE) if update == "residual" else nn.GRUCell(MESSAGE, NODE)
-        )
+        self.update = _mlp(NODE + MESSAGE, NODE)
         self.norm = nn.LayerNorm(NODE)
         self.readout = nn.Linear(NODE, GRAPH)
         self.graph = nn.Sequential(nn.ReLU(), nn.Linear(GRAPH, GRAPH))
@@ -76,11 +73,13 @@ class GraphNetwork(nn.Module):
 
     @torch.no_grad()
     def follow(self, embeddings: Tensor) -> None:
-        """Move `centre` towards the mean of `(n, dim)`: the plain mean over the first 50 calls, then by 1/50 each."""
+        """Update `centre` with the mean of `(n, dim)` embeddings.
+
+        It is the plain mean over the first 50 calls, then a running mean of momentum 1/50.
+        """
         self.steps += 1
-        self.centre.lerp_(
-            embeddings.to(self.centre.dtype).mean(dim=0), max(1 / int(self.steps), 1 / 50)
-        )
+        mean = embeddings.to(self.centre.dtype).mean(dim=0)
+        self.centre.lerp_(mean, max(1 / int(self.steps), 1 / 50))
 
     def forward(
         self, embeddings: Tensor, present: Tensor | None = None, centre: Tensor | None = None
@@ -90,8 +89,8 @@ class GraphNetwork(nn.Module):
         Args:
             embeddings: `(n, dim)` clips of one graph, or `(G, n, dim)`.
             present: `(G, n)` bool; False marks padding of graphs with fewer clips. Each graph has
-                one clip or more.
-            centre: `(dim,)` in place of the buffer.
+                at least one clip.
+            centre: `(dim,)`, used instead of the buffer.
 
         Returns:
             `(1024,)` or `(G, 1024)`.
@@ -102,35 +101,32 @@ class GraphNetwork(nn.Module):
         if present is None:
             present = embeddings.new_ones(groups, n, dtype=torch.bool)
         neighbour = present[:, None, :] & ~torch.eye(n, dtype=torch.bool, device=embeddings.device)
-        x = self.project(
-            unit(embeddings - (self.centre if centre is None else centre)) * math.sqrt(dim)
-        )
+        centred = embeddings - (self.centre if centre is None else centre)
+        x = self.project(unit(centred) * math.sqrt(dim))
         h = self.node(x)
         if self.layers:
             edge_part = self._edge_part(x)
         for _ in range(self.layers):
             h = self._propagate(h, edge_part, neighbour)
         weight = present.to(h.dtype) / present.sum(dim=1, keepdim=True)
-        return self.graph(
-            self.readout((weight[..., None] * h).sum(dim=1))
-        )  # the mean commutes with one linear layer
+        # READOUT is linear, so the mean can be taken before it: one row per graph, not one per clip.
+        return self.graph(self.readout((weight[..., None] * h).sum(dim=1)))
 
     def _edge_part(self, x: Tensor) -> Tensor:
-        """`(G, n, n, hidden)`: what e_ij adds to the first layer of F_m, bias included."""
+        """`(G, n, n, hidden)`: what e_ij adds to the first layer of F_m, including the bias."""
         n = x.shape[1]
+        # e_ij equals e_ji, so only the upper triangle is computed.
         rows, columns = torch.triu_indices(n, n, device=x.device)
         a, b = x[:, rows], x[:, columns]
+        edges = self.edge(torch.cat([(a - b).abs(), a * b], dim=-1))
         first = self.message[0]
-        part = nn.functional.linear(
-            self.edge(torch.cat([(a - b).abs(), a * b], dim=-1)),
-            first.weight[:, 2 * NODE :],
-            first.bias,
-        )
+        part = nn.functional.linear(edges, first.weight[:, 2 * NODE :], first.bias)
         pair = torch.empty(n, n, dtype=torch.long, device=x.device)
         pair[rows, columns] = pair[columns, rows] = torch.arange(len(rows), device=x.device)
         return part[:, pair]
 
     def _propagate(self, h: Tensor, edge_part: Tensor, neighbour: Tensor) -> Tensor:
+        """One layer, eqs. 8 and 9: `(G, n, 128)` nodes to nodes of the same shape."""
         score_i, score_j = (h @ self.attention.weight.view(2, NODE).T).unbind(dim=-1)
         score = nn.functional.leaky_relu(score_i[:, :, None] + score_j[:, None, :], 0.2)
         # A finite floor, then zeros: a node without neighbours gets no message instead of NaN.
@@ -138,9 +134,8 @@ class GraphNetwork(nn.Module):
         attention = score.softmax(dim=-1).to(h.dtype) * neighbour
         first, last = self.message[0], self.message[2]
         target, source = (h @ w.T for w in first.weight[:, : 2 * NODE].split(NODE, dim=1))
+        # In place, because this is the largest tensor of the network: (G, n, n, 128).
         hidden = (edge_part + target[:, :, None]).add_(source[:, None, :]).relu_()
         gathered = torch.einsum("gij,gijk->gik", attention, hidden)
         message = gathered @ last.weight.T + attention.sum(dim=-1, keepdim=True) * last.bias
-        if isinstance(self.update, nn.GRUCell):
-            return self.update(message.flatten(0, 1), h.flatten(0, 1)).view_as(h)
         return self.norm(h + self.update(torch.cat([h, message], dim=-1)))

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from sacd.models.output import Output
 
 Kind = Literal["r2plus1d", "r3d"]
-Norm = Literal["batch", "group"]
 Init = Literal["kaiming", "looks_linear"]
 
 _CHANNELS = (64, 128, 256, 512)
@@ -103,30 +102,20 @@ def convolve(conv: Conv, norm: nn.Module, x: Tensor) -> Tensor:
     return norm(conv(x))
 
 
-def _norm(channels: int, norm: Norm) -> nn.Module:
-    if norm == "batch":
-        return nn.BatchNorm3d(channels)
-    if norm == "group":  # about 16 channels a group (Wu and He 2018, arXiv:1803.08494)
-        return nn.GroupNorm(
-            next(g for g in range(max(1, channels // 16), 0, -1) if channels % g == 0), channels
-        )
-    raise ValueError(f"norm {norm!r} is unknown; known: batch, group")
-
-
 class _Units(nn.Module):
     """Holds numbered convolutions under the attribute names, and so the state-dict keys, of Hara's networks."""
 
     def add(self, n: int, kind: Kind, c_in: int, c_out: int, kernel: tuple[int, int], stride: tuple[int, int],
-            mid: int, norm: Norm) -> None:  # fmt: skip
+            mid: int) -> None:  # fmt: skip
         (kernel_t, kernel_s), (stride_t, stride_s) = kernel, stride
         if kind == "r2plus1d":
             self.add_module(f"conv{n}_s", Conv(c_in, mid, (1, kernel_s), (1, stride_s)))
-            self.add_module(f"bn{n}_s", _norm(mid, norm))
+            self.add_module(f"bn{n}_s", nn.BatchNorm3d(mid))
             self.add_module(f"conv{n}_t", Conv(mid, c_out, (kernel_t, 1), (stride_t, 1)))
-            self.add_module(f"bn{n}_t", _norm(c_out, norm))
+            self.add_module(f"bn{n}_t", nn.BatchNorm3d(c_out))
         elif kind == "r3d":
             self.add_module(f"conv{n}", Conv(c_in, c_out, kernel, stride))
-            self.add_module(f"bn{n}", _norm(c_out, norm))
+            self.add_module(f"bn{n}", nn.BatchNorm3d(c_out))
         else:
             raise ValueError(f"conv {kind!r} is unknown; known: r2plus1d, r3d")
 
@@ -151,15 +140,15 @@ class _Units(nn.Module):
 class Block(_Units):
     """Basic residual block: two 3x3x3 units, shortcut type B (1x1x1 convolution and norm where the shape changes)."""
 
-    def __init__(
-        self, kind: Kind, c_in: int, c_out: int, stride: tuple[int, int], norm: Norm
-    ) -> None:
+    def __init__(self, kind: Kind, c_in: int, c_out: int, stride: tuple[int, int]) -> None:
         super().__init__()
-        self.add(1, kind, c_in, c_out, (3, 3), stride, mid_channels(c_in, c_out), norm)
-        self.add(2, kind, c_out, c_out, (3, 3), (1, 1), mid_channels(c_out, c_out), norm)
+        self.add(1, kind, c_in, c_out, (3, 3), stride, mid_channels(c_in, c_out))
+        self.add(2, kind, c_out, c_out, (3, 3), (1, 1), mid_channels(c_out, c_out))
         same = stride == (1, 1) and c_in == c_out
         self.downsample = (
-            None if same else nn.Sequential(Conv(c_in, c_out, (1, 1), stride), _norm(c_out, norm))
+            None
+            if same
+            else nn.Sequential(Conv(c_in, c_out, (1, 1), stride), nn.BatchNorm3d(c_out))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,11 +175,9 @@ class VideoResNet(_Units):
         n_classes: stages to tell apart.
         blocks: basic blocks a stage.
         stem_kernel: spatial size of the stem's kernel, px, odd.
-        stem_stride_t: temporal stride of the stem; 2 blurs breathing at 2 frames/s.
         strides_t: temporal strides of the max pool and the four stages.
         max_pool: without it the stem's grid is kept (twice as fine each way, no temporal stride
             there).
-        norm: "batch", or "group": independent of what else is in the batch.
         freeze_norm_statistics: batch norms always use their running statistics (batches of one
             night have odd ones).
         embedding: length of the embedding.
@@ -200,7 +187,7 @@ class VideoResNet(_Units):
             of a breath. No effect on "r3d".
 
     Raises:
-        ValueError: `conv`, `norm` or `init` is unknown, or `width` leaves no channel.
+        ValueError: `conv` or `init` is unknown, or `width` leaves no channel.
 
     >>> student = VideoResNet(width=0.125, in_channels=1)
     >>> [tuple(t.shape) for t in student(torch.zeros(2, 1, 16, 32, 32))[:2]]
@@ -215,10 +202,8 @@ class VideoResNet(_Units):
         n_classes: int = 5,
         blocks: Sequence[int] = (2, 2, 2, 2),
         stem_kernel: int = 7,
-        stem_stride_t: int = 1,
         strides_t: Sequence[int] = (2, 1, 2, 2, 2),
         max_pool: bool = True,
-        norm: Norm = "batch",
         freeze_norm_statistics: bool = False,
         embedding: int = 512,
         init: Init = "kaiming",
@@ -236,12 +221,12 @@ class VideoResNet(_Units):
         # The formula takes 3 input channels whatever they are, as published: a grey network has the
         # same 110.
         mid = mid_channels(3, channels[0], 7, stem_kernel)
-        self.add(1, conv, in_channels, channels[0], (7, stem_kernel), (stem_stride_t, 2), mid, norm)
+        self.add(1, conv, in_channels, channels[0], (7, stem_kernel), (1, 2), mid)
         for i, (c_in, c_out, n) in enumerate(
             zip(channels[:1] + channels[:-1], channels, blocks, strict=True)
         ):
-            first = Block(conv, c_in, c_out, (strides_t[1 + i], 2 if i else 1), norm)
-            rest = [Block(conv, c_out, c_out, (1, 1), norm) for _ in range(n - 1)]
+            first = Block(conv, c_in, c_out, (strides_t[1 + i], 2 if i else 1))
+            rest = [Block(conv, c_out, c_out, (1, 1)) for _ in range(n - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
         self.project = (
             nn.Identity() if channels[-1] == embedding else nn.Linear(channels[-1], embedding)

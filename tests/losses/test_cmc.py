@@ -73,8 +73,8 @@ def test_equals_torchdistill_with_the_same_negatives():
 
 def test_options_reach_it_by_name_but_not_the_kind_of_negatives():
     world, student = World(), Student()
-    method = build("cmc", world.context(student), memory="fifo", rows=12, weight=0.5)
-    assert method.memory_student.shape == (12, 128) and method.weight == 0.5
+    method = build("cmc", world.context(student), k=12, weight=0.5)
+    assert method.k == 12 and method.weight == 0.5
     with pytest.raises(TypeError):
         build("cmc", world.context(student), negatives="exact")
 

@@ -197,32 +197,7 @@ def test_negatives_are_distinct_allowed_and_limited(negatives, available, k):
     assert (first[0] != second[0]) == (k < available)  # a new draw each step, unless all are used
 
 
-def test_fifo_walk_wrap_and_batch_longer_than_the_queue():
-    world, student = World(), Student()
-    method = CRD(world.context(student), memory="fifo", rows=10)
-    for start, clips, pointer in (
-        (0, [0, 1, 2, 3, -1, -1, -1, -1, -1, -1], 4),
-        (4, [0, 1, 2, 3, 4, 5, 6, 7, -1, -1], 8),
-        (8, [10, 11, 2, 3, 4, 5, 6, 7, 8, 9], 2),
-    ):
-        batch = world.batch(student, torch.arange(start, start + 4))
-        assert method.losses(batch)["crd"].isfinite()
-        method.on_step_end(batch)
-        assert method.memory_clip.tolist() == clips and int(method.pointer) == pointer
-    expected = F.normalize(method.head_teacher(world.embedding[[10, 11, 2]]))
-    torch.testing.assert_close(method.memory_teacher[:3], expected)
-    assert method.memory_label.tolist() == [int(world.labels[i]) for i in clips]
-    assert all(
-        2 not in used and 7 not in used
-        for used in drawn(method, world.batch(student, torch.tensor([2, 7])))[0]
-    )
-    method.on_step_end(world.batch(student, torch.arange(20, 34)))
-    assert sorted(method.memory_clip.tolist()) == list(range(24, 34)) and int(method.pointer) == 2
-
-
-@pytest.mark.parametrize(
-    "options", [{"k": 7}, {"k": 7, "memory": "fifo", "rows": 24}, {"negatives": "own", "k": 9}]
-)
+@pytest.mark.parametrize("options", [{"k": 7}, {"negatives": "own", "k": 9}])
 def test_resume_with_few_negatives(options):
     """Few negatives make the draw matter: the generator's state must travel with the memory."""
     world, student = World(), Student()

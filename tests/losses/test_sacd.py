@@ -131,7 +131,7 @@ def test_student_and_momentum_encoder_are_not_trained_through_the_method():
     "options",
     [
         {},
-        {"selection": "semi_hard_random", "projection": True, "update": "gru"},
+        {"selection": "semi_hard_random", "projection": True},
         {"directions": "eeg", "selection": "per_class", "divergence": "half_jeffreys"},
         {"structure": "literal", "directions": "video"},
         {"structure": "matched_only", "layers": 0},
@@ -206,7 +206,6 @@ def test_projection_stands_between_student_and_banks_only():
             {"structure": "theirs"},
             "structure 'theirs' is unknown; known: ours, literal, matched_only, sp",
         ),
-        ({"update": "lstm"}, "update 'lstm' is unknown; known: residual, gru"),
         ({"directions": "one"}, "directions 'one' is unknown; known: both, video, eeg"),
         (
             {"selection": "easy"},

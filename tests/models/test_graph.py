@@ -10,9 +10,9 @@ from sacd.models.numerics import unit
 DIM = 24
 
 
-def network(layers: int = 2, update: str = "residual", seed: int = 0) -> GraphNetwork:
+def network(layers: int = 2, seed: int = 0) -> GraphNetwork:
     torch.manual_seed(seed)
-    net = GraphNetwork(DIM, layers, update).double()
+    net = GraphNetwork(DIM, layers).double()
     net.centre.normal_()
     return net
 
@@ -43,19 +43,15 @@ def literally(net: GraphNetwork, f: torch.Tensor) -> torch.Tensor:
                     [leaky_relu(net.attention(torch.cat([h[i], h[j]])), 0.2)[0] for j in others]
                 )
                 total = sum(w * m for w, m in zip(scores.softmax(0), messages, strict=True))
-            if isinstance(net.update, torch.nn.GRUCell):  # (9)
-                new.append(net.update(total[None], h[i][None])[0])
-            else:
-                step = h[i] + net.update(torch.cat([h[i], total]))
-                new.append(layer_norm(step, (128,), net.norm.weight, net.norm.bias))
+            step = h[i] + net.update(torch.cat([h[i], total]))  # (9)
+            new.append(layer_norm(step, (128,), net.norm.weight, net.norm.bias))
         h = new
     return net.graph(torch.stack([net.readout(node) for node in h]).mean(0))  # (10)
 
 
-@pytest.mark.parametrize("update", ["residual", "gru"])
 @pytest.mark.parametrize(("layers", "n"), [(0, 4), (1, 5), (3, 4), (2, 2), (2, 1)])
-def test_equals_the_equations_node_by_node(update, layers, n):
-    net, f = network(layers, update), embeddings(n)
+def test_equals_the_equations_node_by_node(layers, n):
+    net, f = network(layers), embeddings(n)
     torch.testing.assert_close(net(f), literally(net, f), rtol=1e-10, atol=1e-12)
 
 
@@ -133,11 +129,6 @@ def test_layers_share_parameters_and_none_is_the_control():
     for p in (*net.message.parameters(), *net.edge.parameters(), *net.attention.parameters()):
         torch.nn.init.zeros_(p)
     torch.testing.assert_close(net(f), before)
-
-
-def test_unknown_update_is_refused():
-    with pytest.raises(ValueError, match="known: residual, gru"):
-        GraphNetwork(update="lstm")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
