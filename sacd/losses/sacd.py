@@ -140,13 +140,11 @@ class SACD(Method):
             self.bank_s = MemoryBank(bank, eeg_dim)
             self.register_buffer("step", torch.tensor(0))
             self.register_buffer("seed", seed)
-            if (
-                directions != "video"
-            ):  # video anchors meet EEG keys only, which need no momentum encoder
+            # Video anchors are compared with EEG keys only, which need no momentum encoder.
+            if directions != "video":
                 self.bank_v = MemoryBank(bank, eeg_dim)
-                from timm.utils import (
-                    ModelEmaV3,
-                )  # takes seconds, which whoever only lists runs need not wait
+                # timm takes seconds to import, and listing runs does not need it.
+                from timm.utils import ModelEmaV3
 
                 self.ema = ModelEmaV3(
                     context.student, decay=decay, use_warmup=True, exclude_buffers=True

@@ -166,7 +166,7 @@ def drawn(method, batch):
     """Which memory rows the loss takes as negatives of which anchor, and how many."""
     copy = torch.Generator()
     copy.set_state(method.generator.get_state())
-    keys = torch.randperm(len(method.memory_clip), generator=copy)[: method.drawn]
+    keys = torch.randperm(len(method.memory_label), generator=copy)[: method.drawn]
     seen = {}
 
     def spy(anchor, positive, negatives, valid, z, temperature):

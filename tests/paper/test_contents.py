@@ -30,7 +30,7 @@ def test_names_are_unique():
 
 
 def test_an_unknown_item_is_refused_with_those_that_are_known():
-    with pytest.raises(ValueError, match=r"no item 'table9'; known: tour, fig2"):
+    with pytest.raises(ValueError, match=r"no item 'table9'; known: tour, method, fig2"):
         notebook_of("table9")
 
 
