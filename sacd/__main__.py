@@ -79,9 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("sacd").setLevel(logging.INFO)
-    os.environ.setdefault(
-        "DASK_LOGGING__DISTRIBUTED", "error"
-    )  # it sets up its own logging when imported
+    # Dask sets up its own logging when it is imported.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
     if args.command in ("simulate", "reproduce") and (text := cpu.warning()):
         print(text, file=sys.stderr)
     try:

@@ -1,4 +1,4 @@
-"""Distillation methods, one a file, by name. `base.py` says what a method is; `build` there makes one.
+"""Distillation methods by name, one per file; `base.py` says what a method is.
 
 Modules are named, not imported: the code of a run is then that of the one method that it uses, a
 new line here leaves all other runs as they are, and listing runs takes no second of torch.

@@ -1,4 +1,4 @@
-"""What a distillation method is: terms added to the student's cross-entropy, and what happens after a step.
+"""What a distillation method is: losses beside the cross-entropy, and a hook after the step.
 
 A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of
 `sacd/losses/__init__.py`.
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     labels: Tensor
     """`(B,)` int64 stages 0..4."""
     index: Tensor
-    """`(B,)` int64 rows 0..n_train-1 of the clips in the training set (CRD and CMC keep one memory row for each)."""
+    """`(B,)` int64 rows 0..n_train-1 in the training set (CRD and CMC keep one memory row each)."""
     clips: Tensor
     """The student's input `(B, ...)`; an EMA copy of the student re-encodes it."""
     epoch: int = 0
@@ -62,16 +62,16 @@ class Method(nn.Module):
     def __init__(self, context: Context | None = None) -> None:
         super().__init__()
         self.monitor: dict[str, float] = {}
-        """Figures of the last step worth a curve (spread of graph vectors, valid negatives, ...); plain floats."""
+        """Figures of the last step to plot, as floats (spread of graph vectors, active hinges ...)."""
         self.lr_multipliers: dict[str, float] = {}
-        """Parts of the method that learn slower or faster than the student: name -> factor on its learning rate."""
+        """Name of a part of the method -> factor on the student's learning rate; default 1."""
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Weighted scalar loss terms to add to the cross-entropy, by name; each finite for any batch of B >= 1."""
+        """Weighted scalar losses to add to the cross-entropy, by name; finite for any B >= 1."""
         return {}
 
     def on_step_end(self, batch: Batch) -> None:
-        """Called without gradient after the optimizer's step: enqueue keys, move the EMA copy."""
+        """Called without gradient after the optimizer's step: enqueue keys, update the EMA copy."""
 
 
 def build(name: str, context: Context, **options: Any) -> Method:

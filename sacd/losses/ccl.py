@@ -1,4 +1,4 @@
-"""Compositional contrastive learning: teacher and student compose a third, multi-modal representation."""
+"""Compositional contrastive learning (CCL): teacher and student compose a third embedding."""
 
 import torch
 from torch import Tensor, nn
@@ -53,14 +53,16 @@ class Composition(nn.Module):
         self.classify = linear(teacher, classes, generator)
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings `(B, 512)` of both sides -> composed embedding `(B, 512)` and logits `(B, C)`."""
+        """Embeddings `(B, 512)` of both -> composed embedding `(B, 512)` and logits `(B, C)`."""
         units = F.normalize(teacher, eps=1e-6), F.normalize(student, eps=1e-6)
         composed = teacher + self.compose(torch.cat(units, 1))
         return composed, self.classify(composed)
 
 
 class CCL(Method):
-    """Cross-entropy + contrast of (v, av) and (v, a), both ways, + half Jeffreys of the logits of v and av.
+    """Cross-entropy + contrast of (v, av) and (v, a) + half Jeffreys divergence of v and av.
+
+    The contrast is taken in both directions, the divergence of the logits.
 
     All weights are 1 as the authors'. They train the composition by a second optimizer, on its
     cross-entropy, the contrast of (v, av) and (av, a), and the same half Jeffreys. Here the term

@@ -7,7 +7,9 @@ from sacd.losses.crd import CRD
 
 
 class CMC(CRD):
-    """Cross-entropy + `weight` x `sacd.losses.crd.nce` between the views video and EEG; any other clip is a negative.
+    """Cross-entropy + `weight` x `sacd.losses.crd.nce` between video and EEG.
+
+    Every other clip is a negative, whatever its stage.
 
     Source: Tian, Krishnan, Isola 2020, arXiv:1906.05849; 16384 negatives, T 0.07, momentum 0.5 are
     its code's. It knows no cross-entropy; the weight 0.8 is that of CRD, the same loss beside one.

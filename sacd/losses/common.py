@@ -1,11 +1,11 @@
-"""What several losses need: linear heads whose start comes from a generator."""
+"""Shared by several losses: linear heads initialised by a generator."""
 
 import torch
 from torch import nn
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """`nn.Linear` with PyTorch's default start, U(+-1/sqrt(inputs)), drawn from `generator` (CPU)."""
+    """`nn.Linear` with PyTorch's default init, U(+-1/sqrt(inputs)), from `generator` (CPU)."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=generator)

@@ -42,12 +42,12 @@ def k_hard_contrastive(
     .. math:: L = \sum_n \sum_{k=1}^K [\alpha - S(F_n^v, F_n^s) + S(F_n^v, F_k^s)]_+
         + [\alpha - S(F_n^v, F_n^s) + S(F_k^v, F_n^s)]_+ \qquad (12, 13)
 
-    S is the cosine (A14); entries of the anchor's own stage are no negatives; a direction without
-    any adds exactly 0.
+    S is the cosine (reading A14); entries of the anchor's own stage are no negatives; a direction
+    without any adds exactly 0.
 
     Source: arXiv:2208.05814, eqs. 12-13. Deviation: the mean over the valid pairs of each
     direction, the two then added; the printed double sum has up to 2048 terms
-    beside a mean cross-entropy (A18).
+    beside a mean cross-entropy (reading A18).
 
     Args:
         anchor_v, anchor_s: `(B, d)` video and EEG embeddings of the same clips, any scale.
@@ -56,8 +56,8 @@ def k_hard_contrastive(
         margin: alpha, in cosine.
         k: negatives of an anchor at most.
         selection: `top_k`, the k most similar; `semi_hard_random`, k draws with replacement among
-            those with 0 < hinge < margin (what EISNet's code does, A16); `per_class`, the k most
-            similar of each other stage.
+            those with 0 < hinge < margin (what EISNet's code does, reading A16); `per_class`, the k
+            most similar of each other stage.
         directions: `video`, video anchors against EEG entries; `eeg`, the reverse; `both`.
         generator: of the draws of `semi_hard_random`.
 
@@ -70,9 +70,8 @@ def k_hard_contrastive(
     ):
         if value not in known:
             raise ValueError(f"{value!r} is unknown; known: {', '.join(known)}")
-    with torch.autocast(
-        anchor_v.device.type, enabled=False
-    ):  # cosines of hard negatives differ by less than bf16 resolves
+    # Cosines of hard negatives differ by less than bfloat16 resolves.
+    with torch.autocast(anchor_v.device.type, enabled=False):
         video, eeg = unit(to_float32(anchor_v)), unit(to_float32(anchor_s))
         positive = (video * eeg).sum(dim=1)
         other = labels[:, None] != queue_labels

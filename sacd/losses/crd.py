@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: tell the teacher's view of a clip from those of other clips."""
+"""Contrastive representation distillation (CRD): match the teacher's view of the same clip."""
 
 import math
 from typing import Literal

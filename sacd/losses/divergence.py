@@ -12,7 +12,7 @@ from sacd.models.numerics import to_float32
 def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "jsd") -> Tensor:
     r"""Jensen-Shannon divergence of two sets of logits, mean over the batch, in nats.
 
-    .. math:: JSD(p, q) = \tfrac12 KL(p \| m) + \tfrac12 KL(q \| m), \quad m = (p + q) / 2 \qquad (4)
+    .. math:: JSD(p, q) = \tfrac12 KL(p \| m) + \tfrac12 KL(q \| m), \; m = (p + q) / 2 \quad (4)
 
     It is symmetric and at most ln 2. `half_jeffreys` is (KL(p||q) + KL(q||p)) / 2, what the
     authors' released code (after CCL) computes under the name JSD: unbounded, and about four times

@@ -10,7 +10,7 @@ from sacd.models.numerics import in_float32
 
 @in_float32
 def hint(guess: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error between the regressed student representation and the hint, over clips and dimensions.
+    """Mean squared error between the regressed student embedding and the hint.
 
     Source: Romero et al. 2015, arXiv:1412.6550 (there half the squared norm; the mean is
     RepDistiller's).

@@ -1,4 +1,4 @@
-"""Information-flow distillation: neighbourhoods of every stage, the early ones mostly in the first epochs."""
+"""Information-flow distillation: neighbourhoods in several layers, early layers first."""
 
 from torch import Tensor
 
@@ -8,11 +8,10 @@ from sacd.models.numerics import in_float32
 
 
 def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Conditional probabilities `(B, B)` of the cosine and the Student-t kernel of the rows of x."""
+    """Conditional probabilities `(B, B)` of the cosine and Student-t kernels of the rows."""
     mean = x.mean(0)
-    x = (
-        x - mean
-    )  # distances stay, and float32 keeps their digits when all rows lie far from the origin
+    # Distances stay the same, and float32 keeps their digits if all rows lie far from the origin.
+    x = x - mean
     gram, along = x @ x.T, x @ mean
     square = gram.diagonal()
     squared = (square[:, None] + square - 2 * gram).clamp(min=0)
@@ -48,7 +47,9 @@ def ifd(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class IFD(Method):
-    """Cross-entropy + `ifd` of the embeddings (weight 1/128) and of up to three pairs of stages (100/128 x 0.7^epoch).
+    """Cross-entropy + `ifd` of the embeddings and of up to three pairs of intermediate features.
+
+    Weights: 1/128 for the embeddings, 100/128 x 0.7^epoch for the features.
 
     The authors' 1 and 100 x mean over B^2 entries at their batch of 128 are 1/128 and 100/128 x the
     mean over rows used here (as in `sacd.losses.pkt`). They train without cross-entropy; so

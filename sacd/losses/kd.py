@@ -1,4 +1,4 @@
-"""Classical knowledge distillation: the student imitates the teacher's softened class probabilities."""
+"""Knowledge distillation (Hinton): the student imitates softened class probabilities."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,7 +9,7 @@ from sacd.models.numerics import in_float32
 
 @in_float32
 def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
-    """Divergence of softened class probabilities, `T^2 KL(softmax(t/T) || softmax(s/T))`, mean over the batch.
+    """`T^2 KL(softmax(t/T) || softmax(s/T))` of softened class probabilities, batch mean.
 
     Source: Hinton, Vinyals, Dean 2015, arXiv:1503.02531; T^2 keeps the gradient's size when T
     changes.

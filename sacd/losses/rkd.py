@@ -1,4 +1,4 @@
-"""Relational knowledge distillation: distances between pairs of clips and angles between triplets."""
+"""Relational knowledge distillation (RKD): distances of pairs and angles of triplets."""
 
 from torch import Tensor
 from torch.linalg import vector_norm
@@ -11,7 +11,7 @@ EPS = 1e-6
 
 
 def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances `(B, B)` over their mean, and cosines `(B, B, B)` of the angle at i between j and k."""
+    """Distances `(B, B)` over their mean; cosines `(B, B, B)` of the angles at i of j and k."""
     difference = x[None] - x[:, None]
     distance = vector_norm(difference, dim=2)
     mean = distance.sum() / (distance > 0).sum().clamp(min=1)
@@ -47,7 +47,7 @@ def rkd(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class RKD(Method):
-    """Cross-entropy + 25 x distance loss + 50 x angle loss of the embeddings; the weights are RepDistiller's."""
+    """Cross-entropy + 25 x distance loss + 50 x angle loss; the weights are RepDistiller's."""
 
     teacher_needed = True
 

@@ -27,8 +27,8 @@ class SACD(Method):
     Video keys come from a momentum encoder, an EMA copy of the student in eval mode. Its decay
     grows with the step t as 1 - t^(-2/3) up to 0.999: at 0.999 from the start, 74 % of the initial
     weights would be left after 300 steps. Batch-norm statistics are copied. The frozen teacher
-    needs no momentum encoder. Keys enter the banks after the optimizer's step, so L_C is 0 on the first one. A
-    weight of 0 computes nothing and keeps nothing for its term.
+    needs no momentum encoder. Keys enter the banks after the optimizer's step, so L_C is 0 on the
+    first one. A weight of 0 computes nothing and keeps nothing for its term.
 
     Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit
     length) and `k_hard_contrastive` (mean over pairs). Deviation: the graph networks learn at 0.3
@@ -116,9 +116,8 @@ class SACD(Method):
 
         seed = torch.randint(2**31, (), generator=context.generator)
         self.structure: StructureLoss | None = None
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # layers start from the global generator: lend it a seed
+        # Layers are initialised by the global generator, so we lend it a seed.
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(seed))
             if weight_structure and structure != "sp":
                 self.structure = StructureLoss(
@@ -135,7 +134,8 @@ class SACD(Method):
         if weight_contrastive:
             if video_dim != eeg_dim and not projection:
                 raise ValueError(
-                    f"embedding widths {video_dim} (student) and {eeg_dim} differ: set projection=True"
+                    f"embedding widths {video_dim} (student) and {eeg_dim} differ: "
+                    "set projection=True"
                 )
             self.bank_s = MemoryBank(bank, eeg_dim)
             self.register_buffer("step", torch.tensor(0))
@@ -205,7 +205,7 @@ class SACD(Method):
 
     @torch.no_grad()
     def on_step_end(self, batch: Batch) -> None:
-        """Move the momentum encoder, then enqueue its keys, the teacher's keys and the graphs of this batch."""
+        """Update the momentum encoder; enqueue its keys, the teacher's keys and the graphs."""
         video, eeg = batch.student.embedding.detach(), batch.teacher.embedding.detach()
         if self.weight_contrastive:
             self.step += 1

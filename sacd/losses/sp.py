@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: clips that are alike for the teacher shall be alike for the student."""
+"""Similarity-preserving distillation: clips that are alike for the teacher become alike."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,9 @@ from sacd.models.numerics import in_float32, unit
 def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Squared difference of the two row-normalised B x B similarity matrices, over B squared.
 
-    .. math:: L_{SP} = \frac{1}{B^2} \| \tilde G_T - \tilde G_S \|_F^2, \quad \tilde G = rows of F F^T at unit L2 length
+    .. math:: L_{SP} = \frac{1}{B^2} \| \tilde G_T - \tilde G_S \|_F^2
+
+    where \tilde G has the rows of F F^T at unit L2 length.
 
     Source: Tung & Mori 2019, arXiv:1907.09682, eqs. 1-4.
 
@@ -29,9 +31,8 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     """
     grams = []
     for f in (student.flatten(1), teacher.flatten(1)):
-        f = f / f.detach().abs().amax().clamp_min(
-            1e-4
-        )  # cancels in the rows, and keeps F F^T in range
+        # The factor cancels in the normalised rows, and it keeps F F^T in range.
+        f = f / f.detach().abs().amax().clamp_min(1e-4)
         grams.append(unit(f @ f.T))
     return (grams[0] - grams[1]).square().sum() / len(student) ** 2
 

@@ -128,9 +128,8 @@ def pretext(
     rows = rows_of(clips, "train")
     read = reader(config.backbone.model_copy(update={"frozen": 0}), inputs, resources)
     torch.manual_seed(config.seed)
-    pieces = np.array_split(
-        rows, len(rows) // 64 + 1
-    )  # all clips at once would not fit into memory
+    # All clips at once would not fit into memory.
+    pieces = np.array_split(rows, len(rows) // 64 + 1)
     facts = torch.cat([pixel_facts(read(piece, 0)) for piece in pieces])
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
     # Pretraining is what estimates the batch-norm statistics that the student freezes later.

@@ -74,7 +74,7 @@ def test_aligned_classes_are_below_random():
 
 
 def test_attraction_equals_the_supervised_contrastive_loss():
-    """pytorch-metric-learning has the attracting part (SupCon with references); the repelling part is CCL's own."""
+    """pytorch-metric-learning has the attracting part (SupCon with references)."""
     anchor, keys, labels = case(3)
     attract, repel = parts(anchor, keys, labels)
     published = SupConLoss(temperature=0.5)(anchor, labels, ref_emb=keys, ref_labels=labels.clone())
@@ -96,7 +96,7 @@ def test_composition_adds_a_residual_of_the_normalised_pair():
 
 
 def test_gradients_are_those_of_two_optimizers():
-    """The authors step the student on L_v and the head on L_a; shared parts send each side its own gradient once."""
+    """The authors step the student on L_v and the head on L_a, each with its own gradient."""
     world, student = World(), Student()
     method = CCL(world.context(student))
     batch = world.batch(student, torch.arange(10))

@@ -47,7 +47,7 @@ def test_naive_loops_over_all_other_clips():
 
 
 def test_equals_torchdistill_with_the_same_negatives():
-    """CMC's loss is CRD's with other clips of any stage; torchdistill has the latter and takes the rows as given."""
+    """CMC's loss is CRD's with negatives of any stage; torchdistill takes the rows as given."""
     world, student = World(), Student()
     method = CMC(world.context(student))
     published = CRDLoss("s", "empty", "t", 128, CLIPS, CLIPS - 1, CLIPS)

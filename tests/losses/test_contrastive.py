@@ -170,7 +170,7 @@ def test_without_negatives_it_is_exactly_zero_with_a_gradient(selection, case):
 
 
 def test_order_of_an_easy_case():
-    """Aligned modalities far from the bank cost nothing, a negative on top of the anchor costs the margin and more."""
+    """Aligned pairs far from the bank cost nothing; a negative at the anchor costs the margin."""
     v = torch.eye(4)[:1]
     far, near = torch.eye(4)[1:2], torch.eye(4)[:1]
     labels, other = torch.tensor([0]), torch.tensor([3])
@@ -198,7 +198,8 @@ def test_semi_hard_draws_only_semi_hard_negatives():
             float(
                 k_hard_contrastive(
                     v, s, queue, queue, torch.tensor([0]), torch.ones(5, dtype=torch.long),
-                    k=1, selection="semi_hard_random", directions="video", generator=torch.Generator().manual_seed(i),
+                    k=1, selection="semi_hard_random", directions="video",
+                    generator=torch.Generator().manual_seed(i),
                 ).loss
             ),
             5,
@@ -211,7 +212,7 @@ def test_semi_hard_draws_only_semi_hard_negatives():
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("directions", ["both", "video", "eeg"])
 def test_semi_hard_draws_equal_a_loop(seed, directions):
-    """k draws with replacement among the allowed entries of each anchor; an anchor that has none is left out."""
+    """k draws with replacement among the allowed entries; anchors without any are left out."""
     w, k, margin = world(b=6, m=15, seed=seed), 7, 0.8
     options = {"selection": "semi_hard_random", "k": k, "margin": margin, "directions": directions}
     got = k_hard_contrastive(**w, **options, generator=torch.Generator().manual_seed(seed))

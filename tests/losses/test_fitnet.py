@@ -46,7 +46,7 @@ def test_a_linear_student_can_be_regressed_and_a_random_one_less():
 
 
 def test_equals_the_published_weighting():
-    """torchdistill trains FitNet's hint by PyTorch's MSE in its wrapper; RepDistiller multiplies it by 100."""
+    """torchdistill trains the hint by PyTorch's MSE; RepDistiller multiplies it by 100."""
     world, student = World(), Student()
     method = FitNet(world.context(student))
     batch = world.batch(student, torch.arange(8))

@@ -16,7 +16,7 @@ def pair(seed, size=5):
 
 
 def naive(student, teacher):
-    """Both kernels entry by entry; the authors' code (pkth) is no package that a test could install and compare."""
+    """Both kernels entry by entry; the authors' code (pkth) is not an installable package."""
 
     def cosine(a, b):
         dot = sum(u * v for u, v in zip(a, b, strict=True))
@@ -96,7 +96,7 @@ def test_stage_weights_decay_and_pair_from_the_deepest():
 
 
 def test_the_weighted_terms_begin_at_the_size_of_the_cross_entropy():
-    """A term a hundred times as large would leave nothing of it (clipped gradients make that worse)."""
+    """A term a hundred times as large would drown it, all the more with clipped gradients."""
     world, student = World(), Student()
     batch = world.batch(student, torch.arange(40))
     own = sum(IFD(world.context(student)).losses(batch).values())

@@ -163,7 +163,7 @@ def test_teacher_gets_no_gradient(name):
 )
 @pytest.mark.parametrize("train_teacher", [False, True])
 def test_a_teacher_that_is_trained_gets_the_gradient_of_the_terms(name, terms, train_teacher):
-    """The one exception (Table IV, F and G): its own cross-entropy would move it even if the terms did not."""
+    """The one exception (Table IV, F and G); its own cross-entropy would train it anyway."""
     world, student = World(), Student()
     method = build(name, world.context(student), train_teacher=train_teacher)
     step(student, method, adam(student, method), world.batch(student, ROWS))  # fills the banks

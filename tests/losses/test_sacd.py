@@ -55,7 +55,8 @@ def test_terms_are_weighted_and_monitored():
         divergence(batch.student.logits, batch.teacher.logits).item()
     )
     assert set(method.monitor) == {
-        *terms, "d_matched", "d_mismatched", "spread_video", "spread_eeg", "negatives", "active", "positive"
+        *terms, "d_matched", "d_mismatched", "spread_video", "spread_eeg",
+        "negatives", "active", "positive",
     }  # fmt: skip
     assert all(type(v) is float and math.isfinite(v) for v in method.monitor.values())
     # 24 entries in the bank, 8 anchors of stages 4 0 1 2 3 4 0 1: the bank holds 5 of stages 0 to 3

@@ -16,7 +16,7 @@ LAYERS = pytest.mark.parametrize("layers", [1, 3], ids=["demo", "default"])
 
 
 def views(groups: int, seed: int, noise: float = 0.6) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two views `(groups, 8, 64)` of blocks of clips: a shared content and one of the clip, seen with a random gain.
+    """Two views `(groups, 8, 64)` of blocks of clips: shared content, clip content, random gain.
 
     Content, noise and gain of the blocks depend on the seed; how either modality looks at them does
     not.
@@ -119,7 +119,7 @@ def test_ours_pulls_matched_graphs_together_and_holds_the_others_apart(layers):
 
 
 def test_literal_equation_has_no_gradient_on_untrained_networks():
-    """Normalised or not, the graph vectors of two untrained networks lie further apart than the margin."""
+    """Normalised or not, graph vectors of untrained networks are farther apart than the margin."""
     torch.manual_seed(0)
     loss = StructureLoss(DIM, DIM, layers=1, reading="literal", size=CLIPS)
     v, e = views(1, seed=1)
@@ -135,7 +135,7 @@ def test_literal_equation_has_no_gradient_on_untrained_networks():
 
 
 def test_literal_equation_drives_matched_graphs_apart():
-    """Where it has a gradient (d below the margin) it does the opposite of what the paper's text asks for."""
+    """Where it has a gradient (d below the margin), it does the opposite of the paper's text."""
     a = torch.tensor([0.3, 0.4, 0.0], requires_grad=True)
     b = torch.tensor([0.3, 0.0, 0.4])
     distances = []
@@ -183,7 +183,7 @@ def test_margin_equals_its_definition(gamma):
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0])
 def test_equals_the_published_contrastive_loss_where_all_graphs_are_of_now(gamma):
-    """pytorch-metric-learning: squared distance at unit length, margins 1 - gamma and 1 + gamma, mean of each kind.
+    """pytorch-metric-learning: squared distance at unit length, margins 1 -+ gamma, means by kind.
 
     It differs by default: its distance is not squared, its means leave out pairs whose hinge is 0,
     its two halves are added, ours are averaged. And it knows no weights, which we give to pairs
