@@ -62,7 +62,7 @@ class Method(nn.Module):
     def __init__(self, context: Context | None = None) -> None:
         super().__init__()
         self.monitor: dict[str, float] = {}
-        """Figures of the last step to plot, as floats (spread of graph vectors, active hinges ...)."""
+        """Figures of the last step to plot, as floats (graph spread, active hinges ...)."""
         self.lr_multipliers: dict[str, float] = {}
         """Name of a part of the method -> factor on the student's learning rate; default 1."""
 
