@@ -1,8 +1,8 @@
-"""Video students, EEG and audio teachers, graph network, memory banks, fusion heads; the teachers by name.
+"""Networks: video students, EEG and audio teachers, graph network, fusion; the teachers by name.
 
-Modules are named, not imported: the code of a run is then that of the one teacher that it uses, a
-new line here leaves all other runs as they are, and listing runs takes no second of torch. The
-files of published weights stand here, not in `pretrained.py`, for the same reason.
+Teachers are listed as import paths and not imported. The fingerprint of a run then covers only the
+teacher it uses, a new entry does not invalidate other runs, and listing runs does not import torch.
+For the same reason, the file names of published weights are here and not in `pretrained.py`.
 """
 
 from typing import Final

@@ -17,18 +17,19 @@ _CHANNELS = (64, 128, 256, 512, 1024, 2048)
 
 
 class CNN14(nn.Module):
-    """CNN14 on log-mel sound with a 512-d embedding (PANNs; Kong et al. 2020, arXiv:1912.10211), the audio teacher.
+    """Audio teacher: CNN14 of PANNs (Kong et al. 2020, arXiv:1912.10211), 512-d embedding.
 
-    Log-mel (window 1024, hop 320, 64 mel bands of 50-14000 Hz), batch norm over mel, six blocks of
-    two 3x3 convolutions with 2x2 average pooling after the first five, mean over mel, mean +
-    maximum over time, FC 2048 -> 512 and ReLU (so the embedding is never negative), one linear
-    layer to the classes. Names and shapes at width 1 are those of the published `Cnn14_emb512`
-    (`sacd.models.pretrained.load_cnn14`), whose head of 527 classes has no place here.
+    The input is a log-mel spectrogram (window 1024, hop 320, 64 mel bands of 50-14000 Hz) with
+    batch norm over mel. Six blocks of two 3x3 convolutions follow, the first five with 2x2 average
+    pooling. Pooling is the mean over mel, then mean + maximum over time. FC 2048 -> 512 with ReLU
+    gives the embedding, which is therefore never negative, and one linear layer the classes.
+    At width 1, parameter names and shapes are those of the published `Cnn14_emb512`
+    (`sacd.models.pretrained.load_cnn14`), without its head of 527 classes.
 
     Deviation: no SpecAugment inside the network in training; the teacher is used frozen.
 
     Args:
-        n_classes: classes to tell apart (51 in UCF51).
+        n_classes: number of classes (51 in UCF51).
         width: factor > 0 on the channels of the blocks.
         embedding: length of the embedding.
 
@@ -41,9 +42,10 @@ class CNN14(nn.Module):
         channels = [int(c * width) for c in _CHANNELS]
         if channels[0] < 1:
             raise ValueError(
-                f"width {width} leaves the first block without a channel; give at least {1 / _CHANNELS[0]}"
+                f"width {width} leaves the first block without a channel; "
+                f"give at least {1 / _CHANNELS[0]}"
             )
-        # Not part of the state: they follow from the constants above.
+        # Not saved in the state dict, because both follow from the constants above.
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
         mel = AF.melscale_fbanks(
             WINDOW // 2 + 1, 50.0, 14_000.0, MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
@@ -59,14 +61,31 @@ class CNN14(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def logmel(self, sound: Tensor) -> Tensor:
-        """Sound `(B, n)` at 32 kHz, range -1..1 -> log-mel power in dB `(B, 1, 1 + n // 320, 64)`, >= -100 dB."""
+        """Log-mel power in dB.
+
+        Args:
+            sound: `(B, n)` at 32 kHz, range -1..1.
+
+        Returns:
+            `(B, 1, 1 + n // 320, 64)`, >= -100 dB.
+        """
         power = AF.spectrogram(
             sound, 0, self.window, WINDOW, HOP, WINDOW, power=2.0, normalized=False
         )
         return 10 * torch.log10((power.mT @ self.mel).clamp(min=1e-10))[:, None]
 
     def forward(self, sound: Tensor) -> Output:
-        """Mono sound `(B, n)` at 32 kHz, range -1..1, n >= 9920 (0.31 s) -> `Output`; features of the six blocks."""
+        """Classify a batch.
+
+        Args:
+            sound: `(B, n)` mono at 32 kHz, range -1..1, n >= 9920 (0.31 s).
+
+        Returns:
+            Embedding, logits and the features of the six blocks.
+
+        Raises:
+            ValueError: `sound` has another number of dimensions or is too short.
+        """
         if sound.dim() != 2 or sound.shape[1] < 31 * HOP:
             raise ValueError(
                 f"sound of shape {tuple(sound.shape)}: expected (B, n) with n >= {31 * HOP} samples"

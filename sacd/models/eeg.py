@@ -1,4 +1,4 @@
-"""EEG teachers: base, AttnSleep and DeepSleepNet, builder of all four, class weights."""
+"""EEG teachers: base class, AttnSleep, DeepSleepNet, builder of all four, class weights."""
 
 import math
 import warnings
@@ -18,24 +18,30 @@ EMBEDDING: Final = 512
 """Size of the latent vector F that teacher and student share (Sec. V-B)."""
 
 SCALE_UV: Final = 25.0
-"""What every teacher divides its input by: about the standard deviation of a night's EEG in uV."""
+"""Divisor of the input, in uV: about the standard deviation of the EEG of one night."""
 
 CLAMP: Final = 20.0
-"""Scaled samples beyond this (500 uV: artefact, loose electrode) are cut, so that one clip cannot spoil a batch."""
+"""Limit of the scaled samples: 500 uV, beyond which they are artefacts.
+
+Clipping keeps one clip with a loose electrode from spoiling its batch.
+"""
 
 FEATURE_VALUES: Final = 2048
-"""Most values that one intermediate feature keeps per clip; longer ones are averaged over time (cheap to cache)."""
+"""Maximum number of values per clip in one intermediate feature.
+
+Longer features are averaged over time, which makes them cheap to cache.
+"""
 
 
 class Teacher(nn.Module):
-    """Base of the EEG teachers: scaling, the linear projection to 512 and the classifier that sits on it.
+    """Base class of the EEG teachers: input scaling, linear projection to 512, classifier.
 
-    A subclass gives `trunk`. `Output.embedding` is the projection, trained with the rest in stage
-    one.
+    A subclass implements `trunk`. `Output.embedding` is the projection; it is trained together with
+    the rest of the teacher.
 
-    Deviation: Sec. V-B has "no projections"; AttnSleep's own vector has 2400 or 3000 values,
-    DeepSleepNet's 1024, so one linear layer makes them 512. Intermediate features are averaged over
-    time to at most `FEATURE_VALUES` a clip.
+    Deviation: Sec. V-B has "no projections"; AttnSleep returns 2400 or 3000 values and DeepSleepNet
+    1024, so one linear layer maps them to 512. Intermediate features are averaged over time to at
+    most `FEATURE_VALUES` per clip.
 
     Args:
         n_features: length of the vector that `trunk` returns.
@@ -43,7 +49,7 @@ class Teacher(nn.Module):
     """
 
     stages: tuple[str, ...] = ("train",)
-    """Trainings that follow one another; `fit` runs once for each, after `set_stage`."""
+    """Training stages in order; `fit` runs once for each, after `set_stage`."""
 
     def __init__(self, n_features: int, n_classes: int = len(STAGES)) -> None:
         super().__init__()
@@ -52,17 +58,24 @@ class Teacher(nn.Module):
         self.stage = self.stages[0]
 
     def trunk(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Flat vector `(B, n_features)` and the intermediate features `(B, C, L)`, shallow to deep, of scaled EEG."""
+        """Features of scaled EEG.
+
+        Args:
+            x: `(B, 1, T)` scaled and clipped EEG.
+
+        Returns:
+            Flat vector `(B, n_features)`; intermediate features `(B, C, L)`, shallow to deep.
+        """
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Output:
-        """Stage a batch.
+        """Classify a batch.
 
         Args:
             x: `(B, 1, T)` float EEG in uV, T = 30 s.
 
         Returns:
-            embedding `(B, 512)`, logits `(B, n_classes)`, features shallow to deep.
+            Embedding `(B, 512)`, logits `(B, n_classes)`, features shallow to deep.
         """
         flat, features = self.trunk((x / SCALE_UV).clamp(-CLAMP, CLAMP))
         embedding = self.project(flat)
@@ -71,25 +84,26 @@ class Teacher(nn.Module):
     def auxiliary_loss(
         self, x: Tensor, output: Output, labels: Tensor, domains: Tensor | None = None
     ) -> Mapping[str, Tensor]:
-        """Scalar terms to add to the cross-entropy in training, by name.
+        """Scalar loss terms by name, added to the cross-entropy in training.
 
         Args:
             x: `(B, 1, T)` the batch, in uV.
             output: what `forward` returned for it.
             labels: `(B,)` int64 stages.
-            domains: `(B,)` int64 training subjects 0..n_domains-1 (Modified-SEN needs them).
+            domains: `(B,)` int64 training subjects 0..n_domains-1 (Modified-SEN only).
         """
         return {}
 
     def set_stage(self, stage: str) -> None:
-        """Choose one of `stages`: which parameters train, which auxiliary terms exist.
+        """Choose one of `stages`, which sets the trained parameters and the auxiliary terms.
 
         Raises:
             ValueError: this teacher has no such stage.
         """
         if stage not in self.stages:
             raise ValueError(
-                f"training stage {stage!r} is unknown to {type(self).__name__}; known: {self.stages}"
+                f"training stage {stage!r} is unknown to {type(self).__name__}; "
+                f"known: {self.stages}"
             )
         self.stage = stage
 
@@ -97,29 +111,29 @@ class Teacher(nn.Module):
 class AttnSleep(Teacher):
     """AttnSleep (Eldele et al. 2021, doi:10.1109/TNSRE.2021.3076234), braindecode's implementation.
 
-    Features: both convolution branches joined (128 channels), after recalibration (30), after
+    Features: both convolution branches concatenated (128 channels), after recalibration (30), after
     attention (30). The flat vector has 2400 values at 100 Hz and 3000 at 125 Hz (the SHHS variant,
     d_model 100).
 
-    braindecode differs from the authors' code: attention uses the normalised query (theirs ignores
-    the norm), the layer norm is the standard one (theirs: unbiased deviation, eps outside the
-    root), convolutions keep PyTorch's initialisation. In both, the first of three cloned
-    convolutions in each attention block is never used.
+    braindecode differs from the authors' code: its attention uses the normalised query (theirs
+    ignores the norm), its layer norm is the standard one (theirs has the unbiased deviation and eps
+    outside the root), and its convolutions keep PyTorch's initialisation. In both, the first of
+    three cloned convolutions in each attention block is never used.
 
-    Deviation: the first filters begin as tones (`tones`), not at random; they train like every
-    other weight. In four epochs of some 5,000 simulated clips that was worth about 0.015 of
-    accuracy on held-out subjects (one pair of runs).
+    Deviation: the first filters are initialised as sinusoids (`tones`), not at random; they are
+    trained like every other weight. Over four epochs of about 5,000 simulated clips, this raised
+    the accuracy on held-out subjects by about 0.015 (one pair of runs).
 
     Args:
         sfreq: 100 or 125 Hz.
         n_classes: number of stages.
-        drop: dropout in the convolution branches; 0.5 is published, a training of few epochs wants
-            0.1.
-        tones: begin the first filters as windowed tones of 0.5..32 Hz.
+        drop: dropout in the convolution branches; 0.5 is published, 0.1 suits a training of few
+            epochs.
+        tones: initialise the first filters as windowed sinusoids of 0.5..32 Hz.
         options: further arguments of `braindecode.models.AttnSleep`.
 
     Raises:
-        ValueError: any other rate.
+        ValueError: `sfreq` is another rate.
     """
 
     def __init__(
@@ -153,27 +167,27 @@ class AttnSleep(Teacher):
         flat, (small, large, recalibrated, attended) = _record(
             self.net, x, (cnn.features1, cnn.features2, cnn.AFR, context)
         )
-        for layer in (
-            context.layers
-        ):  # it keeps its attention map, with graph: no deepcopy (EMA) would be possible
+        # Each layer stores its attention map with the autograd graph, which deepcopy (EMA) refuses.
+        for layer in context.layers:
             layer.self_attn.attn = torch.empty(0)
         return flat, [torch.cat((small, large), 2), recalibrated, attended]
 
 
 class DeepSleepNet(Teacher):
-    """DeepSleepNet (Supratak et al. 2017, doi:10.1109/TNSRE.2017.2721116), braindecode's implementation.
+    """DeepSleepNet (Supratak et al. 2017, doi:10.1109/TNSRE.2017.2721116), from braindecode.
 
-    The flat vector is the 1024-d sum of BiLSTM and shortcut, which the published classifier reads.
-    Features: the small- and the large-filter path, that sum. Filters scale with the rate as
-    published: fs/2, fs/16, 4 fs, fs/2.
+    The flat vector is the 1024-d sum of BiLSTM and shortcut, the input of the published classifier.
+    Features: the small-filter path, the large-filter path, and this sum. Kernels and strides scale
+    with the sampling rate as published: fs/2, fs/16, 4 fs, fs/2.
 
-    braindecode differs from the authors' code: one clip is a sequence of length 1 (the BiLSTM sees
-    no neighbours), no peepholes, and ELU in the large path, for which we pass the published ReLU.
+    braindecode differs from the authors' code: each clip is a sequence of length 1 (the BiLSTM sees
+    no neighbours), and the LSTM has no peepholes. Its large path has ELU; we pass the published
+    ReLU.
 
     Args:
         sfreq: sampling rate in Hz.
         n_classes: number of stages.
-        width: factor of filters and LSTM units; 1 is the published size (25 M parameters).
+        width: factor on filters and LSTM units; 1 is the published size (25 M parameters).
         options: further arguments of `braindecode.models.DeepSleepNet`.
     """
 
@@ -219,12 +233,12 @@ def build_teacher(
         name: key of `TEACHERS`.
         sfreq: sampling rate in Hz (attnsleep: 100 or 125).
         n_classes: number of stages.
-        n_domains: number of training subjects; modified_sen alone uses it.
-        width: factor of channels and hidden units; attnsleep has the published size only.
+        n_domains: number of training subjects; used by modified_sen only.
+        width: factor on channels and hidden units; attnsleep has the published size only.
         options: further arguments of the class.
 
     Raises:
-        ValueError: `name` is unknown, or a value does not suit it.
+        ValueError: `name` is unknown, or a value is not valid for it.
     """
     if name not in TEACHERS:
         raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
@@ -245,15 +259,14 @@ def build_teacher(
 
 
 def class_weights(labels: Tensor | Sequence[int], rule: str = "attnsleep") -> Tensor:
-    """Weights of the cross-entropy by stage, from training labels.
+    """Class weights of the cross-entropy, from training labels.
 
-    w_c = mu_c max(1, ln(mu_c N / n_c)), mu = (1.5, 2, 1.5, 1, 1.5) / 5, to two decimals
-    (AttnSleep's code; its authors count training and test labels, we are to be given training
-    labels only). A stage that never occurs counts as n_c = 1: finite, and of no effect, since no
-    clip carries it.
+    w_c = mu_c max(1, ln(mu_c N / n_c)), mu = (1.5, 2, 1.5, 1, 1.5) / 5, to two decimals (from
+    AttnSleep's code). Its authors count training and test labels; pass training labels only. A
+    stage that never occurs counts as n_c = 1: its weight is finite and has no effect.
 
     Args:
-        labels: training stages 0..4; unscored clips (-1) are left out.
+        labels: training stages 0..4; unscored clips (-1) are ignored.
         rule: "attnsleep", or "none" for ones.
 
     Returns:
@@ -287,9 +300,10 @@ def class_weights(labels: Tensor | Sequence[int], rule: str = "attnsleep") -> Te
 
 @torch.no_grad()
 def sinusoid_init(conv: nn.Conv1d, sfreq: int) -> None:
-    """Set a first layer to Hann-windowed cosines and sines, log-spaced up to 32 Hz; the mean norm of a filter stays.
+    """Initialise a first layer with Hann-windowed cosines and sines, log-spaced up to 32 Hz.
 
-    The lowest tone has 0.6 periods in the kernel, and at least 0.5 Hz.
+    The mean norm of the filters is kept. The lowest frequency has 0.6 periods in the kernel, and is
+    at least 0.5 Hz.
     """
     kernel, pairs = conv.kernel_size[0], conv.out_channels // 2
     time = (torch.arange(kernel) - kernel / 2) / sfreq
@@ -301,21 +315,20 @@ def sinusoid_init(conv: nn.Conv1d, sfreq: int) -> None:
 
 
 def shrink(feature: Tensor) -> Tensor:
-    """`(B, C, L)` averaged over time so that C times the new length is at most `FEATURE_VALUES`."""
+    """Average `(B, C, L)` over time until C times the length is at most `FEATURE_VALUES`."""
     length = min(feature.shape[2], max(1, FEATURE_VALUES // feature.shape[1]))
     return F.adaptive_avg_pool1d(feature, length)
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels at a width factor, at least 8."""
+    """Number of channels at a width factor, at least 8."""
     return max(8, round(channels * width))
 
 
 def _braindecode(name: str, sfreq: int, n_classes: int, **options: Any) -> nn.Module:
     """A braindecode model without its last layer."""
-    with (
-        warnings.catch_warnings()
-    ):  # its import builds montages by a name that MNE deprecates, and takes seconds
+    # braindecode builds montages under a name that MNE deprecates. It takes seconds to import.
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Montage name", category=FutureWarning)
         models = import_module("braindecode.models")
     return getattr(models, name)(
@@ -329,7 +342,7 @@ def _braindecode(name: str, sfreq: int, n_classes: int, **options: Any) -> nn.Mo
 
 
 def _record(net: nn.Module, x: Tensor, modules: Sequence[nn.Module]) -> tuple[Tensor, list[Tensor]]:
-    """What `net(x)` returns, and what each of its `modules` returned on the way."""
+    """Return `net(x)` and the outputs of its `modules`."""
     seen: dict[int, Tensor] = {}
     hooks = [
         m.register_forward_hook(lambda _, __, out, i=i: seen.__setitem__(i, out))
