@@ -4,53 +4,44 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import cosine_kernel, entries, neighbourhoods, pair
 from tiny import Student, World
 
 from sacd.losses.ifd import IFD, ifd
 from sacd.losses.pkt import EPS
 
 
-def pair(seed, size=5):
-    g = torch.Generator().manual_seed(seed)
-    return [torch.randn(size, *d, generator=g, dtype=torch.float64) for d in ((2, 3), (4,))]
+def views(seed):
+    return pair(seed, 5, (2, 3), (4,))
 
 
 def naive(student, teacher):
-    """Both kernels entry by entry; the authors' code (pkth) is not an installable package."""
+    """Both kernels entry by entry; the authors publish no package to compare with."""
 
-    def cosine(a, b):
-        dot = sum(u * v for u, v in zip(a, b, strict=True))
-        return (1 + dot / math.hypot(*a) / math.hypot(*b)) / 2
-
-    def near(a, b):
+    def student_t(a, b):
         return 1 / (1 + math.sqrt(math.dist(a, b) ** 2 + 1e-6))
 
-    s, t = student.flatten(1).tolist(), teacher.flatten(1).tolist()
     total = 0.0
-    for kernel in (cosine, near):
-        for i in range(len(s)):
-            p = [kernel(t[i], x) for x in t]
-            q = [kernel(s[i], x) for x in s]
-            for a, b in zip(p, q, strict=True):
-                a, b = a / sum(p), b / sum(q)
-                total += (a - b) * (math.log(a + EPS) - math.log(b + EPS))
-    return total / len(s)
+    for kernel in (cosine_kernel, student_t):
+        p, q = (neighbourhoods(x.flatten(1).tolist(), kernel) for x in (teacher, student))
+        total += sum((a - b) * (math.log(a + EPS) - math.log(b + EPS)) for a, b in entries(p, q))
+    return total / len(student)
 
 
 def test_naive_loops():
-    student, teacher = pair(0)
+    student, teacher = views(0)
     assert float(ifd(student, teacher)) == pytest.approx(naive(student, teacher), rel=1e-9)
 
 
 def test_gradcheck():
-    student, teacher = pair(1)
+    student, teacher = views(1)
     assert torch.autograd.gradcheck(lambda s: ifd(s, teacher), student.requires_grad_())
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_properties(seed):
-    student, teacher = (x.flatten(1) for x in pair(seed))
+    student, teacher = (x.flatten(1) for x in views(seed))
     g = torch.Generator().manual_seed(seed)
     loss = ifd(student, teacher)
     assert loss > 0
@@ -63,7 +54,7 @@ def test_properties(seed):
 
 
 def test_aligned_is_below_random():
-    student, teacher = pair(2)
+    student, teacher = views(2)
     mixed = teacher + 0.2 * torch.randn(
         5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
@@ -71,7 +62,7 @@ def test_aligned_is_below_random():
 
 
 def test_far_from_the_origin_float32_still_tells_the_clips_apart():
-    student, teacher = pair(3)
+    student, teacher = views(3)
     far = student.flatten(1) + 1000
     assert float(ifd(far.float(), teacher)) == pytest.approx(naive(far, teacher), rel=1e-3)
 

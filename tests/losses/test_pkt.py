@@ -4,53 +4,36 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import cosine_kernel, entries, neighbourhoods, pair
 from tiny import Student, World
 from torchdistill.losses.mid_level import PKTLoss
 
 from sacd.losses.pkt import EPS, PKT, pkt
 
 
-def pair(seed, size=6):
-    g = torch.Generator().manual_seed(seed)
-    return [torch.randn(size, d, generator=g, dtype=torch.float64) for d in (5, 8)]
+def views(seed):
+    return pair(seed, 6, (5,), (8,))
 
 
 def naive(student, teacher):
-    def rows(x):
-        size = len(x)
-        dot = [
-            [sum(a * b for a, b in zip(x[i], x[j], strict=True)) for j in range(size)]
-            for i in range(size)
-        ]
-        near = [
-            [(1 + dot[i][j] / math.sqrt(dot[i][i] * dot[j][j])) / 2 for j in range(size)]
-            for i in range(size)
-        ]
-        return [[value / sum(row) for value in row] for row in near]
-
-    p, q = rows(teacher.tolist()), rows(student.tolist())
-    terms = [
-        a * math.log((a + EPS) / (b + EPS))
-        for x, y in zip(p, q, strict=True)
-        for a, b in zip(x, y, strict=True)
-    ]
-    return sum(terms) / len(p)
+    p, q = (neighbourhoods(x.tolist(), cosine_kernel) for x in (teacher, student))
+    return sum(a * math.log((a + EPS) / (b + EPS)) for a, b in entries(p, q)) / len(p)
 
 
 def test_naive_loops():
-    student, teacher = pair(0)
+    student, teacher = views(0)
     assert float(pkt(student, teacher)) == pytest.approx(naive(student, teacher), rel=1e-9)
 
 
 def test_gradcheck():
-    student, teacher = pair(1)
+    student, teacher = views(1)
     assert torch.autograd.gradcheck(lambda s: pkt(s, teacher), student.requires_grad_())
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
 def test_properties(seed, scale):
-    student, teacher = pair(seed)
+    student, teacher = views(seed)
     g = torch.Generator().manual_seed(seed)
     loss = pkt(student, teacher)
     assert loss > 0
@@ -64,7 +47,7 @@ def test_properties(seed, scale):
 
 
 def test_aligned_is_below_random():
-    student, teacher = pair(2)
+    student, teacher = views(2)
     mixed = teacher + 0.3 * torch.randn(
         6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
@@ -73,7 +56,7 @@ def test_aligned_is_below_random():
 
 def test_equals_torchdistill_times_the_rows():
     """torchdistill takes the mean over B^2 entries, we over B rows (docstring)."""
-    student, teacher = pair(3)
+    student, teacher = views(3)
     published = PKTLoss("s", "output", "t", "output")
     expected = published({"s": {"output": student.clone()}}, {"t": {"output": teacher.clone()}})
     assert float(pkt(student, teacher)) == pytest.approx(6 * float(expected), rel=1e-5)

@@ -1,18 +1,19 @@
+import itertools
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import cosine, pair
 from tiny import Student, World
 from torchdistill.losses.mid_level import RKDLoss
 
 from sacd.losses.rkd import RKD, rkd
 
 
-def pair(seed, size=5):
-    g = torch.Generator().manual_seed(seed)
-    return [torch.randn(size, d, generator=g, dtype=torch.float64) for d in (4, 6)]
+def views(seed):
+    return pair(seed, 5, (4,), (6,))
 
 
 def smooth(a, b):
@@ -27,17 +28,10 @@ def naive(student, teacher):
 
     def angles(x):
         out = []
-        for i in x:
-            for j in x:
-                for k in x:
-                    u, v = (
-                        [b - a for a, b in zip(i, j, strict=True)],
-                        [b - a for a, b in zip(i, k, strict=True)],
-                    )
-                    size = math.hypot(*u) * math.hypot(*v)
-                    out.append(
-                        sum(a * b for a, b in zip(u, v, strict=True)) / size if size else 0.0
-                    )
+        for i, j, k in itertools.product(x, repeat=3):
+            u = [b - a for a, b in zip(i, j, strict=True)]
+            v = [b - a for a, b in zip(i, k, strict=True)]
+            out.append(cosine(u, v) if any(u) and any(v) else 0.0)
         return out
 
     s, t = student.tolist(), teacher.tolist()
@@ -49,19 +43,19 @@ def naive(student, teacher):
 
 
 def test_naive_loops():
-    student, teacher = pair(0)
+    student, teacher = views(0)
     assert [float(x) for x in rkd(student, teacher)] == pytest.approx(naive(student, teacher))
 
 
 def test_gradcheck():
-    student, teacher = pair(1)
+    student, teacher = views(1)
     assert torch.autograd.gradcheck(lambda s: rkd(s, teacher), student.requires_grad_())
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
 def test_invariant_to_scale_rotation_shift_and_order(seed, scale):
-    student, teacher = pair(seed)
+    student, teacher = views(seed)
     g = torch.Generator().manual_seed(seed)
     loss = rkd(student, teacher)
     rotation = torch.linalg.qr(torch.randn(4, 4, generator=g, dtype=torch.float64)).Q
@@ -72,7 +66,7 @@ def test_invariant_to_scale_rotation_shift_and_order(seed, scale):
 
 
 def test_aligned_is_below_random():
-    student, teacher = pair(2)
+    student, teacher = views(2)
     mixed = teacher + 0.1 * torch.randn(
         5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
@@ -82,7 +76,7 @@ def test_aligned_is_below_random():
 
 def test_equal_clips_keep_the_gradient_bounded():
     """PyTorch's normalize would send 1e12 through the direction between two equal clips."""
-    student, teacher = (x.float() for x in pair(3))
+    student, teacher = (x.float() for x in views(3))
     student[1] = student[0]
     student.requires_grad_()
     sum(rkd(student, teacher)).backward()
@@ -104,7 +98,7 @@ def test_equals_torchdistill():
         RKDLoss("s", "t", dist_factor=1, angle_factor=0, reduction="mean"),
         RKDLoss("s", "t", 0, 1, "mean"),
     )
-    student_embedding, teacher_embedding = pair(4)
+    student_embedding, teacher_embedding = views(4)
     io = {"s": {"output": student_embedding}}, {"t": {"output": teacher_embedding}}
     torch.testing.assert_close(
         rkd(student_embedding, teacher_embedding), tuple(f(*io) for f in wide)
