@@ -1,4 +1,4 @@
-"""Late fusion of EEG and video (Table IV): heads A and B, encoders frozen (experiments A, B) or fine-tuned (C, D)."""
+"""Late fusion of EEG and video (Table IV): two heads, encoders frozen or fine-tuned."""
 
 from contextlib import nullcontext
 
@@ -18,21 +18,26 @@ class HeadA(nn.Sequential):
 class HeadB(nn.Sequential):
     """Experiments B and D: three fully connected layers, 1024 -> 256 -> 64 -> 5 (section V-D).
 
-    The paper names no activation between them; ReLU, without which three layers would be one.
+    The paper names no activation between them. We use ReLU, because three linear layers without an
+    activation are equivalent to one.
     """
 
     def __init__(self, width: int = 1024, n_classes: int = 5) -> None:
         super().__init__(
-            nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, n_classes)
-        )  # fmt: skip
+            nn.Linear(width, 256),
+            nn.ReLU(),
+            nn.Linear(256, 64),
+            nn.ReLU(),
+            nn.Linear(64, n_classes),
+        )
 
 
 class Fusion(nn.Module):
-    """Stages from EEG and video together: a head on the two embeddings side by side, [F_eeg, F_video] (section V-D).
+    """Sleep staging from EEG and video: a head on the joint [F_eeg, F_video] (section V-D).
 
-    Experiments A and B: `finetune=False`, the encoders are frozen (eval mode, no gradient, whatever
-    `train` says), so their embeddings may as well be computed once and given to the head alone. C
-    and D: `finetune=True`, all is trained.
+    Experiments A and B have `finetune=False`: the encoders are frozen, stay in eval mode even after
+    `train()`, and get no gradient. Their embeddings can therefore be computed once and passed to
+    the head alone. Experiments C and D have `finetune=True`: everything is trained.
 
     Args:
         video: returns `Output` for a batch of clips, embedding `(B, 512)`; its `requires_grad` is
@@ -62,7 +67,15 @@ class Fusion(nn.Module):
         return self
 
     def forward(self, clips: Tensor, epochs: Tensor) -> Output:
-        """Clips and EEG epochs, row i of both the same 30 s -> `Output`; its embedding is the joint `(B, 1024)`."""
+        """Classify a batch.
+
+        Args:
+            clips: `(B, ...)` video clips.
+            epochs: `(B, ...)` EEG epochs; row i covers the same 30 s as row i of `clips`.
+
+        Returns:
+            Joint embedding `(B, 1024)` and logits.
+        """
         with nullcontext() if self.finetune else torch.no_grad():
             joint = torch.cat([self.eeg(epochs).embedding, self.video(clips).embedding], 1)
         return Output(joint, self.head(joint))

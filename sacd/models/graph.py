@@ -109,7 +109,7 @@ class GraphNetwork(nn.Module):
         for _ in range(self.layers):
             h = self._propagate(h, edge_part, neighbour)
         weight = present.to(h.dtype) / present.sum(dim=1, keepdim=True)
-        # READOUT is linear, so the mean can be taken before it: one row per graph, not one per clip.
+        # READOUT is linear, so the mean can be taken before it. READOUT then runs once per graph.
         return self.graph(self.readout((weight[..., None] * h).sum(dim=1)))
 
     def _edge_part(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""MC2SleepNet: raw EEG and its spectrogram, contrasted, cross-masked and staged as sequences of 16 clips."""
+"""MC2SleepNet: raw EEG and its spectrogram, with contrastive and cross-masking losses."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,45 +16,48 @@ FRAME_S: Final = 2
 """Window of the spectrogram in s; windows overlap by half."""
 
 TOP_HZ: Final = 50
-"""Upper limit of the spectrogram in Hz (less where the sampling rate does not reach it)."""
+"""Upper limit of the spectrogram in Hz, or half the sampling rate if that is lower."""
 
 
 class MC2SleepNet(Teacher):
-    """MC2SleepNet (Kim et al. 2025, arXiv:2502.17470): a fourth EEG teacher, the one that sees neighbouring clips.
+    """MC2SleepNet (Kim et al. 2025, arXiv:2502.17470), an EEG teacher with neighbouring clips.
 
-    A CNN reads the raw clip, a Transformer its log spectrogram, 128 values each. The sequence part
-    has one stream per modality: `layers` times self-attention, attention to the other stream,
-    feed-forward 1024 (8 heads, GELU, post-norm, dropout 0.1). Row i of a batch is followed in time
-    by row i+1: the batch is cut into sequences of `sequence` consecutive clips, the last one may be
-    shorter; sequences do not see each other.
+    A CNN encodes the raw clip and a Transformer its log spectrogram, each to 128 values. The
+    sequence part has one stream per modality with `layers` layers: self-attention, cross-attention
+    to the other stream, feed-forward 1024 (8 heads, GELU, post-norm, dropout 0.1). The rows of a
+    batch are consecutive in time. The batch is cut into sequences of `sequence` clips; the last one
+    may be shorter. Sequences do not see each other.
 
-    Three trainings, each one `fit` after `set_stage`:
+    There are three training stages, each one `fit` after `set_stage`:
 
-    - `contrast`: both encoders by `info_nce`; no gradient of the classification;
-    - `sequence`: everything, by classification (both streams joined; and one classifier, shared, on
-      each stream) and by cross-masking: `mask` of the clips of a sequence are hidden in one stream,
-      others in the other stream, and restored from the rest (L1);
-    - `finetune`: encoders frozen, classification alone.
+    - `contrast`: both encoders are trained by `info_nce`, without a gradient of the classification;
+    - `sequence`: everything is trained, by classification (of the concatenated streams, and of each
+      stream by one shared classifier) and by cross-masking: a share `mask` of the clips of a
+      sequence is hidden in one stream, others in the other stream, and restored from the rest (L1);
+    - `finetune`: encoders are frozen, and classification is the only loss.
 
-    Features: raw clip 128, spectrogram 128, both streams joined 256 (before the linear layer to
+    Features: raw clip 128, spectrogram 128, concatenated streams 256 (before the linear layer to
     512).
 
-    Deviation: the sources at hand name the parts, not the encoders' layers: the CNN is
-    TinySleepNet's, the spectrogram encoder has `depth` post-norm layers on 1 s steps, InfoNCE has
-    temperature 0.1. Clips are hidden, not shuffled. In the published pretraining code each layer is
-    given the original input, so that only the last one counts; here each layer is given the output
-    of the one before. The target of the reconstruction carries no gradient.
+    Deviation: our sources name the parts but not the layers of the encoders: the CNN is that of
+    TinySleepNet, the spectrogram encoder has `depth` post-norm layers on 1 s steps, InfoNCE has
+    temperature 0.1. Clips are hidden, not shuffled. In the published pretraining code each layer
+    gets the original input, so only the last one has an effect; here each layer gets the output of
+    the previous one. The target of the reconstruction carries no gradient.
 
     Args:
         sfreq: sampling rate in Hz.
         n_classes: number of stages.
-        width: factor of channels and feed-forward units; the 128-d clip feature stays.
-        stage: training to begin with.
+        width: factor on channels and feed-forward units; the clip feature stays at 128.
+        stage: first training stage.
         sequence: clips in a sequence.
         layers: layers of the sequence part.
         depth: layers of the spectrogram's Transformer.
-        mask: share 0..0.5 of a sequence hidden in each stream.
-        temperature: of InfoNCE.
+        mask: share 0..0.5 of a sequence that is hidden in each stream.
+        temperature: temperature of InfoNCE.
+
+    Raises:
+        ValueError: `mask` is outside 0..0.5, or `stage` is unknown.
     """
 
     stages = ("contrast", "sequence", "finetune")
@@ -73,7 +76,8 @@ class MC2SleepNet(Teacher):
     ) -> None:
         if not 0 <= mask <= 0.5:
             raise ValueError(
-                f"mask {mask} is not within 0..0.5: a clip is hidden in one of the two streams at most"
+                f"mask {mask} is not within 0..0.5: "
+                "a clip is hidden in one of the two streams at most"
             )
         super().__init__(2 * 128, n_classes)
         self.sequence, self.mask, self.temperature = sequence, mask, temperature
@@ -102,24 +106,25 @@ class MC2SleepNet(Teacher):
     def train(self, mode: bool = True) -> "MC2SleepNet":
         super().train(mode)
         frozen = (self.raw, self.spectrogram) if self.stage == "finetune" else ()
-        for encoder in frozen:  # frozen means its batch norm and dropout too
+        # Batch norm and dropout of a frozen encoder are frozen too.
+        for encoder in frozen:
             encoder.eval()
         return self
 
     def trunk(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         clips = [self.raw(x), self.spectrogram(x)]
-        # In the contrast stage the classification must not reach the encoders, whoever adds it to
-        # the loss.
+        # In the contrast stage the encoders get no gradient of the classification, even if the
+        # caller adds it to the loss.
         given = [c.detach() for c in clips] if self.stage == "contrast" else clips
         both = torch.cat(self.mix(*given), 1)
         return both, [c.unsqueeze(2) for c in (*clips, both)]
 
     def mix(self, raw: Tensor, spectrogram: Tensor, hide: Tensor | None = None) -> list[Tensor]:
-        """Sequence part.
+        """Run the sequence part.
 
         Args:
-            raw: `(B, 128)` clip features in time order.
-            spectrogram: `(B, 128)` likewise.
+            raw: `(B, 128)` features of the raw clips, in time order.
+            spectrogram: `(B, 128)` features of their spectrograms.
             hide: `(2, B)` bool, clips that are hidden in each stream.
 
         Returns:
@@ -146,10 +151,11 @@ class MC2SleepNet(Teacher):
     def auxiliary_loss(
         self, x: Tensor, output: Output, labels: Tensor, domains: Tensor | None = None
     ) -> Mapping[str, Tensor]:
-        """`contrast`, or `raw` and `spectrogram` (cross-entropy of each stream), and `restore` in stage `sequence`.
+        """Loss terms of the current training stage.
 
-        Which clips are hidden is drawn from torch's generator of the CPU, the source of dropout
-        there.
+        Stage `contrast` has the term `contrast`. The other stages have `raw` and `spectrogram`, the
+        cross-entropy of each stream, and stage `sequence` also has `restore`. The hidden clips are
+        drawn from torch's global CPU generator.
         """
         raw, spectrogram, both = (f.squeeze(2) for f in output.features)
         if self.stage == "contrast":
@@ -170,10 +176,12 @@ class MC2SleepNet(Teacher):
 
 @in_float32
 def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
-    """Symmetric InfoNCE between two views of the same clips (van den Oord et al. 2018, arXiv:1807.03748).
+    """Symmetric InfoNCE between two views of the same clips.
 
-    Mean over i and both directions of -ln(exp(s_ii / t) / sum_j exp(s_ij / t)), s the cosine of row
-    i of one view and row j of the other. 0 for a batch of 1.
+    Mean over i and both directions of -ln(exp(s_ii / t) / sum_j exp(s_ij / t)), where s_ij is the
+    cosine of row i of one view and row j of the other. It is 0 for a batch of 1.
+
+    Source: van den Oord et al. 2018, arXiv:1807.03748.
 
     Args:
         a: `(B, D)` features of one modality.
@@ -190,12 +198,12 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
 
 @in_float32
 def restore_error(stream: Tensor, clip: Tensor, hide: Tensor) -> Tensor:
-    """Mean absolute error of the hidden clips, over both streams and all values; 0 if none is hidden.
+    """Mean absolute error over the hidden clips of both streams; 0 if none is hidden.
 
     Args:
-        stream: `(2, B, D)` what each stream makes of every clip.
-        clip: `(2, B, D)` features to restore; they carry no gradient, or encoders would make them
-            easy to restore.
+        stream: `(2, B, D)` restored features of each stream.
+        clip: `(2, B, D)` target features. They carry no gradient; otherwise the encoders would
+            learn features that are easy to restore.
         hide: `(2, B)` bool, clips that were hidden.
 
     >>> restore_error(torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.tensor([[True], [False]]))
@@ -208,10 +216,13 @@ def restore_error(stream: Tensor, clip: Tensor, hide: Tensor) -> Tensor:
 def cross_mask(
     n: int, sequence: int, ratio: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """`(2, n)` bool: in each sequence `ratio` of the clips hidden in stream 0, others as many in stream 1.
+    """Choose the clips to hide in each stream: a share `ratio` of each sequence.
 
-    What one stream lacks the other shows, so that it can be restored through the attention between
-    them.
+    No clip is hidden in both streams, so each can be restored through the attention to the other
+    stream.
+
+    Returns:
+        `(2, n)` bool.
     """
     hide = torch.zeros(2, n, dtype=torch.bool)
     for start in range(0, n, sequence):
@@ -224,7 +235,7 @@ def cross_mask(
 
 
 class _RawEncoder(nn.Sequential):
-    """`(B, 1, T)` to `(B, 128)`: four convolutions, maximum pooling, linear."""
+    """Encode `(B, 1, T)` as `(B, 128)`: four convolutions, max pooling, linear layer."""
 
     def __init__(self, sfreq: int, channels: int) -> None:
         def block(n_in: int, kernel: int, stride: int) -> list[nn.Module]:
@@ -246,7 +257,10 @@ class _RawEncoder(nn.Sequential):
 
 
 class _SpectrogramEncoder(nn.Module):
-    """`(B, 1, T)` to `(B, 128)`: log power in windows of 2 s, Transformer over the windows, mean."""
+    """Encode `(B, 1, T)` as `(B, 128)`.
+
+    A Transformer runs over the log power of 2 s windows; its outputs are averaged.
+    """
 
     def __init__(self, sfreq: int, depth: int, hidden: int) -> None:
         super().__init__()
@@ -267,6 +281,6 @@ class _SpectrogramEncoder(nn.Module):
 
 
 def _positions(length: int, size: int) -> Tensor:
-    """`(length, size)` sines and cosines of the position (Vaswani et al. 2017)."""
+    """Sinusoidal position encoding `(length, size)` (Vaswani et al. 2017)."""
     angle = torch.arange(length).unsqueeze(1) * 10_000 ** (-torch.arange(0, size, 2) / size)
     return torch.stack((angle.sin(), angle.cos()), 2).flatten(1)

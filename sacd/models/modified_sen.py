@@ -12,25 +12,26 @@ from sacd.stages import CLIP_S, STAGES
 
 
 class ModifiedSEN(Teacher):
-    """Modified-SEN: SEN-DAL (Cai et al.) on one EEG channel, with label head and domain head (Sec. V-C).
+    """SEN-DAL (Cai et al.) on one EEG channel, with a label head and a domain head (Sec. V-C).
 
-    The paper only says: one EEG channel, no EOG, both heads kept. Our reading: the one-dimensional
-    branch on one clip, a small- and a large-filter path (LeakyReLU); squeeze and excitation over
-    both (average over time, join, c -> c/2 ReLU -> c sigmoid, rescale); joined along time (23 steps
-    x 128 at 128 Hz); 512; label head 512 -> 128 -> 5; domain head behind a gradient reversal, 512
-    -> 128 -> training subjects.
+    The paper says only that there is one EEG channel and no EOG, and that both heads are kept. We
+    use the one-dimensional branch on one clip, with a small-filter and a large-filter path
+    (LeakyReLU). Squeeze and excitation covers both paths: average over time, concatenate, c -> c/2
+    ReLU -> c sigmoid, rescale. The paths are then concatenated along time (23 steps x 128 at 128
+    Hz) and projected to 512. The label head is 512 -> 128 -> 5. The domain head, behind a gradient
+    reversal, is 512 -> 128 -> training subjects.
 
-    Deviation: of the original's L2 penalties (0.1 on dense, 1e-4 on convolutions) only the
-    optimizer's weight decay is left; batch norm after each convolution, as in DeepSleepNet; both
-    heads read the 512-d embedding.
+    Deviation: the L2 penalties of the original (0.1 on dense layers, 1e-4 on convolutions) are
+    replaced by the weight decay of the optimizer; batch norm follows each convolution, as in
+    DeepSleepNet; both heads read the 512-d embedding.
 
     Args:
         sfreq: sampling rate in Hz.
         n_classes: number of stages.
         n_domains: number of training subjects.
-        width: factor of the filters; 1 is the published size.
-        reversal: factor of the reversed gradient (0.001).
-        drop: dropout after the first pooling of each path and of the joined feature.
+        width: factor on the filters; 1 is the published size.
+        reversal: factor on the reversed gradient (0.001).
+        drop: dropout after the first pooling of each path and on the concatenated feature.
     """
 
     def __init__(
@@ -74,10 +75,15 @@ class ModifiedSEN(Teacher):
     def auxiliary_loss(
         self, x: Tensor, output: Output, labels: Tensor, domains: Tensor | None = None
     ) -> Mapping[str, Tensor]:
-        """`domain`: cross-entropy of the subject, whose gradient reaches the trunk times -reversal."""
+        """Cross-entropy of the subject, as `domain`; the trunk gets its gradient times -reversal.
+
+        Raises:
+            ValueError: `domains` is missing.
+        """
         if domains is None:
             raise ValueError(
-                "modified_sen trains with domains: give the training subject 0..n_domains-1 of each clip"
+                "modified_sen trains with domains: "
+                "give the training subject 0..n_domains-1 of each clip"
             )
         return {
             "domain": F.cross_entropy(
@@ -87,14 +93,17 @@ class ModifiedSEN(Teacher):
 
 
 def reverse_gradient(x: Tensor, factor: float) -> Tensor:
-    """x itself, whose gradient comes back times -factor (Ganin and Lempitsky 2015, arXiv:1409.7495)."""
+    """Return x and multiply its gradient by -factor in the backward pass.
+
+    Source: Ganin and Lempitsky 2015, arXiv:1409.7495.
+    """
     return x.detach() - factor * (x - x.detach())
 
 
 def _path(
     first: int, last: int, drop: float, kernel: int, stride: int, pool: int, deep: int, pool2: int
 ) -> nn.Module:
-    """One path of Modified-SEN; zero padding as TensorFlow's SAME."""
+    """Build one path of Modified-SEN, zero-padded like TensorFlow's SAME."""
     layers: list[nn.Module] = []
     channels = 1
     for i, (k, s) in enumerate(((kernel, stride), (deep, 1), (deep, 1), (deep, 1))):

@@ -11,11 +11,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LARGEST = 1e15
-"""Largest magnitude that enters a loss: its square, summed over a batch of feature maps, still fits float32."""
+"""Largest magnitude that enters a loss.
+
+Its square, summed over a batch of feature maps, still fits into float32.
+"""
 
 
 def to_float32(x: Tensor) -> Tensor:
-    """A floating tensor in float32 or better, within +-`LARGEST` (so that an overflow to inf stays finite).
+    """Convert a floating tensor to float32 (float64 is kept) and clamp it to +-`LARGEST`.
+
+    The clamp turns an overflow to inf into a finite value.
 
     >>> to_float32(torch.tensor([1.0, float("inf")], dtype=torch.float16))
     tensor([1.0000e+00, 1.0000e+15])
@@ -24,7 +29,7 @@ def to_float32(x: Tensor) -> Tensor:
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator of a loss: its floating tensors are widened, and autocast is off inside."""
+    """Decorate a loss: convert its floating tensors by `to_float32`, and switch off autocast."""
 
     def widened(a: object) -> object:
         return to_float32(a) if isinstance(a, Tensor) and a.is_floating_point() else a
@@ -39,11 +44,11 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of unit L2 length, computed in float32 at least; safe for every finite input.
+    """Scale rows to unit L2 length, in float32 or float64; safe for every finite input.
 
-    A row is first divided by its largest absolute entry (no change to its direction), so no square
-    over- or underflows. Rows with no entry above 1e-4 shrink smoothly to zero instead: their
-    gradient then stays finite in float16 too.
+    A row is first divided by its largest absolute entry, so no square over- or underflows. This
+    does not change its direction. Rows with no entry above 1e-4 shrink smoothly to zero instead,
+    which keeps their gradient finite in float16 too.
 
     >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]

@@ -1,4 +1,4 @@
-"""What every network returns."""
+"""Output of every network: embedding, logits, features."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """What every student and every teacher returns for a batch of B clips."""
+    """Output of a student or a teacher for a batch of B clips."""
 
     embedding: Tensor
-    """`(B, 512)`: the latent vector F that the losses compare."""
+    """Latent vector F `(B, 512)`, which the losses compare."""
     logits: Tensor
-    """`(B, 5)`: unnormalised class scores."""
+    """Unnormalised class scores `(B, 5)`."""
     features: tuple[Tensor, ...] = ()
-    """Stage features, shallow to deep, each `(B, C, ...)`; FitNet, IFD and the like use them."""
+    """Stage features, shallow to deep, each `(B, C, ...)`, for FitNet, IFD and similar losses."""

@@ -1,4 +1,4 @@
-"""Published weights: Hara's Kinetics checkpoints into the video students, PANNs' CNN14 into the audio teacher."""
+"""Load published weights: Hara's Kinetics checkpoints for students, CNN14 for the audio teacher."""
 
 import os
 from collections.abc import Mapping
@@ -11,26 +11,27 @@ from sacd.models.video import VideoResNet
 
 
 def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoResNet:
-    """Fills a student with a published Kinetics-700 or Kinetics-700 + Moments in Time checkpoint; its head is dropped.
+    """Load a published checkpoint of Kinetics-700, with or without Moments in Time, into a student.
+
+    The published head is dropped. For grey input, the stem is summed over colour. A grey clip then
+    gives the same output as three equal colour channels.
 
     Source: github.com/kenshohara/3D-ResNets-PyTorch: `r3d18_KM_200ep.pth` (1039 classes),
     `r2p1d18_K_200ep.pth` (700).
-    For grey input the stem is summed over colour: a grey clip then gets the answer of three equal
-    channels.
 
-    Deviation: the paper's R(2+1)D-18 was pretrained on both data sets; only the one of Kinetics-700
-    is published.
+    Deviation: the paper's R(2+1)D-18 was pretrained on both datasets; only the weights from
+    Kinetics-700 are published.
 
     Args:
-        model: at width 1, with batch norm, of 1 or 3 input channels; `fc` stays as it is.
+        model: student of width 1 with batch norm and 1 or 3 input channels; `fc` is not changed.
         path: file with a `state_dict`.
 
     Returns:
-        `model`, filled in place.
+        `model`, changed in place.
 
     Raises:
-        ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is
-            untouched.
+        ValueError: the file is another one; the message lists what is missing, unexpected or of the
+            wrong shape. `model` is not changed.
     """
     state = {name.removeprefix("module."): t for name, t in _read(path, "state_dict").items()}
     stem = "conv1.weight" if hasattr(model, "conv1") else "conv1_s.weight"
@@ -42,20 +43,21 @@ def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoRe
 
 
 def load_cnn14(model: CNN14, path: str | os.PathLike[str]) -> CNN14:
-    """Fills an audio teacher with the published `Cnn14_emb512` checkpoint (Zenodo 3987831), without its head.
+    """Load the published `Cnn14_emb512` checkpoint (Zenodo 3987831) into an audio teacher.
 
-    The stored window and mel matrices are dropped too: torchaudio computes them.
+    The published head is dropped, and so are the stored window and mel matrices, which torchaudio
+    computes.
 
     Args:
-        model: at width 1; `fc` stays as it is.
+        model: teacher of width 1; `fc` is not changed.
         path: file with a `model`.
 
     Returns:
-        `model`, filled in place.
+        `model`, changed in place.
 
     Raises:
-        ValueError: another file; says what is missing, unexpected or of the wrong shape. `model` is
-            untouched.
+        ValueError: the file is another one; the message lists what is missing, unexpected or of the
+            wrong shape. `model` is not changed.
     """
     foreign = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
     heads = {"fc_audioset.weight": [(527, 512)]}
@@ -68,7 +70,7 @@ def _read(path: str | os.PathLike[str], key: str) -> dict[str, Tensor]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except Exception as error:  # zip, tar and pickle each fail in their own way
+    except Exception as error:  # zip, tar and pickle raise different errors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: not a checkpoint of plain tensors ({reason[:120]})") from error
     state = checkpoint.get(key) if isinstance(checkpoint, Mapping) else None
@@ -85,10 +87,13 @@ def _fill(
     foreign: tuple[str, ...],
     heads: Mapping[str, list[tuple[int, ...]]],
 ) -> None:
-    """Loads `state` without its `foreign` entries into everything of `model` but its `own` entries, or refuses.
+    """Load `state` without its `foreign` entries into `model`, whose `own` entries are not changed.
 
-    `heads` are entries that are not loaded, and the shapes that tell the published files from
-    others of their layout.
+    `heads` names entries that are not loaded but must have one of the given shapes. These tell the
+    published files from others with the same layout.
+
+    Raises:
+        ValueError: `state` does not fit `model`.
     """
     body = {name: t for name, t in state.items() if not name.startswith(foreign)}
     wanted = {

@@ -1,4 +1,4 @@
-"""Video students by name. The libraries of other backbones are imported only when one of them is asked for."""
+"""Video students by name; libraries of other backbones are imported only when they are needed."""
 
 import difflib
 from collections.abc import Iterable
@@ -26,18 +26,18 @@ def build_student(
 ) -> nn.Module:
     """Video student by name, with random weights: clips `(B, C, T, H, W)` -> `Output`.
 
-    `r2plus1d_18` and `r3d_18` are Hara's networks (`VideoResNet`), the paper's students;
-    torchvision's are others of the same name (no max pool, 45 middle channels in the stem). A timm
-    model sees each frame alone; its pooled features are averaged over time. Networks whose features
-    are not 512 long get a linear layer to the 512-d embedding. Where a library fixes three colour
-    channels, the first convolution is made again for `in_channels`.
+    `r2plus1d_18` and `r3d_18` are Hara's networks (`VideoResNet`), the students of the paper.
+    torchvision's networks of the same names differ (no max pool, 45 middle channels in the stem). A
+    timm model sees each frame alone; its pooled features are averaged over time. Networks whose
+    features are not 512 long get a linear layer to the 512-d embedding. If a library fixes three
+    colour channels, the first convolution is replaced by one for `in_channels`.
 
     Args:
         name: one of `STUDENTS`.
         in_channels: channels of a clip, >= 1.
-        n_classes: stages to tell apart.
-        width: factor on the channels; of `r2plus1d_18` and `r3d_18` only.
-        **options: those of `VideoResNet`, of torchvision's or pytorchvideo's builder, or of
+        n_classes: number of stages.
+        width: factor on the channels; for `r2plus1d_18` and `r3d_18` only.
+        **options: arguments of `VideoResNet`, of the builder of torchvision or pytorchvideo, or of
             `timm.create_model`.
 
     Raises:
@@ -57,7 +57,7 @@ def build_student(
 
 
 class _Student(nn.Module):
-    """What the backbones share: a linear layer to 512 where needed, and the classifier."""
+    """Base class of the backbones: a linear layer to 512 where needed, and the classifier."""
 
     def __init__(self, length: int, n_classes: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _Student(nn.Module):
 
 
 class Staged(_Student):
-    """A 3-D backbone: stem, stages whose outputs are the features, pooling to a vector."""
+    """A 3-D backbone: stem, stages whose outputs are the features, and pooling to a vector."""
 
     def __init__(
         self,
@@ -92,7 +92,10 @@ class Staged(_Student):
 
 
 class Framewise(_Student):
-    """A 2-D backbone of timm on every frame; features `(B, C, T, H, W)`, pooled features averaged over time."""
+    """A 2-D backbone of timm, applied to every frame.
+
+    Features are `(B, C, T, H, W)`; the pooled features are averaged over time.
+    """
 
     def __init__(self, backbone: nn.Module, n_classes: int) -> None:
         super().__init__(getattr(backbone, "head_hidden_size", backbone.num_features), n_classes)
@@ -103,7 +106,7 @@ class Framewise(_Student):
         frames = x.transpose(1, 2).flatten(0, 1)
         if hasattr(self.backbone, "forward_intermediates"):
             last, features = self.backbone.forward_intermediates(frames)
-        else:  # a few models offer their last features only
+        else:  # a few models return only their last features
             last = self.backbone.forward_features(frames)
             features = [last if last.dim() == 4 else last.mT]
         pooled = self.backbone.forward_head(last).unflatten(0, (b, t)).mean(1)
@@ -111,7 +114,7 @@ class Framewise(_Student):
 
 
 def _torchvision(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
-    from torchvision.models import video  # one backbone's library
+    from torchvision.models import video  # needed by this backbone only
 
     net = getattr(video, name)(weights=None, **options)
     old = net.stem[0]
@@ -131,11 +134,10 @@ def _torchvision(name: str, in_channels: int, n_classes: int, options: dict[str,
 def _pytorchvideo(
     name: str, in_channels: int, n_classes: int, options: dict[str, Any]
 ) -> nn.Module:
-    from pytorchvideo.models import hub  # one backbone's library
+    from pytorchvideo.models import hub  # needed by this backbone only
 
     *body, head = getattr(hub, name)(pretrained=False, input_channel=in_channels, **options).blocks
-    # The heads pool a window of the size they were trained on; a global pool takes clips of any
-    # size.
+    # The heads pool over the window of their training clips. A global pool accepts any clip size.
     pool = nn.AdaptiveAvgPool3d(1)
     if name.startswith("x3d"):
         head.pool.pool = pool
@@ -146,7 +148,7 @@ def _pytorchvideo(
 
 
 def _timm(name: str, in_channels: int, n_classes: int, options: dict[str, Any]) -> nn.Module:
-    import timm  # one backbone's library
+    import timm  # needed by this backbone only
 
     if not timm.is_model(name):
         near = (

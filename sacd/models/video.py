@@ -1,4 +1,4 @@
-"""Video students: R(2+1)D-18 and R3D-18 in the layout of Hara et al., from one builder."""
+"""Video students: R(2+1)D-18 and R3D-18 with the layout of Hara et al."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -16,10 +16,12 @@ _CHANNELS = (64, 128, 256, 512)
 
 
 def mid_channels(c_in: int, c_out: int, kernel_t: int = 3, kernel_s: int = 3) -> int:
-    """Channels between the spatial and the temporal half, such that both have the parameters of the 3-D convolution.
+    """Channels between the spatial and the temporal half of a (2+1)-D convolution.
 
-    floor(t d² N_in N_out / (d² N_in + t N_out)), kernel t x d x d; Tran et al. 2018
-    (arXiv:1711.11248, section 3.5).
+    floor(t d² N_in N_out / (d² N_in + t N_out)) for a kernel t x d x d: both halves together have
+    about as many parameters as the 3-D convolution.
+
+    Source: Tran et al. 2018, arXiv:1711.11248, section 3.5.
 
     >>> mid_channels(64, 64), mid_channels(3, 64, 7, 7)
     (144, 110)
@@ -29,11 +31,11 @@ def mid_channels(c_in: int, c_out: int, kernel_t: int = 3, kernel_s: int = 3) ->
 
 
 class Conv(nn.Conv3d):
-    """A `Conv3d` without bias that takes the quickest exact way on a CPU; activations lie channels-last in memory.
+    """A `Conv3d` without bias that picks the fastest exact computation on a CPU.
 
-    Channels-last, `(B, C, T, H, W)` is also `(B, C, T, H·W)`: a temporal kernel is then a 2-D
-    convolution on the same memory, and a spatial one on a grid of at most 2x2 pixels is one matrix
-    product.
+    Activations are channels-last in memory, where `(B, C, T, H, W)` is also `(B, C, T, H·W)`. A
+    temporal kernel is then a 2-D convolution on the same memory. A spatial kernel on a grid of at
+    most 2x2 pixels is one matrix product.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Conv(nn.Conv3d):
     def forward(
         self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
     ) -> Tensor:
-        """`weight` and `bias` stand in for the own ones (a batch norm folded in)."""
+        """Convolve; `weight` and `bias` replace those of the layer if a batch norm is folded in."""
         weight = self.weight if weight is None else weight
         b, c, t, h, w = x.shape
         kernel_t, kernel_s, _ = self.kernel_size
@@ -78,22 +80,23 @@ class Conv(nn.Conv3d):
 
     def _small_grid(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         b, c, t, h, w = x.shape
-        # Output pixel o (a multiple of the stride) reads input pixel i through tap i - o + 1; on
-        # 2x2 all of them exist.
+        # Output pixel o (a multiple of the stride) reads input pixel i through tap i - o + 1, which
+        # always exists on a 2x2 grid. Each entry of taps is (C', C, 1, h, w).
         rows = [weight[..., 1 - o : 1 - o + h, :] for o in range(0, h, self.stride[1])]
-        taps = [
-            r[..., 1 - o : 1 - o + w] for r in rows for o in range(0, w, self.stride[2])
-        ]  # (C', C, 1, h, w) each
-        matrix = (
-            torch.stack(taps).permute(0, 1, 3, 4, 5, 2).flatten(2).flatten(0, 1)
-        )  # (pixels·C', h·w·C)
+        taps = [r[..., 1 - o : 1 - o + w] for r in rows for o in range(0, w, self.stride[2])]
+        # (pixels·C', h·w·C)
+        matrix = torch.stack(taps).permute(0, 1, 3, 4, 5, 2).flatten(2).flatten(0, 1)
         pixels = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w * c)
         y = F.linear(pixels, matrix, None if bias is None else bias.repeat(len(taps)))
         return y.view(b, t, len(rows), len(taps) // len(rows), -1).permute(0, 4, 1, 2, 3)
 
 
 def convolve(conv: Conv, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolution and its norm; one with fixed statistics is folded into the weight, which saves a pass each way."""
+    """Convolve and normalise.
+
+    A batch norm with fixed statistics is folded into the weight. This saves one pass over the
+    activations, forward and backward.
+    """
     if isinstance(norm, nn.BatchNorm3d) and not norm.training and conv.weight.numel() < x.numel():
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         return conv(
@@ -103,10 +106,18 @@ def convolve(conv: Conv, norm: nn.Module, x: Tensor) -> Tensor:
 
 
 class _Units(nn.Module):
-    """Holds numbered convolutions under the attribute names, and so the state-dict keys, of Hara's networks."""
+    """Numbered convolutions whose attribute names are the state-dict keys of Hara's networks."""
 
-    def add(self, n: int, kind: Kind, c_in: int, c_out: int, kernel: tuple[int, int], stride: tuple[int, int],
-            mid: int) -> None:  # fmt: skip
+    def add(
+        self,
+        n: int,
+        kind: Kind,
+        c_in: int,
+        c_out: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        mid: int,
+    ) -> None:
         (kernel_t, kernel_s), (stride_t, stride_s) = kernel, stride
         if kind == "r2plus1d":
             self.add_module(f"conv{n}_s", Conv(c_in, mid, (1, kernel_s), (1, stride_s)))
@@ -121,7 +132,11 @@ class _Units(nn.Module):
 
     @torch.no_grad()
     def mirrored_init(self) -> None:
-        """Second half of the spatial filters: minus the first; and of what the temporal filters make of them."""
+        """Make the unit linear at the start: filters and the weights on them come in pairs f, -f.
+
+        The second half of the spatial filters is minus the first, and so are the temporal weights
+        on their outputs.
+        """
         for name in [
             name for name in self._modules if name.startswith("conv") and name.endswith("_s")
         ]:
@@ -138,7 +153,10 @@ class _Units(nn.Module):
 
 
 class Block(_Units):
-    """Basic residual block: two 3x3x3 units, shortcut type B (1x1x1 convolution and norm where the shape changes)."""
+    """Basic residual block: two 3x3x3 units and a shortcut of type B.
+
+    Type B is a 1x1x1 convolution with norm where the shape changes, and the identity elsewhere.
+    """
 
     def __init__(self, kind: Kind, c_in: int, c_out: int, stride: tuple[int, int]) -> None:
         super().__init__()
@@ -157,34 +175,36 @@ class Block(_Units):
 
 
 class VideoResNet(_Units):
-    """R(2+1)D-18 or R3D-18 as published by Hara et al. (arXiv:1711.09577, 2004.04968): the video student E_v, C_v.
+    """Video student E_v, C_v: R(2+1)D-18 or R3D-18 as published by Hara et al.
 
-    Stem 7x7x7 of stride (1, 2, 2), max pool 3 of stride 2, four stages of two basic blocks with 64,
-    128, 256 and 512 channels, global average pool to the 512-d embedding, one linear layer to the
-    stages. Parameter names and shapes at width 1 are those of the published weights
-    (`sacd.models.pretrained.load_pretrained`).
+    A 7x7x7 stem of stride (1, 2, 2) and a max pool 3 of stride 2 come first, then four stages of
+    two basic blocks with 64, 128, 256 and 512 channels. A global average pool gives the 512-d
+    embedding, and one linear layer the sleep stages. At width 1, parameter names and shapes are
+    those of the published weights (`sacd.models.pretrained.load_pretrained`).
+
+    Source: arXiv:1711.09577, arXiv:2004.04968.
 
     Deviation: the paper trains 16 frames of 112x112 pixels at full width; a width below 1 (every
-    stage narrower, one more linear layer to the 512-d embedding) and other temporal strides exist
-    for long clips of few pixels on a CPU.
+    stage is narrower, with one more linear layer to the 512-d embedding) and other temporal strides
+    are for long clips of few pixels on a CPU.
 
     Args:
         conv: "r2plus1d" (1x3x3 then 3x1x1) or "r3d" (3x3x3).
         width: factor > 0 on the channels of every stage, `int(64·width)` ....
-        in_channels: 1 grey, 2 grey and frame difference, 3 colour.
-        n_classes: stages to tell apart.
-        blocks: basic blocks a stage.
-        stem_kernel: spatial size of the stem's kernel, px, odd.
+        in_channels: 1 (grey), 2 (grey and frame difference) or 3 (colour).
+        n_classes: number of sleep stages.
+        blocks: number of basic blocks in each stage.
+        stem_kernel: spatial size of the kernel of the stem in px, odd.
         strides_t: temporal strides of the max pool and the four stages.
-        max_pool: without it the stem's grid is kept (twice as fine each way, no temporal stride
-            there).
-        freeze_norm_statistics: batch norms always use their running statistics (batches of one
-            night have odd ones).
+        max_pool: False keeps the grid of the stem, which is twice as fine in height and width and
+            has no temporal stride.
+        freeze_norm_statistics: batch norms always use their running statistics, because those of a
+            batch from one night are not representative.
         embedding: length of the embedding.
-        init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) gives the spatial half of an
-            r2plus1d unit its filters as pairs f, -f, which the temporal half weighs w, -w: the unit
-            starts as if no ReLU stood between them. A narrow network else never gets back the sign
-            of a breath. No effect on "r3d".
+        init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) fills the spatial half of an
+            r2plus1d unit with pairs of filters f, -f and the temporal half with weights w, -w. The
+            unit then starts as if it had no inner ReLU. Otherwise a narrow network loses the
+            sign of the breathing motion. No effect on "r3d".
 
     Raises:
         ValueError: `conv` or `init` is unknown, or `width` leaves no channel.
@@ -218,8 +238,8 @@ class VideoResNet(_Units):
             )
         self.in_channels, self.max_pool, self.pool_stride_t = in_channels, max_pool, strides_t[0]
         self.freeze_norm_statistics, self.frozen = freeze_norm_statistics, 0
-        # The formula takes 3 input channels whatever they are, as published: a grey network has the
-        # same 110.
+        # The published networks have 3 input channels. With 3 in the formula, a grey network has
+        # the same 110 middle channels and can load their weights.
         mid = mid_channels(3, channels[0], 7, stem_kernel)
         self.add(1, conv, in_channels, channels[0], (7, stem_kernel), (1, 2), mid)
         for i, (c_in, c_out, n) in enumerate(
@@ -238,22 +258,31 @@ class VideoResNet(_Units):
         self.train()
 
     def forward(self, x: Tensor) -> Output:
-        """Clips `(B, C, T, H, W)` -> `Output`; features are those of the four stages."""
+        """Classify clips `(B, C, T, H, W)`; features are those of the four stages."""
         return self.tail(self.frozen_stem(x, 0), 0)
 
     def frozen_stem(self, x: Tensor, k: int) -> Tensor:
-        """First k of (stem, stages 1, 2, 3), k 0..4: clips `(B, C, T, H, W)` -> features `(B, C', T', H', W')`.
+        """Run the first k parts of (stem, stages 1, 2, 3).
 
-        Frozen early parts need to run once a clip; `tail` goes on from what they gave.
+        Frozen parts have to run only once per clip; `tail` continues from their features.
+
+        Args:
+            x: clips `(B, C, T, H, W)`.
+            k: number of parts, 0..4.
+
+        Returns:
+            Features `(B, C', T', H', W')`.
+
+        Raises:
+            ValueError: `x` has another number of dimensions or channels.
         """
         if x.dim() != 5 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"clips of shape {tuple(x.shape)}: expected (B, {self.in_channels}, T, H, W)"
             )
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        if (
-            self.in_channels == 1
-        ):  # both layouts are then the same memory; torch would take it for channels-first
+        # With one channel both layouts are the same memory, and torch assumes channels-first.
+        if self.in_channels == 1:
             _, _, t, h, w = x.shape
             x = x.as_strided(x.shape, (t * h * w, 1, h * w, w, 1))
         for part in range(k):
@@ -261,7 +290,11 @@ class VideoResNet(_Units):
         return x
 
     def tail(self, h: Tensor, k: int) -> Output:
-        """What follows `frozen_stem(x, k)`, `forward(x) == tail(frozen_stem(x, k), k)`; features of the stages it computes."""
+        """Run the parts after `frozen_stem`: `forward(x) == tail(frozen_stem(x, k), k)`.
+
+        Returns:
+            Embedding, logits and the features of the stages computed here.
+        """
         h = h.contiguous(memory_format=torch.channels_last_3d)
         features = []
         for part in range(k, 5):
@@ -283,7 +316,13 @@ class VideoResNet(_Units):
         return [stem] + [[self._modules[f"layer{i}"]] for i in range(1, 5)]
 
     def freeze(self, k: int) -> "VideoResNet":
-        """Freezes the first k of (stem, stages 1..4): no gradient, running statistics; the rest is trainable."""
+        """Freeze the first k parts of (stem, stages 1..4) and make the rest trainable.
+
+        Frozen parts get no gradient, and their batch norms use the running statistics.
+
+        Raises:
+            ValueError: `k` is outside 0..5.
+        """
         if not 0 <= k <= 5:
             raise ValueError(f"k {k} is outside 0..5 (stem, four stages)")
         self.frozen = k
@@ -303,7 +342,10 @@ class VideoResNet(_Units):
 
 
 def max_pool(x: Tensor, stride_t: int) -> Tensor:
-    """`MaxPool3d(3, (stride_t, 2, 2), 1)`, over space, then over time: the same maximum, quicker channels-last."""
+    """Compute `MaxPool3d(3, (stride_t, 2, 2), 1)` over space, then over time.
+
+    The result is the same, and it is faster for channels-last memory.
+    """
     b, c, t, h, w = x.shape
     x = F.max_pool2d(x.transpose(1, 2).reshape(b * t, c, h, w), 3, 2, 1)
     h, w = x.shape[2:]
@@ -312,7 +354,7 @@ def max_pool(x: Tensor, stride_t: int) -> Tensor:
 
 
 class Tail(nn.Module):
-    """The part of a `VideoResNet` after its first k parts, as a student of its own on cached `frozen_stem(x, k)` features."""
+    """A `VideoResNet` without its first k parts: a student on cached `frozen_stem` features."""
 
     def __init__(self, model: VideoResNet, k: int) -> None:
         super().__init__()

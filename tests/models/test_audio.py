@@ -13,14 +13,17 @@ def tone(hz, seconds=0.5, amplitude=0.5):
 
 
 def slaney_mel(hz):
-    """Slaney's mel: linear below 1 kHz (15 mel), then 27 steps a factor of 6.4."""
+    """Slaney's mel scale: linear below 1 kHz (15 mel), then 27 steps per factor of 6.4."""
     return np.where(
         hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1000) / np.log(6.4)
     )
 
 
 def test_logmel_is_what_panns_defines():
-    """One frame by the textbook: periodic Hann, power spectrum, triangles of unit area on Slaney's scale, 10 log10."""
+    """Compute one frame from the definition and compare it.
+
+    Periodic Hann window, power spectrum, triangles of unit area on Slaney's scale, 10 log10.
+    """
     sound = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
     got = CNN14(width=1 / 64).logmel(sound)[0, 0]
     assert got.shape == (51, 64)

@@ -30,7 +30,7 @@ def small(name: str, sfreq: int = 100) -> Teacher:
 
 
 def toy(n: int, sfreq: int = 100) -> tuple[torch.Tensor, torch.Tensor]:
-    """Five kinds of clips, told apart by frequency, in uV."""
+    """Clips of five classes that differ in frequency, in uV."""
     labels = torch.arange(n) % 5
     time = torch.arange(30 * sfreq) / sfreq
     tone = torch.tensor([10.0, 6.0, 13.0, 1.5, 4.0])[labels, None]
@@ -98,15 +98,14 @@ def test_attnsleep_begins_with_tones(sfreq):
         )
         hz = torch.fft.rfft(weight, 8 * sfreq).abs().argmax(1) / 8  # spectral peak of each filter
         assert hz[-1] == pytest.approx(32, abs=1) and (hz[3::2].diff() >= -0.2).all()
-        torch.testing.assert_close(
-            hz[24::2], hz[25::2], atol=1.0, rtol=0
-        )  # cosine and sine of one tone
+        # The cosine and the sine of a pair have the same frequency.
+        torch.testing.assert_close(hz[24::2], hz[25::2], atol=1.0, rtol=0)
         assert branch[0].weight.requires_grad
 
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_copy_after_a_forward_pass_and_batch_of_one(name):
-    """EMA copies a trained model; a training set may end in a batch of 1."""
+    """EMA copies a trained model, and the last batch of a training set may have one clip."""
     model = small(name)
     x, labels = toy(1)
     out = model(x)

@@ -12,7 +12,7 @@ from sacd.models.output import Output
 
 
 class Encoder(nn.Module):
-    """A stand-in with what can go wrong: dropout, running statistics, a classifier nobody needs."""
+    """A stand-in encoder with dropout, running statistics and an unused classifier."""
 
     def __init__(self, n):
         super().__init__()

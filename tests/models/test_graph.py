@@ -101,7 +101,7 @@ def test_one_clip_gets_no_message_and_a_finite_gradient():
     silent = network(2)
     torch.nn.init.zeros_(silent.message[2].weight)
     torch.nn.init.zeros_(silent.message[2].bias)
-    torch.testing.assert_close(net(f), silent(f))  # whatever F_m says, nobody is there to say it
+    torch.testing.assert_close(net(f), silent(f))  # a node without neighbours gets no message
 
 
 def test_shapes_of_the_paper():

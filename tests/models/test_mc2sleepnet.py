@@ -43,7 +43,10 @@ def test_info_nce_gradient():
 
 
 def test_info_nce_equals_the_published_one():
-    """pytorch-metric-learning: one direction a call, references of the other view, row i the only positive of row i."""
+    """pytorch-metric-learning computes one direction per call.
+
+    Row i of the other view is the only positive of row i.
+    """
     a, b = torch.randn(2, 6, 4, dtype=torch.float64)
     own = torch.arange(6)
     theirs = NTXentLoss(temperature=0.3)
@@ -62,14 +65,13 @@ def test_info_nce_properties(seed, size, scale):
     assert 0 <= value <= math.log(size) + 2 / 0.2
     rotation = torch.linalg.qr(torch.randn(4, 4, generator=g, dtype=torch.float64)).Q
     order = torch.randperm(size, generator=g)
-    torch.testing.assert_close(
-        info_nce(b[order], a[order], 0.2), value
-    )  # symmetric, whatever the order of the clips
+    # The loss is symmetric and does not depend on the order of the clips.
+    torch.testing.assert_close(info_nce(b[order], a[order], 0.2), value)
     torch.testing.assert_close(info_nce(scale * a @ rotation, b @ rotation / scale, 0.2), value)
 
 
 def test_restoring_against_loops():
-    """Mean absolute error of the hidden clips, over the 128 values and both streams; hidden clips alone count."""
+    """Mean absolute error over the 128 values of the hidden clips of both streams."""
     net = model().eval()
     x, labels = torch.randn(20, 1, 3000) * 25, torch.arange(20) % 5
     with torch.no_grad():
@@ -90,7 +92,7 @@ def test_restoring_against_loops():
 
 
 def restoring():
-    """Restored and true features of 5 clips, of which 3 are hidden in one stream or the other."""
+    """Restored and true features of 5 clips; 3 of them are hidden in one of the streams."""
     stream, clip = torch.randn(2, 2, 5, 3, dtype=torch.float64)
     return stream, clip, torch.tensor([[1, 0, 0, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
 
@@ -132,9 +134,8 @@ def test_restore_error_properties(seed, size, scale):
     assert restore_error(scale * stream, scale * clip, hide).item() == pytest.approx(
         scale * value.item()
     )
-    other = stream.where(
-        hide[..., None], 7.0
-    )  # what is made of the clips that were shown counts for nothing
+    # The output for clips that are not hidden has no effect.
+    other = stream.where(hide[..., None], 7.0)
     assert restore_error(other, clip, hide) == value
     order = torch.randperm(size, generator=g)
     assert restore_error(stream[:, order], clip[:, order], hide[:, order]).item() == pytest.approx(
@@ -192,7 +193,7 @@ def test_short_and_ragged_batches(n):
     x = torch.randn(n, 1, 3000) * 25
     out = net(x)
     assert out.embedding.shape == (n, 512) and torch.isfinite(out.logits).all()
-    if n > 16:  # the rest is a sequence of its own; padding says nothing
+    if n > 16:  # the rest is a separate sequence, and padding has no effect
         torch.testing.assert_close(out.logits[16:], net(x[16:]).logits)
 
 
@@ -272,7 +273,10 @@ def test_hidden_clips_do_not_reach_the_streams():
 
 
 def test_every_layer_counts():
-    """The published pretraining code feeds each layer the original input: there the first layers are without effect."""
+    """Differs from the published pretraining code, where only the last layer has an effect.
+
+    There, each layer gets the original input.
+    """
     net = model().eval()
     x = torch.randn(4, 1, 3000) * 25
     before = net(x).logits

@@ -1,4 +1,4 @@
-"""Published checkpoints: synthetic ones with the published keys and shapes, and every other file refused."""
+"""Published checkpoints: load synthetic files with their keys and shapes, refuse any other file."""
 
 import shutil
 from collections import Counter
@@ -92,7 +92,10 @@ def test_published_keys_and_shapes_load_at_full_width(tmp_path, kind, n_classes,
 
 
 def test_the_paper_profile_starts_from_the_files_in_data_weights(tmp_path):
-    """And at random without them; the checkpoint's content is part of the run's identity, its place is not."""
+    """Without files it starts at random.
+
+    The run id depends on the content of a file, not on its path.
+    """
     space = Workspace("paper", root=tmp_path)
     assert space.pretext("r3d_18") is None and space.pretext() is None
     published, file = (
@@ -129,7 +132,10 @@ def test_tar_format_of_old_torch_loads(tmp_path):
 
 
 def narrow(kind="r3d"):
-    """State of a network of width 0.125 with a published head, without the layer to the embedding (none has it)."""
+    """State of a network of width 0.125 with a published head.
+
+    The projection to the embedding is missing, as in every published file.
+    """
     state = VideoResNet(kind, width=0.125, n_classes=700).state_dict()
     return {name: t for name, t in state.items() if not name.startswith("project.")}
 
@@ -225,7 +231,7 @@ def panns_shapes():
 def test_cnn14_checkpoint(tmp_path):
     file = tmp_path / "Cnn14_emb512_mAP=0.420.pth"
     shapes = panns_shapes()
-    # Views on one value: the shapes are those of 300 MB, the file is small.
+    # Views of one value keep the file small; real tensors would take 300 MB.
     state = {name: torch.tensor(0.5).expand(shape) for name, shape in shapes.items()}
     torch.save({"iteration": 1, "model": state}, file)
     teacher = CNN14(51)

@@ -31,7 +31,7 @@ def test_every_student_keeps_the_contract(name):
     "name", ["torchvision:r3d_18", "pytorchvideo:x3d_xs", "timm:test_resnet", "r3d_18"]
 )
 def test_every_student_can_be_configured(name):
-    """As the tasks build it from a run's settings."""
+    """Build a student as training does from the settings of a run."""
     student = make_student(BackboneConfig(name=name, width=0.125 if name == "r3d_18" else 1)).eval()
     assert student(torch.randn(1, 1, 2, 32, 32)).embedding.shape == (1, 512)
 
@@ -58,9 +58,9 @@ SMALL_SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)
         ("test_mambaout", 64, {}),  # likewise, and the head has a hidden layer
         ("test_convnext", 64, {}),
         ("test_maxvit", 64, {}),
-        ("test_vit", 32, {}),  # tokens, the first of them no place
-        ("deit_tiny_distilled_patch16_224", 32, {"embed_dim": 48, "depth": 2}),  # two such tokens
-        ("mixer_s32_224", 64, {}),  # tokens, none of them such
+        ("test_vit", 32, {}),  # tokens, the first is a class token
+        ("deit_tiny_distilled_patch16_224", 32, {"embed_dim": 48, "depth": 2}),  # two extra tokens
+        ("mixer_s32_224", 64, {}),  # tokens without a class token
     ],
 )
 def test_frame_models_of_every_layout_give_maps_of_channels_time_and_place(name, side, options):
@@ -111,6 +111,9 @@ def test_refusals(name, options, says):
 
 @pytest.mark.slow
 def test_import_loads_no_other_library():
-    code = "import sys, sacd.models.registry; print({'timm', 'torchvision', 'pytorchvideo'} & set(sys.modules))"
+    code = (
+        "import sys, sacd.models.registry; "
+        "print({'timm', 'torchvision', 'pytorchvideo'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from sacd.models.video import Tail, VideoResNet, max_pool, mid_channels
 
 CLIP = (2, 1, 16, 24, 32)
-"""Small, yet its grids are 12x16, 6x8, 3x4, 2x2 and 1x1: every way a convolution is computed occurs."""
+"""Shape of a small batch of clips.
+
+Its grids are 12x16, 6x8, 3x4, 2x2 and 1x1, so every branch of `Conv` runs.
+"""
 
 
 def tiny(conv="r2plus1d", **options):
@@ -65,7 +68,7 @@ def reference(model, x, training):
 @pytest.mark.parametrize("conv", ["r2plus1d", "r3d"])
 def test_equals_plain_3d_operations_and_so_do_its_gradients(conv, training):
     model = tiny(conv).double()
-    model(clips(0, torch.float64))  # running statistics that are not their initial ones
+    model(clips(0, torch.float64))  # moves the running statistics away from their initial values
     model.train(training)
     x = clips(dtype=torch.float64).requires_grad_()
     expected = reference(model, x, training)
@@ -202,8 +205,8 @@ def test_temporal_strides_and_stem_options():
 
 def test_overfits_a_small_batch():
     model, x, y = tiny(), clips()[:, :, :8, :16, :16], torch.tensor([3, 1])
-    # The norms see two clips only: larger steps go to and fro, and the last bits decide where the
-    # tenth ends.
+    # The norms see two clips only. Larger steps oscillate, and rounding then decides the final
+    # loss.
     optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
     for _ in range(40):
         optimizer.zero_grad()
