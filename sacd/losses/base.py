@@ -1,6 +1,6 @@
 """What a distillation method is: losses beside the cross-entropy, and a hook after the step.
 
-A method of your own is one file with a subclass of `Method`, and one line in `METHODS` of
+To add a method, write one file with a subclass of `Method` and add a line to `METHODS` in
 `sacd/losses/__init__.py`.
 """
 
@@ -17,44 +17,44 @@ from sacd.models.output import Output
 
 
 class Batch(NamedTuple):
-    """One training step as a method sees it: B clips, row i of everything is the same clip."""
+    """Input of a method in one training step: B clips; row i of every field is the same clip."""
 
     student: Output
     teacher: Output
-    """Of the frozen teacher, without gradient."""
+    """Output of the frozen teacher, without gradient."""
     labels: Tensor
     """`(B,)` int64 stages 0..4."""
     index: Tensor
     """`(B,)` int64 rows 0..n_train-1 in the training set (CRD and CMC keep one memory row each)."""
     clips: Tensor
-    """The student's input `(B, ...)`; an EMA copy of the student re-encodes it."""
+    """Input of the student, `(B, ...)`; an EMA copy of the student encodes it again."""
     epoch: int = 0
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a method may need to build itself. `n = len(labels)` clips are in the training set."""
+    """What a method is built from. The training set has `n = len(labels)` clips."""
 
     student: nn.Module
-    """Returns `Output`; methods may copy it (EMA), never train it by themselves."""
+    """Returns `Output`; a method may copy it (EMA) but must not train it itself."""
     student_example: Output
-    """Output of the student for a batch of 2: shapes of embedding, logits and features."""
+    """Output of the student for a batch of 2; gives the shapes of its fields."""
     teacher_example: Output
-    """The same of the teacher."""
+    """The same for the teacher."""
     labels: Tensor
     """`(n,)` int64 stages of the training set."""
     steps: int
-    """Optimizer steps of the whole training."""
+    """Number of optimizer steps of the whole training."""
     generator: torch.Generator = field(default_factory=torch.Generator)
-    """Source of all randomness of the method (CPU)."""
+    """Source of all randomness in the method (on the CPU)."""
 
 
 class Method(nn.Module):
     """Cross-entropy alone (the paper's baseline, v0), and the interface of every other method.
 
-    Parameters that a method registers (projection heads, graph networks) are trained together with
-    the student's. Everything a method must remember between steps is a buffer or a parameter, so
-    that `state_dict` resumes a run.
+    Parameters registered by a method (projection heads, graph networks) are trained together with
+    those of the student. All state kept between steps is a buffer or a parameter, so that a run can
+    be resumed from `state_dict`.
     """
 
     teacher_needed = False

@@ -15,17 +15,18 @@ from sacd.models.numerics import in_float32
 def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float = 0.5) -> Tensor:
     """Class-aware contrast within the batch.
 
-    With `p_ij = softmax_j(cos(anchor_i, key_j) / T)`: mean over keys j of i's class of `-ln p_ij`,
-    plus mean over the others of `-ln(1 - p_ij)`, mean over i. A clip without others has the first
-    part only (the authors' code divides by 0). Source: Chen et al., "Distilling audio-visual
-    knowledge by compositional contrastive learning", CVPR 2021, and its code
-    (github.com/yanbeic/CCL).
+    With `p_ij = softmax_j(cos(anchor_i, key_j) / T)`: the mean of `-ln p_ij` over keys j of the
+    same class, plus the mean of `-ln(1 - p_ij)` over the others, averaged over i. The second part
+    is 0 if all clips have one class (the authors' code divides by 0).
+
+    Source: Chen et al., "Distilling audio-visual knowledge by compositional contrastive learning",
+    CVPR 2021, and its code (github.com/yanbeic/CCL).
 
     Args:
         anchor: `(B, D)`.
         keys: `(B, D)`, row j of the same clip as anchor j.
         labels: `(B,)` int64.
-        temperature: T > 0; the authors' 0.5 for audio, 0.1 for images.
+        temperature: T > 0; the authors use 0.5 for audio and 0.1 for images.
 
     Returns:
         Scalar >= 0.
@@ -64,15 +65,15 @@ class CCL(Method):
 
     The contrast is taken in both directions, the divergence of the logits.
 
-    All weights are 1 as the authors'. They train the composition by a second optimizer, on its
-    cross-entropy, the contrast of (v, av) and (av, a), and the same half Jeffreys. Here the term
-    `ccl_head` gives the head that gradient and the student none; the other terms give the student
-    its gradient and the head none.
+    All weights are 1, as in the authors' code. There a second optimizer trains the composition
+    head on its cross-entropy, the contrast of (v, av) and (av, a), and the same divergence. Here
+    the term `ccl_head` has that gradient, and trains the head only; the other terms train the
+    student only.
 
     Args:
         context: shapes and generator.
         temperature: of `class_nce`.
-        train_teacher: the student's terms pull at the teacher as well; the head's never do.
+        train_teacher: the terms of the student also train the teacher; `ccl_head` never does.
 
     Raises:
         ValueError: the embeddings of student and teacher differ in size.

@@ -11,14 +11,14 @@ class CMC(CRD):
 
     Every other clip is a negative, whatever its stage.
 
-    Source: Tian, Krishnan, Isola 2020, arXiv:1906.05849; 16384 negatives, T 0.07, momentum 0.5 are
-    its code's. It knows no cross-entropy; the weight 0.8 is that of CRD, the same loss beside one.
-    Deviation: the EEG view's encoder is frozen, only its linear head trains; the anchor's own row
-    is never drawn as a negative (there once in n draws).
+    Source: Tian, Krishnan, Isola 2020, arXiv:1906.05849; 16384 negatives, T 0.07 and momentum
+    0.5 are those of its code, which has no cross-entropy; the weight 0.8 is that of CRD, which has
+    one. Deviation: the encoder of the EEG view is frozen, and only its linear head is trained; the
+    anchor itself is never drawn as a negative (in the original, once in n draws).
 
     Args:
         context: shapes, size of the training set, generator.
-        **options: those of `CRD` but `negatives`.
+        **options: those of `CRD` except `negatives`.
     """
 
     term = "cmc"

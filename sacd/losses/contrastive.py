@@ -12,13 +12,13 @@ Directions = Literal["both", "video", "eeg"]
 
 
 class Contrast(NamedTuple):
-    """L_C and what it was made of."""
+    """L_C and its diagnostics."""
 
     loss: Tensor
     negatives: Tensor
-    """`(B,)` negatives of each anchor, mean over the directions."""
+    """`(B,)` number of negatives of each anchor, mean over the directions."""
     active: Tensor
-    """Share of the pairs whose hinge is above 0; 0 without pairs."""
+    """Share of the pairs with a hinge above 0; 0 if there are no pairs."""
     positive: Tensor
     """Mean cosine of the B synchronous pairs."""
 
@@ -36,30 +36,31 @@ def k_hard_contrastive(
     directions: Directions = "both",
     generator: torch.Generator | None = None,
 ) -> Contrast:
-    r"""Triplet hinge of synchronous pairs against the K hardest entries of the other modality's
-    bank.
+    r"""Triplet hinge of synchronous pairs against the K hardest entries of the opposite bank.
 
     .. math:: L = \sum_n \sum_{k=1}^K [\alpha - S(F_n^v, F_n^s) + S(F_n^v, F_k^s)]_+
         + [\alpha - S(F_n^v, F_n^s) + S(F_k^v, F_n^s)]_+ \qquad (12, 13)
 
-    S is the cosine (reading A14); entries of the anchor's own stage are no negatives; a direction
-    without any adds exactly 0.
+    S is the cosine (reading A14). Video anchors meet EEG entries and the reverse (reading A17).
+    Entries of the same stage as the anchor are never negatives. A direction without negatives adds
+    exactly 0. The caller enqueues the keys of a batch after its loss, so that a bank never holds
+    the keys of the current batch.
 
-    Source: arXiv:2208.05814, eqs. 12-13. Deviation: the mean over the valid pairs of each
-    direction, the two then added; the printed double sum has up to 2048 terms
-    beside a mean cross-entropy (reading A18).
+    Source: arXiv:2208.05814, eqs. 12-13. Deviation: each direction is a mean over its valid pairs,
+    and the two are added; the printed double sum has up to 2048 terms and would dominate the mean
+    cross-entropy (reading A18).
 
     Args:
         anchor_v, anchor_s: `(B, d)` video and EEG embeddings of the same clips, any scale.
-        queue_s, queue_v: `(m, d)` past EEG and video embeddings, m >= 0; never given a gradient.
+        queue_s, queue_v: `(m, d)` past EEG and video embeddings, m >= 0; they get no gradient.
         labels, queue_labels: `(B,)` and `(m,)` stages.
-        margin: alpha, in cosine.
-        k: negatives of an anchor at most.
-        selection: `top_k`, the k most similar; `semi_hard_random`, k draws with replacement among
-            those with 0 < hinge < margin (what EISNet's code does, reading A16); `per_class`, the k
-            most similar of each other stage.
+        margin: alpha, a difference of cosines.
+        k: maximum number of negatives per anchor.
+        selection: `top_k`, the k most similar entries (reading A15); `semi_hard_random`, k draws
+            with replacement among those with 0 < hinge < margin, as in EISNet's code (reading A16);
+            `per_class`, the k most similar entries of each other stage.
         directions: `video`, video anchors against EEG entries; `eeg`, the reverse; `both`.
-        generator: of the draws of `semi_hard_random`.
+        generator: source of the draws of `semi_hard_random`.
 
     Raises:
         ValueError: an option is unknown.
@@ -70,7 +71,7 @@ def k_hard_contrastive(
     ):
         if value not in known:
             raise ValueError(f"{value!r} is unknown; known: {', '.join(known)}")
-    # Cosines of hard negatives differ by less than bfloat16 resolves.
+    # The cosines of hard negatives differ by less than the resolution of bfloat16.
     with torch.autocast(anchor_v.device.type, enabled=False):
         video, eeg = unit(to_float32(anchor_v)), unit(to_float32(anchor_s))
         positive = (video * eeg).sum(dim=1)
@@ -113,18 +114,19 @@ def _select(
     selection: Selection,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    """Bank entries `(B, K)` chosen for each anchor, and which of them count."""
+    """Indices `(B, K)` of the bank entries chosen for each anchor, and a mask of the valid ones."""
     entries = similar.shape[1]
     if selection == "semi_hard_random" and entries:
         hinge = margin - positive[:, None] + similar
         mask = other & (hinge > 0) & (hinge < margin)
         count = mask.sum(dim=1, keepdim=True)
+        # The draw is made where the generator lives, so a GPU gives the numbers of a CPU.
         device = "cpu" if generator is None else generator.device
         draw = torch.rand(len(similar), k, generator=generator, device=device).to(similar.device)
+        # Semi-hard entries come first in `order`; the draw picks a position among those.
         order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        return order.gather(1, (draw * count).long().clamp_max(entries - 1)), (count > 0).expand(
-            -1, k
-        )
+        chosen = (draw * count).long().clamp_max(entries - 1)
+        return order.gather(1, chosen), (count > 0).expand(-1, k)
     groups = [other]
     if selection == "per_class" and entries:
         groups = [other & (queue_labels == s) for s in queue_labels.unique()]

@@ -27,21 +27,21 @@ def nce(
 
     `-ln h(anchor, positive) - sum_k ln(1 - h(anchor, negative_k))` with
     `h = e^(s/T) / (e^(s/T) + m z)`, s the cosine, m the number of valid negatives and z the mean of
-    `e^(s/T)`; mean over anchors with m > 0. The published `Z = n z` and noise density `1/n` of n
-    training clips cancel to this form (but for a 1e-7 against division by 0, which logarithms make
-    unnecessary). Source: Tian, Krishnan, Isola 2020, arXiv:1910.10699, eq. 18, and its code
+    `e^(s/T)`; mean over anchors with m > 0. The published form has `Z = n z` and the noise density
+    `1/n` for n training clips; n cancels. (The published 1e-7 against division by 0 is not needed
+    with logarithms.) Source: Tian, Krishnan, Isola 2020, arXiv:1910.10699, eq. 18, and its code
     RepDistiller.
 
     Args:
         anchor: unit vectors `(B, D)`; the only side with a gradient.
         positive: keys `(B, D)`.
         negatives: keys `(N, D)`, shared by the batch.
-        valid: `(B, N)` bool: which of them are negatives of which anchor.
-        log_z: scalar ln z; NaN before the first batch, which then fixes it.
+        valid: `(B, N)` bool; True where key j is a negative of anchor i.
+        log_z: scalar ln z; NaN before the first batch, which fixes it.
         temperature: T > 0.
 
     Returns:
-        Scalar loss >= 0 (0 if no anchor has a negative), and ln z to pass next time.
+        Scalar loss >= 0 (0 if no anchor has a negative), and ln z for the next call.
     """
     near = (anchor * positive.detach()).sum(1) / temperature
     far = anchor @ negatives.detach().T / temperature
@@ -66,20 +66,20 @@ class CRD(Method):
     The student is contrasted with past teacher vectors, and the teacher with past student vectors.
     Each memory has a row for every training clip: `momentum` x old + (1 - `momentum`) x new.
 
-    Both embeddings pass a linear head to 128 dimensions. Defaults are the authors' (RepDistiller):
-    weight 0.8, T 0.07, momentum 0.5, 16384 negatives. No more negatives are used than the memory
-    holds, none twice; a batch shares one draw. z is fixed by the first batch, as in the original: a
-    result depends on that batch, though little, because the memory is random then (z near e^(1 / (2
-    x 128 T^2)) = 2.2 whatever the clips). As a buffer it survives a resume.
+    Both embeddings pass a linear head to 128 dimensions. The defaults are those of the authors'
+    code (RepDistiller): weight 0.8, T 0.07, momentum 0.5, 16384 negatives. Negatives are drawn
+    without replacement, once per batch; a small memory gives fewer. As in the original, the first
+    batch fixes z. The result hardly depends on that batch, because the memory is still random: z is
+    near e^(1 / (2 x 128 T^2)) = 2.2 for any clips. z is a buffer, so it survives a resume.
 
     Args:
         context: shapes, labels of the training set, generator.
-        weight: of the sum of both directions.
-        negatives: `exact`: clips of other stages only (RepDistiller's `exact`); `own`: any clip but
-            the anchor's own.
-        k: most negatives for each anchor.
-        temperature: T.
-        momentum: share of the old row, in 0..1.
+        weight: factor on the sum of both directions.
+        negatives: `exact`: clips of other stages only, as in RepDistiller; `own`: all clips except
+            the anchor.
+        k: maximum number of negatives per anchor.
+        temperature: T > 0.
+        momentum: weight of the old row, in 0..1.
 
     Raises:
         ValueError: `negatives` is unknown.

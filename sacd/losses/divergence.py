@@ -14,9 +14,9 @@ def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "js
 
     .. math:: JSD(p, q) = \tfrac12 KL(p \| m) + \tfrac12 KL(q \| m), \; m = (p + q) / 2 \quad (4)
 
-    It is symmetric and at most ln 2. `half_jeffreys` is (KL(p||q) + KL(q||p)) / 2, what the
-    authors' released code (after CCL) computes under the name JSD: unbounded, and about four times
-    as large for close p and q.
+    It is symmetric and at most ln 2. `half_jeffreys` is (KL(p||q) + KL(q||p)) / 2, which the
+    authors' released code, like CCL's, calls JSD (reading A21). It is unbounded, and about four
+    times as large for similar p and q.
 
     Source: arXiv:2208.05814, eq. 4; Lin 1991, doi:10.1109/18.61115.
 

@@ -1,4 +1,4 @@
-"""FitNet: a linear regressor guesses the teacher's hint from the student's representation."""
+"""FitNet: a linear regressor predicts the teacher's hint from the student's embedding."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,8 +12,8 @@ from sacd.models.numerics import in_float32
 def hint(guess: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared error between the regressed student embedding and the hint.
 
-    Source: Romero et al. 2015, arXiv:1412.6550 (there half the squared norm; the mean is
-    RepDistiller's).
+    Source: Romero et al. 2015, arXiv:1412.6550, which has half the squared norm; the mean is
+    RepDistiller's.
 
     Args:
         guess: `(B, D)` output of the regressor.
@@ -32,9 +32,9 @@ def hint(guess: Tensor, teacher: Tensor) -> Tensor:
 class FitNet(Method):
     """Cross-entropy + `weight` x `hint` of a linear regressor; weight 100 is RepDistiller's.
 
-    Deviation: the hint is the 512-d embedding, not a middle layer, because a map over EEG time and
-    one over video frames share no grid for a convolutional regressor; both losses act together, as
-    in RepDistiller, not in two steps.
+    Deviation: the hint is the 512-d embedding instead of a middle layer, because feature maps of
+    EEG and video share no grid for a convolutional regressor. Both losses are trained together, as
+    in RepDistiller, instead of in two steps.
     """
 
     teacher_needed = True

@@ -26,8 +26,8 @@ def ifd(student: Tensor, teacher: Tensor) -> Tensor:
     `1/B sum_i sum_j (p_ij - q_ij) (ln p_ij - ln q_ij)`, once for the cosine kernel `(1 + cos) / 2`
     and once for the Student-t kernel `1 / (1 + distance)`, rows normalised to 1.
     Source: Passalis, Tzelepi, Tefas 2020, arXiv:2005.00727. Deviation: 1e-7 is added inside the
-    logarithms (a probability of 0 would give NaN), and the mean is over B rows, not B^2 entries
-    (see `sacd.losses.pkt`).
+    logarithms, because a probability of 0 would give NaN, and the mean is over the B rows instead
+    of all B^2 entries (see `sacd.losses.pkt`).
 
     Args:
         student: features `(B, ...)`, flattened.
@@ -51,12 +51,12 @@ class IFD(Method):
 
     Weights: 1/128 for the embeddings, 100/128 x 0.7^epoch for the features.
 
-    The authors' 1 and 100 x mean over B^2 entries at their batch of 128 are 1/128 and 100/128 x the
-    mean over rows used here (as in `sacd.losses.pkt`). They train without cross-entropy; so
-    weighted, the three pairs begin at about 1 for untrained networks, the size of the
-    cross-entropy, and 128 times the weight would leave nothing of it. Deviation: no auxiliary
-    teacher of the student's kind stands between the two, because nothing between EEG and video has
-    the layers of either. Stages are paired from the deepest, last with last.
+    The authors use 1 and 100 times the mean over B^2 entries at a batch of 128, which is 1/128 and
+    100/128 times the mean over rows used here (see `sacd.losses.pkt`). They train without
+    cross-entropy. With these weights the three pairs start near 1 for untrained networks, like the
+    cross-entropy; 128 times the weight would drown it. Deviation: there is no auxiliary teacher of
+    the student's architecture, because no network lies between one of EEG and one of video.
+    Features are paired from the deepest, last with last.
     """
 
     teacher_needed = True

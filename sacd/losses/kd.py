@@ -11,8 +11,8 @@ from sacd.models.numerics import in_float32
 def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     """`T^2 KL(softmax(t/T) || softmax(s/T))` of softened class probabilities, batch mean.
 
-    Source: Hinton, Vinyals, Dean 2015, arXiv:1503.02531; T^2 keeps the gradient's size when T
-    changes.
+    Source: Hinton, Vinyals, Dean 2015, arXiv:1503.02531; T^2 makes the gradient's scale independent
+    of T.
 
     Args:
         student: logits `(B, C)`.
@@ -33,8 +33,8 @@ def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
 class KD(Method):
     """Cross-entropy + `weight` x `kd`.
 
-    Weight 0.9 and T = 4 are RepDistiller's. Deviation: cross-entropy keeps the weight 1 that it has
-    in all methods here; RepDistiller lowers it to 0.1 beside KD.
+    Weight 0.9 and T = 4 are RepDistiller's. Deviation: the cross-entropy has weight 1, as in all
+    methods here; RepDistiller gives it 0.1 with KD.
     """
 
     teacher_needed = True

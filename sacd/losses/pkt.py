@@ -15,7 +15,7 @@ def neighbours(gram: Tensor) -> Tensor:
         gram: `(B, B)` inner products of the embeddings.
 
     Returns:
-        `(B, B)`, rows sum to 1; a zero vector is equally near to all.
+        `(B, B)`, rows sum to 1; a zero vector is equally close to all others.
     """
     length = gram.diagonal().clamp(min=1e-12).sqrt()
     kernel = ((gram / (length[:, None] * length) + 1) / 2).clamp(min=0)
@@ -26,9 +26,9 @@ def neighbours(gram: Tensor) -> Tensor:
 def pkt(student: Tensor, teacher: Tensor) -> Tensor:
     """Divergence of the neighbourhoods, `1/B sum_i KL(p_teacher(.|i) || p_student(.|i))`.
 
-    Source: Passalis & Tefas 2018, arXiv:1803.10837. Deviation: mean over the B rows; the authors'
-    code takes the mean over all B^2 entries, which makes the loss B times smaller and its strength
-    depend on the batch size.
+    Source: Passalis & Tefas 2018, arXiv:1803.10837. Deviation: the mean is over the B rows; the
+    authors' code averages over all B^2 entries, so the loss is B times smaller and its strength
+    depends on the batch size.
 
     Args:
         student: embeddings `(B, D)`.
@@ -49,8 +49,8 @@ def pkt(student: Tensor, teacher: Tensor) -> Tensor:
 class PKT(Method):
     """Cross-entropy + `weight` x `pkt` of the embeddings.
 
-    RepDistiller's 30000 x mean over B^2 entries at its batch of 64 is 30000 / 64 x the mean over
-    rows used here.
+    RepDistiller uses 30000 times the mean over B^2 entries at a batch of 64, which is 30000 / 64
+    times the mean over rows used here.
     """
 
     teacher_needed = True

@@ -24,32 +24,30 @@ class SACD(Method):
 
     .. math:: L = L_{CE} + \lambda_1 L_D + \lambda_2 L_C + \lambda_3 JSD \qquad (5)
 
-    Video keys come from a momentum encoder, an EMA copy of the student in eval mode. Its decay
-    grows with the step t as 1 - t^(-2/3) up to 0.999: at 0.999 from the start, 74 % of the initial
-    weights would be left after 300 steps. Batch-norm statistics are copied. The frozen teacher
-    needs no momentum encoder. Keys enter the banks after the optimizer's step, so L_C is 0 on the
-    first one. A weight of 0 computes nothing and keeps nothing for its term.
+    Video keys come from a momentum encoder, an EMA copy of the student in eval mode (reading A19).
+    Its decay grows with the step t as 1 - t^(-2/3) up to 0.999: with 0.999 from the start, 74 % of
+    the initial weights would remain after 300 steps. Batch-norm statistics are copied. The frozen
+    teacher needs no momentum encoder. Keys are enqueued after the optimizer's step, so L_C is 0 in
+    the first step. A term of weight 0 is not computed and keeps no state.
 
     Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit
     length) and `k_hard_contrastive` (mean over pairs). Deviation: the graph networks learn at 0.3
-    of the student's rate (`structure_lr_multiplier`); the paper names one rate for all, at which
-    they did worse on the simulated cohort.
+    of the student's rate (`structure_lr_multiplier`); the paper has one rate for everything, with
+    which they did worse on the simulated cohort.
 
     Args:
         weight_structure, weight_contrastive, weight_jsd: lambda 1 to 3 (VI-B: 0.5, 1, 1), >= 0.
-        bank, k, margin: entries of each bank m, negatives K of an anchor, alpha in cosine.
-        layers, gamma: propagation layers of the graph networks; margin of L_D.
-        structure: `ours`, `literal`, `matched_only`; `sp` puts similarity-preserving distillation
-            in place of L_D, times B: the mean squared distance of rows of unit length, the scale of
-                d.
-        graph_size: clips of a graph at most; larger batches hold several graphs.
-        structure_lr_multiplier: learning rate of the graph networks, as a factor > 0 on the
-            student's.
-        directions, selection: of L_C; Table V's v4 is one direction.
-        divergence: `jsd` or `half_jeffreys`.
-        decay: of the EMA, 0..1; 0 takes the student of the last step for the momentum encoder (no
-            EMA).
-        projection: a linear layer on the student's embedding before L_C. The paper has none.
+        bank, k, margin: L_C: size m of each bank, negatives K per anchor, alpha.
+        layers, gamma: L_D: propagation layers of the graph networks, margin.
+        structure: `ours`, `literal` or `matched_only`, see `StructureLoss`. `sp` replaces L_D with
+            B times similarity-preserving distillation: the mean squared distance of rows of unit
+            length, which has the scale of d.
+        graph_size: maximum number of clips per graph; larger batches are split into several graphs.
+        structure_lr_multiplier: factor > 0 on the learning rate of the graph networks.
+        directions, selection: of `k_hard_contrastive`; v4 of Table V has one direction.
+        divergence: `jsd` or `half_jeffreys` (reading A21).
+        decay: final decay of the EMA, 0..1. With 0 the keys come from the student of the last step.
+        projection: put a linear layer on the student's embedding before L_C; the paper has none.
         train_teacher: the losses also train the teacher, as eqs. 2-5 are written (reading A1). The
             teacher has no momentum encoder, so its bank keys may be stale.
 
@@ -110,7 +108,8 @@ class SACD(Method):
         self.weight_structure, self.weight_contrastive, self.weight_jsd = weights.values()
         self.divergence_kind, self.train_teacher = divergence, train_teacher
         self.contrast = {"margin": margin, "k": k, "selection": selection, "directions": directions}
-        self._student = (context.student,)  # in a tuple: the student is not a part of the method
+        # In a tuple, so that the student is not registered as a part of the method.
+        self._student = (context.student,)
         video_dim = context.student_example.embedding.shape[1]
         eeg_dim = context.teacher_example.embedding.shape[1]
 
@@ -212,8 +211,7 @@ class SACD(Method):
             self.bank_s.enqueue(eeg, batch.labels)
             if self.ema is not None:
                 self.ema.update(self._student[0], step=int(self.step))
-                self.bank_v.enqueue(
-                    self._projected(self.ema.module(batch.clips).embedding), batch.labels
-                )
+                keys_v = self._projected(self.ema.module(batch.clips).embedding)
+                self.bank_v.enqueue(keys_v, batch.labels)
         if self.structure is not None:
             self.structure.push(video, eeg)

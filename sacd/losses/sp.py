@@ -40,12 +40,12 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
 class SP(Method):
     """Similarity-preserving distillation on the 512-d embeddings, beside cross-entropy.
 
-    Also the control of SACD's L_D: the relations within a batch, without a network that could
-    collapse.
+    It is also a control for L_D of SACD: it compares the relations within a batch without a network
+    that could collapse.
 
-    Source: arXiv:1907.09682. Weight 3000 is RepDistiller's, for a batch of 64; L_SP falls as 1/B,
-    so the same strength at a batch of 16 is about 750. Deviation: on the embedding in place of the
-    last feature map.
+    Source: arXiv:1907.09682. The weight 3000 is RepDistiller's for a batch of 64. L_SP scales as
+    1/B, so about 750 has the same strength at a batch of 16. Deviation: the loss is on the
+    embedding instead of the last feature map.
     """
 
     teacher_needed = True
