@@ -71,7 +71,7 @@ def test_equals_torchdistill_with_the_same_negatives():
     )
 
 
-def test_options_reach_it_by_name_but_not_the_kind_of_negatives():
+def test_takes_the_options_of_crd_except_negatives():
     world, student = World(), Student()
     method = build("cmc", world.context(student), k=12, weight=0.5)
     assert method.k == 12 and method.weight == 0.5

@@ -61,7 +61,7 @@ def test_aligned_is_below_random():
     assert 0 < ifd(mixed, teacher) < ifd(student, teacher)
 
 
-def test_far_from_the_origin_float32_still_tells_the_clips_apart():
+def test_float32_is_precise_far_from_the_origin():
     student, teacher = views(3)
     far = student.flatten(1) + 1000
     assert float(ifd(far.float(), teacher)) == pytest.approx(naive(far, teacher), rel=1e-3)

@@ -180,7 +180,7 @@ def test_one_direction_needs_no_momentum_encoder():
     assert method.losses(world.batch(student, BLOCKS[1]))["contrastive"].item() > 0
 
 
-def test_sp_in_place_of_the_graphs():
+def test_sp_replaces_the_graph_loss():
     world, student, method = made(structure="sp")
     batch = world.batch(student, BLOCKS[0])
     value = similarity_preserving(batch.student.embedding, batch.teacher.embedding)
@@ -251,7 +251,7 @@ def test_without_decay_the_keys_are_those_of_the_student_of_the_last_step():
     )
 
 
-def test_the_graph_networks_have_a_rate_of_their_own():
+def test_graph_networks_have_their_own_learning_rate():
     assert made()[2].lr_multipliers == {"structure": 0.3}
     assert made(structure_lr_multiplier=1.0)[2].lr_multipliers == {"structure": 1.0}
     assert (

@@ -80,7 +80,7 @@ def test_extremes_stay_finite(dtype, value):
     assert loss.isfinite() and x.grad.isfinite().all()
 
 
-def test_method_weighs_it_and_leaves_the_teacher_alone():
+def test_method_weights_the_loss_and_gives_the_teacher_no_gradient():
     s, t = (x.float().requires_grad_() for x in pair(4))
     student, teacher = Output(s, torch.zeros(4, 5)), Output(t, torch.zeros(4, 5))
     context = Context(torch.nn.Identity(), student, teacher, torch.zeros(4, dtype=torch.long), 1)

@@ -22,7 +22,7 @@ def test_margin_equals_its_definition(gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0])
-def test_equals_the_published_contrastive_loss_where_all_graphs_are_of_now(gamma):
+def test_equals_the_published_contrastive_loss_without_past_graphs(gamma):
     """pytorch-metric-learning: squared distance at unit length, margins 1 -+ gamma, means by kind.
 
     It differs by default: its distance is not squared, its means leave out pairs whose hinge is 0,

@@ -84,7 +84,7 @@ def test_what_the_constants_fix_is_not_in_the_state():
     assert not {"window", "mel"} & set(CNN14(width=1 / 64).state_dict())
 
 
-def test_faults_are_told_in_one_line():
+def test_errors_have_one_line():
     model = CNN14(width=1 / 64).eval()
     model(torch.zeros(1, 9920))
     for sound in (torch.zeros(1, 9919), torch.zeros(9920), torch.zeros(1, 1, 9920)):

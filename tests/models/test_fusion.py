@@ -43,7 +43,7 @@ def test_heads_have_the_printed_sizes():
 
 @pytest.mark.parametrize("head", [HeadA, HeadB])
 @pytest.mark.parametrize("finetune", [False, True])
-def test_encoders_move_only_when_released(head, finetune):
+def test_encoders_train_only_when_finetuned(head, finetune):
     fusion = build(head, finetune)
     before = copy.deepcopy(fusion.state_dict())
     optimizer = torch.optim.SGD([p for p in fusion.parameters() if p.requires_grad], lr=0.1)
@@ -68,7 +68,7 @@ def test_frozen_encoders_give_the_saved_embeddings():
     assert not output.embedding.requires_grad
 
 
-def test_releasing_what_was_frozen_trains_it_again():
+def test_finetuning_a_frozen_encoder_trains_it_again():
     video, eeg = Encoder(7), Encoder(3)
     Fusion(video, eeg, HeadA(), finetune=False)
     assert not any(p.requires_grad for p in (*video.parameters(), *eeg.parameters()))

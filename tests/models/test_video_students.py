@@ -120,7 +120,7 @@ def test_mid_channels_keep_the_number_of_parameters():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_late_of_early_is_forward_exactly(training):
+def test_tail_of_frozen_stem_equals_forward(training):
     model, x = tiny().train(training), clips()
     whole = model(x)
     for k in range(5):
@@ -156,15 +156,15 @@ def test_freezing_stops_gradient_and_statistics_and_can_be_undone():
         model.freeze(6)
 
 
-def test_late_module_trains_only_what_follows_the_cache():
+def test_tail_trains_only_the_parts_after_the_cache():
     model, x = tiny(), clips()
-    late = Tail(model, 3).train()
+    tail = Tail(model, 3).train()
     with torch.no_grad():
         h = model.frozen_stem(x, 3)
-    output = late(h)
+    output = tail(h)
     assert torch.equal(output.logits, model(x).logits)
     output.logits.sum().backward()
-    trained = {name.split(".")[1] for name, p in late.named_parameters() if p.grad is not None}
+    trained = {name.split(".")[1] for name, p in tail.named_parameters() if p.grad is not None}
     assert trained == {"layer3", "layer4", "project", "fc"}
     assert not model.layer2[0].bn1_s.training and model.layer3[0].bn1_s.training
 
@@ -226,13 +226,13 @@ def test_overfits_a_small_batch():
         ),
     ],
 )
-def test_faults_are_told_in_one_line(call, says):
+def test_errors_have_one_line(call, says):
     with pytest.raises(ValueError, match=says) as error:
         call()
     assert "\n" not in str(error.value)
 
 
-def test_looks_linear_units_start_odd_and_others_do_not():
+def test_looks_linear_units_are_odd_functions_at_the_start_and_others_are_not():
     x = torch.randn(2, 8, 5, 6, 8, generator=torch.Generator().manual_seed(1))
     for init, odd in (("looks_linear", True), ("kaiming", False)):
         block = tiny(init=init).eval().layer1[0]
