@@ -23,7 +23,7 @@ READY := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export PYTHONHASHSEED := 0
-# Each run and notebook is a process: without bytecode on disk every one compiles its imports anew.
+# Each run and notebook is a process: without bytecode on disk every one compiles its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
@@ -109,7 +109,7 @@ test: $(READY)  ## lint, every test, and the smoke profile from simulation to re
 	$(MAKE) reproduce $(SMOKE)
 	@again=$$($(MAKE) reproduce $(SMOKE)); echo "$$again"; \
 	if ! grep -q '^0 runs computed' <<< "$$again" || grep ': executed$$' <<< "$$again"; then \
-	  echo "error: the second make reproduce trained or executed something anew"; exit 1; fi
+	  echo "error: the second make reproduce trained or executed something again"; exit 1; fi
 	$(PY) -m pytest tests/report/test_report.py -k browser  # of what was just made
 
 othermachine: $(READY)  ## the smoke profile on an emulated processor, and planted drifts: what verify says (after make test)
