@@ -1,4 +1,4 @@
-"""Structure-aware contrastive distillation (SACD) from EEG to infrared video, and the methods it is compared with."""
+"""SACD: sleep stages from infrared video, taught by EEG (arXiv:2208.05814)."""
 
 from sacd import cpu  # noqa: F401 (pins the instruction set before NumPy or torch is imported)
 

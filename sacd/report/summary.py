@@ -129,8 +129,9 @@ def claims_markdown(v: Verification) -> str:
         "# The claims of the paper's text, on our data",
         "",
         f"Data: **{v.data}**. Intervals: 95 % over test subjects, paired. A claim of several",
-        "parts holds if all of them do; `weakest` is the part that is furthest from holding. A difference",
-        "within the noise of training seeds, or of rows with one training each, decides nothing.",
+        "parts holds if all of them do; `weakest` is the part that is furthest from holding. A",
+        "difference within the noise of training seeds, or of rows with one training each, decides",
+        "nothing.",
     ]
     for item in CONTENTS:
         own = v.claims[v.claims["item"].isin((item.target, *item.also))]

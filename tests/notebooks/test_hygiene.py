@@ -1,4 +1,4 @@
-"""Notebooks as committed: no outputs, a parameters cell of typed scalars, known to the project and to the README."""
+"""Notebooks as committed: no outputs, a parameters cell, known to the project and the README."""
 
 import ast
 import json
