@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 from sacd.analysis import tables
@@ -84,6 +84,10 @@ class Session:
     @property
     def _first(self) -> pd.DataFrame:
         return next(iter(self.tests.values()))[0]
+
+    def answer(self, text: str) -> Markdown:
+        """The answer of the notebook: one or two sentences, after the name of the data."""
+        return Markdown(f"**In short** ({self.data_name}): {text}")
 
     @property
     def folder(self) -> Path:
