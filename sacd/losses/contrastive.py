@@ -125,8 +125,10 @@ def _select(
         draw = torch.rand(len(similar), k, generator=generator, device=device).to(similar.device)
         # Semi-hard entries come first in `order`; the draw picks a position among those.
         order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        chosen = (draw * count).long().clamp_max(entries - 1)
-        return order.gather(1, chosen), (count > 0).expand(-1, k)
+        return (
+            order.gather(1, (draw * count).long().clamp_max(entries - 1)),
+            (count > 0).expand(-1, k),
+        )
     groups = [other]
     if selection == "per_class" and entries:
         groups = [other & (queue_labels == s) for s in queue_labels.unique()]

@@ -211,7 +211,8 @@ class SACD(Method):
             self.bank_s.enqueue(eeg, batch.labels)
             if self.ema is not None:
                 self.ema.update(self._student[0], step=int(self.step))
-                keys_v = self._projected(self.ema.module(batch.clips).embedding)
-                self.bank_v.enqueue(keys_v, batch.labels)
+                self.bank_v.enqueue(
+                    self._projected(self.ema.module(batch.clips).embedding), batch.labels
+                )
         if self.structure is not None:
             self.structure.push(video, eeg)
