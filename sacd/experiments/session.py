@@ -87,7 +87,7 @@ class Session:
 
     def answer(self, text: str) -> Markdown:
         """The answer of the notebook: one or two sentences, after the name of the data."""
-        return Markdown(f"**In short** ({self.data_name}): {text}")
+        return Markdown(f"> **In short** ({self.data_name}): {text}")
 
     @property
     def folder(self) -> Path:

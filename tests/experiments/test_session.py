@@ -57,3 +57,9 @@ def test_it_says_what_the_rows_were_tested_on(given):
     session.data_name = "made-up data"
     session.tests = {"row": [pd.DataFrame({"subject": ["a", "a", "b"]})]}
     assert str(session) == "made-up data: tested on 2 subjects, 3 clips"
+
+
+def test_an_answer_names_its_data(given):
+    session = Session(NAME, given)
+    session.data_name = "made-up data"
+    assert session.answer("no effect.").data == "> **In short** (made-up data): no effect."
