@@ -69,7 +69,7 @@ def plane(
         values: the metric by the two weights; the names of index and columns label the axes.
         title: the weight that is fixed.
         chosen: (index, column) of the paper's point. It is framed, and a band shows its value
-            +- 2 sd.
+            +- 2 sd, unless the grid lacks it.
         sd: over the training seeds of that point; NaN draws no band.
         limits: of the colour scale, so that several planes share it.
         unit: name of the metric with its unit.
@@ -86,9 +86,11 @@ def plane(
     left.set(title=f"{title}: {unit}", xlabel=values.columns.name, ylabel=values.index.name)
     left.tick_params(length=0, rotation=0)
     left.invert_yaxis()
-    corner = values.columns.get_loc(chosen[1]), values.index.get_loc(chosen[0])
-    left.add_patch(Rectangle(corner, 1, 1, fill=False, ec=_CLEAR, lw=2.5))
-    if np.isfinite(sd):
+    shown = chosen[0] in values.index and chosen[1] in values.columns
+    if shown:
+        corner = values.columns.get_loc(chosen[1]), values.index.get_loc(chosen[0])
+        left.add_patch(Rectangle(corner, 1, 1, fill=False, ec=_CLEAR, lw=2.5))
+    if shown and np.isfinite(sd):
         own = values.loc[chosen]
         right.axhspan(
             own - 2 * sd, own + 2 * sd, color=_GREY, lw=0, zorder=0,

@@ -58,3 +58,12 @@ def test_a_plane_frames_the_papers_point_and_bands_it_where_seeds_are_known(sd, 
         for f, n in ((figure, "a"), (again, "b"))
     ]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))
+
+
+def test_a_plane_without_the_papers_point_has_no_frame_and_no_band():
+    values = pd.DataFrame([[50.0, 60.0]], index=[0.1], columns=[0.1, 10.0])
+    values = values.rename_axis(index="λ2 (L_C)", columns="λ3 (JSD)")
+    figure = plane(values, "(a) λ1 = 0.5", (1.0, 1.0), 1.5, (50, 60), "accuracy (%)")
+    heat, lines = figure.axes[:2]
+    assert not heat.patches and not lines.patches
+    assert len(labels(figure)) == 2
