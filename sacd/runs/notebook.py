@@ -19,7 +19,7 @@ from typing import Any, Final
 from filelock import FileLock
 
 from sacd.files import write_json, write_text
-from sacd.runs.notebook_copies import stamped, stopped_at
+from sacd.runs.notebook_copies import relink, stamped, stopped_at
 from sacd.runs.notebook_inputs import (
     NotebookError,
     check_parameters,
@@ -76,6 +76,7 @@ def run_notebook(
                 reason = f"it ended without writing {', '.join(map(str, unwritten))}"
             notebook = read_notebook(partial) if partial.exists() else read_notebook(source)
         results = {} if reason else hashes_of(expects)
+        relink(notebook, source.parent, (failed if reason else output).parent)
         text = stamped(
             notebook,
             {"key": key, "parameters": values, "depends": dict(depends or {}), "results": results},

@@ -1,6 +1,7 @@
 """Executed copies of notebooks: where one failed, its stamp, and its HTML without network use."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,19 @@ def stopped_at(notebook: Mapping[str, Any]) -> str:
         elif cell["metadata"].get("papermill", {}).get("status") in ("failed", "running"):
             break
     return f"in the part {title!r}"
+
+
+def relink(notebook: Mapping[str, Any], source: Path, target: Path) -> None:
+    """Keep links of markdown cells to `../...` valid in a copy that lies in another folder.
+
+    Args:
+        source, target: folders of the notebook and of its copy.
+    """
+    root = Path(os.path.relpath(source.resolve().parent, target.resolve())).as_posix()
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"]).replace("](../", f"]({root}/")
+            cell["source"] = text.splitlines(keepends=True)
 
 
 def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, str]) -> str:
