@@ -9,40 +9,12 @@ import time
 import nbformat
 import psutil
 import pytest
+from notebook_files import notebook, write
 
 from sacd.files import sha256
 from sacd.runs.notebook import NotebookError, main, record_of, run_notebook
 from sacd.runs.notebook_copies import to_html
 from sacd.runs.notebook_inputs import check_parameters, key_of
-
-PARAMETERS = """profile: str = "demo"
-seeds: int = 3
-rate: float = 1e-3
-quick: bool = True
-limit: int | None = None"""
-
-
-def notebook(path, *cells, parameters=PARAMETERS):
-    """Write a notebook; a cell that starts with # and a space is markdown."""
-    new = nbformat.v4
-    made = [new.new_markdown_cell("# Title\nwords")]
-    if parameters is not None:
-        made.append(new.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    made += [(new.new_markdown_cell if c.startswith("# ") else new.new_code_cell)(c) for c in cells]
-    nbformat.write(new.new_notebook(cells=made), path)
-    return path
-
-
-def write(path):
-    return f"from pathlib import Path\nPath({str(path)!r}).write_text('x')"
-
-
-@pytest.fixture
-def no_kernel(monkeypatch):
-    def refuse(*a, **k):
-        raise AssertionError("a kernel was about to start")
-
-    monkeypatch.setattr("papermill.execute_notebook", refuse)
 
 
 def test_success(tmp_path):

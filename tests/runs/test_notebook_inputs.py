@@ -2,39 +2,11 @@
 
 import nbformat
 import pytest
+from notebook_files import notebook
 
 from sacd.runs import notebook_inputs
 from sacd.runs.notebook import NotebookError, run_notebook
 from sacd.runs.notebook_inputs import check_parameters, key_of, parameters_of
-
-PARAMETERS = """profile: str = "demo"
-seeds: int = 3
-rate: float = 1e-3
-quick: bool = True
-limit: int | None = None"""
-
-
-def notebook(path, *cells, parameters=PARAMETERS):
-    """Write a notebook; a cell that starts with # and a space is markdown."""
-    new = nbformat.v4
-    made = [new.new_markdown_cell("# Title\nwords")]
-    if parameters is not None:
-        made.append(new.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    made += [(new.new_markdown_cell if c.startswith("# ") else new.new_code_cell)(c) for c in cells]
-    nbformat.write(new.new_notebook(cells=made), path)
-    return path
-
-
-def write(path):
-    return f"from pathlib import Path\nPath({str(path)!r}).write_text('x')"
-
-
-@pytest.fixture
-def no_kernel(monkeypatch):
-    def refuse(*a, **k):
-        raise AssertionError("a kernel was about to start")
-
-    monkeypatch.setattr("papermill.execute_notebook", refuse)
 
 
 @pytest.mark.parametrize(
