@@ -18,4 +18,7 @@ METHODS: Final = {
     "cmc": "sacd.losses.cmc:CMC",
     "ccl": "sacd.losses.ccl:CCL",
     "sacd": "sacd.losses.sacd:SACD",
+    "dist": "sacd.losses.dist:DIST",
+    "logit_std": "sacd.losses.logit_std:LogitStd",
+    "c2kd": "sacd.losses.c2kd:C2KD",
 }
