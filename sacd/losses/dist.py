@@ -12,8 +12,9 @@ from sacd.models.numerics import in_float32, unit
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson correlation of row i of `a` and row i of `b`, `(N, M)` each -> `(N,)` in -1..1.
 
-    It is 0 where a row is constant. For a row with no entry 1e-4 off its mean it shrinks smoothly
-    to 0, see `sacd.models.numerics.unit`; the authors' 1e-8 would let the gradient reach 1e8.
+    It is 0 where a row is constant. Deviation: for a row with no entry 1e-4 off its mean it shrinks
+    smoothly to 0, see `sacd.models.numerics.unit`; DIST's code adds 1e-8 to the product of the
+    lengths, with which the gradient of a nearly constant row can reach 1e8.
 
     >>> import torch
     >>> a, b = torch.tensor([[1.0, 2, 3], [1, 1, 1]]), torch.tensor([[3.0, 5, 7], [0, 1, 2]])
@@ -33,6 +34,8 @@ def dist(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Te
     rows (a clip), and intra-class their columns (a class).
 
     Source: Huang et al., NeurIPS 2022, arXiv:2205.10536, and its code (github.com/hunto/DIST_KD).
+    Deviation: for a single clip, which has no relation to others, intra-class is 0; DIST's code
+    gives T^2.
 
     Args:
         student: logits `(B, C)`.
@@ -40,7 +43,7 @@ def dist(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Te
         temperature: T > 0.
 
     Returns:
-        Two scalars in 0..2 T^2; the second is 0 for a single clip, which has no relation to others.
+        Two scalars in 0..2 T^2.
 
     >>> import torch
     >>> z = torch.tensor([[1.0, 2.0, 0.0], [4.0, 0.0, 1.0]])

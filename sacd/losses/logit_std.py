@@ -11,9 +11,9 @@ from sacd.models.numerics import in_float32, unit
 def standardise(logits: Tensor) -> Tensor:
     """Logits `(B, C)` minus their mean over the classes, divided by their standard deviation.
 
-    The deviation is that of a sample (C - 1), as in the authors' code. A row of equal logits gives
-    zeros; one with no entry 1e-4 off its mean shrinks smoothly to them, instead of the authors'
-    1e-7 beside the deviation.
+    The standard deviation is that of a sample (C - 1), as in the authors' code. A row of equal
+    logits gives zeros. Deviation: a row with no entry 1e-4 off its mean shrinks smoothly to zeros;
+    the code of logit standardisation adds 1e-7 to the standard deviation.
 
     >>> import torch
     >>> standardise(torch.tensor([[1.0, 2.0, 3.0], [7.0, 7.0, 7.0]])).round(decimals=4)
