@@ -138,10 +138,11 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     from sacd.experiments.items import NOTEBOOKS  # --help and a refusal need none of it
     from sacd.experiments.record import write_manifest
     from sacd.experiments.reproduce import execute_notebooks
-    from sacd.paper.contents import notebook_of
+    from sacd.paper.contents import CONTENTS, notebook_of
 
+    every = [item.notebook for item in CONTENTS if not item.beyond]
     # Two items may share a notebook; it is executed once.
-    names = list(dict.fromkeys(map(notebook_of, args.only or NOTEBOOKS)))
+    names = list(dict.fromkeys(map(notebook_of, args.only or every)))
     marks = [("start", time.perf_counter())]
     sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
     for source in {source.store_path: source for source in sources}.values():

@@ -28,6 +28,8 @@ class SplitConfig(Config):
     seed: int = 0
     test: Share = 0.2
     validation: Share = 0.2
+    labelled: Annotated[int, Field(ge=0)] = 0
+    """Training subjects whose stages may be read; 0: all. The others give EEG and video only."""
 
 
 class FitConfig(Config):
@@ -41,6 +43,8 @@ class FitConfig(Config):
     order: Literal["block", "shuffled"] = "block"
     blocks_per_batch: Count = 1
     """Blocks of `batch` consecutive clips per mini-batch; the paper uses 1 (reading A20)."""
+    batches_per_epoch: Annotated[int, Field(ge=0)] = 0
+    """Mini-batches after which an epoch ends, other ones in each epoch; 0: all."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -48,7 +52,10 @@ class FitConfig(Config):
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     """Maximum gradient norm; 0 disables clipping."""
     select: Literal["best", "last"] = "best"
-    """Keep the weights with the best validation kappa, or those of the last epoch."""
+    """Keep the weights with the best validation kappa, or those of the last epoch.
+
+    With "last", the validation subjects are not looked at during the training.
+    """
 
 
 class BackboneConfig(Config):
@@ -110,6 +117,8 @@ class TeacherConfig(EegTrainingConfig):
 
     name: Literal["attnsleep", "deepsleepnet", "modified_sen", "mc2sleepnet"] = "attnsleep"
     split: SplitConfig
+    labels: Literal["scored", "yasa"] = "scored"
+    """Trained on the scored stages, or on those that YASA's published stager gives the EEG."""
 
 
 class StagerConfig(EegTrainingConfig):
@@ -129,6 +138,8 @@ class MethodConfig(Config):
     """A distillation method of `sacd.losses`, with the options that differ from its defaults."""
 
     name: str = "ce"
+    weight: Positive = 1.0
+    """Factor on all terms of the method; the cross-entropy keeps weight 1."""
     options: dict[str, float | int | str | bool] = {}
 
 
@@ -183,6 +194,7 @@ class BaselineConfig(Config):
         "stratified random",
         "band-power forest",
         "band-power forest by night",
+        "YASA",
         "true signals",
         "true signals by night",
     ]

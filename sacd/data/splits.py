@@ -44,6 +44,31 @@ def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series
     return part
 
 
+def labelled_subjects(participants: pd.DataFrame, part: pd.Series, number: int) -> pd.Index:
+    """The training subjects whose stages may be read: `number` of them, or all if it is 0.
+
+    Every AHI group gives about the same share of its subjects. A smaller number gives a subset of a
+    larger one, so that the results of growing numbers can be compared.
+
+    Args:
+        participants: indexed by subject, with a column `ahi` in events/h.
+        part: of `split_subjects`.
+
+    Raises:
+        ValueError: there are fewer training subjects than `number`.
+    """
+    subjects = part.index[part == "train"].sort_values()
+    if not number:
+        return subjects
+    if number > len(subjects):
+        raise ValueError(f"{number} labelled subjects asked for, {len(subjects)} are for training")
+    drawn = pd.Index(np.random.default_rng(0).permutation(subjects.to_numpy(dtype=str)))
+    group = participants["ahi"].map(ahi_group)[drawn]
+    # The k-th of n subjects of a group stands at (k + 1/2) / n: any first part holds all groups.
+    place = (group.groupby(group).cumcount() + 0.5) / group.groupby(group).transform("size")
+    return place.sort_values(kind="stable").index[:number]
+
+
 def subject_folds(ahi: pd.Series, folds: int, seed: int = 0, at_most: int = 0) -> pd.Series:
     """Fold 0..folds-1 of every subject, as a Series `subject -> fold`.
 

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sacd.data.splits import split_subjects
 from sacd.experiments.recipes import PAPER_STUDENTS
 from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.experiments.workspace import CHECKOUT, Workspace
@@ -21,7 +22,9 @@ BASELINES = (
     "baseline/stratified random",
     "baseline/band-power forest",
     "baseline/band-power forest by night",
+    "baseline/YASA",
 )
+"""Without a network of ours; YASA's stager was trained by others, on real nights."""
 BOUNDS = ("bound/true signals", "bound/true signals by night")
 """What classifiers reach on the signals that the simulator drew the pictures from."""
 
@@ -66,28 +69,65 @@ PAPER_METHODS = {
     "SACD": "sacd",
 }
 """Label of Table II -> key of `sacd.losses.METHODS`, in the table's order."""
+OTHER_METHODS = {
+    "KD": "kd",
+    "DIST": "dist",
+    "KD, standardised logits": "logit_std",
+    "C2KD": "c2kd",
+}
+"""The same for methods that the paper does not compare with."""
+_LABELS = PAPER_METHODS | OTHER_METHODS
+_MOST_SEEDS = ("KD", "CCL", "SACD")
+"""Methods of the primary comparisons; taught by the first teacher, they have the most seeds."""
 
 
-def table2(w: Workspace, students: list[str], teachers: list[str], methods: list[str]) -> Rows:
+def table2(
+    w: Workspace,
+    students: list[str],
+    teachers: list[str],
+    methods: list[str],
+    beyond: list[str],
+) -> Rows:
     """Rows of Table II: students alone, teachers x methods, teachers, baselines, bounds, a control.
+
+    The first student alone and the methods of the primary comparisons have `w.seeds` seeds, all
+    other rows `w.other_seeds`. Seed k of two rows has the same initial weights and batches.
 
     Args:
         students, teachers, methods: labels of the paper, or keys of the registries for others.
+        beyond: methods that the paper does not compare with, taught by the first teacher.
     """
-    rows = {
-        f"-/{label}": _seeded(w.seeds, w.student, student=PAPER_STUDENTS.get(label, label))
-        for label in students
-    }
-    for teacher, label in product(teachers, methods):
-        method, key = PAPER_METHODS.get(label, label), PAPER_TEACHERS.get(teacher, teacher)
-        seeds = w.seeds if method in ("ccl", "sacd") else w.other_seeds
-        rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
+    rows = {}
+    for number, label in enumerate(students):
+        seeds = w.other_seeds if number else w.seeds
+        rows[f"-/{label}"] = _seeded(seeds, w.student, student=PAPER_STUDENTS.get(label, label))
+    for number, teacher in enumerate(teachers):
+        for label in methods if number else [*methods, *beyond]:
+            seeds = w.seeds if label in _MOST_SEEDS and not number else w.other_seeds
+            method, key = _LABELS.get(label, label), PAPER_TEACHERS.get(teacher, teacher)
+            rows[f"{teacher}/{label}"] = _seeded(seeds, w.student, method=method, teacher=key)
     for teacher in teachers:
         rows[f"teacher/{teacher}"] = [w.teacher(PAPER_TEACHERS.get(teacher, teacher))]
     simulated = (w.cohort / "derivatives" / "simulator").exists()
     for row in (*BASELINES, *(BOUNDS if simulated else ())):
         rows[row] = [w.baseline(row.partition("/")[2])]
-    rows["control/SACD without propagation layers"] = [w.student(method="sacd", seed=0, layers=0)]
+    rows["control/SACD without propagation layers"] = _seeded(
+        w.other_seeds, w.student, method="sacd", layers=0
+    )
+    return rows
+
+
+def tuning(w: Workspace, methods: list[str], weights: list[float]) -> Rows:
+    """Every method with several weights on all of its terms, at seed 0, taught by AttnSleep.
+
+    Args:
+        methods: labels of `PAPER_METHODS` and `OTHER_METHODS`, or keys of `METHODS`.
+        weights: factors; 1 is what the method's authors recommend.
+    """
+    rows = {"student alone": [w.student()]}
+    for label, weight in product(methods, weights):
+        method = _LABELS.get(label, label)
+        rows[f"{label} x {weight:g}"] = [w.student(method=method, weight=weight)]
     return rows
 
 
@@ -102,9 +142,8 @@ def table3(w: Workspace) -> Rows:
         "CMC": "cmc",
     }
     methods |= {"CCL": "ccl", "SACD": "sacd"}
-    most = ("ce", "ccl", "sacd")
     rows = {
-        name: _seeded(w.seeds if method in most else w.other_seeds, w.ucf51.student, method=method)
+        name: _seeded(w.other_seeds, w.ucf51.student, method=method)
         for name, method in methods.items()
     }
     return rows | {"teacher/CNN14": [w.ucf51.teacher()]}
@@ -117,7 +156,7 @@ def table4(w: Workspace) -> Rows:
     """
     n = w.other_seeds
     return {
-        "R3D-18 (video)": _seeded(w.seeds, w.student, student="r3d_18"),
+        "R3D-18 (video)": _seeded(n, w.student, student="r3d_18"),
         "AttnSleep (EEG)": [w.teacher()],
         "A": _seeded(n, w.fusion, head="A", finetune=False),
         "B": _seeded(n, w.fusion, head="B", finetune=False),
@@ -145,7 +184,8 @@ def table5(w: Workspace, ablations: list[str]) -> Rows:
     """Rows of Table V: cross-entropy alone (v0), `ablations` (keys of `ABLATION`), full SACD."""
     rows = {"v0": _seeded(w.seeds, w.student)}
     for row in _known(ablations, ABLATION, "ablation"):
-        rows[row] = _seeded(w.other_seeds, w.student, method="sacd", **ABLATION[row])
+        seeds = w.seeds if row in ("v1", "v2", "v3", "v4") else w.other_seeds
+        rows[row] = _seeded(seeds, w.student, method="sacd", **ABLATION[row])
     return rows | {"ours": _seeded(w.seeds, w.student, method="sacd")}
 
 
@@ -170,15 +210,14 @@ def planes(lambdas: list[float], panels: list[str]) -> dict[str, list[tuple[floa
 
 
 def fig5(w: Workspace, lambdas: list[float], panels: list[str]) -> Rows:
-    """Points of Fig. 5, `lambda1/lambda2/lambda3`; the paper's own point has more seeds."""
+    """Points of Fig. 5, `lambda1/lambda2/lambda3`, at seed 0: all points differ in weights only."""
     rows = {}
     points = {p for plane in planes(lambdas, panels).values() for p in plane}
     for point in sorted({*points, PAPER_LAMBDAS}):
         weights = ("weight_structure", "weight_contrastive", "weight_jsd")
         options = dict(zip(weights, point, strict=True))
-        seeds = w.seeds if point == PAPER_LAMBDAS else w.other_seeds
         fit = w.profile.grid
-        rows[point_name(point)] = _seeded(seeds, w.student, method="sacd", fit=fit, **options)
+        rows[point_name(point)] = [w.student(method="sacd", fit=fit, weight=1.0, **options)]
     return rows
 
 
@@ -239,6 +278,41 @@ def readings(w: Workspace, alternatives: list[str]) -> Rows:
 def frame_stores(w: Workspace) -> tuple[Workspace, ...]:
     """The profile's own clips, and those of the readings on frames."""
     return (w, *(w.with_clips(*clips) for clips in FRAMES.values()))
+
+
+FEW_SEEDS = 5
+"""Most seeds of a row of `few_labels`."""
+
+
+def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
+    """Rows `<method>, <number of labelled subjects>`: alone, taught, and taught by YASA's stages.
+
+    The student alone sees the labelled subjects only, in as many steps as the others. The teacher
+    of `<method>` is trained on the same labelled subjects; that of `<method> by YASA` on the stages
+    that YASA gives all training subjects.
+
+    Args:
+        labelled: numbers of labelled training subjects; 0: all. A number that exceeds the training
+            subjects is left out.
+        methods: labels of `PAPER_METHODS` and `OTHER_METHODS`.
+    """
+    seeds = min(w.seeds, FEW_SEEDS)
+    part = split_subjects(w.store.participants, w.profile.split)
+    trained = int((part == "train").sum())
+    rows: Rows = {}
+    for number in labelled:
+        if number >= trained:
+            continue
+        name = str(number or trained)
+        longer = {}
+        if number:
+            longer["epochs"] = round(w.profile.student.epochs * trained / number)
+        rows[f"alone, {name}"] = _seeded(seeds, w.student, labelled=number, fit=longer)
+        for label in methods:
+            settings = {"method": _LABELS.get(label, label), "labelled": number}
+            rows[f"{label}, {name}"] = _seeded(seeds, w.student, **settings)
+            rows[f"{label} by YASA, {name}"] = _seeded(seeds, w.student, labels="yasa", **settings)
+    return rows
 
 
 STAGERS = {"MC2SleepNet": "mc2sleepnet", **PAPER_TEACHERS}
@@ -367,6 +441,7 @@ _NOTEBOOKS = (
         _tables("table5", "table5_paired") + _figures("table5"),
         item="table5",
     ),
+    Notebook("24_tuning", tuning, _tables("tuning") + _figures("tuning")),
     Notebook(
         "30_fig5_hyperparameters",
         fig5,
@@ -395,6 +470,7 @@ _NOTEBOOKS = (
     ),
     Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
     Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
+    Notebook("43_few_labels", few_labels, _tables("few_labels") + _figures("few_labels")),
     Notebook(
         "50_explore",
         _explored,

@@ -66,10 +66,12 @@ class Profile(Config):
     class_weight_power: float = 0.0
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a method. Name those that a reading varies even where they equal the default."""
+    method_weights: dict[str, float] = Field(default_factory=dict)
+    """Method -> factor on all of its terms, chosen in `24_tuning`; 1 where none is given."""
     seeds: Count = 3
-    """Of the rows that are compared most: the students alone, CCL and SACD."""
+    """Of the rows that are compared most: the student alone, KD, CCL, SACD and Table V."""
     other_seeds: Count = 1
-    """Of every other row."""
+    """Of every other row but those of Fig. 5, which have one."""
     ucf51: Ucf51Profile
 
 

@@ -125,20 +125,33 @@ class Recipes:
         """The student's input of every clip."""
         return self._run("pretext:motion", MotionConfig(), label="motion", cost=5)
 
-    def teacher(self, name: str = "attnsleep", seed: int = 0) -> Run:
-        """An EEG teacher, trained and frozen."""
+    def teacher(
+        self, name: str = "attnsleep", seed: int = 0, labelled: int = 0, labels: str = "scored"
+    ) -> Run:
+        """An EEG teacher, trained and frozen.
+
+        Args:
+            labelled: number of training subjects whose stages it is trained on; 0: all.
+            labels: `yasa` trains it on the stages that YASA gives, without any label of ours.
+        """
         if name not in TEACHERS:
             raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
         p = self.profile
         options = p.teacher_options.get(name, {})
         fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
+        split = p.split.model_copy(update={"labelled": labelled})
         config = TeacherConfig(
-            name=name, fit=fit, split=p.split, seed=seed, options=options, **p.teachers
+            name=name, fit=fit, split=split, seed=seed, labels=labels, options=options, **p.teachers
         )
-        modules = (TEACHERS[name],)
-        cost = _COSTS.get(name, 35)
+        of = f" on {labelled} labelled subjects" if labelled else ""
+        of += " on YASA's stages" if labels == "yasa" else ""
         return self.original._run(
-            "teacher:teacher", config, modules=modules, label=f"teacher {name}", cost=cost
+            "teacher:teacher",
+            config,
+            inputs=(("yasa", self.original.baseline("YASA")),) if labels == "yasa" else (),
+            modules=(TEACHERS[name],),
+            label=f"teacher {name}{of}",
+            cost=_COSTS.get(name, 35),
         )
 
     def student(
@@ -148,6 +161,9 @@ class Recipes:
         teacher: str = "attnsleep",
         seed: int = 0,
         fit: Mapping[str, Any] | None = None,
+        weight: float | None = None,
+        labelled: int = 0,
+        labels: str = "scored",
         **options: Any,
     ) -> Run:
         """A student trained with a distillation method.
@@ -155,15 +171,19 @@ class Recipes:
         Args:
             student: a name of `sacd.models.registry`, also of another library.
             fit: changes to the profile's `FitConfig`.
+            weight: factor on all terms of the method, in place of the profile's.
+            labelled: number of training subjects whose stages the student and its teacher read; 0:
+                all. A taught student learns from the others' EEG and video too.
+            labels: of the teacher, see `teacher`.
             options: of the method.
         """
         p = self.profile
         backbone = self._backbone(student)
         config = StudentConfig(
             backbone=backbone,
-            method=self._method(method, options),
+            method=self._method(method, weight, options),
             fit=FitConfig(**p.student.model_dump() | dict(fit or {})),
-            split=p.split,
+            split=p.split.model_copy(update={"labelled": labelled}),
             seed=seed,
             class_weight_power=p.class_weight_power,
         )
@@ -171,10 +191,13 @@ class Recipes:
         if backbone.input == "motion" and not backbone.frozen:
             inputs.append(("motion", self.motion()))
         if method != "ce":
-            inputs.append(("teacher", self.teacher(teacher)))
-        changed = "".join(
-            f" {key}={value}" for key, value in sorted({**(fit or {}), **options}.items())
-        )
+            known = labelled if labels == "scored" else 0
+            inputs.append(("teacher", self.teacher(teacher, labelled=known, labels=labels)))
+        shown = {**(fit or {}), **options}
+        shown |= {} if weight is None else {"weight": weight}
+        shown |= {"labelled": labelled} if labelled else {}
+        shown |= {"labels": labels} if labels != "scored" else {}
+        changed = "".join(f" {key}={value}" for key, value in sorted(shown.items()))
         taught = f" {teacher}" if method != "ce" else ""
         return self._run(
             "student:student",
@@ -188,11 +211,18 @@ class Recipes:
             / p.student.epochs,
         )
 
-    def _method(self, name: str, options: Mapping[str, Any]) -> MethodConfig:
-        """The profile's options of a method, and these."""
+    def _method(
+        self, name: str, weight: float | None, options: Mapping[str, Any]
+    ) -> MethodConfig:
+        """The profile's weight and options of a method, or these."""
         if name not in METHODS:
             raise ValueError(f"method {name!r} is unknown; known: {', '.join(METHODS)}")
-        return MethodConfig(name=name, options=self.profile.methods.get(name, {}) | dict(options))
+        p = self.profile
+        return MethodConfig(
+            name=name,
+            weight=p.method_weights.get(name, 1.0) if weight is None else weight,
+            options=p.methods.get(name, {}) | dict(options),
+        )
 
     def fusion(self, head: str, finetune: bool, seed: int = 0) -> Run:
         """A head on both trained encoders (Table IV, A to D).
@@ -215,7 +245,7 @@ class Recipes:
         """The EEG teacher taught by the video student (Table IV, E to G)."""
         p = self.profile
         config = ReverseConfig(
-            method=self._method(method, options),
+            method=self._method(method, None, options),
             finetune=finetune,
             fit=p.finetune,
             split=p.split,

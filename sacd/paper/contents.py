@@ -17,6 +17,8 @@ class Item(NamedTuple):
     title: str
     also: tuple[str, ...] = ()
     """Other tables and figures of the same notebook; each is a target as well."""
+    beyond: bool = False
+    """Made by `make beyond` and not by `make reproduce`."""
 
 
 CONTENTS: Final = (
@@ -27,6 +29,7 @@ CONTENTS: Final = (
     Item("table3", "21_table3_ucf51", "Table III, audio to video on UCF51"),
     Item("table4", "22_table4_fusion", "Table IV, fusion and reverse distillation"),
     Item("table5", "23_table5_ablation", "Table V, the ablation of SACD"),
+    Item("tuning", "24_tuning", "the same small grid of one weight for every method"),
     Item("fig5", "30_fig5_hyperparameters", "Fig. 5, grids of the loss weights"),
     Item("fig6", "31_fig6_confusion", "Fig. 6, confusion matrices"),
     Item("fig7", "32_fig7_ahi_spearman", "Fig. 7, Spearman of embedding and AHI"),
@@ -46,6 +49,7 @@ CONTENTS: Final = (
     Item("readings", "40_readings", "the readings of open points"),
     Item("audit", "41_paper_audit", "the paper's printed numbers checked against each other"),
     Item("mc2sleepnet", "42_mc2sleepnet", "MC2SleepNet beside the EEG teachers"),
+    Item("few_labels", "43_few_labels", "who gains when few nights are scored", beyond=True),
     Item("explore", "50_explore", "the interactive notebook, executed once"),
 )
 

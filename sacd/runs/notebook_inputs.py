@@ -16,6 +16,7 @@ _TYPES: Final = {
     "float": float,
     "str": str,
     "bool": bool,
+    "list[int]": list[int],
     "list[float]": list[float],
     "list[str]": list[str],
 }

@@ -10,6 +10,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from sacd.config import BaselineConfig
+from sacd.data.store import ClipStore
 from sacd.files import write_parquet
 from sacd.stages import CLIP_S, STAGES
 from sacd.training.common import Inputs, Resources, open_clips, predictions, rows_of
@@ -92,16 +93,49 @@ def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def yasa_probabilities(eeg: np.ndarray, rate: int) -> np.ndarray:
+    """Probability of each stage `(n, 5)` by YASA's published stager, which is not trained here.
+
+    It was trained on some 3,000 real nights (Vallat and Walker 2021, doi:10.7554/eLife.70092), and
+    uses the neighbouring clips and the statistics of the whole recording.
+
+    Args:
+        eeg: `(n, samples)` in uV, all clips of one night in order. Clips are joined as if they
+            followed each other, which they do within a block.
+    """
+    import mne  # slow to import
+    import yasa
+
+    info = mne.create_info(["C3"], rate, "eeg")
+    raw = mne.io.RawArray(1e-6 * eeg.reshape(1, -1).astype(np.float64), info, verbose="error")
+    found = yasa.SleepStaging(raw, eeg_name="C3").predict_proba()
+    return found[["W", "N1", "N2", "N3", "R"]].to_numpy(float)
+
+
+def _by_yasa(store: ClipStore, clips: pd.DataFrame) -> np.ndarray:
+    """`yasa_probabilities` of every clip of the store, `(n, 5)`."""
+    parts = [
+        yasa_probabilities(store.gather_eeg(rows), store.config.eeg_rate)
+        for _, rows in clips.groupby("subject", sort=False)
+    ]
+    return np.concatenate(parts)
+
+
 def baseline(
     config: BaselineConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
     """Fit a baseline or a bound on the training subjects; writes `predictions.parquet`.
+
+    YASA is fitted to nothing: it is the stager that others trained.
 
     True signals and band powers are features of one clip. The variants "by night" also have their
     difference from the night's median. This matches teachers, whose input is whitened by night, and
     students, whose frozen features are centred by night.
     """
     store, clips = open_clips(resources, config.split)
+    if config.name == "YASA":
+        _write(folder, clips, _by_yasa(store, clips))
+        return
     rows = rows_of(clips, "train")
     subjects = clips["subject"].to_numpy()
     if config.name.startswith("band-power forest"):
@@ -122,5 +156,9 @@ def baseline(
     model.fit(x[rows], stage[rows])
     p = np.zeros((len(clips), len(STAGES)))
     p[:, model.classes_] = model.predict_proba(x)  # a stage may be missing from the training set
+    _write(folder, clips, p)
+
+
+def _write(folder: Path, clips: pd.DataFrame, p: np.ndarray) -> None:
     logits = torch.from_numpy(np.log(p + 1e-9))
     write_parquet(folder / "predictions.parquet", predictions(clips, logits))

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from sacd.config import Config, SplitConfig
-from sacd.data.splits import split_subjects
+from sacd.data.splits import labelled_subjects, split_subjects
 from sacd.data.store import ClipStore
 from sacd.files import sha256
 from sacd.metrics import summary
 from sacd.models.output import Output
-from sacd.stages import STAGES
+from sacd.stages import STAGES, UNSCORED
 
 Inputs = Mapping[str, Path]
 Resources = Mapping[str, str]
@@ -34,10 +34,17 @@ def config_of(folder: Path, kind: type[C]) -> C:
 
 
 def open_clips(resources: Resources, split: SplitConfig) -> tuple[ClipStore, pd.DataFrame]:
-    """The store, and its table of clips with their part of the split."""
+    """The store, and its table of clips.
+
+    The table has two further columns: `part` of the split, and `known`, the stage that training may
+    read. That is the stage of the labelled training subjects, and `UNSCORED` for all others.
+    """
     store = ClipStore(Path(resources["store"]))
     part = split_subjects(store.participants, split)
-    return store, store.clips.assign(part=store.clips["subject"].map(part))
+    labelled = labelled_subjects(store.participants, part, split.labelled)
+    clips = store.clips.assign(part=store.clips["subject"].map(part))
+    known = clips["stage"].where(clips["subject"].isin(labelled), UNSCORED)
+    return store, clips.assign(known=known)
 
 
 def published_weights(path: str, expected: str) -> Path:
@@ -56,9 +63,9 @@ def rows_of(clips: pd.DataFrame, part: str) -> np.ndarray:
     return np.flatnonzero(clips["part"].to_numpy() == part)
 
 
-def labels_of(clips: pd.DataFrame) -> Tensor:
-    """Stages of all clips, `(n,)` int64."""
-    return torch.from_numpy(clips["stage"].to_numpy(np.int64, copy=True))
+def labels_of(clips: pd.DataFrame, column: str = "stage") -> Tensor:
+    """Stages of all clips, `(n,)` int64; the column `known` has those that training may read."""
+    return torch.from_numpy(clips[column].to_numpy(np.int64, copy=True))
 
 
 def predictions(clips: pd.DataFrame, logits: Tensor) -> pd.DataFrame:

@@ -21,11 +21,24 @@ from torch import Tensor, nn
 from sacd.config import FitConfig, MethodConfig
 from sacd.losses.base import Batch, Context, Method, build
 from sacd.models.output import Output
+from sacd.stages import UNSCORED
 from sacd.training.fit import Objective, Progress, count_steps, fit
 
 
 class DistillationObjective(Objective):
-    """Total loss of eq. 5: cross-entropy (eq. 1, batch mean) plus the terms of a method."""
+    """Total loss of eq. 5: cross-entropy (eq. 1, batch mean) plus the terms of a method.
+
+    The cross-entropy is the mean over the clips whose stage is known. A method that reads stages
+    gets the teacher's for the others.
+
+    Args:
+        student, method: trained together.
+        inputs: returns the student's input for some of the n rows.
+        labels: `(n,)` int64 stages, `UNSCORED` where the stage is not known.
+        teacher: outputs for the n rows.
+        weights: class weights of the cross-entropy, `(5,)`.
+        weight: factor on all terms of the method.
+    """
 
     def __init__(
         self,
@@ -35,9 +48,11 @@ class DistillationObjective(Objective):
         labels: Tensor,
         teacher: Output,
         weights: Tensor | None,
+        weight: float = 1.0,
     ) -> None:
         self.student, self.method, self.inputs = student, method, inputs
         self.labels, self.teacher, self.weights = labels, teacher, weights
+        self.weight = weight
         self.batch: Batch | None = None
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -46,9 +61,10 @@ class DistillationObjective(Objective):
         labels = self.labels[rows]
         student = self.student(clips)
         teacher = self.taught(rows, generator)
-        self.batch = Batch(student, teacher, labels, rows, clips, epoch)
-        ce = nn.functional.cross_entropy(student.logits, labels, self.weights)
-        return {"ce": ce, **self.method.losses(self.batch)}
+        self.batch = Batch(student, teacher, known_or_taught(labels, teacher), rows, clips, epoch)
+        terms = self.method.losses(self.batch)
+        ce = mean_cross_entropy(student.logits, labels, self.weights)
+        return {"ce": ce} | {name: self.weight * term for name, term in terms.items()}
 
     def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
         """Outputs of the teacher for the clips `rows`; a frozen teacher's are computed once."""
@@ -59,6 +75,35 @@ class DistillationObjective(Objective):
         assert self.batch is not None
         self.method.on_step_end(self.batch)
         return self.method.monitor
+
+
+def known_or_taught(labels: Tensor, teacher: Output) -> Tensor:
+    """`labels` `(n,)`, and the most probable stage of the teacher where they are `UNSCORED`.
+
+    A method without a teacher has none of its own labels to fill in, and keeps them as they are.
+    """
+    if teacher.logits.shape[1] == 0:
+        return labels
+    return torch.where(labels == UNSCORED, teacher.logits.argmax(dim=1), labels)
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy (eq. 1), averaged over the clips with a known stage; 0 where there is none.
+
+    With class weights, the mean is weighted, as in `torch.nn.functional.cross_entropy`.
+
+    Args:
+        logits: `(B, 5)`.
+        labels: `(B,)`, 0..4 or `UNSCORED`.
+        weights: `(5,)` or None.
+    """
+    each = nn.functional.cross_entropy(
+        logits, labels, weights, ignore_index=UNSCORED, reduction="sum"
+    )
+    known = (labels != UNSCORED).to(logits.dtype)
+    share = known if weights is None else known * weights[labels.clamp_min(0)]
+    total = share.sum()
+    return each / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def take(output: Output, rows: Tensor | np.ndarray) -> Output:
@@ -82,7 +127,7 @@ def build_method(
     Args:
         example: the student's input of the first two clips.
         teacher: outputs of the teacher for all n clips.
-        labels: `(n,)`; the method moves to their device.
+        labels: `(n,)` 0..4; the method moves to their device.
         steps: optimizer steps of the whole training.
     """
     with torch.inference_mode():
@@ -123,7 +168,7 @@ def distil(
     Args:
         inputs: returns the student's input for some of the n training rows; the generator draws
             the augmentation.
-        labels: `(n,)` int64.
+        labels: `(n,)` int64, `UNSCORED` where the stage is not known.
         teacher: outputs for the n rows; None if the method needs no teacher.
         blocks: `(n,)` block ids, see `sacd.data.batches`.
         weights: class weights of the cross-entropy.
@@ -140,14 +185,16 @@ def distil(
         student,
         inputs(np.arange(2), torch.Generator().manual_seed(seed)),
         taught,
-        labels,
+        known_or_taught(labels, taught),
         count_steps(blocks, config, seed),
         seed,
     )
     class_weights = None if weights is None else weights.to(device)
     history = fit(
         nn.ModuleDict({"student": student, "method": method}),
-        DistillationObjective(student, method, inputs, labels, taught, class_weights),
+        DistillationObjective(
+            student, method, inputs, labels, taught, class_weights, chosen.weight
+        ),
         blocks,
         config,
         seed=seed,

@@ -6,6 +6,7 @@ What is minimised is an `Objective`. That of SACD and of the other distillation 
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,13 +78,14 @@ def _batches_of_epoch(
     # A random stream per epoch: the steps of all epochs can be counted before the training, and a
     # resumed run needs no stored position.
     state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    return batches(
+    order = batches(
         blocks,
         config.batch,
         config.order,
         torch.Generator().manual_seed(state),
         config.blocks_per_batch,
     )
+    return islice(order, config.batches_per_epoch or None)
 
 
 def count_steps(blocks: np.ndarray, config: FitConfig, seed: int) -> int:
@@ -174,10 +176,9 @@ class _Training:
         self.trained.eval()
         with torch.inference_mode():
             row = {f"validation_{name}": float(value) for name, value in metrics().items()}
-        if self.config.select == "best":
-            kappas = [earlier["validation_kappa"] for earlier in self.history]
-            if not kappas or row["validation_kappa"] > max(kappas):
-                self.best = deepcopy(self.trained.state_dict())
+        kappas = [earlier["validation_kappa"] for earlier in self.history]
+        if not kappas or row["validation_kappa"] > max(kappas):
+            self.best = deepcopy(self.trained.state_dict())
         return row
 
 
@@ -206,8 +207,8 @@ def fit(
         lr_multipliers: dotted name of a part of `trained` -> factor > 0 on `config.lr`; 1 for all
             other parameters.
         checkpoint: file written after every epoch; the training resumes from it if it exists.
-        validate: computes metrics after an epoch; its `kappa` selects the weights if
-            `config.select == "best"`.
+        validate: computes metrics after an epoch, whose `kappa` selects the weights. It is called
+            only if `config.select == "best"`.
         progress: receives the share done and a line of text after every epoch.
 
     Raises:
@@ -224,7 +225,7 @@ def fit(
         for epoch in range(len(training.history), config.epochs):
             order = _batches_of_epoch(blocks, config, seed, epoch)
             row = {"epoch": epoch + 1, **training.epoch(objective, epoch, order)}
-            if validate is not None:
+            if validate is not None and config.select == "best":
                 row |= training.validate(validate)
             training.history.append(row)
             if checkpoint is not None:

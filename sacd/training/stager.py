@@ -55,7 +55,7 @@ def stager(
     part = fold_parts(fold, config.fold)
     used = store.clips[store.clips["subject"].isin(part.index)]
     clips = spread_runs(used, config.clips).reset_index(drop=True)
-    clips["part"] = clips["subject"].map(part)
+    clips["part"], clips["known"] = clips["subject"].map(part), clips["stage"]
     eeg = eeg_of(config, store, clips, rate)
     model, history = train_teacher(config, eeg, clips, rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)

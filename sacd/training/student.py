@@ -16,7 +16,7 @@ from sacd.data.splits import PARTS
 from sacd.files import save_tensors, write_parquet
 from sacd.losses.base import Method
 from sacd.models.output import Output
-from sacd.stages import STAGES
+from sacd.stages import STAGES, UNSCORED
 from sacd.training.common import (
     Inputs,
     Resources,
@@ -51,7 +51,7 @@ def _class_weights(labels: Tensor, power: float) -> Tensor | None:
     """
     if not power:
         return None
-    counts = torch.bincount(labels, minlength=len(STAGES)).float()
+    counts = torch.bincount(labels[labels != UNSCORED], minlength=len(STAGES)).float()
     weights = torch.where(counts > 0, counts.clamp_min(1) ** -power, 0.0)
     return weights * counts.sum() / (weights * counts).sum()
 
@@ -95,17 +95,22 @@ def student(
 ) -> None:
     """Train a student with cross-entropy and a method, and predict every clip once.
 
-    The validation subjects select the weights. Reads the runs `pretext` (optional) and `teacher`
-    (unless the method needs none). Writes `weights.safetensors`, `metrics.csv` (one row per epoch),
-    `predictions.parquet` (all clips with their part), `embeddings.safetensors` (`(n, 512)` float16)
-    and `held_out.csv` (diagnostics of the distillation terms on validation and test nights).
+    Reads the runs `pretext` (optional) and `teacher` (unless the method needs none). Where only
+    some training subjects are labelled, a taught student is trained on all of them, and a student
+    alone on the labelled ones.
+
+    Writes `weights.safetensors`, `metrics.csv` (one row per epoch), `predictions.parquet` (all
+    clips with their part), `embeddings.safetensors` (`(n, 512)` float16) and `held_out.csv`
+    (diagnostics of the distillation terms on the validation nights).
     """
     _, clips = open_clips(resources, config.split)
     parts = {part: rows_of(clips, part) for part in PARTS}
-    train = parts["train"]
-    labels = labels_of(clips)
+    train, validation = parts["train"], parts["validation"]
+    labels, known = labels_of(clips), labels_of(clips, "known")
     blocks = clips["block"].to_numpy()
     taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
+    if taught is None:
+        train = train[known[train].numpy() != UNSCORED]
     if taught is not None and len(taught.embedding) != len(clips):
         raise ValueError(
             f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, "
@@ -127,16 +132,15 @@ def student(
     def predicted(rows: np.ndarray) -> Output:
         return outputs_of(model, lambda r: read(r, 0), rows)
 
-    def held_out(part: str, method: Method, output: Output) -> dict[str, float]:
-        rows = parts[part]
-        figures = scores_of(clips, rows, output.logits)
+    def held_out(method: Method, output: Output) -> dict[str, float]:
+        figures = scores_of(clips, validation, output.logits)
         if taught is not None:
             figures |= distillation_figures(
                 method,
                 output.embedding,
-                taught.embedding[rows],
-                labels[rows],
-                blocks[rows],
+                taught.embedding[validation],
+                labels[validation],
+                blocks[validation],
             )
         return figures
 
@@ -145,12 +149,12 @@ def student(
         config.method,
         config.fit,
         augmented,
-        labels[train],
+        known[train],
         None if taught is None else take(taught, train),
         blocks[train],
         seed=config.seed,
-        weights=_class_weights(labels[train], config.class_weight_power),
-        validate=lambda method: held_out("validation", method, predicted(parts["validation"])),
+        weights=_class_weights(known[train], config.class_weight_power),
+        validate=lambda method: held_out(method, predicted(validation)),
         checkpoint=folder / "checkpoint.pt",
         progress=progress,
     )
@@ -160,12 +164,9 @@ def student(
     save_tensors(folder / "embeddings.safetensors", {"embedding": outputs.embedding.half()})
     write_parquet(folder / "predictions.parquet", predictions(clips, outputs.logits))
     if taught is not None:
-        rows = []
-        for part in ("validation", "test"):
-            figures = held_out(part, method, take(outputs, parts[part]))
-            auc = _ridge_auc(outputs, taught, blocks, train, parts[part])
-            rows.append({"part": part, **figures, "auc_ridge": auc})
-        pd.DataFrame(rows).to_csv(folder / "held_out.csv", index=False)
+        figures = held_out(method, take(outputs, validation))
+        figures["auc_ridge"] = _ridge_auc(outputs, taught, blocks, train, validation)
+        pd.DataFrame([figures]).to_csv(folder / "held_out.csv", index=False)
 
 
 def _ridge_auc(

@@ -15,6 +15,7 @@ from sacd.data.whiten import whiten
 from sacd.files import save_tensors, write_parquet
 from sacd.models.eeg import Teacher, build_teacher, class_weights
 from sacd.models.output import Output
+from sacd.stages import UNSCORED
 from sacd.training.common import (
     Inputs,
     Resources,
@@ -44,9 +45,15 @@ def eeg_of(
     return torch.from_numpy(eeg)[:, None]
 
 
+def _trained(clips: pd.DataFrame) -> np.ndarray:
+    """Rows that an EEG network is trained on: of the training subjects, where a stage is known."""
+    rows = rows_of(clips, "train")
+    return rows[clips["known"].to_numpy()[rows] != UNSCORED]
+
+
 def make_teacher(config: TeacherConfig | StagerConfig, clips: pd.DataFrame, rate: int) -> Teacher:
     """The teacher that a config describes; each training subject is one domain."""
-    domains = clips.loc[clips["part"] == "train", "subject"].nunique()
+    domains = clips["subject"].iloc[_trained(clips)].nunique()
     return build_teacher(config.name, sfreq=rate, n_domains=domains, **config.options)
 
 
@@ -75,11 +82,11 @@ def train_teacher(
     resources: Resources,
     progress: Progress,
 ) -> tuple[Teacher, pd.DataFrame]:
-    """Train an EEG teacher on the part "train" of `clips`.
+    """Train an EEG teacher on the part "train" of `clips`, where a stage is known.
 
     Args:
         eeg: `(n, 1, T)`, one row per clip.
-        clips: subject, stage, block and part of each clip.
+        clips: subject, stage, known (the stage that training may read), block and part.
         rate: of the EEG, in Hz.
 
     Returns:
@@ -89,9 +96,9 @@ def train_teacher(
         ValueError: the teacher sees neighbouring clips and the batches are shuffled; `stage_fits`
             names no training stage of this teacher.
     """
-    rows, validation = rows_of(clips, "train"), rows_of(clips, "validation")
+    rows, validation = _trained(clips), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
-    labels = labels_of(clips)[rows]
+    labels = labels_of(clips, "known")[rows]
     domains = pd.Categorical(clips["subject"].iloc[rows]).codes.astype(np.int64)
     model = make_teacher(config, clips, rate)
     if hasattr(model, "sequence") and config.fit.order == "shuffled":
@@ -152,10 +159,14 @@ def teacher(
 ) -> None:
     """Train an EEG teacher, freeze it, and save its outputs for all clips.
 
+    Reads the run `yasa` if its stages are the labels; every training clip then has one.
     Writes `weights.safetensors`, `metrics.csv`, `predictions.parquet` and `outputs.safetensors`:
     embedding `(n, 512)`, logits `(n, 5)`, and feature0, feature1, ... of the store's n clips.
     """
     store, clips = open_clips(resources, config.split)
+    if config.labels == "yasa":
+        staged = pd.read_parquet(inputs["yasa"] / "predictions.parquet")["prediction"].to_numpy()
+        clips["known"] = np.where(clips["part"] == "train", staged, UNSCORED)
     rate = store.config.eeg_rate
     eeg = eeg_of(config, store, clips, rate)
     model, history = train_teacher(config, eeg, clips, rate, folder, resources, progress)
