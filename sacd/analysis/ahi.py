@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import yasa
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as scipy_stats
 
 from sacd.analysis import correlation
-from sacd.analysis.bootstrap import Estimate
+from sacd.analysis.crossed import Estimate, estimates
 from sacd.simulate import ucddb
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
 
@@ -133,37 +132,30 @@ SINGLED_OUT: Final = {"Normal": DEEP, "Mild": (*DEEP, "REM"), "Moderate": ("REM"
 """Stages that correlate more with an AHI group than the others, by the text (Fig. 7 b to e)."""
 
 
-def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP) -> Estimate:
-    """Mean |rho| of some stages minus that of the others, with a jackknife interval.
+def contrast(
+    means: Sequence[ArrayLike], values: ArrayLike, stages: tuple[str, ...] = DEEP
+) -> Estimate:
+    """Mean |rho| of some stages minus that of the others, crossed over seeds and subjects.
 
-    The bootstrap is unsuitable here: repeated subjects tie in rank and inflate |rho|. scipy has no
-    public jackknife.
+    Args:
+        means: `(S, 5, C)` of each training seed, as from `stage_means`.
+        values: `(S,)`.
     """
-    means, values = np.asarray(means, float), np.asarray(values, float)
-    chosen = np.isin(STAGES, stages)
+    values, chosen = np.asarray(values, float), np.isin(STAGES, stages)
 
-    def difference(rows: NDArray) -> float:
-        size = np.abs(correlation.rank_correlation(means[rows], values[rows][None])[0])
+    def difference(of_seed: NDArray, rows: NDArray) -> float:
+        size = np.abs(correlation.rank_correlation(of_seed[rows], values[rows][None])[0])
         size = np.array([np.nanmean(s) if np.isfinite(s).any() else np.nan for s in size])
         if np.isnan(size[chosen]).all() or np.isnan(size[~chosen]).all():
             return np.nan
         return float(np.nanmean(size[chosen]) - np.nanmean(size[~chosen]))
 
-    n = len(values)
-    value = difference(np.arange(n))
-    left = np.array([difference(np.delete(np.arange(n), i)) for i in range(n)])
-    se = np.sqrt((n - 1) * left.var()) if n > 3 else np.nan
-    reach = se * scipy_stats.t.ppf(0.975, max(n - 1, 1))
-    return Estimate(value, value - reach, value + reach, n_subjects=n)
-
-
-def over_seeds(estimates: Sequence[Estimate]) -> pd.DataFrame:
-    """Means of value and bounds over training seeds in one row, with sd, n_seeds, n_subjects."""
-    table = pd.DataFrame(estimates)
-    means = table[["value", "ci_low", "ci_high"]].mean().to_frame().T
-    return means.assign(
-        sd=table["value"].std(), n_seeds=len(table), n_subjects=table["n_subjects"].max()
-    )
+    every = np.arange(len(values))
+    total, left_out = [], []
+    for of_seed in map(np.asarray, means):
+        total.append(difference(of_seed, every))
+        left_out.append([difference(of_seed, np.delete(every, i)) for i in every])
+    return estimates(np.array(total)[:, None], np.array(left_out).T[..., None])[0]
 
 
 def replication(

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from sacd.analysis.bootstrap import LEVEL, correct
+from sacd.analysis.crossed import LEVEL, correct
 
 
 def spearman(
