@@ -52,7 +52,7 @@ class Space:
         root,
         rows: dict[str, float],
         subjects: int = 12,
-        seeds: int = 2,
+        seeds: int = 3,
         simulated: bool = True,
     ) -> None:
         self.results, self.data_name, self.profile = (
@@ -114,7 +114,7 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
         tables.rows(
             "table2",
             row,
-            stats.intervals([space.predictions(r) for r in runs], resamples=100),
+            stats.intervals([space.predictions(r) for r in runs]),
             data,
         )
         for row, runs in space.rows.items()

@@ -233,7 +233,10 @@ def test_compare_has_a_verdict_for_each_pair_and_what_an_open_one_needs():
         return pd.DataFrame({"subject": subject, "stage": stage, "prediction": guess})
 
     ours = [table(0.7) for _ in range(4)]
-    twin = [t.assign(prediction=t["prediction"].where(t.index % 97 > 0, 0)) for t in ours]
+    twin = []
+    for first in ours:  # of 50 clips, one is staged anew
+        again = table(0.7)["prediction"].where(first.index % 50 == 0, first["prediction"])
+        twin.append(first.assign(prediction=again))
     tests = {
         "ours": ours,
         "twin": twin,
@@ -243,15 +246,7 @@ def test_compare_has_a_verdict_for_each_pair_and_what_an_open_one_needs():
         "once": [table(0.4)],
     }
     found = stats.against(tests, "ours", "accuracy").droplevel("against")
-    assert (
-        found["verdict"].to_dict()
-        == {
-            **{"twin": "worse", "bad": "worse", "good": "better"},
-            **{"noisy": "undecided", "once": "undecided"},
-        }
-        or found.loc["twin", "verdict"] == "equal"
-    )
-    assert found["verdict"].drop("twin").tolist() == ["worse", "better", "undecided", "undecided"]
+    assert found["verdict"].tolist() == ["equal", "worse", "better", "undecided", "undecided"]
     assert found["n_seeds"].tolist() == [4, 3, 4, 3, 1] and (found["n_subjects"] == 24).all()
     assert found["p_holm"].tolist() == crossed.correct(found["p_value"]).tolist()
     assert (found["margin"] == 1).all() and found.loc["once", "needs"] == "a second seed"
