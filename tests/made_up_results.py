@@ -52,7 +52,7 @@ class Space:
         root,
         rows: dict[str, float],
         subjects: int = 12,
-        seeds: int = 3,
+        seeds: int = 2,
         simulated: bool = True,
     ) -> None:
         self.results, self.data_name, self.profile = (

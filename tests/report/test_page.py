@@ -79,7 +79,7 @@ def broken(site: Path) -> list[str]:
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    return made_up_results.make(tmp_path, monkeypatch).results
+    return made_up_results.make(tmp_path, monkeypatch, seeds=3).results
 
 
 def build(results: Path) -> Path:

@@ -19,7 +19,7 @@ S3VE = "S3VE, paper profile"
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    return made_up_results.make(tmp_path, monkeypatch).results
+    return made_up_results.make(tmp_path, monkeypatch, seeds=3).results
 
 
 def change(results, row, column, value):
