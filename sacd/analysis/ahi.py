@@ -141,21 +141,26 @@ def contrast(
         means: `(S, 5, C)` of each training seed, as from `stage_means`.
         values: `(S,)`.
     """
-    values, chosen = np.asarray(values, float), np.isin(STAGES, stages)
+    chosen, values = np.isin(STAGES, stages), np.asarray(values, float)
 
-    def difference(of_seed: NDArray, rows: NDArray) -> float:
-        size = np.abs(correlation.rank_correlation(of_seed[rows], values[rows][None])[0])
-        size = np.array([np.nanmean(s) if np.isfinite(s).any() else np.nan for s in size])
-        if np.isnan(size[chosen]).all() or np.isnan(size[~chosen]).all():
-            return np.nan
-        return float(np.nanmean(size[chosen]) - np.nanmean(size[~chosen]))
+    def difference(rho: NDArray) -> NDArray:
+        """`(...)` of `(..., 5, C)`; stages and channels that are unknown are left out."""
+        size = _mean(np.abs(rho))
+        return _mean(size[..., chosen]) - _mean(size[..., ~chosen])
 
-    every = np.arange(len(values))
     total, left_out = [], []
-    for of_seed in map(np.asarray, means):
-        total.append(difference(of_seed, every))
-        left_out.append([difference(of_seed, np.delete(every, i)) for i in every])
-    return estimates(np.array(total)[:, None], np.array(left_out).T[..., None])[0]
+    for of_seed in means:
+        every = correlation.rank_correlation(of_seed, values[None])[0]
+        total.append(difference(every))
+        left_out.append(difference(correlation.without_each(of_seed, values)))
+    return estimates(np.array(total)[:, None], np.stack(left_out, 1)[..., None])[0]
+
+
+def _mean(values: NDArray) -> NDArray:
+    """Mean over the last axis of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(-1) / known.sum(-1)
 
 
 def replication(

@@ -121,11 +121,11 @@ def _estimate(total: NDArray, left_out: NDArray) -> Estimate:
         error = ms_seed + max(ms_subject - ms_both, 0)
         df = n - 1.0
         if ms_seed > 0:
-            df = min(df, (k - 1) * error / ms_seed)
+            df = min(df, float((k - 1) * error / ms_seed))
         parts = (max(ms_subject - ms_both, 0) / k, max(ms_seed - ms_both, 0) / n, ms_both)
     # Rounded, because verdicts depend on the sign of a bound and 0 may come out as 1e-16.
     se = float(np.sqrt(error / (n * k)).round(9))
-    reach = se * stats.t.ppf((1 + LEVEL) / 2, df)
+    reach = float(se * stats.t.ppf((1 + LEVEL) / 2, df))
     low, high = round(value - reach, 9), round(value + reach, 9)
     return Estimate(value, low, high, _p_value(value, se, df), n, k, se, df, *parts)
 
@@ -259,7 +259,7 @@ def needs(estimate: Any, margin: float) -> str:
 
     >>> parts = {"var_subject": 0.0025, "var_seed": 0.0002, "var_residual": 0.0036}
     >>> needs(Estimate(0.01, n_seeds=3, se=0.02, **parts), 0.02)
-    'about 90 subjects x 8 seeds'
+    'about 75 subjects x 8 seeds'
     """
     if estimate.n_seeds < 2:
         return SECOND_SEED

@@ -411,14 +411,12 @@ def movement_and_error(movement: pd.Series, accuracy: pd.DataFrame) -> pd.DataFr
     """
     error, n = (100 - accuracy).to_numpy(float), len(accuracy)
     moved = movement[accuracy.index].to_numpy(float)
-    every = np.arange(n)
-    subsets = [every, *(np.delete(every, i) for i in every)]
-    rho = np.full((len(subsets), error.shape[1]), np.nan)
-    for k, rows in enumerate(subsets if n > 3 else []):
-        # Channels of the correlation are seeds: (S, 1 group, K) with one vector of values.
-        found = correlation.rank_correlation(error[rows, None], moved[rows][None])
-        rho[k] = found[0, 0]
-    line = crossed.table(rho[:1].T, rho[1:, :, None])
+    # The channels of the correlation are seeds: (S, 1 group, K).
+    total = correlation.rank_correlation(error[:, None], moved[None])[0, 0]
+    left_out = correlation.without_each(error[:, None], moved)[:, 0]
+    line = crossed.table(total[:, None], left_out[..., None])
+    if n < 4:
+        line["value"] = np.nan
     p = pd.DataFrame({"column": ["p"], "value": line["p_value"], "n_subjects": n})
     p["n_seeds"] = error.shape[1]
     return pd.concat([line.assign(column="rho of movement and error"), p], ignore_index=True)
