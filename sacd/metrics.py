@@ -115,7 +115,7 @@ def right_or_wrong(predictions: pd.DataFrame, unit: str = "group") -> pd.DataFra
 
     Args:
         predictions: columns label and prediction (classes), and the column `unit`.
-        unit: what is resampled in place of the subject.
+        unit: what plays the subject in intervals and tests.
 
     >>> table = pd.DataFrame({"group": list("aab"), "label": [7, 40, 3], "prediction": [7, 3, 3]})
     >>> round(summary(right_or_wrong(table))["accuracy"], 1)

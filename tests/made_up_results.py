@@ -114,7 +114,7 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
         tables.rows(
             "table2",
             row,
-            stats.intervals([space.predictions(r) for r in runs], resamples=100),
+            stats.intervals([space.predictions(r) for r in runs]),
             data,
         )
         for row, runs in space.rows.items()

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import yasa
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as scipy_stats
 
 from sacd.analysis import correlation
-from sacd.analysis.bootstrap import Estimate
+from sacd.analysis.crossed import Estimate, estimates
 from sacd.simulate import ucddb
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
 
@@ -133,37 +132,35 @@ SINGLED_OUT: Final = {"Normal": DEEP, "Mild": (*DEEP, "REM"), "Moderate": ("REM"
 """Stages that correlate more with an AHI group than the others, by the text (Fig. 7 b to e)."""
 
 
-def contrast(means: ArrayLike, values: ArrayLike, stages: tuple[str, ...] = DEEP) -> Estimate:
-    """Mean |rho| of some stages minus that of the others, with a jackknife interval.
+def contrast(
+    means: Sequence[ArrayLike], values: ArrayLike, stages: tuple[str, ...] = DEEP
+) -> Estimate:
+    """Mean |rho| of some stages minus that of the others, crossed over seeds and subjects.
 
-    The bootstrap is unsuitable here: repeated subjects tie in rank and inflate |rho|. scipy has no
-    public jackknife.
+    Args:
+        means: `(S, 5, C)` of each training seed, as from `stage_means`.
+        values: `(S,)`.
     """
-    means, values = np.asarray(means, float), np.asarray(values, float)
-    chosen = np.isin(STAGES, stages)
+    chosen, values = np.isin(STAGES, stages), np.asarray(values, float)
 
-    def difference(rows: NDArray) -> float:
-        size = np.abs(correlation.rank_correlation(means[rows], values[rows][None])[0])
-        size = np.array([np.nanmean(s) if np.isfinite(s).any() else np.nan for s in size])
-        if np.isnan(size[chosen]).all() or np.isnan(size[~chosen]).all():
-            return np.nan
-        return float(np.nanmean(size[chosen]) - np.nanmean(size[~chosen]))
+    def difference(rho: NDArray) -> NDArray:
+        """`(...)` of `(..., 5, C)`; stages and channels that are unknown are left out."""
+        size = _mean(np.abs(rho))
+        return _mean(size[..., chosen]) - _mean(size[..., ~chosen])
 
-    n = len(values)
-    value = difference(np.arange(n))
-    left = np.array([difference(np.delete(np.arange(n), i)) for i in range(n)])
-    se = np.sqrt((n - 1) * left.var()) if n > 3 else np.nan
-    reach = se * scipy_stats.t.ppf(0.975, max(n - 1, 1))
-    return Estimate(value, value - reach, value + reach, n_subjects=n)
+    total, left_out = [], []
+    for of_seed in means:
+        every = correlation.rank_correlation(of_seed, values[None])[0]
+        total.append(difference(every))
+        left_out.append(difference(correlation.without_each(of_seed, values)))
+    return estimates(np.array(total)[:, None], np.stack(left_out, 1)[..., None])[0]
 
 
-def over_seeds(estimates: Sequence[Estimate]) -> pd.DataFrame:
-    """Means of value and bounds over training seeds in one row, with sd, n_seeds, n_subjects."""
-    table = pd.DataFrame(estimates)
-    means = table[["value", "ci_low", "ci_high"]].mean().to_frame().T
-    return means.assign(
-        sd=table["value"].std(), n_seeds=len(table), n_subjects=table["n_subjects"].max()
-    )
+def _mean(values: NDArray) -> NDArray:
+    """Mean over the last axis of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(-1) / known.sum(-1)
 
 
 def replication(

@@ -12,12 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sacd.analysis.bootstrap import (
-    percentiles,
-    ratios,
-    resample_weights,
-    seed_noise,
-)
+from sacd.analysis.crossed import ratios, table
 from sacd.metrics import subject_confusions
 from sacd.stages import STAGES
 
@@ -43,39 +38,30 @@ def _wrong(table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def confusion_shares(
-    tables: Sequence[pd.DataFrame], other: Sequence[pd.DataFrame] | None = None, seed: int = 0
+    tables: Sequence[pd.DataFrame], other: Sequence[pd.DataFrame] | None = None
 ) -> pd.DataFrame:
     """Cells of the confusion matrix in % of the true stage.
 
     Args:
         tables: one per training seed, of the same clips.
-        other: those of another method; the cells are then differences in percentage points.
-        seed: of the resampling of subjects.
+        other: those of another method; the cells are then differences in percentage points, in the
+            seeds that both have.
 
     Returns:
         25 rows: stage, prediction (names), column (`N1 as N2`), and the columns of
-        `bootstrap.ratios`; for a difference also `seed_noise`.
+        `crossed.ratios`.
     """
     counts = _matrices(tables)
     n, k = len(counts), len(STAGES)
     of_stage = np.repeat(counts[:, 0].sum(-1), k, axis=1)
     numerator = counts
     if other is not None:
-        others = _matrices(other)
-        numerator = counts.mean(1, keepdims=True) - others.mean(1, keepdims=True)
-    cells = ratios(100 * numerator.reshape(n, -1, k * k), of_stage, seed=seed)
+        seeds = min(len(tables), len(other))
+        numerator = counts[:, :seeds] - _matrices(other[:seeds])
+    cells = ratios(100 * numerator.reshape(n, -1, k * k), of_stage)
     names = [(true, predicted) for true in STAGES for predicted in STAGES]
     cells["stage"], cells["prediction"] = zip(*names, strict=True)
-    if other is not None:
-        noise = seed_noise(_pooled_shares(counts), _pooled_shares(others))
-        cells = cells.assign(n_seeds=min(len(tables), len(other)), seed_noise=noise.ravel())
     return cells.assign(column=cells["stage"] + " as " + cells["prediction"])
-
-
-def _pooled_shares(counts: NDArray) -> NDArray[np.float64]:
-    """Cells in % of the true stage `(seeds, 5, 5)`, all subjects pooled."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 100 * counts.sum(0) / counts.sum((0, -1))[..., None]
 
 
 def main_errors(shares: pd.DataFrame) -> pd.DataFrame:
@@ -117,18 +103,17 @@ def distance_to_change(clips: pd.DataFrame, far: int = FAR) -> NDArray[np.float6
 
 
 def error_by_distance(
-    methods: Mapping[str, Sequence[pd.DataFrame]], far: int = FAR, seed: int = 0
+    methods: Mapping[str, Sequence[pd.DataFrame]], far: int = FAR
 ) -> pd.DataFrame:
     """Error rate in % by distance to a stage change.
 
     Args:
         methods: name -> one table per seed.
         far: largest distance, see `distance_to_change`.
-        seed: of the resampling of subjects.
 
     Returns:
         One row per method and distance 1 .. `far`: method, distance, clips, and the columns of
-        `bootstrap.ratios`.
+        `crossed.ratios`.
     """
     distances, lines = np.arange(1, far + 1), []
     for name, tables in methods.items():
@@ -136,13 +121,13 @@ def error_by_distance(
         subject = tables[0]["subject"].to_numpy()
         clips = _sums(bins, subject)
         errors = np.stack([_sums(_wrong(table) * bins, subject) for table in tables], 1)
-        numbers = ratios(100 * errors, clips, seed=seed).drop(columns="p_value")
+        numbers = ratios(100 * errors, clips).drop(columns="p_value")
         numbers = numbers.assign(method=name, distance=distances)
         lines.append(numbers.assign(clips=clips.sum(0).astype(int)))
     return pd.concat(lines, ignore_index=True)
 
 
-def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR, seed: int = 0) -> pd.DataFrame:
+def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR) -> pd.DataFrame:
     """Error rate beside a stage change minus that far from one, in percentage points.
 
     Two rows: `all clips` pools the stages. `same stages` is the mean of the differences within each
@@ -152,7 +137,7 @@ def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR, seed: int =
     the place itself.
 
     Returns:
-        value, ci_low, ci_high, sd (over seeds), n_seeds, n_subjects.
+        The columns of `crossed.table`.
     """
     distance, subject = distance_to_change(tables[0], far), tables[0]["subject"].to_numpy()
     place = np.stack([distance == 1, distance == far], 1).astype(float)
@@ -160,22 +145,10 @@ def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR, seed: int =
     cells = (place[:, :, None] * stage[:, None]).reshape(len(place), -1)  # (n, 2 places x 5 stages)
     clips = _sums(cells, subject)
     errors = np.stack([_sums(_wrong(table) * cells, subject) for table in tables], 1)
-    n = len(clips)
-    values = _gaps(clips.sum(0), errors.sum(0))
-    weights = resample_weights(n, seed=seed)
-    draws = _gaps(weights @ clips, np.einsum("rs,skc->rkc", weights, errors)).mean(1)
-    low, high = percentiles(draws) if n > 1 else np.full((2, 2), np.nan)
-    return pd.DataFrame(
-        {
-            "value": values.mean(0),
-            "ci_low": low,
-            "ci_high": high,
-            "sd": values.std(0, ddof=1) if len(tables) > 1 else np.nan,
-            "n_seeds": len(tables),
-            "n_subjects": n,
-        },
-        index=["all clips", "same stages"],
-    )
+    all_clips, all_errors = clips.sum(0), errors.sum(0)
+    total = _gaps(all_clips, all_errors)
+    left_out = _gaps(all_clips - clips, all_errors - errors)
+    return table(total, left_out).set_index(pd.Index(["all clips", "same stages"]))
 
 
 def _gaps(clips: NDArray, errors: NDArray) -> NDArray[np.float64]:
@@ -196,20 +169,17 @@ def _gaps(clips: NDArray, errors: NDArray) -> NDArray[np.float64]:
     return 100 * np.stack([pooled, same], -1)
 
 
-def corrected(
-    before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame], seed: int = 0
-) -> pd.DataFrame:
+def corrected(before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Clips that `after` corrects, introduces errors in, and the net gain, in % by true stage.
 
     Seeds are compared one to one, as many as both methods have.
 
     Returns:
         Rows by stage (or "all") and column (corrected, introduced, net) with the columns of
-        `bootstrap.ratios`. p_value and seed_noise (of the difference of the two accuracies) are
-        given for the net gain only.
+        `crossed.ratios`; p_value is given for the net gain only.
     """
     pairs = list(zip(before, after, strict=False))
-    right = [[_wrong(table)[:, 0] == 0 for table in pair] for pair in pairs]
+    right = [[_wrong(each)[:, 0] == 0 for each in pair] for pair in pairs]
     changes = {
         "corrected": [b & ~a for a, b in right],
         "introduced": [a & ~b for a, b in right],
@@ -222,15 +192,12 @@ def corrected(
         if not here.any():
             continue
         clips = _sums(here.astype(float), subject)
-        accuracies = (np.array([100 * pair[k][here].mean() for pair in right]) for k in (0, 1))
-        noise = float(seed_noise(*accuracies))
         for column, change in changes.items():
             sums = [_sums((c * here).astype(float), subject) for c in change]
-            numbers = ratios(100 * np.stack(sums, 1), clips, seed=seed)
-            lines.append(numbers.assign(stage=name, column=column, seed_noise=noise))
-    table = pd.concat(lines, ignore_index=True)
-    table.loc[table["column"] != "net", ["p_value", "seed_noise"]] = np.nan
-    return table
+            numbers = ratios(100 * np.stack(sums, 1), clips)
+            lines.append(numbers.assign(stage=name, column=column))
+    found = pd.concat(lines, ignore_index=True)
+    return found.assign(p_value=found["p_value"].where(found["column"] == "net"))
 
 
 def examples(wrong: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:

@@ -10,16 +10,20 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
 
-from sacd.analysis import ahi, cases, correlation, stats, tables
-from sacd.analysis.bootstrap import Estimate
+from sacd.analysis import cases, correlation, crossed, stats, tables
+from sacd.analysis.crossed import Estimate
 from sacd.metrics import F1, stage_f1
 from sacd.paper import printed as paper
 from sacd.stages import AHI_GROUPS, STAGES, ahi_group
 
 Tests = Mapping[str, stats.Predictions]
 """Row -> predictions of the test clips, one table or one per seed."""
+
+
+_ERROR: Final = ["se", "df", "var_subject", "var_seed", "var_residual"]
+"""Columns by which a claim tests a line of a table for equality, and plans a design."""
+_JUDGED: Final = ["p_holm", "margin", "verdict", "needs"]
 
 
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -30,14 +34,15 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def effect(line: Any, digits: int = 3) -> str:
-    """A line of `stats.compare` as text: difference, interval, Holm's p, number of subjects.
+    """A line of `stats.compare` as text: difference, interval, Holm's p, subjects x seeds.
 
     >>> numbers = {"difference": 0.02, "ci_low": -0.01, "ci_high": 0.05, "p_holm": 0.25}
-    >>> effect(pd.Series({**numbers, "n_subjects": 15}))
-    '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15'
+    >>> effect(pd.Series({**numbers, "n_subjects": 15, "n_seeds": 3}))
+    '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15 x 3 seed(s)'
     """
     interval = f"[{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]"
-    test = f"Holm p = {line.p_holm:.2g}, n = {line.n_subjects:.0f}"
+    n = f"n = {line.n_subjects:.0f} x {line.n_seeds:.0f} seed(s)"
+    test = f"Holm p = {line.p_holm:.2g}, {n}"
     return f"{line.difference:+.{digits}f} {interval}, {test}"
 
 
@@ -219,7 +224,7 @@ def fig6(cells: Mapping[str, pd.DataFrame], printed: Mapping[str, str], data: st
     """
     parts = []
     for row, shares in cells.items():
-        parts.append(tables.rows("fig6", row, shares, data, keep=["p_holm", "seed_noise"]))
+        parts.append(tables.rows("fig6", row, shares, data, keep=["p_holm", "verdict"]))
     table = _joined(parts)
     recalls = {}
     for row, of_table2 in printed.items():
@@ -267,14 +272,10 @@ def fig7_strength(by_run: pd.DataFrame, present: Mapping[str, int], data: str) -
     return _joined(parts)
 
 
-def fig7_contrast(row: str, estimates: Sequence[Estimate], data: str) -> pd.DataFrame:
-    """One line: mean |rho| of some stages minus that of the others, mean over seeds.
-
-    Args:
-        estimates: of `ahi.contrast`, one per seed.
-    """
-    numbers = ahi.over_seeds(estimates).assign(column="mean |rho|")
-    return tables.rows("fig7", row, numbers, data)
+def fig7_contrast(row: str, estimate: Estimate, data: str) -> pd.DataFrame:
+    """One line: mean |rho| of some stages minus that of the others, by `ahi.contrast`."""
+    numbers = pd.DataFrame([estimate]).assign(column="mean |rho|")
+    return tables.rows("fig7", row, numbers, data, keep=_ERROR)
 
 
 def fig7_counts(subjects: int, stages: int, channels: int, data: str) -> pd.DataFrame:
@@ -357,21 +358,16 @@ def fig10_differences(
     """Each measure of `row` minus that of each other row, paired by clip and by seed.
 
     Returns:
-        As `fig10_measures`, with seed_noise and p_holm (over all lines).
+        As `fig10_measures`, with the columns of `crossed.judged` (over all lines).
     """
     parts = []
     for column, values in measures.items():
         for other in others:
             gaps = [values[row, seed] - values[other, seed] for seed in range(seeds)]
-            by_seed = []
-            for name in (row, other):
-                means = [np.nanmean(values[name, seed]) for seed in range(seeds)]
-                by_seed.append(np.array(means))
-            numbers = stats.of_clips([np.mean(gaps, axis=0)], subject)
-            numbers = numbers.assign(seed_noise=stats.seed_noise(*by_seed))
+            numbers = stats.of_clips(gaps, subject)
             parts.append(numbers.assign(column=column, row=f"{row} - {other}"))
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(p_holm=stats.correct(table["p_value"]), n_seeds=seeds)
+    return crossed.judged(table, table["column"])
 
 
 def fig10(
@@ -382,7 +378,7 @@ def fig10(
     numbers = pd.concat([measured, differences, pd.DataFrame(line)], ignore_index=True)
     parts = []
     for row, lines in numbers.groupby("row", sort=False):
-        parts.append(tables.rows("fig10", row, lines, data, keep=["p_holm", "seed_noise"]))
+        parts.append(tables.rows("fig10", row, lines, data, keep=[*_ERROR, *_JUDGED]))
     return _joined(parts)
 
 
@@ -398,29 +394,32 @@ def fig11(change: pd.DataFrame, data: str) -> pd.DataFrame:
     parts = []
     for stage, lines in change.groupby("stage", sort=False):
         lines = lines.assign(column=lines["column"] + " (%)")
-        parts.append(tables.rows("fig11", stage, lines, data))
+        parts.append(tables.rows("fig11", stage, lines, data, keep=["p_value"]))
     return _joined(parts)
 
 
 def movement_and_error(movement: pd.Series, accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's rho of movement and error rate over subjects, and its p (t approximation).
+    """Spearman's rho of movement and error rate over subjects, crossed with seeds.
 
     Args:
         movement: one value per subject.
         accuracy: in %, of each subject (row) in each seed (column).
 
     Returns:
-        Two lines, rho and p. rho is that of the mean over seeds, with the interval of
-        `correlation.rho_interval` and the sd of the seeds. Fewer than four subjects give NaN.
+        Two lines, rho (mean over the seeds) with its interval, and its p. Fewer than four subjects
+        give NaN.
     """
-    error, n = 100 - accuracy.mean(axis=1), len(accuracy)
-    rho, p = spearmanr(movement[error.index], error) if n > 3 else (np.nan, np.nan)
-    each = [-movement.corr(accuracy[seed], method="spearman") for seed in accuracy]
-    line = {"column": ["rho of movement and error", "p"], "value": [rho, p], "n_subjects": n}
-    table = pd.DataFrame(line).assign(n_seeds=accuracy.shape[1])
-    low, high = correlation.rho_interval(rho, n)
-    spread = pd.Series(each).std()
-    return table.assign(ci_low=[low, np.nan], ci_high=[high, np.nan], sd=[spread, np.nan])
+    error, n = (100 - accuracy).to_numpy(float), len(accuracy)
+    moved = movement[accuracy.index].to_numpy(float)
+    # The channels of the correlation are seeds: (S, 1 group, K).
+    total = correlation.rank_correlation(error[:, None], moved[None])[0, 0]
+    left_out = correlation.without_each(error[:, None], moved)[:, 0]
+    line = crossed.table(total[:, None], left_out[..., None])
+    if n < 4:
+        line["value"] = np.nan
+    p = pd.DataFrame({"column": ["p"], "value": line["p_value"], "n_subjects": n})
+    p["n_seeds"] = error.shape[1]
+    return pd.concat([line.assign(column="rho of movement and error"), p], ignore_index=True)
 
 
 def fig12(
@@ -444,8 +443,8 @@ def fig12(
     for method in beside.index.get_level_values(0).unique():
         gap = beside.loc[method]
         gap = gap.assign(column=[f"beside minus far of {of} (points)" for of in gap.index])
-        parts.append(tables.rows("fig12", method, gap, data))
-    parts.append(tables.rows("fig12", "SACD", link, data))
+        parts.append(tables.rows("fig12", method, gap, data, keep=_ERROR))
+    parts.append(tables.rows("fig12", "SACD", link, data, keep=_ERROR))
     return _joined(parts)
 
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sacd.analysis import correlation
 from sacd.analysis.ahi import ABOVE
-from sacd.analysis.bootstrap import Estimate
+from sacd.analysis.crossed import Estimate
 from sacd.analysis.maps import DangerZone, fit_map, transform
 from sacd.stages import ahi_group
 

@@ -1,30 +1,25 @@
-"""Metrics of predictions with uncertainty over subjects, and paired comparisons of methods.
+"""Metrics of predictions with uncertainty, and paired comparisons of methods.
 
-Everything works on confusion matrices per subject. The pooled metric of a resample is the metric of
-the weighted sum of these matrices, so 2,000 resamples are one matrix product. The bootstrap, the
-test and the verdict rule are those of `sacd.analysis.bootstrap`.
+Everything works on each metric of all test clips, per training seed, and on the same without the
+clips of one subject. Intervals, tests and verdicts are those of `sacd.analysis.crossed`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sacd.analysis.bootstrap import (
-    LEVEL,
-    RESAMPLES,
+from sacd.analysis.auc import PROBABILITIES, macro_auc
+from sacd.analysis.crossed import (
     Estimate,
-    correct,
-    direction,
-    noise_of,
-    percentiles,
+    Verdict,
+    decide,
+    estimates,
+    judged,
     ratios,
-    resample_weights,
-    seed_noise,
-    sign_flip_p,
-    verdict,
+    table,
 )
 from sacd.metrics import METRICS, scores, subject_confusions
 from sacd.stages import STAGES
@@ -35,13 +30,33 @@ Predictions = pd.DataFrame | Sequence[pd.DataFrame]
 Score = Callable[[NDArray], NDArray[np.float64]]
 """Metrics `(..., m)` of confusion matrices `(..., 5, 5)`, such as `sacd.metrics.scores`."""
 
+CALIBRATED: Final = {"kappa_calibrated": "kappa", "macro_f1_calibrated": "macro_f1"}
+"""Metrics of the column `calibrated` -> those of `prediction`."""
 
-def _matrices(predictions: Predictions) -> tuple[pd.Index, NDArray[np.float64]]:
-    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`."""
+
+class Measured(NamedTuple):
+    """Metrics of one row: K seeds, S subjects, m metrics."""
+
+    subjects: pd.Index
+    names: tuple[str, ...]
+    total: NDArray[np.float64]
+    """`(K, m)`, of all clips."""
+    left_out: NDArray[np.float64]
+    """`(S, K, m)`, without the clips of one subject."""
+    clips: NDArray[np.float64]
+    """`(S, m)`, clips that count: of a recall, those of its stage."""
+
+
+def _tables(predictions: Predictions) -> list[pd.DataFrame]:
     tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
     if not tables:
         raise ValueError("no table of predictions given; at least one seed is needed")
-    (subjects, first), *others = [subject_confusions(table) for table in tables]
+    return tables
+
+
+def _matrices(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.float64]]:
+    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`."""
+    (subjects, first), *others = [subject_confusions(each) for each in tables]
     for seed, (index, matrix) in enumerate(others, start=1):
         if not index.equals(subjects) or (matrix.sum(2) != first.sum(2)).any():
             raise ValueError(
@@ -50,196 +65,163 @@ def _matrices(predictions: Predictions) -> tuple[pd.Index, NDArray[np.float64]]:
     return subjects, np.stack([first, *(matrix for _, matrix in others)], 1).astype(float)
 
 
-def _resampled(
-    matrices: NDArray, resamples: int, seed: int, score: Score = scores
-) -> NDArray[np.float64]:
-    """Metrics `(resamples, m)` of resampled subjects, averaged over training seeds."""
-    n, seeds = matrices.shape[:2]
-    sums = resample_weights(n, resamples, seed) @ matrices.reshape(n, -1)
-    return score(sums.reshape(resamples, seeds, 5, 5)).mean(1)
+def _of_matrices(tables: Sequence[pd.DataFrame], score: Score, names: Sequence[str]) -> Measured:
+    subjects, matrices = _matrices(tables)
+    pooled, of_stage = matrices.sum(0), matrices[:, 0].sum(2)
+    clips = []
+    for name in names:
+        stage = name.removeprefix("F1 ")
+        relevant = [STAGES.index(stage)] if stage in STAGES else slice(None)
+        clips.append(of_stage[:, relevant].sum(1))
+    left_out = score(pooled - matrices)
+    return Measured(subjects, tuple(names), score(pooled), left_out, np.stack(clips, 1))
+
+
+def measured(predictions: Predictions) -> Measured:
+    """Every metric of a row, of all clips and without the clips of each subject.
+
+    The eight of `sacd.metrics` of the column `prediction`; `auc` (`macro_auc`) where there are
+    p_W .. p_REM; `kappa_calibrated` and `macro_f1_calibrated` where there is the column
+    `calibrated`.
+
+    Raises:
+        ValueError: no table, or the seeds were tested on different clips.
+    """
+    tables = _tables(predictions)
+    first = _of_matrices(tables, scores, METRICS)
+    parts = [first]
+    if all(set(PROBABILITIES) <= set(each) for each in tables):
+        found = [macro_auc(each["stage"], each[PROBABILITIES], each["subject"]) for each in tables]
+        total = np.array([whole for whole, _ in found])[:, None]
+        left_out = np.stack([without for _, without in found], 1)[..., None]
+        parts.append(Measured(first.subjects, ("auc",), total, left_out, first.clips[:, :1]))
+    if all("calibrated" in each for each in tables):
+        again = [each.assign(prediction=each["calibrated"]) for each in tables]
+        _, _, total, left_out, clips = _of_matrices(again, scores, METRICS)
+        at = [METRICS.index(name) for name in CALIBRATED.values()]
+        chosen = total[:, at], left_out[..., at], clips[:, at]
+        parts.append(Measured(first.subjects, tuple(CALIBRATED), *chosen))
+    names = sum((part.names for part in parts), ())
+    joined = (np.concatenate([part[k] for part in parts], -1) for k in (2, 3, 4))
+    return Measured(first.subjects, names, *joined)
 
 
 def intervals(
-    predictions: Predictions,
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-    score: Score = scores,
-    names: Sequence[str] = METRICS,
+    predictions: Predictions, *, score: Score | None = None, names: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Each metric with its interval over subjects and its spread over training seeds.
+    """Each metric with its interval over seeds and subjects, and its spread over seeds.
 
     Args:
         predictions: one table, or one per seed; value and interval are those of the mean over
-            seeds.
-        resamples: number of bootstrap resamples of the subjects. The percentile interval is
-            slightly too narrow below about 15 subjects.
-        level: confidence level, 0..1.
-        seed: of the resampling; equal seeds and subjects give the same resamples.
-        score: other metrics than the eight of `sacd.metrics`.
+            seeds. Of one seed, the interval is that of subjects alone.
+        score: other metrics than those of `measured`.
         names: names of these metrics.
 
     Returns:
-        One row per metric: column, value, ci_low, ci_high, sd (over seeds, n - 1; NaN for one
-        seed), n_seeds, n_subjects. With a single subject the interval is NaN.
+        One row per metric: column and the columns of `crossed.table`. n_subjects are those with
+        clips that count. With a single subject the interval is NaN.
     """
-    subjects, matrices = _matrices(predictions)
-    per_seed = score(matrices.sum(0))
-    low, high = np.full((2, len(names)), np.nan)
-    if len(subjects) > 1:
-        low, high = percentiles(_resampled(matrices, resamples, seed, score), level)
-    return pd.DataFrame(
-        {
-            "column": names,
-            "value": per_seed.mean(0),
-            "ci_low": low,
-            "ci_high": high,
-            "sd": per_seed.std(0, ddof=1) if len(per_seed) > 1 else np.nan,
-            "n_seeds": len(per_seed),
-            "n_subjects": len(subjects),
-        }
-    )
+    found = measured(predictions)
+    if score is not None:
+        found = _of_matrices(_tables(predictions), score, names)
+    numbers = table(found.total, found.left_out, found.clips > 0).drop(columns="p_value")
+    return numbers.assign(column=found.names)
 
 
-def paired_difference(
-    a: Predictions,
-    b: Predictions,
-    metric: str = "kappa",
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Estimate:
-    """Metric of a minus metric of b on the same subjects, with a paired interval and p-value.
+def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
+    """Metric of a minus metric of b in the seeds that both have."""
+    for row in (a, b):
+        if metric not in row.names:
+            raise ValueError(f"metric {metric!r} is unknown; known: {', '.join(row.names)}")
+    i, j = a.names.index(metric), b.names.index(metric)
+    same = [row.clips[:, : len(METRICS)] for row in (a, b)]  # of all stages and of each
+    if not a.subjects.equals(b.subjects) or (same[0] != same[1]).any():
+        raise ValueError(
+            "the two methods were tested on different clips; a paired test needs one test set"
+        )
+    seeds = min(len(a.total), len(b.total))
+    total = a.total[:seeds, i] - b.total[:seeds, j]
+    left_out = a.left_out[:, :seeds, i] - b.left_out[:, :seeds, j]
+    return estimates(total[:, None], left_out[..., None], a.clips[:, [i]] > 0)[0]
 
-    The interval resamples the subjects of both methods together. The test swaps the two methods
-    within subjects (matrices averaged over seeds first), which flips the sign of a subject's
-    jackknife contribution `d - (1 - w) d_without`, where w is the subject's share of the clips. For
-    accuracy this is the exact swap test. We do not take the pooled kappa of swapped subjects: a
-    mixture of two very different methods has a kappa of its own, and its spread would hide the
-    difference.
+
+def paired_difference(a: Predictions, b: Predictions, metric: str = "kappa") -> Estimate:
+    """Metric of a minus metric of b on the same subjects, seed by seed.
+
+    Seed k of both rows shares initial weights and the order of batches. Where one row has more
+    seeds, its further ones are left out.
 
     Args:
         a: predictions of one method, in one or several seeds.
-        b: predictions of another method for the same clips; the number of seeds may differ.
-        metric: one of `sacd.metrics.METRICS`.
-        resamples, level, seed: as in `intervals`.
+        b: predictions of another method for the same clips.
+        metric: one of `measured`.
 
     Raises:
         ValueError: unknown metric, or a and b were tested on different clips.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; known: {', '.join(METRICS)}")
-    column = METRICS.index(metric)
-    (subjects, first), (others, second) = _matrices(a), _matrices(b)
-    if not subjects.equals(others) or (first[:, 0].sum(2) != second[:, 0].sum(2)).any():
-        raise ValueError(
-            "the two methods were tested on different clips; a paired test needs one test set"
-        )
-    n = len(subjects)
-    difference = (scores(first.sum(0)).mean(0) - scores(second.sum(0)).mean(0))[column]
-    if n < 2:
-        return Estimate(difference, n_subjects=n)
-    draws = [_resampled(matrices, resamples, seed)[:, column] for matrices in (first, second)]
-    low, high = percentiles(draws[0] - draws[1], level)
-    first, second = first.mean(1), second.mean(1)
-    pooled = scores(first.sum(0)) - scores(second.sum(0))
-    without = scores(first.sum(0) - first) - scores(second.sum(0) - second)
-    # A recall depends on the clips of its stage alone, so only these make a subject's share.
-    relevant = [STAGES.index(metric)] if metric in STAGES else slice(None)
-    clips = first.sum(2)[:, relevant].sum(1)
-    contributions = pooled[column] - (1 - clips / clips.sum()) * without[:, column]
-    p_value = sign_flip_p(contributions, seed) if np.isfinite(contributions).all() else np.nan
-    return Estimate(difference, low, high, p_value, n)
+    return _difference(measured(a), measured(b), metric)
 
 
-def supported_leads(
-    rows: Mapping[str, Predictions], *, resamples: int = RESAMPLES, seed: int = 0
-) -> set[tuple[str, str]]:
+def supported_leads(rows: Mapping[str, Predictions]) -> set[tuple[str, str]]:
     """Cells (row, metric) that lead their column with support.
 
-    A row leads if its difference to every other row is above 0 by `bootstrap.direction` (paired
-    95 % interval and seed noise, without a correction for the number of rows).
+    A row leads if its difference to every other row is above 0 by `crossed.decide`, without a
+    correction for the number of rows.
 
     Args:
         rows: predictions of the same clips by method; leave out teachers and bounds, which do not
             compete with the students.
-        resamples, seed: as in `intervals`.
     """
-    matrices = {name: _matrices(predictions)[1] for name, predictions in rows.items()}
-    if len(matrices) < 2 or len(next(iter(matrices.values()))) < 2:
-        return set()
-    names, leads = list(matrices), set()
-    by_seed = [scores(m.sum(0)) for m in matrices.values()]
-    values = np.stack([row.mean(0) for row in by_seed])
-    draws = [_resampled(m, resamples, seed) for m in matrices.values()]
-    for k, metric in enumerate(METRICS):
-        if not np.isfinite(values[:, k]).all():
+    known = {name: measured(predictions) for name, predictions in rows.items()}
+    leads = set()
+    if len(known) < 2:
+        return leads
+    for metric in next(iter(known.values())).names:
+        if not all(metric in row.names for row in known.values()):
             continue
-        best = int(values[:, k].argmax())
-        ahead = []
-        for other in range(len(names)):
-            if other != best:
-                low, high = percentiles(draws[best][:, k] - draws[other][:, k])
-                noise = seed_noise(by_seed[best], by_seed[other])[k]
-                gap = values[best, k] - values[other, k]
-                ahead.append(direction(gap, low, high, noise) == 1)
-        if all(ahead):
-            leads.add((names[best], metric))
+        values = {n: row.total[:, row.names.index(metric)].mean() for n, row in known.items()}
+        if not np.isfinite(list(values.values())).all():
+            continue
+        best = max(values, key=values.get)
+        gaps = [_difference(known[best], known[name], metric) for name in known if name != best]
+        if all(decide(gap, np.nan) is Verdict.BETTER for gap in gaps):
+            leads.add((best, metric))
     return leads
 
 
 def compare(
-    tests: Mapping[str, Sequence[pd.DataFrame]],
-    pairs: Sequence[tuple[str, str]],
-    metric: str = "kappa",
-    *,
-    seed: int = 0,
+    tests: Mapping[str, Predictions], pairs: Sequence[tuple[str, str]], metric: str = "kappa"
 ) -> pd.DataFrame:
     """Compare pairs of rows: `paired_difference`, Holm correction over the pairs, and a verdict.
 
     Args:
         tests: row -> predictions of the same clips, one table per seed.
         pairs: (row, row it is compared with).
-        metric: one of `sacd.metrics.METRICS`.
+        metric: one of `measured`.
 
     Returns:
-        Indexed by row and against: difference, ci_low, ci_high, p_value, n_subjects, p_holm,
-        n_seeds ("3, 1"), seed_noise, and verdict ("better", "worse" or "inconclusive", see
-        `bootstrap.direction`).
+        Indexed by row and against: difference, ci_low, ci_high, p_value, p_holm, n_subjects,
+        n_seeds (those that both rows have), se, margin, verdict ("better", "worse", "equal" within
+        the margin, or "undecided", see `crossed.decide`), and needs (what an undecided one would
+        need).
     """
-    table = pd.DataFrame(
-        [paired_difference(tests[a], tests[b], metric, seed=seed) for a, b in pairs],
-        index=pd.MultiIndex.from_tuples(pairs, names=["row", "against"]),
-        columns=["difference", *Estimate._fields[1:]],
-    )
-    column = METRICS.index(metric)
-    names = {row for pair in pairs for row in pair}
-    by_seed = {row: scores(_matrices(tests[row])[1].sum(0))[:, column] for row in names}
-    table["p_holm"] = correct(table["p_value"])
-    table["n_seeds"] = [f"{len(tests[a])}, {len(tests[b])}" for a, b in pairs]
-    table["seed_noise"] = [float(seed_noise(by_seed[a], by_seed[b])) for a, b in pairs]
-    directions = [
-        direction(line.difference, line.ci_low, line.ci_high, line.seed_noise, line.p_holm)
-        for line in table.itertuples()
-    ]
-    return table.assign(verdict=[verdict(d) for d in directions])
+    known = {row: measured(tests[row]) for row in dict.fromkeys(sum(pairs, ()))}
+    lines = [_difference(known[a], known[b], metric) for a, b in pairs]
+    index = pd.MultiIndex.from_tuples(pairs, names=["row", "against"])
+    found = judged(pd.DataFrame(lines, index=index, columns=Estimate._fields), metric)
+    shown = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_subjects", "n_seeds"]
+    shown += ["se", "margin", "verdict", "needs"]
+    return found.rename(columns={"value": "difference"})[shown]
 
 
 def against(
-    tests: Mapping[str, Sequence[pd.DataFrame]],
-    reference: str,
-    metric: str = "kappa",
-    *,
-    seed: int = 0,
+    tests: Mapping[str, Predictions], reference: str, metric: str = "kappa"
 ) -> pd.DataFrame:
     """`compare` every other row with the row `reference`."""
-    pairs = [(row, reference) for row in tests if row != reference]
-    return compare(tests, pairs, metric, seed=seed)
+    return compare(tests, [(row, reference) for row in tests if row != reference], metric)
 
 
-def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
+def of_clips(values: Sequence[ArrayLike], subject: ArrayLike) -> pd.DataFrame:
     """`ratios` of a value that each clip has: the mean over clips, in one row.
 
     Args:
@@ -251,20 +233,20 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike, *, seed: int = 0) 
     names = np.asarray(subject)
     sums = pd.DataFrame(np.where(there[:, None], values, 0)).groupby(names).sum().to_numpy()
     clips = pd.Series(there.astype(float)).groupby(names).sum().to_numpy()
-    return ratios(sums[:, :, None], clips[:, None], seed=seed)
+    return ratios(sums[:, :, None], clips[:, None])
 
 
-def in_words(line: Any, above: str, below: str, digits: int = 1) -> str:
-    """A difference as text, with its interval and its verdict by `bootstrap.direction`.
+def in_words(line: Any, above: str, below: str, digits: int = 1, margin: float = np.nan) -> str:
+    """A difference as text, with its interval and its verdict by `crossed.decide`.
 
     Args:
-        line: value, ci_low, ci_high; p_holm where there is one; seed_noise, or sd and n_seeds.
+        line: an `Estimate`, or a line with its fields; p_holm where there is one.
+        margin: below which the two count as equal; NaN: never.
 
-    >>> line = {"value": 2.0, "ci_low": -1, "ci_high": 5, "sd": 1, "n_seeds": 3}
-    >>> in_words(pd.Series(line), "better", "worse")
-    '+2.0 [-1.0, +5.0]: inconclusive'
+    >>> in_words(Estimate(2.0, -1.0, 5.0, 0.15, 20, 3, 1.4, 12.0), "better", "worse")
+    '+2.0 [-1.0, +5.0]: undecided'
     """
-    p_value = getattr(line, "p_holm", 0.0)
-    decided = direction(line.value, line.ci_low, line.ci_high, noise_of(line), p_value)
+    found = decide(line, margin, getattr(line, "p_holm", None))
+    words = {Verdict.BETTER: above, Verdict.WORSE: below, Verdict.EQUAL: "equal within the margin"}
     interval = f"[{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]"
-    return f"{line.value:+.{digits}f} {interval}: {verdict(decided, above, below)}"
+    return f"{line.value:+.{digits}f} {interval}: {words.get(found, found.value)}"

@@ -17,16 +17,9 @@ COLUMNS: Final = [
 ]
 """Columns of every tidy table. `value` and `paper_value` have the units of `sacd.paper.printed`."""
 
-_TESTS: Final = ["p_value", "p_holm", "seeds", "seed_noise", "verdict"]
-_BOOTSTRAP: Final = "percentile bootstrap over subjects"
-_INTERVALS: Final = {
-    "table3": "percentile bootstrap over groups of videos",
-    "fig7": "jackknife over subjects",
-    "fig12": "percentile bootstrap over subjects, of rho by Bonett and Wright's formula",
-    "fig8": "Wilson's",
-    "fig9": "by Bonett and Wright's formula for rho",
-}
-"""How the 95 % intervals of an item were computed, where not by `_BOOTSTRAP`."""
+_TESTS: Final = ["p_value", "p_holm", "se", "margin", "verdict", "needs"]
+_INTERVALS: Final = {"fig8": "Wilson's", "fig9": "by Bonett and Wright's formula for rho"}
+"""How the 95 % intervals of an item were computed, where not by `sacd.analysis.crossed`."""
 
 Cells = Collection[tuple[str, str]]
 """Pairs (row, column)."""
@@ -67,13 +60,12 @@ def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
 def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.DataFrame:
     """Tidy lines `a - b` of `stats.compare`.
 
-    Further columns are p_value, p_holm, seeds (of both rows), seed_noise and verdict. `n_seeds` is
-    the smaller of the two numbers of seeds.
+    Further columns are p_value, p_holm, se, margin, verdict and needs. `n_seeds` are those that
+    both rows have.
     """
-    table = compared.reset_index().rename(columns={"difference": "value", "n_seeds": "seeds"})
-    least = [min(map(int, n.split(", "))) for n in table["seeds"]]
+    table = compared.reset_index().rename(columns={"difference": "value"})
     names = table["row"] + " - " + table["against"]
-    table = table.assign(item=item, row=names, column=metric, n_seeds=least, data=data)
+    table = table.assign(item=item, row=names, column=metric, data=data)
     return table.reindex(columns=[*COLUMNS, *_TESTS])
 
 
@@ -82,28 +74,45 @@ def write_paired(
 ) -> list[Path]:
     """Write `<item>_paired` as `write` does: the result of `stats.compare` with its tests."""
     table = paired(item, compared, metric, data)
-    units = "groups of videos" if item == "table3" else "subjects"
     n = int(table["n_subjects"].max())
-    view = table[["row", "value", "ci_low", "ci_high", *_TESTS]]
+    view = table[["row", "value", "ci_low", "ci_high", "n_seeds", *_TESTS]]
     caption = (
-        f"{item}, differences of {metric}. Data: {data}; n = {n} {units}; [95 % interval, "
-        f"{_INTERVALS.get(item, _BOOTSTRAP)}, both rows together]; p: signs of the jackknife "
-        f"contributions of {units} (of accuracy: swapping the two rows in each), Holm over the "
-        "rows; a verdict needs a corrected p below 0.05 and a difference above the noise of "
-        "training seeds, which is unknown where both rows have one."
+        f"{item}, differences of {metric} in the seeds that both rows have. Data: {data}; "
+        f"n = {n} {_units(item)}; [95 % interval, {_interval(table)}]; p of the same test, Holm "
+        "over the rows; better or worse: corrected p below 0.05; equal: within the margin by two "
+        "one-sided tests at 5 %; a row of one seed decides nothing."
     )
-    view = view.round(4).astype({"seed_noise": object}).fillna("")
+    view = view.round(4).astype(object).fillna("")
     return write(table, folder, f"{item}_paired", view=view, caption=caption)
+
+
+def _units(item: str) -> str:
+    """What plays the subject; groups of videos show one person or place."""
+    return "groups of videos" if item == "table3" else "subjects"
+
+
+def _interval(table: pd.DataFrame) -> str:
+    """How the intervals of a tidy table were computed."""
+    item, seeds = table["item"].iloc[0], table.loc[table["ci_low"].notna(), "n_seeds"]
+    if item in _INTERVALS:
+        return _INTERVALS[item]
+    alone = f"over {_units(item)} alone"
+    if (seeds == 1).all():
+        return f"{alone}, as there is one seed"
+    crossed = f"crossed over training seeds and {_units(item)}"
+    return f"{crossed}; of a row of one seed {alone}" if (seeds == 1).any() else crossed
 
 
 def _number(value: float, column: str) -> str:
     """A number with the digits that the paper prints for this column."""
     if pd.isna(value):
         return ""
-    if column in PERCENT:
+    if column in PERCENT or column == "macro_f1_calibrated":
         return f"{value:.1f}"
-    if column == "kappa":
+    if column.startswith("kappa"):
         return f"{value:.2f}"
+    if column == "auc":
+        return f"{value:.3f}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
@@ -150,8 +159,7 @@ def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
     """Caption of a tidy table: item, data, numbers of subjects and seeds, meaning of a cell."""
     item = ", ".join(table["item"].unique())
     parts = [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
-    units = "groups of videos" if item == "table3" else "subjects"
-    for column, what in (("n_subjects", units), ("n_seeds", "seeds a row")):
+    for column, what in (("n_subjects", _units(item)), ("n_seeds", "seeds a row")):
         numbers = sorted({int(n) for n in table[column].dropna()})
         if numbers:
             extremes = dict.fromkeys((numbers[0], numbers[-1]))
@@ -159,9 +167,9 @@ def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
     if table["sd"].notna().any():
         parts.append("± sd over seeds")
     if table["ci_low"].notna().any():
-        parts.append(f"[95 % interval, {_INTERVALS.get(item, _BOOTSTRAP)}]")
+        parts.append(f"[95 % interval, {_interval(table)}]")
     if supported:
-        parts.append("* leads every other row by a paired interval")
+        parts.append("* leads every other row by the paired test")
     return f"{item}. {'; '.join(parts)}."
 
 

@@ -5,17 +5,23 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.patches import Rectangle
 
-from sacd.analysis.bootstrap import INCONCLUSIVE
+from sacd.analysis.crossed import Verdict
 from sacd.figures.base import INK, Figure, error_bars, sentence, styled
 from sacd.figures.comparison import NAMES
 
-_CLEAR, _UNCLEAR, _GREY = "#D55E00", "#0072B2", "#e0e0e0"
+_CLEAR, _GREY = "#D55E00", "#e0e0e0"
+_MARKS = (
+    ((Verdict.UNDECIDED,), "#0072B2", "o", "Undecided"),
+    ((Verdict.EQUAL,), "#009E73", "s", "Equal within the margin"),
+    ((Verdict.BETTER, Verdict.WORSE), _CLEAR, "D", "Better or worse (Holm p < 0.05)"),
+)
+"""Verdicts, colour, marker and label of a difference."""
 _LINES = ("o-", "s--", "D-.", "^:")
 
 
 @styled
 def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> Figure:
-    """Difference of each row to a reference, with its 95 % interval and the noise of seeds.
+    """Difference of each row to a reference, with its 95 % interval and the margin of equality.
 
     Args:
         table: of `sacd.analysis.stats.against`, indexed by row alone.
@@ -25,20 +31,13 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
     at = np.arange(len(table))
     value = table["difference"].to_numpy(float)
     bars = error_bars(table.assign(value=value))
-    noise = table["seed_noise"]
     figure = Figure((7.2, 1.5 + 0.27 * len(table)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=INK, lw=0.8, zorder=0)
-    if noise.notna().any():
-        axes.barh(
-            at, 2 * noise, left=-noise, height=0.7, color=_GREY, zorder=0,
-            label="Noise of training seeds",
-        )  # fmt: skip
-    clear = (table["verdict"] != INCONCLUSIVE).to_numpy()
-    for chosen, colour, marker, label in (
-        (~clear, _UNCLEAR, "o", "Inconclusive"),
-        (clear, _CLEAR, "D", "Differs (Holm p < 0.05, above seed noise)"),
-    ):
+    for side in (-1, 1):
+        axes.axvline(side * table["margin"].iloc[0], color=INK, lw=0.8, ls="--", zorder=0)
+    for verdicts, colour, marker, label in _MARKS:
+        chosen = table["verdict"].isin(verdicts).to_numpy()
         if chosen.any():
             axes.errorbar(
                 value[chosen], at[chosen], xerr=bars[:, chosen], fmt=marker, color=colour, ms=5,

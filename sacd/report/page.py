@@ -13,9 +13,9 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
+from sacd.analysis.crossed import MIN_SUBJECTS
 from sacd.files import sha256, write_json, write_text
 from sacd.paper.contents import items
-from sacd.report import claims
 from sacd.report.readme import MARKS, summary
 from sacd.report.verify import Verification, changes, numbers_by_item
 from sacd.results import RECORD, read_manifest
@@ -86,7 +86,7 @@ def _index(v: Verification, manifest: dict[str, Any]) -> str:
         counts=pd.concat([v.numbers["verdict"], v.claims["verdict"]]).value_counts().to_dict(),
         headlines=summary(v),
         links=_links(manifest["notebooks"]),
-        min_subjects=claims.MIN_SUBJECTS,
+        min_subjects=MIN_SUBJECTS,
         sections=[*changes(v), *numbers_by_item(v)],
         notebooks=_notebooks(manifest, titles, executed),
         figures=_figures(manifest, titles),

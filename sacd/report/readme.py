@@ -44,7 +44,8 @@ MARKS: Final = {
     claims.HOLDS: "✓",
     DIFFERS: "✗",
     claims.FAILS: "✗",
-    claims.INCONCLUSIVE: "?",
+    claims.EQUAL: "=",
+    claims.UNDECIDED: "?",
     claims.CONTRADICTS: "⚠",
 }
 """Mark before a verdict."""

@@ -14,7 +14,8 @@ from sacd.stages import STAGES
 SHORT: Final = {
     claims.HOLDS: "hold",
     claims.FAILS: "fail",
-    claims.INCONCLUSIVE: "undecided",
+    claims.EQUAL: "equal",
+    claims.UNDECIDED: "undecided",
     claims.CONTRADICTS: "paper contradicts itself",
 }
 """Verdict of a claim -> word for a count of such claims."""
@@ -88,13 +89,16 @@ def status(v: Verification) -> list[str]:
     )
     kappas = ", ".join(f"{name} {table[row]:.2f}" for name, row in ladder if row in table)
     interval = f"{gain.value:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]"
+    verdict, needs = gain["verdict"], gain.get("needs")
+    if isinstance(needs, str):
+        verdict += f", would need {needs}"
     audit = v.audit["verdict"].value_counts()
     among = ", ".join(f"{count} {verdict}" for verdict, count in audit.items())
     return [
         "**Reproduced: nothing of S3VE**, which is private. No number here is an S3VE result.",
         f"**Runs:** {len(made)} notebooks, which make all tables and figures, on {source}.",
         f"**Found** (kappa, {int(gain.n_subjects)} test subjects): {kappas}. "
-        f"SACD minus video alone {interval}: {gain.verdict}.",
+        f"SACD minus video alone {interval}: {verdict}.",
         f"**Claims of the paper's text:** {_counted(v.claims)}.",
         f"**The printed numbers among themselves:** {among}.",
     ]
@@ -128,16 +132,19 @@ def claims_markdown(v: Verification) -> str:
     lines = [
         "# The claims of the paper's text, on our data",
         "",
-        f"Data: **{v.data}**. Intervals: 95 % over test subjects, paired. A claim of several",
-        "parts holds if all of them do; `weakest` is the part that is furthest from holding. A",
-        "difference within the noise of training seeds, or of rows with one training each, decides",
-        "nothing.",
+        f"Data: **{v.data}**. Intervals: 95 %, training seeds crossed with test subjects.",
+        "`paper` and `ours`: the difference, or how many parts of the claim have its sign.",
+        "`parts`: how many are decided for it and against it, equal (within 1 point, or 0.02 of",
+        "kappa), and undecided. A claim holds if all parts are for it, and fails if one is against",
+        "it. `weakest`: the part that is furthest from holding. `needs`: a design that would show",
+        "two equal rows to be equal, by the undecided part that needs most. Rows of one training",
+        "decide nothing.",
     ]
     for item in CONTENTS:
         own = v.claims[v.claims["item"].isin((item.target, *item.also))]
         if own.empty:
             continue
-        columns = ["claim", "where", "paper", "ours", "weakest", "n", "verdict"]
+        columns = ["claim", "where", "paper", "ours", "parts", "weakest", "n", "needs", "verdict"]
         heading = f"## {item.title} (`make {item.target}`): {_counted(own)}"
         lines += ["", heading, "", markdown(own[columns])]
     return "\n".join(lines) + "\n"

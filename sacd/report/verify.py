@@ -49,7 +49,7 @@ _AUDIT_VERDICTS: Final = {
     audit.CONSISTENT: claims.HOLDS,
     audit.CONTRADICTS: claims.CONTRADICTS,
     audit.IMPOSSIBLE: claims.CONTRADICTS,
-    audit.UNCHECKABLE: claims.INCONCLUSIVE,
+    audit.UNCHECKABLE: audit.UNCHECKABLE,
 }
 _NUMBERS: Final = [
     *("item", "row", "column", "paper", "ours", "ci_low", "ci_high", "difference", "verdict")
@@ -69,7 +69,7 @@ class Verification(NamedTuple):
     numbers: pd.DataFrame
     """item, row, column, paper, ours (NaN if absent), ci_low, ci_high, difference, verdict."""
     claims: pd.DataFrame
-    """item, where, claim, paper, ours, weakest, n, verdict."""
+    """item, where, claim, paper, ours, parts, weakest, n, needs, verdict."""
     audit: pd.DataFrame
     """where, claim, paper, ours, verdict of the audit's findings."""
     problems: list[str]

@@ -94,21 +94,23 @@ def test_strength_of_noise_has_a_uniform_p():
 def test_contrast_and_its_jackknife(rng):
     means, values = rng.standard_normal((25, 5, 20)), rng.exponential(20, 25)
     means[:, 2:4] += 1.5 * scipy_stats.zscore(scipy_stats.rankdata(values))[:, None, None]
-    found = ahi.contrast(means, values)
+    found = ahi.contrast([means], values)
     size = np.abs(
         [[scipy_stats.spearmanr(means[:, s, c], values)[0] for c in range(20)] for s in range(5)]
     ).mean(1)
     assert found.value == pytest.approx(size[2:4].mean() - size[[0, 1, 4]].mean())
     assert 0 < found.ci_low < found.value < found.ci_high and found.n_subjects == 25
-    left = [ahi.contrast(np.delete(means, i, 0), np.delete(values, i)).value for i in range(25)]
+    left = [ahi.contrast([np.delete(means, i, 0)], np.delete(values, i)).value for i in range(25)]
     reach = scipy_stats.t.ppf(0.975, 24) * np.sqrt(
         24 / 25 * np.sum((np.array(left) - np.mean(left)) ** 2)
     )
     assert (found.ci_low, found.ci_high) == pytest.approx(
         (found.value - reach, found.value + reach)
     )
-    noise = ahi.contrast(rng.standard_normal((25, 5, 20)), values)
-    assert noise.ci_low < 0 < noise.ci_high
+    noise = [rng.standard_normal((25, 5, 20)) for _ in range(3)]
+    none = ahi.contrast(noise, values)
+    assert none.ci_low < 0 < none.ci_high and none.n_seeds == 3
+    assert none.value == pytest.approx(np.mean([ahi.contrast([m], values).value for m in noise]))
 
 
 def test_replication_of_a_true_and_of_a_chance_relation(rng):

@@ -59,3 +59,16 @@ def test_interval_of_rho_is_scipys_of_pearson_but_for_the_larger_variance():
 def test_spearman_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\(S, G, C\)"):
         correlation.spearman(np.zeros((4, 3)), np.zeros(4))
+
+
+def test_without_each_subject_is_ranking_again():
+    rng = np.random.default_rng(0)
+    features = rng.integers(0, 6, (9, 2, 4)).astype(float)  # with ties
+    features[2, 1] = np.nan
+    values = rng.integers(0, 5, 9).astype(float)
+    found = correlation.without_each(features, values)
+    for k in range(9):
+        rest = np.delete(features, k, 0), np.delete(values, k)[None]
+        np.testing.assert_allclose(found[k], correlation.rank_correlation(*rest)[0])
+    few = correlation.without_each(features[:3], values[:3])
+    assert np.isnan(few).all(), "two subjects have no correlation"

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from sacd.analysis import paper_tables, stats, tables
-from sacd.analysis.bootstrap import Estimate
+from sacd.analysis import crossed, paper_tables, stats, tables
+from sacd.analysis.crossed import Estimate
 from sacd.stages import STAGES
 
 DATA = "made-up data"
@@ -121,7 +121,7 @@ def cells(**more):
 
 
 def test_fig6_prints_recalls_on_the_diagonal_only():
-    given = {"SACD": cells(), "SACD - CCL": cells(p_holm=0.2, seed_noise=1.0)}
+    given = {"SACD": cells(), "SACD - CCL": cells(p_holm=0.2, verdict="undecided")}
     table = paper_tables.fig6(given, {"SACD": "AttnSleep/SACD"}, DATA)
     assert line_of(table, "SACD", "W as W")["paper_value"] == 75.6
     assert table["paper_value"].notna().sum() == 1
@@ -145,9 +145,9 @@ def test_fig7_strength_is_the_mean_over_seeds_and_the_largest_p():
 
 
 def test_fig7_contrast_and_counts():
-    estimates = [Estimate(0.1, 0.0, 0.2, n_subjects=9), Estimate(0.3, 0.2, 0.4, n_subjects=9)]
-    contrast = paper_tables.fig7_contrast("SACD: N2 and N3", estimates, DATA).iloc[0]
-    assert contrast["value"] == pytest.approx(0.2) and contrast["ci_high"] == pytest.approx(0.3)
+    estimate = Estimate(0.2, 0.1, 0.3, 0.01, 9, 2, 0.04, 5.0)
+    contrast = paper_tables.fig7_contrast("SACD: N2 and N3", estimate, DATA).iloc[0]
+    assert contrast[["value", "ci_high", "n_seeds", "se"]].tolist() == [0.2, 0.3, 2, 0.04]
     counts = paper_tables.fig7_counts(9, 5, 512, DATA)
     assert counts["value"].tolist() == [9, 5, 512]
 
@@ -184,7 +184,8 @@ def test_fig10_measures_and_differences_agree():
     assert means["SACD"] == pytest.approx(np.mean([values["SACD", 0], values["SACD", 1]]))
     assert apart["value"].tolist() == pytest.approx([means["SACD"] - means["CCL"]])
     assert apart["p_holm"].tolist() == apart["p_value"].tolist()  # one test: nothing to correct
-    assert apart["seed_noise"].notna().all()
+    assert apart["n_seeds"].tolist() == [2] and apart["margin"].tolist() == [1.0]
+    assert apart["verdict"].tolist() == ["undecided"], "three subjects decide nothing"
     table = paper_tables.fig10(measured, apart, 40.0, 3, DATA)
     assert table["row"].tolist() == ["SACD", "CCL", "SACD - CCL", "chance"]
     assert line_of(table, "chance", "purity (%)")["value"] == 40
@@ -203,14 +204,21 @@ def link():
     return movement, accuracy
 
 
-def test_movement_and_error_is_spearman_of_the_mean_over_seeds(link):
+def test_movement_and_error_is_spearman_of_each_seed_and_crossed(link):
     movement, accuracy = link
+
+    def rho_of(people, seed):
+        return spearmanr(movement[people], -accuracy.loc[people, seed])[0]
+
+    everybody = list(movement.index)
     table = paper_tables.movement_and_error(movement, accuracy)
-    rho, p = spearmanr(movement, 100 - accuracy.mean(axis=1))
-    assert table["value"].tolist() == pytest.approx([rho, p])
-    each = [spearmanr(movement, -accuracy[seed])[0] for seed in accuracy]
-    assert table["sd"][0] == pytest.approx(np.std(each, ddof=1))
-    assert table["ci_low"][0] < rho < table["ci_high"][0]
+    total = np.array([rho_of(everybody, seed) for seed in accuracy])
+    left = [[rho_of([x for x in everybody if x != out], s) for s in accuracy] for out in everybody]
+    expected = crossed.estimates(total[:, None], np.array(left)[..., None])[0]
+    line, p = table.iloc[0], table.iloc[1]
+    assert line[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(expected[:3])
+    assert line["value"] == pytest.approx(total.mean()) and p["value"] == expected.p_value
+    assert line["sd"] == pytest.approx(np.std(total, ddof=1))
 
 
 def test_movement_and_error_of_three_subjects_is_unknown(link):

@@ -67,44 +67,26 @@ def test_write_gives_three_files_with_equal_bytes_and_the_table_back(table, tmp_
 
 
 def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
-    compared = pd.DataFrame(
-        {
-            "difference": [0.03],
-            "ci_low": [0.01],
-            "ci_high": [0.05],
-            "p_value": [0.01],
-            "n_subjects": [15],
-        }
-        | {"p_holm": [0.02], "n_seeds": ["3, 1"], "seed_noise": [0.02], "verdict": ["better"]},
-        index=pd.MultiIndex.from_tuples([("a", "b")], names=["row", "against"]),
-    )
+    numbers = {"difference": [0.03], "ci_low": [0.01], "ci_high": [0.05], "p_value": [0.01]}
+    numbers |= {"p_holm": [0.02], "n_subjects": [15], "n_seeds": [3], "se": [0.012]}
+    numbers |= {"margin": [0.02], "verdict": ["better"], "needs": [""]}
+    pair = pd.MultiIndex.from_tuples([("a", "b")], names=["row", "against"])
+    compared = pd.DataFrame(numbers, index=pair)
     tables.write_paired("table2", compared, "kappa", "simulated", tmp_path)
     line = tables.read(tmp_path / "table2_paired.csv").iloc[0]
-    assert (line["row"], line["column"], line["value"], line["n_seeds"]) == (
-        "a - b",
-        "kappa",
-        0.03,
-        1,
-    )
-    assert (line["p_value"], line["p_holm"], line["seed_noise"], line["verdict"]) == (
-        0.01,
-        0.02,
-        0.02,
-        "better",
-    )
-    assert line["seeds"] == "3, 1"
+    shown = ["row", "column", "value", "n_seeds", "p_value", "p_holm", "se", "margin", "verdict"]
+    expected = ["a - b", "kappa", 0.03, 3, 0.01, 0.02, 0.012, 0.02, "better"]
+    assert line[shown].tolist() == expected
     text = (tmp_path / "table2_paired.md").read_text()
-    assert (
-        "Holm" in text
-        and "Data: simulated" in text
-        and "n = 15 subjects" in text
-        and "| a - b | 0.03 |" in text
-    )
+    for told in ("Holm", "Data: simulated", "n = 15 subjects", "| a - b | 0.03 |"):
+        assert told in text
+    assert "crossed over training seeds and subjects]" in text
     tables.write_paired(
-        "table3", compared.assign(seed_noise=np.nan), "accuracy", "simulated", tmp_path
+        "table3", compared.assign(p_value=np.nan), "accuracy", "simulated", tmp_path
     )
     text = (tmp_path / "table3_paired.md").read_text()
     assert "n = 15 groups of videos" in text and "nan" not in text
+    assert "crossed over training seeds and groups of videos]" in text
 
 
 def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
@@ -113,14 +95,15 @@ def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
         _, md, tex = tables.write(table, tmp_path, "t", {("AttnSleep/SACD", "kappa")}, view)
         wanted = (
             "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; "
-            "± sd over seeds; [95 % interval, percentile bootstrap over subjects]; "
-            "* leads every other row by a paired interval."
+            "± sd over seeds; [95 % interval, crossed over training seeds and subjects; of a row "
+            "of one seed over subjects alone]; * leads every other row by the paired test."
         )
         assert md.read_text().splitlines()[:2] == [wanted.replace("*", "\\*"), ""]
         assert rf"\caption{{{wanted.replace('%', chr(92) + '%')}}}" in tex.read_text()
     bare = table.assign(item="table6", ci_low=np.nan, sd=np.nan, n_seeds=np.nan)
     assert tables.caption_of(bare) == "table6. Data: simulated cohort, 5 % of it; subjects: 12."
-    assert "jackknife" in tables.caption_of(table.assign(item="fig7"))
+    assert "over subjects alone, as there is one seed" in tables.caption_of(table.assign(n_seeds=1))
+    assert "Wilson" in tables.caption_of(table.assign(item="fig8"))
     _, md, tex = tables.write(table, tmp_path, "t", caption="My & own")
     assert (
         md.read_text().startswith("My & own\n\n| row") and r"\caption{My \& own}" in tex.read_text()

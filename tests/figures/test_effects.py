@@ -8,36 +8,33 @@ from sacd.figures.effects import differences, plane
 WEIGHTS = (0.1, 0.5, 1.0, 10.0)
 
 
-def effects(noise, verdicts=("better", "inconclusive")):
-    return pd.DataFrame(
-        {
-            "difference": [3.0, -1.0],
-            "ci_low": [2.0, -2.0],
-            "ci_high": [4.0, 0.5],
-            "seed_noise": noise,
-            "verdict": verdicts,
-        },
-        index=["v1", "v2"],
-    )
+def effects(verdicts=("better", "equal", "undecided")):
+    table = pd.DataFrame({"difference": [3.0, 0.1, -1.0], "ci_low": [2.0, -0.5, -2.0]})
+    table = table.assign(ci_high=[4.0, 0.6, 0.5], margin=1.0, verdict=list(verdicts))
+    return table.set_index(pd.Index(["v1", "v2", "v3"]))
 
 
 def labels(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_differences_tell_what_changes_the_result_and_the_noise_of_seeds():
-    figure = differences(effects(0.5), "ours", "accuracy")
+def test_differences_tell_what_is_decided_and_show_the_margin():
+    figure = differences(effects(), "ours", "accuracy")
     (axes,) = figure.axes
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["v1", "v2"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["v1", "v2", "v3"]
     assert axes.get_xlabel() == "Difference to ours: accuracy (percentage points)"
-    assert len(labels(figure)) == 3 and sorted(p.get_width() for p in axes.patches) == [1.0, 1.0]
-    alone = differences(effects(np.nan, ("inconclusive", "inconclusive")), "ours")
-    assert labels(alone) == ["Inconclusive"], "one seed has no noise to show"
+    assert labels(figure) == [
+        *("Undecided", "Equal within the margin", "Better or worse (Holm p < 0.05)")
+    ]
+    dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+    assert sorted(dashed) == [-1.0, 1.0]
+    alone = differences(effects(["worse"] * 3), "ours")
+    assert labels(alone) == ["Better or worse (Holm p < 0.05)"]
 
 
 def test_an_interval_that_is_unknown_is_drawn_as_a_point():
-    table = effects(np.nan).assign(ci_low=np.nan, ci_high=np.nan)
-    assert len(differences(table, "ours").axes[0].get_yticks()) == 2
+    table = effects().assign(ci_low=np.nan, ci_high=np.nan)
+    assert len(differences(table, "ours").axes[0].get_yticks()) == 3
 
 
 @pytest.mark.parametrize("sd", [0.7, np.nan])

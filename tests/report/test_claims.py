@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sacd.analysis import tables
-from sacd.metrics import ERRORS
+from sacd.analysis import stats, tables
+from sacd.metrics import ERRORS, subject_confusions
 from sacd.paper import printed as paper
 from sacd.report import claims
-from sacd.report.claims import CONTRADICTS, FAILS, HOLDS, INCONCLUSIVE, MISSING, Claim
+from sacd.report.claims import CONTRADICTS, EQUAL, FAILS, HOLDS, MISSING, UNDECIDED, Claim
 
 
 def subjects(
@@ -40,18 +40,19 @@ def judged(monkeypatch, table, test="a@accuracy > b@accuracy", each="", tables=N
 
 @pytest.mark.parametrize(
     ("a", "b", "spread", "verdict"),
-    [(0.8, 0.6, 2.0, HOLDS), (0.6, 0.8, 2.0, FAILS), (0.70, 0.70, 8.0, INCONCLUSIVE)],
+    [(0.8, 0.6, 2.0, HOLDS), (0.6, 0.8, 2.0, FAILS), (0.70, 0.70, 8.0, UNDECIDED)],
 )
 def test_the_data_decide(monkeypatch, a, b, spread, verdict):
     line = judged(monkeypatch, subjects({"a": right(a), "b": right(b)}, spread=spread))
     assert line.verdict == verdict and line.n == "12 subjects, paired; seeds a row: 2"
     line = judged(monkeypatch, subjects({"a": right(a), "b": right(b)}, spread=spread, seeds=1))
-    assert line.verdict == INCONCLUSIVE, "the effect of another seed is unknown"
+    assert line.verdict == UNDECIDED and line.needs == "a second seed"
+    assert line.parts == "for 0, against 0, equal 0, undecided 1"
 
 
 def test_few_subjects_decide_nothing(monkeypatch):
     rows = {"a": right(0.9), "b": right(0.2)}
-    assert judged(monkeypatch, subjects(rows, n=5)).verdict == INCONCLUSIVE
+    assert judged(monkeypatch, subjects(rows, n=5)).verdict == UNDECIDED
     assert judged(monkeypatch, subjects(rows, n=6)).verdict == HOLDS
 
 
@@ -60,14 +61,46 @@ def test_a_claim_of_several_parts_needs_all_and_fails_by_one(monkeypatch):
     table = subjects(rows, spread=2.0)
     assert judged(monkeypatch, table, "a@accuracy > b@accuracy; a@kappa > b@kappa").verdict == HOLDS
     line = judged(monkeypatch, table, "a@accuracy > {o}@accuracy", "o=b c")
-    assert line.verdict == FAILS and line.ours == "1 of 2 parts"
+    assert line.verdict == FAILS and line.ours == "same direction 1/2"
+    assert line.parts == "for 1, against 1, equal 0, undecided 0" and line.needs == ""
     assert line.weakest.startswith("a@accuracy > c@accuracy: ")
+
+
+def test_a_claim_whose_undecided_parts_are_none_may_be_equal(monkeypatch):
+    rows = {"a": right(0.8), "b": right(0.6), "c": right(0.8)}
+    table = subjects(rows, n=40, spread=0.5, seeds=4)
+    line = judged(monkeypatch, table, "a@accuracy > {o}@accuracy", "o=b c")
+    assert line.verdict == EQUAL and line.parts == "for 1, against 0, equal 1, undecided 0"
+    assert line.weakest.startswith("a@accuracy > c@accuracy: ") and line.needs == ""
+
+
+def test_an_undecided_claim_says_what_its_neediest_part_needs(monkeypatch):
+    rows = {"a": right(0.6), "b": right(0.6), "c": right(0.6)}
+    calm, wild = (subjects(rows, spread=spread, seeds=6) for spread in (4.0, 12.0))
+    table = pd.concat([calm[calm["row"] != "c"], wild[wild["row"] == "c"]])
+    both = judged(monkeypatch, table, "a@N1 > {o}@N1", "o=b c")
+    b, c = (judged(monkeypatch, table, f"a@N1 > {o}@N1") for o in "bc")
+    assert both.verdict == b.verdict == c.verdict == UNDECIDED
+    assert both.needs == c.needs != b.needs and " subjects x " in both.needs
+
+
+def test_a_reversal_is_corrected_for_the_number_of_parts_and_a_lead_is_not(monkeypatch):
+    table = subjects({"a": right(0.70), "b": right(0.66)}, spread=3.0, seeds=3)
+    more, less = "a@accuracy > b@accuracy", "b@accuracy > a@accuracy"
+    lines = [(text, *claims.inequalities(Claim("", "", "", "", text, ""))) for text in (more, less)]
+    for text, (_, left, relation, right_) in lines:
+        estimate = claims.Subjects(table).estimate(claims._difference(left, right_))
+        parts = int(0.05 / estimate.p_value) + 1  # just enough that p times parts is above 5 %
+        wanted = "for" if text == more else "against"
+        assert claims._state(relation, estimate, 1.0, 1) == wanted
+        kept = claims._state(relation, estimate, 1.0, parts)
+        assert kept == (wanted if text == more else "undecided")
 
 
 def test_errors_and_differences_of_differences(monkeypatch):
     less = right(0.8)
     less[1] = [60, 20, 10, 5, 5]
-    table = subjects({"a": right(0.8), "b": less}, spread=1.0)
+    table = subjects({"a": right(0.8), "b": less}, spread=1.0, seeds=4)
     assert judged(monkeypatch, table, "b@N1 as W > b@N1 as N2; b@W > b@N1").verdict == HOLDS
     assert judged(monkeypatch, table, "a@N1 - b@N1 > a@W,REM - b@W,REM").verdict == HOLDS
     assert judged(monkeypatch, table, "a@W ~ b@W").verdict == HOLDS
@@ -85,31 +118,25 @@ def test_pairs_matter(monkeypatch):
     shuffled = lines.copy()
     names = [f"s{(5 * i) % 12}" for i in range(12)]
     shuffled.loc[shuffled["row"] == "b", "subject"] = np.repeat(names, 2)  # of two seeds
-    assert judged(monkeypatch, shuffled).verdict == INCONCLUSIVE
+    assert judged(monkeypatch, shuffled).verdict == UNDECIDED
 
 
-def test_a_difference_within_the_noise_of_seeds_decides_nothing(monkeypatch):
+def test_seeds_that_differ_decide_nothing(monkeypatch):
     """All subjects agree; only the seeds vary, by 1 or by 10 points."""
-    for move, verdict in ((0.01, HOLDS), (0.10, INCONCLUSIVE)):
+    for move, verdict in ((0.01, HOLDS), (0.10, UNDECIDED)):
         seeds = [
             subjects({"a": right(0.75 + d), "b": right(0.70 - d)}, seeds=1).assign(seed=seed)
             for seed, d in enumerate((-move, 0.0, move))
         ]
-        assert judged(monkeypatch, pd.concat(seeds)).verdict == verdict
-        alone = pd.concat(seeds).query(
-            "row == 'a' or seed == 1"
-        )  # b has one seed: it is given a's variance
-        assert judged(monkeypatch, alone).verdict == verdict
+        line = judged(monkeypatch, pd.concat(seeds))
+        assert line.verdict == verdict
+        alone = pd.concat(seeds).query("row == 'a' or seed == 1")
+        assert judged(monkeypatch, alone).needs == "a second seed", "one seed is shared"
 
 
-def test_an_equality_needs_its_distance_from_the_margin_above_the_noise_of_seeds(monkeypatch):
+def test_an_equality_is_judged_at_its_own_margin(monkeypatch):
     """All subjects agree; a is 4 or 0 points above b, and its seeds differ by 0 or 6 points."""
-    for gap, move, verdict in (
-        (4, 0, FAILS),
-        (4, 3, INCONCLUSIVE),
-        (0, 0, HOLDS),
-        (0, 3, INCONCLUSIVE),
-    ):
+    for gap, move, verdict in ((4, 0, FAILS), (4, 3, UNDECIDED), (0, 0, HOLDS), (0, 3, UNDECIDED)):
         a = [
             subjects({"a": right((70 + gap + d) / 100)}, seeds=1).assign(seed=k)
             for k, d in enumerate((-move, move))
@@ -118,11 +145,12 @@ def test_an_equality_needs_its_distance_from_the_margin_above_the_noise_of_seeds
             monkeypatch, pd.concat([*a, subjects({"b": right(0.70)})]), "a@accuracy ~ b@accuracy"
         )
         assert line.verdict == verdict, (gap, move)
+        assert bool(line.needs) == (verdict == UNDECIDED)
 
 
 def test_rows_of_other_subjects_decide_nothing(monkeypatch):
     table = pd.concat([subjects({"a": right(0.9)}), subjects({"b": right(0.2)}, n=11)])
-    assert judged(monkeypatch, table).verdict == INCONCLUSIVE
+    assert judged(monkeypatch, table).verdict == UNDECIDED
 
 
 def test_what_is_not_computed_is_missing(monkeypatch):
@@ -131,34 +159,23 @@ def test_what_is_not_computed_is_missing(monkeypatch):
 
 
 def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch):
-    table = pd.DataFrame(
-        {
-            "row": ["a - b", "c"],
-            "column": "accuracy",
-            "value": [10.0, 50.0],
-            "ci_low": [6, 47],
-            "ci_high": [14, 53],
-        }
-        | {"n_subjects": [12, 9], "n_seeds": 3, "sd": [1.0, np.nan]}
-    )
+    table = pd.DataFrame({"row": ["a - b", "c"], "column": "accuracy", "value": [10.0, 50.0]})
+    table = table.assign(ci_low=[6, 47], ci_high=[14, 53], n_subjects=[12, 9], n_seeds=3)
 
     def verdict(**changes):
         tables = {"table2": table.assign(**changes)}
         return judged(monkeypatch, pd.DataFrame({"item": []}), "a - b@accuracy > 0", tables=tables)
 
-    assert verdict().verdict == HOLDS and verdict().n == "12 subjects, intervals of the table"
+    assert verdict().verdict == HOLDS
+    assert verdict().n == "12 subjects, intervals of the table; seeds: 3"
     assert verdict(value=[-10, 50], ci_low=[-14, 47], ci_high=[-6, 53]).verdict == FAILS
-    assert verdict(ci_low=[-2, 47]).verdict == INCONCLUSIVE
-    assert verdict(n_subjects=5).verdict == INCONCLUSIVE
-    assert verdict(ci_low=np.nan, ci_high=np.nan).verdict == INCONCLUSIVE
-    assert verdict(sd=9.0).verdict == INCONCLUSIVE, (
-        "10 is within two standard errors, 2 x 9 / sqrt(3)"
-    )
-    assert verdict(sd=np.nan).verdict == INCONCLUSIVE, "one seed"
-    assert (
-        verdict(seed_noise=11.0).verdict == INCONCLUSIVE
-        and verdict(sd=9.0, seed_noise=1.0).verdict == HOLDS
-    )
+    assert verdict(ci_low=[-2, 47]).verdict == UNDECIDED
+    assert verdict(n_subjects=5).verdict == UNDECIDED
+    assert verdict(ci_low=np.nan, ci_high=np.nan).verdict == UNDECIDED
+    assert verdict(n_seeds=1).verdict == UNDECIDED and verdict(n_seeds=1).needs == "a second seed"
+    near = {"value": [0.1, 50], "ci_low": [-0.4, 47], "ci_high": [0.6, 53]}
+    assert verdict(**near).verdict == UNDECIDED, "the table does not tell its standard error"
+    assert verdict(**near, se=0.2, df=9.0).verdict == EQUAL
     other = {"table2": table.assign(column="kappa")}
     line = judged(monkeypatch, pd.DataFrame({"item": []}), "a - b@accuracy > 0", tables=other)
     assert line.verdict == MISSING and line.n == "not computed: a - b@accuracy", (
@@ -169,17 +186,25 @@ def test_a_table_with_intervals_decides_where_there_are_no_subjects(monkeypatch)
 
 
 def test_a_difference_has_the_interval_of_the_tables():
-    """Claims and the committed `*_paired.csv` draw the same resamples."""
-    folder = Path(__file__).parents[2] / "results" / "demo" / "tables"
-    lines = pd.read_csv(folder / "subjects.csv")
-    for item in ("table2", "table3", "fig5"):
-        source = claims._Subjects(lines[lines["item"] == item])
-        for line in tables.read(folder / f"{item}_paired.csv").itertuples():
-            a, b = line.row.split(" - ")
-            sides = [(1, a, [line.column])], ">", [(1, b, [line.column])]
-            estimate, _ = source.part(*sides, parts=1)
-            ours = [float(f"{number:.6g}") for number in estimate[:3]]
-            assert ours == [line.value, line.ci_low, line.ci_high], line.row
+    """Claims see confusion matrices of `subjects.csv`, tables the predictions themselves."""
+    rng, tests, lines = np.random.default_rng(0), {}, []
+    stage = rng.integers(0, 5, 480)
+    names = np.repeat([f"s{k}" for k in range(12)], 40)
+    for row, share in (("a", 0.6), ("b", 0.5)):
+        tests[row] = []
+        for seed in range(3):
+            guess = np.where(rng.random(480) < share, stage, rng.integers(0, 5, 480))
+            table = pd.DataFrame({"subject": names, "stage": stage, "prediction": guess})
+            tests[row].append(table)
+            of_subjects = zip(*subject_confusions(table), strict=True)
+            lines += [("table2", row, seed, s, *matrix.ravel()) for s, matrix in of_subjects]
+    source = claims.Subjects(
+        pd.DataFrame(lines, columns=["item", "row", "seed", "subject", *ERRORS])
+    )
+    for metric in ("accuracy", "kappa", "N1"):
+        estimate = source.estimate([(1, "a", metric), (-1, "b", metric)])
+        expected = stats.paired_difference(tests["a"], tests["b"], metric)
+        assert estimate == pytest.approx(expected)
 
 
 def test_every_claim_that_a_table_decides_finds_its_row_there():

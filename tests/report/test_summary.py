@@ -10,7 +10,7 @@ from sacd.report import summary, verify
 @pytest.fixture
 def found(tmp_path, monkeypatch):
     rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
-    return verify.verify(made_up_results.make(tmp_path, monkeypatch, rows).results)
+    return verify.verify(made_up_results.make(tmp_path, monkeypatch, rows, seeds=3).results)
 
 
 def test_an_item_shows_printed_and_measured_numbers_and_how_its_claims_stand(found):
@@ -21,7 +21,7 @@ def test_an_item_shows_printed_and_measured_numbers_and_how_its_claims_stand(fou
     assert measured[0] == pytest.approx(90, abs=3) and measured[2] == pytest.approx(60, abs=5)
     assert table2["command"] == "`make table2`"
     own = found.claims[found.claims["item"] == "table2"]["verdict"].value_counts()
-    assert f"{own['claim fails']} fail" in table2["claims"], "the student alone is better here"
+    assert f"{own['fails']} fail" in table2["claims"], "the student alone is better here"
     assert lines.loc["Table III, audio to video on UCF51", "here"] == "– / – / –"
 
 
@@ -40,7 +40,8 @@ def test_the_status_says_what_was_found(found, monkeypatch):
             "ci_low": [-0.01],
             "ci_high": [0.05],
             "n_subjects": [12],
-            "verdict": ["inconclusive"],
+            "verdict": ["undecided"],
+            "needs": ["about 240 subjects x 8 seeds"],
         }
     )
     read = summary._table
@@ -50,5 +51,5 @@ def test_the_status_says_what_was_found(found, monkeypatch):
     reproduced, runs, what, claimed, _ = summary.status(found)
     assert "nothing of S3VE" in reproduced and runs.startswith("**Runs:** 1 notebooks")
     assert "12 test subjects" in what and "majority" not in what, "this folder has no baselines"
-    assert "SACD minus video alone +0.020 [-0.010, +0.050]: inconclusive" in what
+    assert "SACD minus video alone +0.020 [-0.010, +0.050]: undecided, would need about 240" in what
     assert claimed.count("fail") == 1

@@ -1,0 +1,121 @@
+"""What decides a claim: confusion matrices of an item's subjects, or lines of its table."""
+
+from collections.abc import Iterable
+from functools import reduce
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sacd.analysis import crossed
+from sacd.analysis.crossed import Estimate
+from sacd.metrics import ERRORS, METRICS, scores
+
+QUANTITIES: Final = (*METRICS, *ERRORS)
+
+Cells = list[tuple[float, str, str]]
+"""Weight, row and quantity of the values that a difference sums up."""
+
+
+class _Row(NamedTuple):
+    """All quantities of a row: K seeds, S subjects, q quantities."""
+
+    seeds: pd.Index
+    total: NDArray[np.float64]
+    """`(K, q)`"""
+    left_out: NDArray[np.float64]
+    """`(S, K, q)`"""
+    there: NDArray[np.bool_]
+    """`(S, q)`: whether a subject has clips that count."""
+
+
+class Subjects:
+    """Confusion matrices of the subjects of one item.
+
+    The unit of Table III is the group of videos instead of the subject.
+    """
+
+    def __init__(self, lines: pd.DataFrame) -> None:
+        self._unit = "groups of videos" if (lines["item"] == "table3").all() else "subjects"
+        self._lines = dict(iter(lines.groupby("row", sort=False)))
+        self._subjects = sorted(lines["subject"].unique())
+        self._rows: dict[str, _Row] = {}
+
+    def absent(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        return sorted({row for row, _ in cells} - self._lines.keys())
+
+    def describe(self, rows: Iterable[str]) -> str:
+        seeds = {self._lines[row]["seed"].nunique() for row in rows}
+        return f"{len(self._subjects)} {self._unit}, paired; seeds a row: {_range(seeds)}"
+
+    def _row(self, row: str) -> _Row:
+        if row not in self._rows:
+            counts = self._lines[row].pivot(index="subject", columns="seed", values=list(ERRORS))
+            seeds = counts.columns.get_level_values("seed").unique()
+            # A row tested on other subjects gets NaN here, which leaves its claims undecided.
+            counts = counts.reindex(self._subjects).to_numpy(float)
+            counts = np.moveaxis(counts.reshape(len(counts), 5, 5, -1), -1, 1)  # (S, K, 5, 5)
+            pooled, of_stage = counts.sum(0), counts[:, 0].sum(-1)
+            relevant = [of_stage.sum(-1)] * (len(METRICS) - 5) + list(of_stage.T)
+            relevant += list(np.repeat(of_stage.T, 5, axis=0))
+            there = ~(np.stack(relevant, -1) == 0)  # unknown ones count
+            self._rows[row] = _Row(seeds, _values(pooled), _values(pooled - counts), there)
+        return self._rows[row]
+
+    def estimate(self, cells: Cells) -> Estimate:
+        """Weighted sum of quantities, in the seeds that all of their rows have."""
+        seeds = reduce(pd.Index.intersection, (self._row(row).seeds for _, row, _ in cells))
+        total = left_out = there = 0
+        for weight, name, quantity in cells:
+            row, q = self._row(name), QUANTITIES.index(quantity)
+            shared = row.seeds.get_indexer(seeds)
+            total = total + weight * row.total[shared, q]
+            left_out = left_out + weight * row.left_out[:, shared, q]
+            there = there | row.there[:, q]
+        if seeds.empty:
+            return Estimate(np.nan, n_subjects=len(self._subjects), n_seeds=0)
+        return crossed.estimates(total[:, None], left_out[..., None], there[:, None])[0]
+
+
+def _values(matrices: NDArray) -> NDArray[np.float64]:
+    """`QUANTITIES` `(..., q)` of confusion matrices `(..., 5, 5)`."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = 100 * matrices / matrices.sum(-1, keepdims=True)
+    return np.concatenate([scores(matrices), shares.reshape(*shares.shape[:-2], -1)], -1)
+
+
+class Table:
+    """A tidy table whose rows are already differences or correlations, to be compared with 0.
+
+    The interval of the table is the test, one for any number of parts.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table.drop_duplicates(["row", "column"]).set_index(["row", "column"])
+
+    def absent(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        unknown = [cell for cell in cells if cell not in self._table.index]
+        return sorted(f"{row}@{name}" for row, name in unknown)
+
+    def describe(self, rows: Iterable[str]) -> str:
+        lines = self._table.loc[list(rows)]
+        numbers, seeds = ({int(n) for n in lines[c].dropna()} for c in ("n_subjects", "n_seeds"))
+        return f"{_range(numbers)} subjects, intervals of the table; seeds: {_range(seeds)}"
+
+    def estimate(self, cells: Cells) -> Estimate:
+        """A difference of the table, as far as it tells; its interval is the test."""
+        ((_, row, name),) = cells
+        line = self._table.loc[(row, name)]
+        known = {field: line.get(field, np.nan) for field in Estimate._fields}
+        return Estimate(**known | {"p_value": 0.0})
+
+
+def _range(numbers: Iterable[int]) -> str:
+    """The smallest and the largest of some counts.
+
+    >>> _range([3, 1, 2]), _range([3, 3])
+    ('1 to 3', '3')
+    """
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
