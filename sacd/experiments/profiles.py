@@ -123,11 +123,14 @@ _TEACHER = FitConfig(
 
 DEMO = Profile(
     name="demo",
-    simulate=SimulateConfig(n_subjects=75, blocks=4),
+    simulate=SimulateConfig(n_subjects=210, blocks=4),
     store=StoreConfig(height=24, width=32, frames=64),
+    # 72 subjects for training, 18 for validation, 120 for the test: what a comparison can decide
+    # depends on the number of test subjects, and a test subject costs a fifth of a training one.
+    split=SplitConfig(test=4 / 7, validation=0.2),
     backbone=_NARROW,
     pretext=FitConfig(
-        epochs=18,
+        epochs=8,
         batch=32,
         order="shuffled",
         optimizer="adamw",
@@ -146,17 +149,37 @@ DEMO = Profile(
         options=_SMALL,
     ),
     student=FitConfig(
-        epochs=6, blocks_per_batch=8, optimizer="adamw", lr=1e-3, schedule="onecycle", clip_norm=1
+        epochs=4,
+        blocks_per_batch=8,
+        optimizer="adamw",
+        lr=1e-3,
+        schedule="onecycle",
+        clip_norm=1,
+        select="last",
     ),
     fusion=FitConfig(
-        epochs=20, batch=64, order="shuffled", optimizer="adamw", lr=1e-3, schedule="onecycle"
+        epochs=10,
+        batch=64,
+        order="shuffled",
+        optimizer="adamw",
+        lr=1e-3,
+        schedule="onecycle",
+        select="last",
     ),
     finetune=FitConfig(
-        epochs=1, blocks_per_batch=4, optimizer="adamw", lr=5e-4, schedule="onecycle", clip_norm=1
+        epochs=1,
+        blocks_per_batch=4,
+        batches_per_epoch=24,
+        optimizer="adamw",
+        lr=5e-4,
+        schedule="onecycle",
+        clip_norm=1,
+        select="last",
     ),
-    grid={"epochs": 2, "blocks_per_batch": 4},
-    class_weight_power=0.5,
+    grid={"epochs": 2},
     methods={"sacd": {"layers": 1}},
+    seeds=8,
+    other_seeds=3,
     ucf51=_NARROW_UCF51,
 )
 
@@ -166,6 +189,7 @@ SMOKE = DEMO.model_copy(
         "simulate": SimulateConfig(
             n_subjects=10, blocks=2, seed=2
         ),  # every stage in every part of the split
+        "split": SplitConfig(),
         "pretext": DEMO.pretext.model_copy(update={"epochs": 1}),
         "teacher": DEMO.teacher.model_copy(update={"epochs": 1}),
         "stagers": DEMO.stagers.model_copy(
@@ -174,8 +198,9 @@ SMOKE = DEMO.model_copy(
         "student": DEMO.student.model_copy(update={"epochs": 1}),
         "fusion": DEMO.fusion.model_copy(update={"epochs": 1}),
         "finetune": DEMO.finetune.model_copy(update={"epochs": 1}),
-        "grid": {"epochs": 1, "blocks_per_batch": 4},
+        "grid": {"epochs": 1},
         "seeds": 2,
+        "other_seeds": 1,
         "ucf51": _NARROW_UCF51.model_copy(
             update={
                 "simulate": SimulatedUcf51(classes=4, clips=1, seconds=1.3),
