@@ -396,6 +396,12 @@ _NOTEBOOKS = (
     Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
     Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
     Notebook(
+        "44_simulator_and_reality",
+        _none,
+        _tables("simulator") + _figures("simulator"),
+        lambda w: (),
+    ),
+    Notebook(
         "50_explore",
         _explored,
         _figures("explore"),

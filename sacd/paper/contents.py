@@ -46,6 +46,7 @@ CONTENTS: Final = (
     Item("readings", "40_readings", "the readings of open points"),
     Item("audit", "41_paper_audit", "the paper's printed numbers checked against each other"),
     Item("mc2sleepnet", "42_mc2sleepnet", "MC2SleepNet beside the EEG teachers"),
+    Item("simulator", "44_simulator_and_reality", "the simulator beside real nights"),
     Item("explore", "50_explore", "the interactive notebook, executed once"),
 )
 
