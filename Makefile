@@ -32,7 +32,7 @@ ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nigh
 EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
-ITEMS := tour method table1 table2 table3 table4 table5 table6 fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels explore tuning
+ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator explore
 .PHONY: help othermachine reproduce beyond simulate check verify report bench test quicktest lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
@@ -75,8 +75,8 @@ $(READY): requirements.lock pyproject.toml
 reproduce: $(READY)  ## simulate (or read DATA), train what is missing, execute the notebooks, write results/PROFILE
 	$(PY) -m sacd reproduce $(ARGS) $(EXTRA)
 
-beyond: $(READY)  ## what goes beyond the paper: few labels
-	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only few_labels
+beyond: $(READY)  ## what goes beyond the paper: few labels; the simulator beside real nights
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only few_labels --only simulator
 
 simulate: $(READY)  ## write the simulated cohort only (data/PROFILE/cohort)
 	$(PY) -m sacd simulate $(ARGS)

@@ -34,6 +34,18 @@ CALIBRATED: Final = {"kappa_calibrated": "kappa", "macro_f1_calibrated": "macro_
 """Metrics of the column `calibrated` -> those of `prediction`."""
 
 
+TRAINED_ONCE: Final = ("teacher/", "baseline/", "bound/", "AttnSleep (EEG)")
+"""Starts of the names of rows that are one network or classifier, not a way to train one.
+
+All students of a teacher learn from the same one, and what is asked is how far they are from it.
+"""
+
+
+def trained_once(row: str) -> bool:
+    """Whether a row is one network by definition, so that other seeds of it are no matter."""
+    return row.startswith(TRAINED_ONCE)
+
+
 class Measured(NamedTuple):
     """Metrics of one row: K seeds, S subjects, m metrics."""
 
@@ -128,6 +140,12 @@ def intervals(
     return numbers.assign(column=found.names)
 
 
+def repeated(row: Measured, seeds: int) -> Measured:
+    """A row that is one network, held against each of several trainings of another row."""
+    total, left_out = row.total.repeat(seeds, 0), row.left_out.repeat(seeds, 1)
+    return row._replace(total=total, left_out=left_out)
+
+
 def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
     """Metric of a minus metric of b in the seeds that both have."""
     for row in (a, b):
@@ -194,6 +212,8 @@ def compare(
 ) -> pd.DataFrame:
     """Compare pairs of rows: `paired_difference`, Holm correction over the pairs, and a verdict.
 
+    A row that is one network (`trained_once`) is held against every seed of the other row.
+
     Args:
         tests: row -> predictions of the same clips, one table per seed.
         pairs: (row, row it is compared with).
@@ -206,7 +226,14 @@ def compare(
         need).
     """
     known = {row: measured(tests[row]) for row in dict.fromkeys(sum(pairs, ()))}
-    lines = [_difference(known[a], known[b], metric) for a, b in pairs]
+    lines = []
+    for pair in pairs:
+        seeds = max(len(known[row].total) for row in pair)
+        sides = []
+        for row in pair:
+            once = trained_once(row) and len(known[row].total) == 1
+            sides.append(repeated(known[row], seeds) if once else known[row])
+        lines.append(_difference(*sides, metric))
     index = pd.MultiIndex.from_tuples(pairs, names=["row", "against"])
     found = judged(pd.DataFrame(lines, index=index, columns=Estimate._fields), metric)
     shown = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_subjects", "n_seeds"]

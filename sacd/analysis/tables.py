@@ -1,7 +1,7 @@
 """Result tables: tidy as CSV; wide, with the printed value beside ours, as Markdown and LaTeX."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -70,17 +70,23 @@ def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.Data
 
 
 def write_paired(
-    item: str, compared: pd.DataFrame, metric: str, data: str, folder: Path
+    item: str, compared: Mapping[str, pd.DataFrame], data: str, folder: Path
 ) -> list[Path]:
-    """Write `<item>_paired` as `write` does: the result of `stats.compare` with its tests."""
-    table = paired(item, compared, metric, data)
+    """Write `<item>_paired` as `write` does: results of `stats.compare` with their tests.
+
+    Args:
+        compared: metric -> result.
+    """
+    parts = [paired(item, lines, metric, data) for metric, lines in compared.items()]
+    table = pd.concat(parts, ignore_index=True)
     n = int(table["n_subjects"].max())
-    view = table[["row", "value", "ci_low", "ci_high", "n_seeds", *_TESTS]]
+    view = table[["row", "column", "value", "ci_low", "ci_high", "n_seeds", *_TESTS]]
     caption = (
-        f"{item}, differences of {metric} in the seeds that both rows have. Data: {data}; "
+        f"{item}, differences of {', '.join(compared)} in the seeds that both rows have. "
+        f"Data: {data}; "
         f"n = {n} {_units(item)}; [95 % interval, {_interval(table)}]; p of the same test, Holm "
-        "over the rows; better or worse: corrected p below 0.05; equal: within the margin by two "
-        "one-sided tests at 5 %; a row of one seed decides nothing."
+        "over the rows of a metric; better or worse: corrected p below 0.05; equal: within the "
+        "margin by two one-sided tests at 5 %; a row of one seed decides nothing."
     )
     view = view.round(4).astype(object).fillna("")
     return write(table, folder, f"{item}_paired", view=view, caption=caption)

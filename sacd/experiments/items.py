@@ -472,6 +472,12 @@ _NOTEBOOKS = (
     Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
     Notebook("43_few_labels", few_labels, _tables("few_labels") + _figures("few_labels")),
     Notebook(
+        "44_simulator_and_reality",
+        _none,
+        _tables("simulator") + _figures("simulator"),
+        lambda w: (),
+    ),
+    Notebook(
         "50_explore",
         _explored,
         _figures("explore"),

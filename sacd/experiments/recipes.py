@@ -211,9 +211,7 @@ class Recipes:
             / p.student.epochs,
         )
 
-    def _method(
-        self, name: str, weight: float | None, options: Mapping[str, Any]
-    ) -> MethodConfig:
+    def _method(self, name: str, weight: float | None, options: Mapping[str, Any]) -> MethodConfig:
         """The profile's weight and options of a method, or these."""
         if name not in METHODS:
             raise ValueError(f"method {name!r} is unknown; known: {', '.join(METHODS)}")

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from sacd.analysis.auc import calibrated
 from sacd.data.cohort import read_cohort
 from sacd.data.ingest import ingest
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
@@ -161,9 +162,16 @@ class Workspace(Recipes):
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
     def predictions(self, run: Run, part: str = "test") -> pd.DataFrame:
-        """Predicted clips of one part of the split, one row a clip."""
+        """Predicted clips of one part of the split, one row a clip.
+
+        The column `calibrated` has the stage predicted after one bias a class, which is fitted on
+        the validation subjects; see `sacd.analysis.auc`. Where a run has no such subjects, it is
+        left out.
+        """
         table = self.read(run, "predictions.parquet")
-        return table[table["part"] == part].reset_index(drop=True)
+        found = table[table["part"] == part].reset_index(drop=True)
+        known = table[table["part"] == "validation"]
+        return found if known.empty or "p_W" not in found else calibrated(known, found)
 
     def embeddings(self, run: Run) -> NDArray[np.float32]:
         """Embeddings `(n, 512)` of all clips of the store, in its order."""

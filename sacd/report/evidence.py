@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sacd.analysis import crossed
 from sacd.analysis.crossed import Estimate
+from sacd.analysis.stats import trained_once
 from sacd.metrics import ERRORS, METRICS, scores
 
 QUANTITIES: Final = (*METRICS, *ERRORS)
@@ -64,12 +65,20 @@ class Subjects:
         return self._rows[row]
 
     def estimate(self, cells: Cells) -> Estimate:
-        """Weighted sum of quantities, in the seeds that all of their rows have."""
-        seeds = reduce(pd.Index.intersection, (self._row(row).seeds for _, row, _ in cells))
+        """Weighted sum of quantities, in the seeds that all of their rows have.
+
+        A row that is one network (`stats.trained_once`) stands against every seed of the others.
+        """
+        names = {row for _, row, _ in cells}
+        once = {row for row in names if trained_once(row) and len(self._row(row).seeds) == 1}
+        once = once if names - once else set()
+        seeds = reduce(
+            pd.Index.intersection, (self._row(row).seeds for row in sorted(names - once))
+        )
         total = left_out = there = 0
         for weight, name, quantity in cells:
             row, q = self._row(name), QUANTITIES.index(quantity)
-            shared = row.seeds.get_indexer(seeds)
+            shared = row.seeds.get_indexer(seeds) if name not in once else [0] * len(seeds)
             total = total + weight * row.total[shared, q]
             left_out = left_out + weight * row.left_out[:, shared, q]
             there = there | row.there[:, q]

@@ -72,17 +72,17 @@ def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
     numbers |= {"margin": [0.02], "verdict": ["better"], "needs": [""]}
     pair = pd.MultiIndex.from_tuples([("a", "b")], names=["row", "against"])
     compared = pd.DataFrame(numbers, index=pair)
-    tables.write_paired("table2", compared, "kappa", "simulated", tmp_path)
+    tables.write_paired("table2", {"kappa": compared}, "simulated", tmp_path)
     line = tables.read(tmp_path / "table2_paired.csv").iloc[0]
     shown = ["row", "column", "value", "n_seeds", "p_value", "p_holm", "se", "margin", "verdict"]
     expected = ["a - b", "kappa", 0.03, 3, 0.01, 0.02, 0.012, 0.02, "better"]
     assert line[shown].tolist() == expected
     text = (tmp_path / "table2_paired.md").read_text()
-    for told in ("Holm", "Data: simulated", "n = 15 subjects", "| a - b | 0.03 |"):
+    for told in ("Holm", "Data: simulated", "n = 15 subjects", "| a - b | kappa | 0.03 |"):
         assert told in text
     assert "crossed over training seeds and subjects]" in text
     tables.write_paired(
-        "table3", compared.assign(p_value=np.nan), "accuracy", "simulated", tmp_path
+        "table3", {"accuracy": compared.assign(p_value=np.nan)}, "simulated", tmp_path
     )
     text = (tmp_path / "table3_paired.md").read_text()
     assert "n = 15 groups of videos" in text and "nan" not in text
