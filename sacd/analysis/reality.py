@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sacd.analysis import bootstrap, tables
+from sacd.analysis import tables
 from sacd.analysis.night_measures import POWER, SPREAD, Measures
 
 FILE: Final = files(__package__) / "reality.csv"
 INSIDE, SAME, LOW, HIGH = "inside the real spread", "not told apart", "too low", "too high"
 UNSURE, ONE, NONE = "undecided", "real night inside the simulated spread", "no real data"
+RESAMPLES: Final = 2000
 _SUMMARY: Final = ["measure", "column", "value", "ci_low", "ci_high", "sd", "nights"]
 _SOURCE: Final = ["dataset", "source", "licence", "recomputed"]
 
@@ -46,7 +47,11 @@ def summary(nights: pd.DataFrame, sleepers: ArrayLike | None = None) -> pd.DataF
     who, number = np.unique(
         np.arange(len(nights)) if sleepers is None else np.asarray(sleepers), return_inverse=True
     )
-    weights = bootstrap.resample_weights(len(who))[:, number].astype(float)
+    # How often each sleeper occurs in each resample.
+    drawn = np.random.default_rng(0).multinomial(
+        len(who), np.full(len(who), 1 / len(who)), RESAMPLES
+    )
+    weights = drawn[:, number].astype(float)
     lines = []
     for measure, column in nights.columns:
         values = nights[measure, column].to_numpy(float)
@@ -60,7 +65,7 @@ def summary(nights: pd.DataFrame, sleepers: ArrayLike | None = None) -> pd.DataF
         intervals = np.full((2, 2), np.nan)  # of the mean, of the sd
         if len(np.unique(number[known])) >= 5:
             draws = np.stack(_weighted(values, weights[:, known]), axis=1)
-            intervals = bootstrap.percentiles(draws).T
+            intervals = np.nanquantile(draws, [0.025, 0.975], axis=0).T
         lines.append((measure, column, mean, *intervals[0], sd, len(values)))
         if measure == POWER.format("N2"):
             lines.append((SPREAD, column, sd, *intervals[1], np.nan, len(values)))

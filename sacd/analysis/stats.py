@@ -221,9 +221,9 @@ def compare(
 
     Returns:
         Indexed by row and against: difference, ci_low, ci_high, p_value, p_holm, n_subjects,
-        n_seeds (those that both rows have), se, margin, verdict ("better", "worse", "equal" within
-        the margin, or "undecided", see `crossed.decide`), and needs (what an undecided one would
-        need).
+        n_seeds (those that both rows have), se, df, margin, verdict ("better", "worse", "equal"
+        within the margin, or "undecided", see `crossed.decide`), and needs (what an undecided one
+        would need).
     """
     known = {row: measured(tests[row]) for row in dict.fromkeys(sum(pairs, ()))}
     lines = []
@@ -237,7 +237,7 @@ def compare(
     index = pd.MultiIndex.from_tuples(pairs, names=["row", "against"])
     found = judged(pd.DataFrame(lines, index=index, columns=Estimate._fields), metric)
     shown = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_subjects", "n_seeds"]
-    shown += ["se", "margin", "verdict", "needs"]
+    shown += ["se", "df", "margin", "verdict", "needs"]
     return found.rename(columns={"value": "difference"})[shown]
 
 

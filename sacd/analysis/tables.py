@@ -17,7 +17,7 @@ COLUMNS: Final = [
 ]
 """Columns of every tidy table. `value` and `paper_value` have the units of `sacd.paper.printed`."""
 
-_TESTS: Final = ["p_value", "p_holm", "se", "margin", "verdict", "needs"]
+_TESTS: Final = ["p_value", "p_holm", "se", "df", "margin", "verdict", "needs"]
 _INTERVALS: Final = {"fig8": "Wilson's", "fig9": "by Bonett and Wright's formula for rho"}
 """How the 95 % intervals of an item were computed, where not by `sacd.analysis.crossed`."""
 

@@ -470,7 +470,11 @@ _NOTEBOOKS = (
     ),
     Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
     Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
-    Notebook("43_few_labels", few_labels, _tables("few_labels") + _figures("few_labels")),
+    Notebook(
+        "43_few_labels",
+        few_labels,
+        _tables("few_labels", "few_labels_paired") + _figures("few_labels"),
+    ),
     Notebook(
         "44_simulator_and_reality",
         _none,

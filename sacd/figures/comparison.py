@@ -19,8 +19,14 @@ NAMES: Final = {
     "accuracy": "accuracy (%)",
     "macro_f1": "macro-F1 (%)",
     "kappa": "Cohen's kappa",
+    "auc": "macro AUC, one stage against the rest",
+    "kappa_calibrated": "kappa after one bias a class",
+    "macro_f1_calibrated": "macro-F1 after one bias a class (%)",
 } | {stage: f"recall of {stage} (%)" for stage in STAGES}
-"""Labels of `sacd.metrics.METRICS`, with units; `base.sentence` capitalises them."""
+"""Labels, with units, of `sacd.metrics.METRICS` and of the endpoints of `sacd.analysis.auc`.
+
+`base.sentence` capitalises them.
+"""
 
 TERMS: Final = {
     "loss_ce": "cross-entropy (nats)",

@@ -9,7 +9,7 @@ from sacd.analysis.crossed import Verdict
 from sacd.figures.base import INK, Figure, error_bars, sentence, styled
 from sacd.figures.comparison import NAMES
 
-_CLEAR, _GREY = "#D55E00", "#e0e0e0"
+_CLEAR = "#D55E00"
 _MARKS = (
     ((Verdict.UNDECIDED,), "#0072B2", "o", "Undecided"),
     ((Verdict.EQUAL,), "#009E73", "s", "Equal within the margin"),
@@ -58,7 +58,6 @@ def plane(
     values: pd.DataFrame,
     title: str,
     chosen: tuple[float, float],
-    sd: float,
     limits: tuple[float, float],
     unit: str,
 ) -> Figure:
@@ -67,9 +66,7 @@ def plane(
     Args:
         values: the metric by the two weights; the names of index and columns label the axes.
         title: the weight that is fixed.
-        chosen: (index, column) of the paper's point. It is framed, and a band shows its value
-            +- 2 sd, unless the grid lacks it.
-        sd: over the training seeds of that point; NaN draws no band.
+        chosen: (index, column) of the paper's point, which is framed unless the grid lacks it.
         limits: of the colour scale, so that several planes share it.
         unit: name of the metric with its unit.
     """
@@ -85,16 +82,9 @@ def plane(
     left.set(title=f"{title}: {unit}", xlabel=values.columns.name, ylabel=values.index.name)
     left.tick_params(length=0, rotation=0)
     left.invert_yaxis()
-    shown = chosen[0] in values.index and chosen[1] in values.columns
-    if shown:
+    if chosen[0] in values.index and chosen[1] in values.columns:
         corner = values.columns.get_loc(chosen[1]), values.index.get_loc(chosen[0])
         left.add_patch(Rectangle(corner, 1, 1, fill=False, ec=_CLEAR, lw=2.5))
-    if shown and np.isfinite(sd):
-        own = values.loc[chosen]
-        right.axhspan(
-            own - 2 * sd, own + 2 * sd, color=_GREY, lw=0, zorder=0,
-            label="Paper's point ± 2 sd over seeds",
-        )  # fmt: skip
     for style, column in zip(_LINES, values.columns, strict=False):
         label = f"{values.columns.name} = {column:g}"
         right.plot(values.index, values[column], style, ms=4, label=label)

@@ -33,23 +33,15 @@ def test_every_claim_is_listed_once_with_its_weakest_part(found):
 
 
 def test_the_status_says_what_was_found(found, monkeypatch):
-    paired = pd.DataFrame(
-        {
-            "row": ["AttnSleep/SACD - -/R(2+1)D-18"],
-            "value": [0.02],
-            "ci_low": [-0.01],
-            "ci_high": [0.05],
-            "n_subjects": [12],
-            "verdict": ["undecided"],
-            "needs": ["about 240 subjects x 8 seeds"],
-        }
-    )
-    read = summary._table
-    monkeypatch.setattr(
-        summary, "_table", lambda v, name: paired if name == "table2_paired" else read(v, name)
-    )
-    reproduced, runs, what, claimed, _ = summary.status(found)
+    compared = {"comparison": ["SACD against the student alone"], "verdict": ["undecided"]}
+    compared |= {"value": [0.02], "ci_low": [-0.01], "ci_high": [0.05], "n_subjects": [12.0]}
+    monkeypatch.setattr(summary, "primary", lambda tables: pd.DataFrame(compared))
+    reproduced, runs, what, primary, claimed, _ = summary.status(found)
     assert "nothing of S3VE" in reproduced and runs.startswith("**Runs:** 1 notebooks")
     assert "12 test subjects" in what and "majority" not in what, "this folder has no baselines"
-    assert "SACD minus video alone +0.020 [-0.010, +0.050]: undecided, would need about 240" in what
+    assert "SACD against the student alone +0.020 [-0.010, +0.050], undecided" in primary
     assert claimed.count("fail") == 1
+
+
+def test_without_comparisons_the_status_says_so(found):
+    assert "not computed yet" in summary.status(found)[3]
