@@ -287,7 +287,7 @@ FEW_SEEDS = 5
 def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
     """Rows `<method>, <number of labelled subjects>`: alone, taught, and taught by YASA's stages.
 
-    The student alone sees the labelled subjects only, in as many steps as the others. The teacher
+    The student alone sees the labelled subjects only. The teacher
     of `<method>` is trained on the same labelled subjects; that of `<method> by YASA` on the stages
     that YASA gives all training subjects.
 
@@ -304,10 +304,7 @@ def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
         if number >= trained:
             continue
         name = str(number or trained)
-        longer = {}
-        if number:
-            longer["epochs"] = round(w.profile.student.epochs * trained / number)
-        rows[f"alone, {name}"] = _seeded(seeds, w.student, labelled=number, fit=longer)
+        rows[f"alone, {name}"] = _seeded(seeds, w.student, labelled=number)
         for label in methods:
             settings = {"method": _LABELS.get(label, label), "labelled": number}
             rows[f"{label}, {name}"] = _seeded(seeds, w.student, **settings)

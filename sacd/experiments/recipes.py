@@ -20,6 +20,7 @@ from sacd.config import (
     TeacherConfig,
 )
 from sacd.data.sleepedf import SleepEdf
+from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore
 from sacd.experiments.profiles import Profile
 from sacd.files import sha256
@@ -30,6 +31,7 @@ from sacd.runs import Run
 PAPER_STUDENTS = {"R(2+1)D-18": "r2plus1d_18", "R3D-18": "r3d_18"}
 _COSTS = {"attnsleep": 180, "mc2sleepnet": 165, "ce": 20, "sacd": 40}
 """Measured seconds of a run of the demo. The longest runs are started first."""
+MOST_REPEATS = 4
 
 
 def _in_sequence(fit: FitConfig) -> FitConfig:
@@ -138,7 +140,8 @@ class Recipes:
             raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
         p = self.profile
         options = p.teacher_options.get(name, {})
-        fit = _in_sequence(p.teacher) if name == "mc2sleepnet" else p.teacher
+        fit = self._longer(p.teacher, labelled)
+        fit = _in_sequence(fit) if name == "mc2sleepnet" else fit
         split = p.split.model_copy(update={"labelled": labelled})
         config = TeacherConfig(
             name=name, fit=fit, split=split, seed=seed, labels=labels, options=options, **p.teachers
@@ -153,6 +156,18 @@ class Recipes:
             label=f"teacher {name}{of}",
             cost=_COSTS.get(name, 35),
         )
+
+    def _longer(self, fit: FitConfig, labelled: int) -> FitConfig:
+        """More epochs where only `labelled` training subjects are seen, for as many steps.
+
+        At most `MOST_REPEATS` times as many epochs: few subjects, repeated more often, are
+        memorised.
+        """
+        if not labelled:
+            return fit
+        part = split_subjects(self.store.participants, self.profile.split)
+        repeats = min(MOST_REPEATS, (part == "train").sum() / labelled)
+        return fit.model_copy(update={"epochs": round(fit.epochs * repeats)})
 
     def student(
         self,
@@ -173,16 +188,18 @@ class Recipes:
             fit: changes to the profile's `FitConfig`.
             weight: factor on all terms of the method, in place of the profile's.
             labelled: number of training subjects whose stages the student and its teacher read; 0:
-                all. A taught student learns from the others' EEG and video too.
+                all. A taught student learns from the others' EEG and video too; one alone sees the
+                labelled subjects for as many steps, see `_longer`.
             labels: of the teacher, see `teacher`.
             options: of the method.
         """
         p = self.profile
         backbone = self._backbone(student)
+        own = p.student if method != "ce" else self._longer(p.student, labelled)
         config = StudentConfig(
             backbone=backbone,
             method=self._method(method, weight, options),
-            fit=FitConfig(**p.student.model_dump() | dict(fit or {})),
+            fit=FitConfig(**own.model_dump() | dict(fit or {})),
             split=p.split.model_copy(update={"labelled": labelled}),
             seed=seed,
             class_weight_power=p.class_weight_power,
