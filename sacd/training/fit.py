@@ -55,10 +55,10 @@ def make_optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) 
     """Optimizer and learning-rate schedule for a training of `steps` steps."""
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(
-            groups, momentum=0.9, weight_decay=config.weight_decay, foreach=True
+            groups, momentum=0.9, weight_decay=config.weight_decay, fused=True
         )
     else:
-        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, foreach=True)
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
     if config.schedule == "onecycle":
         total = max(steps, 3)
         rise = max(0.2, 2 / total)  # OneCycleLR divides by zero if it rises for a single step

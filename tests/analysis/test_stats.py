@@ -256,3 +256,15 @@ def test_compare_has_a_verdict_for_each_pair_and_what_an_open_one_needs():
     line = pairs.loc[("good", "bad")]
     assert line["difference"] == expected.value and line["se"] == expected.se
     assert line["verdict"] == "better" and line["n_seeds"] == 3
+
+
+def test_one_network_is_held_against_every_training_of_another_row(rng):
+    teacher = predict(rng, subjects=20, skill=0.8)
+    students = [predict(rng, subjects=20, skill=0.5) for _ in range(4)]
+    tests = {"teacher/A": [teacher], "SACD": students, "once": students[:1], "other": [teacher]}
+    pairs = [("teacher/A", "SACD"), ("other", "SACD"), ("teacher/A", "once")]
+    found = stats.compare(tests, pairs, "accuracy").droplevel("against")
+    assert found["n_seeds"].tolist() == [4, 1, 1], "a row that was merely trained once is matched"
+    by_hand = stats.paired_difference([teacher] * 4, students, "accuracy")
+    assert found["difference"].iloc[0] == by_hand.value and found["se"].iloc[0] == by_hand.se
+    assert found["verdict"].tolist() == ["better", "undecided", "undecided"]

@@ -275,3 +275,12 @@ def test_every_claim_names_what_the_paper_prints():
 
 def _rows(sides):
     return [row for side in (sides[0], sides[2]) for _, row, _ in side]
+
+
+def test_one_network_is_held_against_every_training_of_the_other_row(monkeypatch):
+    table = subjects({"teacher/A": right(0.8), "b": right(0.6)}, spread=2.0, seeds=3)
+    table = table[(table["row"] != "teacher/A") | (table["seed"] == 0)]
+    held = judged(monkeypatch, table, "teacher/A@accuracy > b@accuracy")
+    assert held.verdict == HOLDS
+    once = judged(monkeypatch, table.replace("teacher/A", "a"))
+    assert once.verdict == UNDECIDED and once.needs == "a second seed"
