@@ -125,7 +125,7 @@ DEMO = Profile(
     name="demo",
     simulate=SimulateConfig(n_subjects=210, blocks=4),
     store=StoreConfig(height=24, width=32, frames=64),
-    # 72 subjects for training, 18 for validation, 120 for the test: what a comparison can decide
+    # 73 subjects for training, 17 for validation, 120 for the test: what a comparison can decide
     # depends on the number of test subjects, and a test subject costs a fifth of a training one.
     split=SplitConfig(test=4 / 7, validation=0.2),
     backbone=_NARROW,
