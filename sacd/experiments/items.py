@@ -287,6 +287,8 @@ FEW_SEEDS = 5
 def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
     """Rows `<method>, <number of labelled subjects>`: alone, taught, and taught by YASA's stages.
 
+    Beside them stand the teachers and YASA itself, one run each.
+
     The student alone sees the labelled subjects only, in as many steps as the others. The teacher
     of `<method>` is trained on the same labelled subjects; that of `<method> by YASA` on the stages
     that YASA gives all training subjects.
@@ -312,7 +314,9 @@ def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
             settings = {"method": _LABELS.get(label, label), "labelled": number}
             rows[f"{label}, {name}"] = _seeded(seeds, w.student, **settings)
             rows[f"{label} by YASA, {name}"] = _seeded(seeds, w.student, labels="yasa", **settings)
-    return rows
+        rows[f"teacher, {name}"] = [w.teacher(labelled=number)]
+    rows["teacher by YASA, all"] = [w.teacher(labels="yasa")]
+    return rows | {"baseline/YASA": [w.baseline("YASA")]}
 
 
 STAGERS = {"MC2SleepNet": "mc2sleepnet", **PAPER_TEACHERS}
@@ -470,7 +474,11 @@ _NOTEBOOKS = (
     ),
     Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
     Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
-    Notebook("43_few_labels", few_labels, _tables("few_labels") + _figures("few_labels")),
+    Notebook(
+        "43_few_labels",
+        few_labels,
+        _tables("few_labels", "few_labels_paired") + _figures("few_labels"),
+    ),
     Notebook(
         "44_simulator_and_reality",
         _none,
