@@ -66,4 +66,4 @@ def test_yasa_stages_two_hours_of_a_simulated_night_far_better_than_chance():
     scored = stage >= 0
     right = p.argmax(axis=1)[scored] == stage[scored]
     most = np.bincount(stage[scored]).max() / scored.sum()
-    assert right.mean() > most + 0.1
+    assert right.mean() > most + 0.3
