@@ -49,12 +49,12 @@ def tuning(table: pd.DataFrame, weights: Sequence[float]) -> Figure:
         axes.minorticks_off()
         axes.grid(axis="y")
         if number + width >= len(chosen):
+            axes.set_xlabel("Weight on its terms")
             axes.tick_params(labelbottom=True)
     entries = {}
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(entries.values(), entries, loc="outside upper center", ncols=3)
-    figure.supxlabel("Weight on all terms of the method", fontsize=9)
     figure.supylabel("Macro AUC, validation subjects", fontsize=9)
     return figure
 

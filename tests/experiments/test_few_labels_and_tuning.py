@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sacd.analysis import few_labels as few
 from sacd.experiments.items import NOTEBOOKS, few_labels, flat, tuning
 from sacd.experiments.workspace import Workspace
 
@@ -93,6 +94,9 @@ def test_few_labels_names_who_knows_what(w):
         *("alone, 36", "KD, 36", "KD by YASA, 36", "SACD, 36", "SACD by YASA, 36"),
         *("CCL, 36", "CCL by YASA, 36", "teacher, 36", "teacher by YASA, all", "baseline/YASA"),
     ]
+    for kind in ("alone", "teacher", *METHODS, "KD by YASA"):
+        assert few.budgets(rows)[kind] == [6, 36], "the analysis reads these names"
+    assert few.taught(rows) == ["KD", "KD by YASA", "SACD", "SACD by YASA", "CCL", "CCL by YASA"]
     assert rows["alone, 36"] == [w.student(seed=k) for k in range(5)], "shared with Table II"
     assert rows["SACD, 36"] == [w.student(method="sacd", seed=k) for k in range(5)]
     assert rows["teacher, 6"] == [teacher_of(rows["KD, 6"][0])]
