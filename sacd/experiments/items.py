@@ -287,7 +287,9 @@ FEW_SEEDS = 5
 def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
     """Rows `<method>, <number of labelled subjects>`: alone, taught, and taught by YASA's stages.
 
-    The student alone sees the labelled subjects only. The teacher
+    Beside them stand the teachers and YASA itself, one run each.
+
+    The student alone sees the labelled subjects only (`recipes`: for as many steps). The teacher
     of `<method>` is trained on the same labelled subjects; that of `<method> by YASA` on the stages
     that YASA gives all training subjects.
 
@@ -309,7 +311,9 @@ def few_labels(w: Workspace, labelled: list[int], methods: list[str]) -> Rows:
             settings = {"method": _LABELS.get(label, label), "labelled": number}
             rows[f"{label}, {name}"] = _seeded(seeds, w.student, **settings)
             rows[f"{label} by YASA, {name}"] = _seeded(seeds, w.student, labels="yasa", **settings)
-    return rows
+        rows[f"teacher, {name}"] = [w.teacher(labelled=number)]
+    rows["teacher by YASA, all"] = [w.teacher(labels="yasa")]
+    return rows | {"baseline/YASA": [w.baseline("YASA")]}
 
 
 STAGERS = {"MC2SleepNet": "mc2sleepnet", **PAPER_TEACHERS}

@@ -1,5 +1,6 @@
 """Reference results: guessing, a forest on EEG band powers, a bound from the simulator's truth."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,10 @@ def yasa_probabilities(eeg: np.ndarray, rate: int) -> np.ndarray:
 
     info = mne.create_info(["C3"], rate, "eeg")
     raw = mne.io.RawArray(1e-6 * eeg.reshape(1, -1).astype(np.float64), info, verbose="error")
-    found = yasa.SleepStaging(raw, eeg_name="C3").predict_proba()
-    return found[["W", "N1", "N2", "N3", "R"]].to_numpy(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its label encoder was pickled by an older scikit-learn
+        found = yasa.SleepStaging(raw, eeg_name="C3").predict().proba
+    return found[["WAKE", "N1", "N2", "N3", "REM"]].to_numpy(float)
 
 
 def _by_yasa(store: ClipStore, clips: pd.DataFrame) -> np.ndarray:

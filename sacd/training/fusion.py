@@ -219,7 +219,8 @@ def reverse(
     def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         return networks.signals(networks.rows[rows], generator)
 
-    settings = (networks.eeg, method, augmented, networks.labels, source, networks.weights)
+    weights = networks.weights, config.method.weight
+    settings = (networks.eeg, method, augmented, networks.labels, source, *weights)
     encoders = {"eeg": networks.eeg}
     if config.finetune:
         encoders["video"] = networks.video

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sacd.config import SplitConfig
-from sacd.data.splits import PARTS, fold_parts, split_subjects, subject_folds
+from sacd.data.splits import (
+    PARTS,
+    fold_parts,
+    labelled_subjects,
+    split_subjects,
+    subject_folds,
+)
 from sacd.stages import ahi_group
 
 
@@ -47,6 +53,48 @@ def test_the_order_of_the_table_does_not_matter_and_the_seed_does():
 def test_too_few_subjects_are_refused():
     with pytest.raises(ValueError, match="at least 3 subjects"):
         split_subjects(participants([1, 2]), SplitConfig())
+
+
+@pytest.fixture
+def training():
+    """A table of subjects and its split: 72 for training, as in the demo."""
+    ahi = np.repeat([2.0, 10, 20, 50], [70, 60, 40, 40])
+    table = participants(np.random.default_rng(0).permutation(ahi))
+    return table, split_subjects(table, SplitConfig(test=4 / 7))
+
+
+def test_labelled_subjects_are_for_training_and_each_number_holds_the_smaller_ones(training):
+    table, part = training
+    train = set(part.index[part == "train"])
+    before = set()
+    for number in range(1, len(train) + 1):
+        chosen = labelled_subjects(table, part, number)
+        assert len(set(chosen)) == number and before < set(chosen) <= train
+        before = set(chosen)
+    assert set(labelled_subjects(table, part, 0)) == before == train
+
+
+def test_labelled_subjects_keep_the_shares_of_the_ahi_groups(training):
+    table, part = training
+    group = table["ahi"].map(ahi_group)
+    share = group[part.index[part == "train"]].value_counts(normalize=True)
+    for number in (6, 12, 24, 48):
+        counts = group[labelled_subjects(table, part, number)].value_counts()
+        assert len(counts) == 4 and (counts - number * share).abs().max() <= 1
+
+
+def test_labelled_subjects_do_not_depend_on_the_order_of_the_table(training):
+    table, part = training
+    order = table.sample(frac=1, random_state=1)
+    again = labelled_subjects(order, part[order.index], 12)
+    assert sorted(again) == sorted(labelled_subjects(table, part, 12))
+
+
+def test_more_labelled_subjects_than_there_are_are_refused(training):
+    table, part = training
+    number = (part == "train").sum() + 1
+    with pytest.raises(ValueError, match=f"{number} labelled subjects asked for, {number - 1} are"):
+        labelled_subjects(table, part, number)
 
 
 @given(st.integers(4, 60), st.integers(2, 10), st.integers(0, 5), st.integers(0, 30))

@@ -11,6 +11,7 @@ from sacd.__main__ import main
 from sacd.config import Config, SplitConfig
 from sacd.experiments import items as experiments
 from sacd.experiments import reproduce
+from sacd.paper import contents
 from sacd.runs import Run
 
 
@@ -155,6 +156,8 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
         for name, rows in made.items()
     }
     monkeypatch.setattr(experiments, "NOTEBOOKS", notebooks)
+    known = [contents.Item(name, name, "") for name in made]
+    monkeypatch.setattr(contents, "CONTENTS", known)
     monkeypatch.setattr(
         reproduce, "execute_notebooks", lambda w, names, workers: executed.extend(names) or []
     )
@@ -166,6 +169,24 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
     assert executed == ["41_paper_audit"] and "1 without results" in error
     assert "FAILED" in error and "the third" in error and "seed 3 does not converge" in error
     assert error.rstrip().endswith("not executed for want of these: 20_table2_comparison")
+
+
+def test_what_is_beyond_the_paper_is_reproduced_only_where_it_is_asked_for(tmp_path, monkeypatch):
+    made = ("paper", "beyond")
+    known = [contents.Item(name, name, "", beyond=name == "beyond") for name in made]
+    none = {name: experiments.Notebook(name, lambda w: {}, (), lambda w: ()) for name in made}
+    executed = []
+    monkeypatch.setattr(contents, "CONTENTS", known)
+    monkeypatch.setattr(experiments, "NOTEBOOKS", none)
+    monkeypatch.setattr(
+        reproduce, "execute_notebooks", lambda w, names, workers: executed.append(names) or []
+    )
+    monkeypatch.setattr("sacd.experiments.record.write_manifest", lambda w: None)
+    monkeypatch.setattr("sacd.__main__._conclude", lambda *a, **k: 0)
+    words = ["reproduce", "--profile", "smoke", "--workers", "0", "--root", str(tmp_path)]
+    for more in ([], ["--only", "beyond"]):
+        assert main([*words, *more]) == 0
+    assert executed == [["paper"], ["beyond"]]
 
 
 def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch):

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from sacd.training.baselines import BANDS_HZ, band_powers, signal_facts, within_night
+from sacd.simulate.cohort import night_of
+from sacd.simulate.eeg import Head, eeg
+from sacd.simulate.hypnogram import state
+from sacd.simulate.physiology import movements
+from sacd.simulate.settings import SimulateConfig, stream
+from sacd.training.baselines import (
+    BANDS_HZ,
+    band_powers,
+    signal_facts,
+    within_night,
+    yasa_probabilities,
+)
 
 RATE = 128
 
@@ -37,3 +48,22 @@ def test_the_breathing_rate_and_the_movement_of_a_clip_are_found():
     assert facts[1, 0] == pytest.approx(3 * facts[0, 0], rel=1e-2)  # depth
     assert facts[:, 10].tolist() == [0.0, 0.25]  # mean activity
     assert np.isfinite(facts).all()
+
+
+@pytest.mark.slow
+def test_yasa_stages_two_hours_of_a_simulated_night_far_better_than_chance():
+    """A wrong unit or order of stages would leave it at chance, near the share of N2."""
+    config, clips = SimulateConfig(n_subjects=1), 240
+    night = night_of(config, (0, 0))
+    body = state(night.stages, stream(config, 0, "state"))
+    moves = movements(night, body, stream(config, 0, "movement"))
+    rng = stream(config, 0, "eeg")
+    samples = eeg(Head.draw(rng), night, body, moves, 0.0, clips * 30 * RATE, RATE, rng)
+    p = yasa_probabilities(samples.reshape(clips, -1), RATE)
+    stage = night.stages[:clips]
+    assert p.shape == (clips, 5) and (p >= 0).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    scored = stage >= 0
+    right = p.argmax(axis=1)[scored] == stage[scored]
+    most = np.bincount(stage[scored]).max() / scored.sum()
+    assert right.mean() > most + 0.3

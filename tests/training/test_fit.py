@@ -118,22 +118,47 @@ def test_the_weights_of_the_best_validation_epoch_are_kept(tmp_path):
     assert all(torch.equal(toy.net.state_dict()[k], v) for k, v in kept[1].items())
 
 
-def test_select_last_keeps_the_last_weights():
+def test_select_last_keeps_the_last_weights_and_never_validates():
+    def refuse():
+        raise AssertionError("the validation subjects were looked at")
+
     toy = Toy()
-    fit(
-        toy.net,
-        toy,
-        BLOCKS,
-        CONFIG.model_copy(update={"select": "last"}),
-        seed=0,
-        validate=lambda: {"kappa": 0.0},
-    )
+    last = CONFIG.model_copy(update={"select": "last"})
+    history = fit(toy.net, toy, BLOCKS, last, seed=0, validate=refuse)
+    assert not any(name.startswith("validation_") for name in history)
     again = Toy()
     fit(again.net, again, BLOCKS, CONFIG, seed=0)
     assert all(
         torch.equal(a, b)
         for a, b in zip(toy.net.state_dict().values(), again.net.state_dict().values(), strict=True)
     )
+
+
+class Watched(Toy):
+    """Notes the rows of every step by epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {}
+
+    def losses(self, rows, epoch, generator):
+        self.seen.setdefault(epoch, []).append(rows.tolist())
+        return super().losses(rows, epoch, generator)
+
+
+def test_an_epoch_ends_after_its_number_of_batches_and_the_next_one_has_others():
+    toy = Watched()
+    short = CONFIG.model_copy(update={"epochs": 20, "batches_per_epoch": 2})
+    history = fit(toy.net, toy, BLOCKS, short, seed=0)
+    assert [len(batches) for batches in toy.seen.values()] == [2] * 20 and len(history) == 20
+    assert toy.steps == count_steps(BLOCKS, short, seed=0) == 40
+    rows = {row for batches in toy.seen.values() for batch in batches for row in batch}
+    assert rows == set(range(96)), "what one epoch leaves out, others have"
+    whole = Watched()
+    fit(whole.net, whole, BLOCKS, CONFIG.model_copy(update={"epochs": 1}), seed=0)
+    assert whole.seen[0][:2] == toy.seen[0], "the same order, cut short"
+    long = CONFIG.model_copy(update={"batches_per_epoch": 100})
+    assert count_steps(BLOCKS, long, seed=0) == 30, "there are six a whole epoch"
 
 
 def test_training_learns_and_reports_every_term_and_figure():

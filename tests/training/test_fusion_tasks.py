@@ -166,3 +166,19 @@ def test_the_same_run_twice_gives_the_same_bytes(trained):
     assert (first / "weights.safetensors").read_bytes() == (
         second / "weights.safetensors"
     ).read_bytes()
+
+
+def test_the_weight_of_a_method_counts_in_reverse_distillation_too(trained):
+    """One step: the second would start from other weights."""
+    found = {}
+    for weight in (1.0, 3.0):
+        config = reversed_("ccl", True)
+        method = config.method.model_copy(update={"weight": weight})
+        fit = config.fit.model_copy(update={"batches_per_epoch": 1})
+        out = run(trained, config.model_copy(update={"method": method, "fit": fit}))
+        found[weight] = pd.read_csv(out / "metrics.csv").iloc[0]
+    for term in ("loss_ce", "loss_ce_video"):
+        assert found[3.0][term] == pytest.approx(found[1.0][term], rel=1e-6)
+    for term in ("loss_ccl_contrast", "loss_ccl_divergence"):
+        assert found[3.0][term] == pytest.approx(3 * found[1.0][term], rel=1e-5)
+        assert found[1.0][term] != 0

@@ -1,0 +1,160 @@
+"""Figures of what a training is given: the weight of a method, the number of labelled nights."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from sacd.analysis import few_labels as few
+from sacd.analysis import tuning as tuned
+from sacd.figures.base import INK, Figure, error_bars, sentence, styled
+
+_CHOSEN, _GREY = "#D55E00", "#888888"
+_NAMES: Final = {"auc": "macro AUC", "kappa_calibrated": "Cohen's kappa, calibrated"}
+_PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+
+
+@styled
+def tuning(table: pd.DataFrame, weights: Sequence[float]) -> Figure:
+    """AUC of each method by its weight, a panel each; the student alone is a horizontal line.
+
+    Args:
+        table: of `sacd.analysis.tuning.table`.
+        weights: of the grid.
+    """
+    chosen = tuned.weights_of(table)
+    alone = float(table.loc[table["row"] == tuned.ALONE, "value"].iloc[0])
+    width = min(4, len(chosen))
+    height = -(-len(chosen) // width)
+    figure = Figure((max(1.8 * width, 3.6), 1.6 * height + 0.7), layout="constrained")
+    panels = figure.subplots(height, width, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(chosen) :]:
+        axes.remove()
+    for number, (axes, (method, line)) in enumerate(zip(panels, chosen.iterrows(), strict=False)):
+        aucs = tuned.curve(table, method, weights)
+        axes.axhline(alone, color=INK, lw=1, ls="--", label=sentence(tuned.ALONE))
+        axes.plot(list(aucs), list(aucs.values()), "o-", ms=4, label="Method")
+        if line[tuned.USED] in aucs:
+            at = line[tuned.USED], aucs[line[tuned.USED]]
+            axes.plot(
+                *at, "o", ms=9, mfc="none", mec=_CHOSEN, mew=1.5, ls="", label="Weight in use"
+            )
+        axes.set(title=fill(method, 16), xscale="log", xmargin=0.12, ymargin=0.12)
+        axes.set_xticks(list(aucs), [f"{weight:g}" for weight in aucs])
+        axes.minorticks_off()
+        axes.grid(axis="y")
+        if number + width >= len(chosen):
+            axes.set_xlabel("Weight on its terms")
+            axes.tick_params(labelbottom=True)
+    entries = {}
+    for axes in figure.axes:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(entries.values(), entries, loc="outside upper center", ncols=3)
+    figure.supylabel("Macro AUC, validation subjects", fontsize=9)
+    return figure
+
+
+@styled
+def few_labels(table: pd.DataFrame, columns: Sequence[str] = ("auc", "kappa_calibrated")) -> Figure:
+    """Metrics by the number of labelled subjects, a panel each, with 95 % intervals.
+
+    Solid: taught by the teacher with the same labels. Dashed: by a teacher trained on YASA's
+    stages. Dotted: the untaught student with the most labels. Grey: the teachers.
+
+    Args:
+        table: tidy, with the rows that `sacd.analysis.few_labels` names.
+        columns: metrics.
+    """
+    figure = Figure((5.2 * len(columns), 4.2), layout="constrained")
+    for axes, column in zip(
+        figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True
+    ):
+        _by_labels(axes, table[table["column"] == column].set_index("row", drop=False))
+        axes.set(title=sentence(_NAMES.get(column, column)), xlabel="Labelled training subjects")
+    return figure
+
+
+def _by_labels(axes: Axes, lines: pd.DataFrame) -> None:
+    """One panel: a line per kind of row, named at its right end."""
+    known, styles = few.budgets(lines.index), _styles(lines.index)
+    numbers = sorted(set().union(*known.values()))
+    ends = {}
+    for k, (kind, style) in enumerate(styles.items()):
+        part = lines.loc[[f"{kind}, {number}" for number in known[kind]]]
+        # Beside each other: intervals of equal numbers would hide one another.
+        at = np.array(known[kind]) * 1.025 ** (k - (len(styles) - 1) / 2)
+        axes.errorbar(at, part["value"], yerr=error_bars(part), capsize=2, **style)
+        ends[kind] = float(part["value"].iloc[-1]), style["color"]
+    untaught = lines.loc[f"{few.ALONE}, {numbers[-1]}", "value"]
+    axes.axhline(untaught, color=INK, lw=1, ls=":", zorder=0)
+    axes.annotate(
+        f"alone, {numbers[-1]} labelled", (0, untaught), (3, 2), fontsize=7.5, color=INK,
+        xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+    )  # fmt: skip
+    whole = few.TEACHER + few.BY_YASA
+    if f"{whole}, all" in lines.index:
+        level = float(lines.loc[f"{whole}, all", "value"])
+        axes.axhline(level, color=_GREY, lw=0.8, ls="--", zorder=0)
+        ends[whole] = level, _GREY
+    axes.set_xscale("log")
+    axes.set_xticks(numbers, [f"{number}" for number in numbers])
+    axes.minorticks_off()
+    axes.grid(axis="y")
+    axes.set_xlim(numbers[0] / 1.25, numbers[-1] * 1.25)
+    _name_ends(axes, ends)
+
+
+def _styles(rows: pd.Index) -> Mapping[str, dict[str, Any]]:
+    """Kind of row -> how its line is drawn."""
+    styles = {few.ALONE: {"color": INK, "fmt": "o-", "ms": 4, "lw": 1.5}}
+    taught = few.taught(rows)
+    for colour, method in zip(
+        _PALETTE, [kind for kind in taught if not kind.endswith(few.BY_YASA)], strict=False
+    ):
+        styles[method] = {"color": colour, "fmt": "s-", "ms": 4, "lw": 1.5}
+        styles[method + few.BY_YASA] = {
+            "color": colour,
+            "fmt": "D--",
+            "ms": 4,
+            "lw": 1.2,
+            "mfc": "w",
+        }
+    styles[few.TEACHER] = {"color": _GREY, "fmt": ".-", "ms": 4, "lw": 0.8}
+    return {kind: style for kind, style in styles.items() if kind in few.budgets(rows)}
+
+
+def _name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
+    """Names of lines right of the axes, at the height of their ends, without overlap."""
+    low, high = axes.get_ylim()
+    heights = spread(np.array([end for end, _ in ends.values()]), 0.055 * (high - low), low, high)
+    for height, (name, (end, colour)) in zip(heights, ends.items(), strict=True):
+        axes.annotate(
+            name, (1, end), (1.06, height), xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(), color=colour, fontsize=8, va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 0, "shrinkB": 0,
+                        "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def spread(wanted: NDArray, gap: float, low: float, high: float) -> NDArray[np.float64]:
+    """Heights near the `wanted` ones, in their order, `gap` apart and between `low` and `high`.
+
+    Where there is no room for the gap, the gaps are equal and smaller.
+
+    >>> spread(np.array([0.5, 0.5, 0.0]), 0.25, 0.0, 1.0).tolist()
+    [0.375, 0.625, 0.0]
+    """
+    order = np.argsort(wanted, kind="stable")
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    steps = gap * np.arange(len(wanted))
+    # Without the steps, heights only have to ascend: the nearest such ones are a regression.
+    ascending = isotonic_regression(wanted[order] - steps).x
+    placed = np.clip(ascending, low, high - steps[-1]) + steps
+    heights = np.empty(len(wanted))
+    heights[order] = placed
+    return heights
