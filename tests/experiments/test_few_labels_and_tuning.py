@@ -106,11 +106,15 @@ def test_few_labels_names_who_knows_what(w):
     assert len({run.label for run in flat(rows)}) == len(ids(flat(rows))) == len(flat(rows))
 
 
-def test_the_student_alone_takes_as_many_steps_on_its_few_subjects(w):
-    rows = few_labels(w, [4, 0], ["KD"])
+def test_few_subjects_are_seen_for_as_many_steps_up_to_four_times_the_epochs(w):
+    rows = few_labels(w, [4, 18, 0], ["KD"])
     whole = w.profile.student
-    assert rows["alone, 4"][0].config.fit == whole.model_copy(update={"epochs": 9 * whole.epochs})
-    assert rows["KD, 4"][0].config.fit == rows["alone, 36"][0].config.fit == whole
+    for number, times in ((4, 4), (18, 2), (36, 1)):
+        longer = whole.model_copy(update={"epochs": times * whole.epochs})
+        assert rows[f"alone, {number}"][0].config.fit == longer
+        teacher = rows[f"teacher, {number}"][0].config.fit
+        assert teacher.epochs == times * w.profile.teacher.epochs
+        assert rows[f"KD, {number}"][0].config.fit == whole, "it learns from all subjects"
 
 
 def test_numbers_that_exceed_the_training_subjects_are_left_out(w):
