@@ -75,8 +75,8 @@ $(READY): requirements.lock pyproject.toml
 reproduce: $(READY)  ## simulate (or read DATA), train what is missing, execute the notebooks, write results/PROFILE
 	$(PY) -m sacd reproduce $(ARGS) $(EXTRA)
 
-beyond: $(READY)  ## what goes beyond the paper: few labels; the simulator beside real nights
-	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only few_labels --only simulator
+beyond: $(READY)  ## what goes beyond the paper: readings of open points, few labels, the simulator beside real nights
+	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only readings --only few_labels --only simulator
 
 simulate: $(READY)  ## write the simulated cohort only (data/PROFILE/cohort)
 	$(PY) -m sacd simulate $(ARGS)

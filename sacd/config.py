@@ -151,6 +151,8 @@ class StudentConfig(Config):
     fit: FitConfig
     split: SplitConfig
     seed: int = 0
+    classifier_lr_multiplier: Positive = 1.0
+    """Factor on the learning rate of the last layer, which pretraining did not train."""
     class_weight_power: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Class weights are inverse stage frequencies to this power; 0: none, as in eq. 1."""
 

@@ -202,6 +202,7 @@ class Recipes:
             fit=FitConfig(**own.model_dump() | dict(fit or {})),
             split=p.split.model_copy(update={"labelled": labelled}),
             seed=seed,
+            classifier_lr_multiplier=p.classifier_lr_multiplier,
             class_weight_power=p.class_weight_power,
         )
         inputs = [("pretext", run)] if (run := self.pretext(student)) else []

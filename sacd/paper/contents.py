@@ -46,7 +46,7 @@ CONTENTS: Final = (
         "Figs. 11 to 13, cases and error types",
         ("fig12", "fig13"),
     ),
-    Item("readings", "40_readings", "the readings of open points"),
+    Item("readings", "40_readings", "the readings of open points", beyond=True),
     Item("audit", "41_paper_audit", "the paper's printed numbers checked against each other"),
     Item("mc2sleepnet", "42_mc2sleepnet", "MC2SleepNet beside the EEG teachers"),
     Item("few_labels", "43_few_labels", "who gains when few nights are scored", beyond=True),

@@ -159,6 +159,7 @@ def distil(
     *,
     seed: int,
     weights: Tensor | None = None,
+    lr_multipliers: Mapping[str, float] | None = None,
     validate: Callable[[Method], Mapping[str, float]] | None = None,
     checkpoint: Path | None = None,
     progress: Progress = lambda share, text: None,
@@ -172,6 +173,7 @@ def distil(
         teacher: outputs for the n rows; None if the method needs no teacher.
         blocks: `(n,)` block ids, see `sacd.data.batches`.
         weights: class weights of the cross-entropy.
+        lr_multipliers: dotted name of a part of the student -> factor on its learning rate.
         validate: computes metrics after an epoch.
     """
     device = next(student.parameters()).device
@@ -190,6 +192,7 @@ def distil(
         seed,
     )
     class_weights = None if weights is None else weights.to(device)
+    multipliers = {f"student.{part}": factor for part, factor in (lr_multipliers or {}).items()}
     history = fit(
         nn.ModuleDict({"student": student, "method": method}),
         DistillationObjective(
@@ -198,7 +201,7 @@ def distil(
         blocks,
         config,
         seed=seed,
-        lr_multipliers=method_lr_multipliers(method),
+        lr_multipliers=multipliers | method_lr_multipliers(method),
         checkpoint=checkpoint,
         validate=None if validate is None else lambda: validate(method),
         progress=progress,

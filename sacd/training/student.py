@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sacd.config import StudentConfig
 from sacd.data.splits import PARTS
@@ -54,6 +54,19 @@ def _class_weights(labels: Tensor, power: float) -> Tensor | None:
     counts = torch.bincount(labels[labels != UNSCORED], minlength=len(STAGES)).float()
     weights = torch.where(counts > 0, counts.clamp_min(1) ** -power, 0.0)
     return weights * counts.sum() / (weights * counts).sum()
+
+
+def _classifier(model: nn.Module, factor: float) -> dict[str, float]:
+    """Learning-rate factor of the student's last layer, by its name in `model`."""
+    if factor == 1:
+        return {}
+    last = [name for name, _ in model.named_modules() if name.rpartition(".")[2] == "fc"]
+    if len(last) != 1:
+        raise ValueError(
+            f"classifier_lr_multiplier {factor}: the student has {len(last)} layers named fc, not "
+            "one; leave it at 1"
+        )
+    return {last[0]: factor}
 
 
 @torch.inference_mode()
@@ -154,6 +167,7 @@ def student(
         blocks[train],
         seed=config.seed,
         weights=_class_weights(known[train], config.class_weight_power),
+        lr_multipliers=_classifier(model, config.classifier_lr_multiplier),
         validate=lambda method: held_out(method, predicted(validation)),
         checkpoint=folder / "checkpoint.pt",
         progress=progress,
