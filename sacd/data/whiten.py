@@ -29,7 +29,8 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
 
     Deviation: the paper and the authors of the teachers use EEG as recorded. With few training
     subjects and few epochs, networks then learn to recognise the subject. A classifier on band
-    powers gains as much from subtracting the median of the night.
+    powers gains as much from subtracting the median of the night. The filter of a clip depends on
+    the whole night, later clips included, so that staging while the night lasts would need another.
 
     Args:
         eeg: `(n, T)` clips in uV; a few tens of clips per night or more.

@@ -170,6 +170,9 @@ def _cache_stem(
     The mean of a channel over a night depends on the person and the bed, not on the sleep stage. It
     is shifted to the mean of the training clips, which needs no label (as AdaBN aligns the
     statistics of domains, arXiv:1603.04779).
+
+    Deviation: the paper stages each clip by itself. This mean is that of the whole night, later
+    clips included, so that staging while the night lasts would need another one.
     """
     student.eval()
     device = next(student.parameters()).device
