@@ -1,18 +1,15 @@
-"""Figures of errors: confusion matrices (Fig. 6), examples (11), error rates and types (12, 13)."""
+"""Figures of errors: confusion matrices (Fig. 6), error rates and types (12, 13)."""
 
 from collections.abc import Callable, Mapping
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sacd.analysis.cases import PRINTED_ERRORS
-from sacd.data.store import ClipStore
 from sacd.figures.base import INK, Figure, error_bars, styled
-from sacd.figures.nights import montage
 from sacd.stages import COLOURS, STAGES
 
 _LINES = (("o", "-"), ("s", "--"), ("^", ":"))
@@ -149,45 +146,4 @@ def error_types(shares: pd.DataFrame, method: str) -> Figure:
     panels[0].set_ylabel("% of the clips of the stage")
     panels[2].set_xlabel(f"Wrong stage predicted by {method}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
-    return figure
-
-
-def correspondence(store: ClipStore, rows: pd.DataFrame, titles: list[str], frames: bool) -> Figure:
-    """EEG of some clips beside five frames of their video (Fig. 11).
-
-    Args:
-        store: the clips.
-        rows: rows of `store.clips`; without any, the figure says so.
-        titles: one per clip.
-        frames: whether frames may be shown; if not, the EEG stands alone.
-    """
-    if rows.empty:
-        return message("No clip of this kind.")
-    eeg, rate = store.gather_eeg(rows), store.config.eeg_rate
-    if not frames:
-        return _eeg_alone(eeg, rate, titles)
-    video = store.gather_video(rows)
-    at = np.linspace(0, video.shape[1], 5, endpoint=False, dtype=int) + video.shape[1] // 10
-    return montage(list(eeg), rate, list(video[:, at]), titles)
-
-
-@styled
-def _eeg_alone(eeg: ArrayLike, rate: float, titles: list[str]) -> Figure:
-    eeg = np.asarray(eeg, float)
-    figure = Figure((7.2, 0.5 + 1.05 * len(eeg)), layout="constrained")
-    reach = float(np.quantile(np.abs(eeg), 0.999))
-    panels = figure.subplots(len(eeg), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, signal, title in zip(panels, eeg, titles, strict=True):
-        axes.plot(np.arange(len(signal)) / rate, signal, color=INK, lw=0.4)
-        axes.set(ylim=(-reach, reach), xlim=(0, len(signal) / rate), ylabel="EEG (µV)")
-        axes.set_title(title, fontsize=8.5)
-    panels[-1].set_xlabel("Time in the clip (s)")
-    return figure
-
-
-@styled
-def message(text: str) -> Figure:
-    """A figure of one text, which says why nothing is drawn."""
-    figure = Figure((7.2, 1.2), layout="constrained")
-    figure.text(0.5, 0.6, fill(text, 95), ha="center", va="center", color=INK)
     return figure

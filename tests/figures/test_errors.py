@@ -37,7 +37,6 @@ DRAW = {
     "confusion_comparison": confusion_comparison,
     "where_errors_are": where_errors_are,
     "error_types": lambda: errors.error_types(cases.confusion_shares([table(3)]), "SACD"),
-    "message": lambda: errors.message("No clip."),
 }
 
 
@@ -63,25 +62,3 @@ def test_the_numbers_drawn_are_those_given():
 )
 def test_a_difference_has_its_sign_and_its_star(value, p_holm, text):
     assert errors._points(pd.Series({"value": value, "p_holm": p_holm})) == text
-
-
-class _Store:
-    """Stands in for a clip store of two clips."""
-
-    class config:
-        eeg_rate = 100
-
-    def gather_eeg(self, rows):
-        return np.random.default_rng(0).standard_normal((len(rows), 3000))
-
-    def gather_video(self, rows):
-        return np.zeros((len(rows), 16, 12, 16), "uint8")
-
-
-def test_frames_only_if_they_may_be_shown():
-    rows = pd.DataFrame({"subject": ["a", "b"], "row": [0, 1]})
-    shown = errors.correspondence(_Store(), rows, ["x", "y"], True)
-    hidden = errors.correspondence(_Store(), rows, ["x", "y"], False)
-    assert sum(len(axes.images) for axes in shown.axes) == 10
-    assert sum(len(axes.images) for axes in hidden.axes) == 0
-    assert "No clip" in errors.correspondence(_Store(), rows[:0], [], True).texts[0].get_text()
