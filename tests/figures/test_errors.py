@@ -4,6 +4,7 @@ import pytest
 
 from sacd.analysis import cases
 from sacd.figures import errors
+from sacd.stages import STAGES
 
 
 def table(seed):
@@ -23,6 +24,7 @@ def confusion_comparison():
     return errors.confusion_comparison(
         {"SACD": cases.confusion_shares([a]), "CCL": cases.confusion_shares([b])},
         {"SACD - CCL": difference},
+        np.bincount(a["stage"], minlength=5),
     )
 
 
@@ -54,6 +56,25 @@ def test_the_numbers_drawn_are_those_given():
     assert drawn == [f"{v:.0f}" for v in shares if np.isfinite(v)] and len(drawn) == 20
     differences = [t.get_text() for t in figure.axes[2].texts]
     assert all(text.endswith("*") for text in differences if text)
+
+
+def test_panels_have_letters_and_stages_their_number_of_clips():
+    first, second, difference, *_ = confusion_comparison().axes
+    titles = [axes.get_title("left") for axes in (first, second, difference)]
+    assert titles == ["(a) SACD", "(b) CCL", "(c) SACD - CCL"]
+    counts = np.bincount(table(1)["stage"], minlength=5)
+    labels = [text.get_text() for text in first.get_yticklabels()]
+    assert labels == [f"{stage}\n{n}" for stage, n in zip(STAGES, counts, strict=True)]
+
+
+def test_one_colour_is_better_on_the_diagonal_and_beside_it():
+    """More hits and fewer errors have one colour, fewer hits and more errors the other."""
+    difference = confusion_comparison().axes[2]
+    drawn = difference.collections[0].get_array().reshape(5, 5)
+    gap = cases.confusion_shares([table(1)], [table(2)])["value"].to_numpy().reshape(5, 5)
+    expected = np.where(np.eye(5, dtype=bool), gap, -gap)
+    known = np.isfinite(gap)
+    assert known.sum() == 20 and np.allclose(drawn[known], expected[known])
 
 
 @pytest.mark.parametrize(
