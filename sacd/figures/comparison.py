@@ -206,28 +206,6 @@ def _grouped(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, bool]]]
 
 
 @styled
-def subjects(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
-    """A metric of each subject under two methods; above the diagonal, the second is better.
-
-    Args:
-        a, b: metric by subject; their names label the axes.
-    """
-    both = pd.concat([a, b], axis=1, join="inner").dropna()
-    figure = Figure((3.6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    low, high = both.min().min(), both.max().max()
-    margin = 0.06 * (high - low or 1)
-    axes.axline((low, low), slope=1, color="#999999", lw=0.8)
-    axes.plot(both.iloc[:, 0], both.iloc[:, 1], "o", ms=5, alpha=0.8)
-    better = int((both.iloc[:, 1] > both.iloc[:, 0]).sum())
-    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
-    name = NAMES.get(metric, metric)
-    axes.set(xlabel=f"{a.name}: {name}", ylabel=f"{b.name}: {name}")
-    axes.set_title(f"Better in {better} of {len(both)} subjects")
-    return figure
-
-
-@styled
 def stagers(table: pd.DataFrame) -> Figure:
     """Metrics of the EEG stagers with 95 % intervals.
 

@@ -33,15 +33,10 @@ def history():
     return frame.assign(value=1 / frame["epoch"])
 
 
-def subjects():
-    return comparison.subjects(pd.Series([0.1, 0.4], name="CE"), pd.Series([0.2, 0.3], name="SACD"))
-
-
 DRAW = {
     "confusion_matrices": lambda: comparison.confusion_matrices({"SACD": np.eye(5) * 8}),
     "curves": lambda: comparison.curves(history()),
     "comparison": lambda: comparison.comparison(table(), "kappa", {"majority": 0.0}),
-    "subjects": subjects,
     "stagers": lambda: comparison.stagers(table()),
 }
 
@@ -116,8 +111,3 @@ def test_curves_have_readable_titles_with_units_and_a_reference_level():
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1]
     assert set(figure.axes[0].lines[1].get_ydata()) == {0.72}
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["ridge"]
-
-
-def test_subjects_counts_those_in_which_the_second_method_is_better():
-    (axes,) = subjects().axes
-    assert axes.get_title("left") == "Better in 1 of 2 subjects"
