@@ -84,7 +84,7 @@ def calibration(tests: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
     left.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title="(a) Reliability")
     left.set(xlabel="Highest probability of a clip", ylabel="Share of right clips")
     left.grid()
-    left.legend(loc="upper left", fontsize=7.5)
+    left.legend(fontsize=7.5)
     right.set(xlim=(0, 1), ylim=(0, None), title="(b) Clips", ylabel="% of all clips")
     right.set_xlabel("Highest probability of a clip")
     right.grid(axis="y")
