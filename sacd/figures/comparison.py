@@ -228,9 +228,13 @@ def stagers(table: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(rows)), rows if axes is accuracy else [""] * len(rows))
         axes.grid(axis="x")
     printed = table[table["paper_value"].notna() & (table["column"] == "accuracy")]
-    for line, dash in zip(printed.itertuples(), cycle(("--", ":")), strict=False):
-        label = f"MC2SleepNet as printed, {line.row}: {line.paper_value:.1f} %"
-        accuracy.axvline(line.paper_value, color=INK, lw=1, ls=dash, label=label, zorder=0)
+    for number, line in enumerate(printed.itertuples()):
+        label = "_" * (number > 0) + "MC2SleepNet as printed"  # once in the legend
+        accuracy.axvline(line.paper_value, color="#8a8a8a", lw=0.8, label=label, zorder=0)
+        accuracy.text(
+            line.paper_value, 0.03, f"{line.row} {line.paper_value:.1f}", rotation=90, fontsize=7,
+            ha="right", va="bottom", color=INK, transform=accuracy.get_xaxis_transform(),
+        )  # fmt: skip
     for axes, columns, title in ((f1, F1, "F1 (%)"), (recall, STAGES, "Recall (%)")):
         for number, row in enumerate(rows):
             lines = ours[ours["row"] == row].set_index("column").reindex(columns)

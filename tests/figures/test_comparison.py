@@ -111,3 +111,14 @@ def test_curves_have_readable_titles_with_units_and_a_reference_level():
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1]
     assert set(figure.axes[0].lines[1].get_ydata()) == {0.72}
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["ridge"]
+
+
+def test_printed_values_of_the_stagers_are_named_at_their_lines():
+    row = pd.DataFrame({"column": ["accuracy"], "value": [60.0], "ci_low": [50], "ci_high": [70]})
+    ours = tables.rows("mc2sleepnet", "forest", row, "simulated")
+    printed = ours.assign(value=np.nan, paper_value=84.6, row="SHHS")
+    both = pd.concat([ours, printed, printed.assign(paper_value=88.6, row="other")])
+    figure = comparison.stagers(both)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["SHHS 84.6", "other 88.6"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["forest", "MC2SleepNet as printed"]
