@@ -22,12 +22,13 @@ CLIP_S: Final = 30
 
 AHI_GROUPS: Final = ("Normal", "Mild", "Moderate", "Severe")
 AHI_COLOURS: Final = {
-    "Normal": "#9BD29A",
-    "Mild": "#4FAF6A",
-    "Moderate": "#1C7C54",
-    "Severe": "#0B3D2E",
+    "Normal": "#B4D046",
+    "Mild": "#38975A",
+    "Moderate": "#14605B",
+    "Severe": "#061B26",
 }
-"""Darker for more severe groups. All are green, which no stage uses."""
+"""Darker for more severe groups, with a contrast of at least 2:1 between neighbours (WCAG 2.1), so
+that they differ for every reader. All are greens, which no stage uses."""
 
 # Spellings found in EDF+ annotations, BIDS events and NSRR exports. Stages 3 and 4 of
 # Rechtschaffen and Kales are N3.

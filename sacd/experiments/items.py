@@ -409,7 +409,7 @@ def _tables(*names: str) -> tuple[str, ...]:
 
 
 _STEPS = ("method_embeddings", "method_graph", "method_contrast", "method_jsd", "method_step")
-_TABLE2 = ("kappa", "subjects", "confusion", "losses", "monitor")
+_TABLE2 = ("kappa", "subjects", "calibration", "confusion", "losses", "monitor")
 _CASES = ("fig11", "fig12", "fig13")
 _NOTEBOOKS = (
     Notebook("00_tour", _tour, _figures("tour_night")),

@@ -6,7 +6,7 @@ pyplot or changes the caller's style. `label_data` writes the data and its size 
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from importlib import resources
 from pathlib import Path
@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import figure as mpl_figure
 from matplotlib.artist import Artist
-from numpy.typing import NDArray
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from scipy.optimize import isotonic_regression
 
 from sacd.files import atomic
 
@@ -78,6 +80,61 @@ def error_bars(lines: pd.DataFrame) -> NDArray[np.float64]:
     return np.nan_to_num(np.abs(bounds - lines["value"].to_numpy(float)))
 
 
+def spread(places: ArrayLike, gap: float) -> NDArray[np.float64]:
+    """Places `(n,)` of labels, moved as little as possible so that any two are `gap` apart.
+
+    The least squares solution: isotonic regression after the gaps are taken away.
+
+    >>> spread([0.0, 5.0, 0.1], 1.0).round(2).tolist()
+    [-0.45, 5.0, 0.55]
+    """
+    places = np.asarray(places, float)
+    order, steps = np.argsort(places, kind="stable"), gap * np.arange(len(places))
+    moved = np.empty(len(places))
+    if len(places):
+        moved[order] = isotonic_regression(places[order] - steps).x + steps
+    return moved
+
+
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, Any]], gap: float) -> None:
+    """Write the name of each line at its right end, in its colour, instead of in a legend.
+
+    Args:
+        ends: name -> x and y of the last point, and the colour.
+        gap: smallest distance of two names, in units of y.
+    """
+    if not ends:
+        return
+    heights = spread([y for _, y, _ in ends.values()], gap)
+    right = max(x for x, _, _ in ends.values())
+    for height, (name, (_, _, colour)) in zip(heights, ends.items(), strict=True):
+        axes.annotate(
+            name, (right, height), (5, 0), textcoords="offset points", va="center", fontsize=8,
+            color=colour, annotation_clip=False,
+        )  # fmt: skip
+
+
+def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
+    """Vertical lines with their names above the axes, moved apart where they would overlap."""
+    low, high = axes.get_xlim()
+    low, high = min([low, *values.values()]), max([high, *values.values()])
+    margin = 0.02 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    digits = 2 if high <= 1 else 1  # shares and kappa, or %
+    places = spread(list(values.values()), 0.04 * (high - low))
+    above = axes.get_xaxis_transform()
+    for place, (name, value) in zip(places, values.items(), strict=True):
+        axes.axvline(value, color="#8a8a8a", lw=0.8, zorder=0)
+        # From the line to its name.
+        axes.plot(
+            [value, place], [1, 1.012], color="#8a8a8a", lw=0.6, transform=above, clip_on=False
+        )
+        axes.text(
+            place, 1.015, f"{name} {value:.{digits}f}", transform=above, rotation=48, fontsize=7.5,
+            rotation_mode="anchor", ha="left", va="center", color=INK,
+        )  # fmt: skip
+
+
 def legend_entries(figure: Figure) -> dict[str, Artist]:
     """Legend entries of all axes by label, each label once."""
     entries = {}
@@ -121,6 +178,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     The files hold no dates and no software versions, and equal figures give equal bytes.
     """
     with mpl.style.context(STYLE):
+        # Twice: the first layout moves texts outside the axes, which the second makes room for.
+        figure.draw_without_rendering()
         figure.draw_without_rendering()
     # The last bits of the layout solver differ from call to call, so the layout is solved once and
     # its positions are rounded.

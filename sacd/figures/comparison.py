@@ -11,50 +11,26 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from sacd.figures.base import INK, Figure, error_bars, legend_entries, sentence, styled
+from sacd.figures.base import (
+    INK,
+    Figure,
+    error_bars,
+    label_ends,
+    label_lines,
+    legend_entries,
+    sentence,
+    styled,
+)
+from sacd.figures.labels import NAMES, PAIRS, panel_title
 from sacd.metrics import F1
 from sacd.stages import STAGES
 
-NAMES: Final = {
-    "accuracy": "accuracy (%)",
-    "macro_f1": "macro-F1 (%)",
-    "kappa": "Cohen's kappa",
-    "auc": "macro AUC, one stage against the rest",
-    "kappa_calibrated": "kappa after one bias a class",
-    "macro_f1_calibrated": "macro-F1 after one bias a class (%)",
-} | {stage: f"recall of {stage} (%)" for stage in STAGES}
-"""Labels, with units, of `sacd.metrics.METRICS` and of the endpoints of `sacd.analysis.auc`.
-
-`base.sentence` capitalises them.
-"""
-
-TERMS: Final = {
-    "loss_ce": "cross-entropy (nats)",
-    "loss_structure": r"$\lambda_1 L_D$ (squared distance)",
-    "loss_contrastive": r"$\lambda_2 L_C$ (cosine)",
-    "loss_jsd": r"$\lambda_3$ JSD (nats)",
-    "loss_ccl_contrast": "CCL: contrast (nats)",
-    "loss_ccl_divergence": "CCL: divergence (nats)",
-    "loss_ccl_head": "CCL: loss of the head (nats)",
-    "structure": "$L_D$ (squared distance)",
-    "d_matched": "$d$, matched graphs (squared distance)",
-    "d_mismatched": "$d$, mismatched graphs (squared distance)",
-    "spread_video": "spread of video graphs (0..1)",
-    "spread_eeg": "spread of EEG graphs (0..1)",
-    "contrastive": "$L_C$, mean hinge (cosine)",
-    "negatives": "valid negatives (number per anchor)",
-    "active": "$L_C$, share of hinges above 0 (0..1)",
-    "positive": "matched pair (cosine)",
-    "jsd": "JSD (nats)",
-    "retrieval_rank": "retrieval rank (0.5: chance)",
-    "auc_graph": "graph matching (AUC)",
-    "hinge": "hinge, fixed negatives (cosine)",
+_HEADINGS: Final = {
+    "-": "Video student alone",
+    "teacher": "Frozen teachers",
+    "control": "Controls",
 }
-"""Labels of the quantities that training records, with units.
-
-The prefix `validation_` of a name stands for held-out nights.
-"""
-
+"""Headings of the rows that are no taught students."""
 _COLOURS = ("#000000", "#882255", "#44AA99", "#999933")  # none of them is the colour of a stage
 _MARKERS = "osD^"
 
@@ -87,42 +63,52 @@ def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
 def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None = None) -> Figure:
     """Training curves by epoch, in one panel per `term` with one line per `line`.
 
+    Terms of `PAIRS` share a panel: the first is solid, the second dashed, and their names stand at
+    their ends.
+
     Args:
         history: columns epoch, term (loss terms and monitored quantities), value, and line (method,
             seed or part of the data). The band is the range over rows of equal epoch, term and
             line.
         levels: term -> name and value of a dashed reference line.
     """
-    terms, lines = history["term"].unique(), history["line"].unique()
-    levels = levels or {}
-    width = min(4, len(terms))
-    height = -(-len(terms) // width)
-    figure = Figure((max(1.8 * width, 3.6), 1.7 * height + 0.5), layout="constrained")
-    panels = figure.subplots(height, width, sharex=True, squeeze=False).ravel()
-    for axes in panels[len(terms) :]:
+    lines, levels = history["line"].unique(), levels or {}
+    panels: dict[str, list[str]] = {}
+    for term in history["term"].unique():
+        panels.setdefault(panel_title(term), []).append(term)
+    width = min(4, len(panels))
+    height = -(-len(panels) // width)
+    figure = Figure((max(1.8 * width, 3.6), 1.6 * height + 0.8), layout="constrained")
+    grid = figure.subplots(height, width, sharex=True, squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
         axes.remove()
-    for number, (axes, term) in enumerate(zip(panels, terms, strict=False)):
-        of_term = history[history["term"] == term]
-        for k, line in enumerate(lines):
-            part = of_term[of_term["line"] == line].groupby("epoch")["value"]
-            if not len(part):  # a baseline, for example, has fewer loss terms
-                continue
-            mean = part.mean()
-            marker = "." if len(mean) < 8 else ""
-            axes.plot(mean.index, mean, label=line, marker=marker, color=f"C{k}")
-            axes.fill_between(mean.index, part.min(), part.max(), color=f"C{k}", alpha=0.2, lw=0)
-        if term in levels:
-            label, level = levels[term]
-            reference = axes.axhline(level, color=INK, lw=1, ls="--")
-            # In a legend, because it avoids the curves; text on the line would overlap them.
-            axes.legend([reference], [label], fontsize=7, frameon=False)
-        bare = term.removeprefix("validation_")
-        name = TERMS.get(bare) or NAMES.get(bare, bare.replace("_", " "))
-        axes.set_title(fill(sentence(name if bare == term else f"held out: {name}"), 16))
+    for number, (axes, (title, terms)) in enumerate(zip(grid, panels.items(), strict=False)):
+        ends = {}
+        for term, dash in zip(terms, ("-", "--"), strict=False):
+            of_term = history[history["term"] == term]
+            for k, line in enumerate(lines):
+                part = of_term[of_term["line"] == line].groupby("epoch")["value"]
+                if not len(part):  # a baseline, for example, has fewer loss terms
+                    continue
+                mean, style = part.mean(), {"color": f"C{k}"}
+                marker = "." if len(mean) < 8 else ""
+                axes.plot(mean.index, mean, label=line, marker=marker, ls=dash, **style)
+                axes.fill_between(mean.index, part.min(), part.max(), alpha=0.2, lw=0, **style)
+                name = PAIRS.get(term.removeprefix("validation_"), ("", ""))[1]
+                ends.setdefault(name, (mean.index[-1], mean.iloc[-1], INK))
+            if term in levels:
+                label, level = levels[term]
+                reference = axes.axhline(level, color=INK, lw=1, ls="--")
+                # In a legend, because it avoids the curves; text on the line would overlap them.
+                axes.legend([reference], [label], fontsize=7, frameon=False)
+        if len(terms) > 1:
+            low, high = axes.get_ylim()
+            label_ends(axes, ends, 0.12 * (high - low))
+        axes.set_title(fill(title, 20), fontsize=8.5)
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        if number + width >= len(terms):
+        if number + width >= len(panels):
             axes.set_xlabel("Epoch")
             axes.tick_params(labelbottom=True)
     entries = legend_entries(figure)
@@ -137,90 +123,86 @@ def comparison(
     bounds: Mapping[str, float] | None = None,
     printed: str = "printed (S3VE)",
 ) -> Figure:
-    """One metric of a tidy table, in one row per method.
+    """One metric of a tidy table, one line per method, grouped by teacher.
 
-    Our value has its interval, the printed value is hollow, and bounds are vertical lines.
+    Our value has its interval and, by number of seeds, a marker of its own; the printed value is
+    hollow. Baselines and bounds are vertical lines with their names above. The grey band is the
+    interval of the first student alone, so that one sees which methods are above it.
 
     Args:
-        table: as `sacd.analysis.tables`; rows are drawn in its order from the top.
+        table: as `sacd.analysis.tables`; the part of a row's name before "/" is its group, and
+            within a group the order is that of the table. Rows that the paper lacks follow in a
+            group of their own. Rows `baseline/` and `bound/` become lines.
         column: a metric.
-        bounds: name and value of bounds and baselines, in the same unit.
+        bounds: name and value of further bounds and baselines, in the same unit.
         printed: label of the printed values, with their data.
     """
     lines = table[table["column"] == column]
-    at = np.arange(len(lines))
-    figure = Figure((7.2, 1.3 + 0.24 * len(lines)), layout="constrained")
+    apart = lines["row"].str.startswith(("baseline/", "bound/"))
+    yardsticks = dict(bounds or {})
+    for line in lines[apart].itertuples():
+        yardsticks[line.row.partition("/")[2]] = line.value
+    lines, labels = _grouped(lines[~apart])
+    figure = Figure((7.2, 1.5 + 0.165 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    axes.errorbar(
-        lines["value"].to_numpy(float), at, xerr=error_bars(lines), fmt="o", ms=5, capsize=2.5,
-        lw=1.2, label="Ours, 95 % interval",
-    )  # fmt: skip
-    axes.plot(
-        lines["paper_value"], at, "D", mfc="none", mec="#D55E00", ms=6, mew=1.2,
-        label=sentence(printed),
-    )  # fmt: skip
-    dashes = ("--", ":", "-.", (0, (6, 1)), (0, (1, 4)), (0, (8, 3, 1, 1, 1, 3)))
-    for (name, bound), dash in zip((bounds or {}).items(), cycle(dashes), strict=False):
-        axes.axvline(bound, color=INK, lw=1.1, ls=dash, label=sentence(name), zorder=0)
-    axes.set_yticks(at, lines["row"])
-    axes.set(xlabel=sentence(NAMES.get(column, column)), ylim=(len(lines) - 0.4, -0.6))
-    axes.grid(axis="y")
-    figure.legend(loc="outside upper center", ncols=3)
-    return figure
-
-
-@styled
-def subjects(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
-    """A metric of each subject under two methods; above the diagonal, the second is better.
-
-    Args:
-        a, b: metric by subject; their names label the axes.
-    """
-    both = pd.concat([a, b], axis=1, join="inner").dropna()
-    figure = Figure((3.6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    low, high = both.min().min(), both.max().max()
-    margin = 0.06 * (high - low or 1)
-    axes.axline((low, low), slope=1, color="#999999", lw=0.8)
-    axes.plot(both.iloc[:, 0], both.iloc[:, 1], "o", ms=5, alpha=0.8)
-    better = int((both.iloc[:, 1] > both.iloc[:, 0]).sum())
-    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
-    name = NAMES.get(metric, metric)
-    axes.set(xlabel=f"{a.name}: {name}", ylabel=f"{b.name}: {name}")
-    axes.set_title(f"Better in {better} of {len(both)} subjects")
-    return figure
-
-
-@styled
-def kappa_ceiling(bounds: pd.DataFrame) -> Figure:
-    """Printed kappas of Table II against the largest that accuracy and recalls allow.
-
-    Args:
-        bounds: of `sacd.paper.audit.kappa_bounds`.
-    """
-    at = np.arange(len(bounds))
-    figure = Figure((7.2, 1.2 + 0.2 * len(bounds)), layout="constrained")
-    axes = figure.subplots()
-    for column, marker, size, label in (
-        ("at_prior", "|", 9, "Largest, stages as in Fig. 2"),
-        ("any_prior", "o", 4, "Largest, any stage distribution"),
-    ):
-        axes.plot(bounds[column], at, marker, color=INK, ms=size, mew=1.5, label=label)
-    # Half a unit of the last printed digit may be rounding.
-    over = bounds["kappa"] - 0.005 > bounds["any_prior"]
-    for chosen, colour, label in (
-        (~over, "#0072B2", "Printed"),
-        (over, "#D55E00", "Printed, impossible"),
-    ):
-        axes.plot(
-            bounds["kappa"][chosen], at[chosen], "D", mfc="none", mec=colour, ms=6, mew=1.3,
-            label=label,
+    alone = lines[lines["row"].str.startswith("-/")].head(1)
+    for student in alone.itertuples():
+        yardsticks[f"{student.row[2:]} alone"] = student.value
+        axes.axvspan(student.ci_low, student.ci_high, color="#ececec", lw=0, zorder=-1)
+    counts = sorted(lines["n_seeds"].unique(), reverse=True)
+    for count, marker in zip(counts, cycle(_MARKERS), strict=False):
+        here = lines[lines["n_seeds"] == count]
+        axes.errorbar(
+            here["value"].to_numpy(float), here["at"], xerr=error_bars(here), ls="", marker=marker,
+            color="#0072B2", ms=4.5, capsize=2, lw=1,
+            label=f"Ours, {count:.0f} {'seed' if count == 1 else 'seeds'}",
         )  # fmt: skip
-    axes.set_yticks(at, bounds.index)
-    axes.set(xlabel=NAMES["kappa"], ylim=(len(bounds) - 0.4, -0.6))
-    axes.grid(axis="y")
-    figure.legend(loc="outside upper center", ncols=2)
+    if lines["paper_value"].notna().any():
+        axes.plot(
+            lines["paper_value"], lines["at"], "D", mfc="none", mec="#D55E00", ms=5, mew=1.1,
+            label=sentence(printed),
+        )  # fmt: skip
+    axes.set_yticks(np.arange(len(labels)), [name for name, _ in labels])
+    for tick, (_, heading) in zip(axes.get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if heading else "normal")
+    for at, (_, heading) in enumerate(labels):
+        if heading and at:
+            axes.axhline(at - 0.5, color="#d0d0d0", lw=0.6, zorder=-2)
+    axes.tick_params(axis="y", length=0)
+    name = sentence(NAMES.get(column, column))
+    axes.set(xlabel=f"{name}; bars: 95 % interval", ylim=(len(labels) - 0.4, -0.6))
+    label_lines(axes, yardsticks)
+    handles, names = axes.get_legend_handles_labels()
+    order = np.argsort([not name.startswith("Ours") for name in names], kind="stable")
+    figure.legend(
+        [handles[k] for k in order], [names[k] for k in order], loc="outside upper center",
+        ncols=len(names),
+    )  # fmt: skip
     return figure
+
+
+def _grouped(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, bool]]]:
+    """Lines of a figure with headings.
+
+    Returns:
+        The rows in the order of the figure, with `at`, their height; and for every height the label
+        and whether it is a heading.
+    """
+    group = lines["row"].str.partition("/")[0].where(lines["row"].str.contains("/"), "")
+    in_paper = lines["paper_value"].notna()
+    parts, labels = [], []
+    for name in group.unique():
+        here = group == name
+        beyond = here & ~in_paper if (here & in_paper).any() else here & False
+        for chosen, addition in ((here & ~beyond, ""), (beyond, ", beyond the paper")):
+            rows = lines[chosen]
+            if rows.empty:
+                continue
+            if name:
+                labels.append((_HEADINGS.get(name, f"Taught by {name}") + addition, True))
+            parts.append(rows.assign(at=len(labels) + np.arange(len(rows))))
+            labels += [(row.removeprefix(f"{name}/"), False) for row in rows["row"]]
+    return pd.concat(parts), labels
 
 
 @styled
@@ -246,9 +228,13 @@ def stagers(table: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(rows)), rows if axes is accuracy else [""] * len(rows))
         axes.grid(axis="x")
     printed = table[table["paper_value"].notna() & (table["column"] == "accuracy")]
-    for line, dash in zip(printed.itertuples(), cycle(("--", ":")), strict=False):
-        label = f"MC2SleepNet as printed, {line.row}: {line.paper_value:.1f} %"
-        accuracy.axvline(line.paper_value, color=INK, lw=1, ls=dash, label=label, zorder=0)
+    for number, line in enumerate(printed.itertuples()):
+        label = "_" * (number > 0) + "MC2SleepNet as printed"  # once in the legend
+        accuracy.axvline(line.paper_value, color="#8a8a8a", lw=0.8, label=label, zorder=0)
+        accuracy.text(
+            line.paper_value, 0.03, f"{line.row} {line.paper_value:.1f}", rotation=90, fontsize=7,
+            ha="right", va="bottom", color=INK, transform=accuracy.get_xaxis_transform(),
+        )  # fmt: skip
     for axes, columns, title in ((f1, F1, "F1 (%)"), (recall, STAGES, "Recall (%)")):
         for number, row in enumerate(rows):
             lines = ours[ours["row"] == row].set_index("column").reindex(columns)

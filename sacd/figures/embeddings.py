@@ -96,7 +96,7 @@ def subject_maps(
         group = np.array([ahi_group(a) for a in ahi])
         every = coordinates
         for g, (name, colour) in enumerate(AHI_COLOURS.items()):
-            style = {"s": 34, "marker": _MARKERS[g]}
+            style = {"s": 30, "marker": _MARKERS[g]}
             here = group == g
             for rows, face in ((here & ~held_out, colour), (here & held_out, "none")):
                 points = coordinates[rows].T

@@ -1,68 +1,71 @@
-"""Figures of errors: confusion matrices (Fig. 6), examples (11), error rates and types (12, 13)."""
+"""Figures of errors: confusion matrices (Fig. 6), error rates and types (12, 13)."""
 
-from collections.abc import Callable, Mapping
-from textwrap import fill
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.colors import LinearSegmentedColormap
 
 from sacd.analysis.cases import PRINTED_ERRORS
-from sacd.data.store import ClipStore
-from sacd.figures.base import INK, Figure, error_bars, styled
-from sacd.figures.nights import montage
+from sacd.figures.base import INK, Figure, error_bars, label_ends, styled
 from sacd.stages import COLOURS, STAGES
 
-_LINES = (("o", "-"), ("s", "--"), ("^", ":"))
+_SIGNED: Final = LinearSegmentedColormap.from_list("signed", ["#D55E00", "white", "#0072B2"])
+"""From worse to better."""
+_MARKERS: Final = "os^D"
 
 
 @styled
 def confusion_comparison(
-    shares: Mapping[str, pd.DataFrame], differences: Mapping[str, pd.DataFrame]
+    shares: Mapping[str, pd.DataFrame],
+    differences: Mapping[str, pd.DataFrame],
+    clips: Sequence[int],
 ) -> Figure:
     """Normalised confusion matrices side by side, with their differences below (Fig. 6).
 
-    A `*` marks a difference whose Holm-corrected p is below 0.05.
+    In the differences one colour is better, which is more on the diagonal and less beside it, and
+    another worse. A `*` marks a difference whose Holm-corrected p is below 0.05.
 
     Args:
         shares: method -> `sacd.analysis.cases.confusion_shares`.
         differences: title -> the same with `other`, and a column `p_holm`.
+        clips: number of clips of each stage.
     """
-    figure = Figure((7.4, 5.0), layout="constrained")
-    above, below = figure.subplots(2, max(len(shares), len(differences)), squeeze=False)
+    figure = Figure((7.4, 5.2), layout="constrained")
+    width = max(len(shares), len(differences))
+    above, below = figure.subplots(2, width, squeeze=False)
+    stages = [f"{stage}\n{n:,}" for stage, n in zip(STAGES, clips, strict=True)]
+    letters = iter("abcdefgh")
     reach = np.nanmax([1.0, *(np.abs(d["value"]).max() for d in differences.values())])
-    absolute = {"cmap": "Blues", "vmin": 0, "vmax": 100}
-    signed = {"cmap": "PuOr", "vmin": -reach, "vmax": reach}
-    _matrices(above, shares, absolute, _share, "% of the true stage")
-    _matrices(below, differences, signed, _points, "Percentage points (*: Holm p < 0.05)")
+    better = np.where(np.eye(len(STAGES), dtype=bool), 1.0, -1.0)  # the sign of an improvement
+    for row, tables, sign, annotate, style in (
+        (above, shares, 1.0, _share, {"cmap": "Blues", "vmin": 0, "vmax": 100}),
+        (below, differences, better, _points, {"cmap": _SIGNED, "vmin": -reach, "vmax": reach}),
+    ):
+        for axes, (title, table) in zip(row, tables.items(), strict=False):
+            text = np.array([annotate(cell) for cell in table.itertuples()]).reshape(5, 5)
+            sns.heatmap(
+                sign * table["value"].to_numpy(float).reshape(5, 5), annot=text, fmt="",
+                annot_kws={"size": 8}, cbar=False, square=True, linewidths=0.5,
+                xticklabels=STAGES, yticklabels=stages if axes is row[0] else STAGES, ax=axes,
+                **style,
+            )  # fmt: skip
+            axes.tick_params(length=0, rotation=0)
+            axes.set(title=f"({next(letters)}) {title}", xlabel="Predicted stage")
+        row[0].set_ylabel("True stage, number of clips")
+        for axes in row[len(tables) :]:
+            axes.set_axis_off()
+        for axes in row[: min(1, len(tables))]:
+            bar = figure.colorbar(axes.collections[0], ax=list(row), shrink=0.8)
+            bar.outline.set_visible(False)
+            if row is above:
+                bar.set_label("% of the true stage")
+            else:
+                bar.set_label("Worse        Points        Better")
+                bar.ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     return figure
-
-
-def _matrices(
-    panels: NDArray,
-    tables: Mapping[str, pd.DataFrame],
-    colours: Mapping[str, Any],
-    annotate: Callable[[Any], str],
-    unit: str,
-) -> None:
-    """One row of 5 x 5 heat maps with a common colour bar; panels without a table stay empty."""
-    mesh = None
-    for axes, (title, table) in zip(panels, tables.items(), strict=False):
-        text = np.array([annotate(cell) for cell in table.itertuples()]).reshape(5, 5)
-        mesh = sns.heatmap(
-            table["value"].to_numpy(float).reshape(5, 5), annot=text, fmt="",
-            annot_kws={"size": 8}, cbar=False, square=True, linewidths=0.5, xticklabels=STAGES,
-            yticklabels=STAGES, ax=axes, **colours,
-        )  # fmt: skip
-        axes.tick_params(length=0, rotation=0)
-        axes.set(title=title, xlabel="Predicted stage", ylabel="True stage")
-    for axes in panels[len(tables) :]:
-        axes.set_axis_off()
-    if mesh is not None:
-        figure = mesh.get_figure()
-        figure.colorbar(mesh.collections[0], ax=list(panels), label=unit, shrink=0.8)
 
 
 def _share(cell: Any) -> str:
@@ -90,15 +93,15 @@ def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: s
     """
     figure = Figure((7.2, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-    names = by_distance["method"].unique()
+    names, ends = by_distance["method"].unique(), {}
     for k, name in enumerate(names):
         lines = by_distance[by_distance["method"] == name]
         at = lines["distance"] + 0.14 * (k - (len(names) - 1) / 2)  # side by side, not overlapping
-        marker, style = _LINES[k % len(_LINES)]
         left.errorbar(
-            at, lines["value"], error_bars(lines), marker=marker, ls=style, ms=5, capsize=2.5,
-            lw=1.2, label=name,
+            at, lines["value"], error_bars(lines), marker=_MARKERS[k % len(_MARKERS)], ms=4.5,
+            capsize=2, lw=1.2, elinewidth=0.8, color=f"C{k}", label=name,
         )  # fmt: skip
+        ends[name] = at.iloc[-1], lines["value"].iloc[-1], f"C{k}"
     clips = by_distance.groupby("distance")["clips"].first()
     far = int(clips.index.max())
     ticks = [f"{d}{' or more' if d == far else ''}\n{n:,} clips" for d, n in clips.items()]
@@ -108,7 +111,9 @@ def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: s
     )
     left.set(ylim=(0, None), title=f"(a) Stage transitions, {clips.sum():,} clips")
     left.grid(axis="y")
-    left.legend(loc="lower left", title="95 % interval over subjects")
+    label_ends(left, ends, 0.055 * left.get_ylim()[1])
+    note = {"fontsize": 7.5, "color": INK, "transform": left.transAxes}
+    left.text(0.02, 0.03, "Bars: 95 % interval over subjects", **note)
     right.plot(subjects["movement"], subjects["error"], "o", ms=5, alpha=0.85)
     right.set(xlabel="Change between frames (grey levels)", ylabel="Error rate (% of clips)")
     right.set_title(title, fontsize=8.5)
@@ -149,45 +154,4 @@ def error_types(shares: pd.DataFrame, method: str) -> Figure:
     panels[0].set_ylabel("% of the clips of the stage")
     panels[2].set_xlabel(f"Wrong stage predicted by {method}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right")
-    return figure
-
-
-def correspondence(store: ClipStore, rows: pd.DataFrame, titles: list[str], frames: bool) -> Figure:
-    """EEG of some clips beside five frames of their video (Fig. 11).
-
-    Args:
-        store: the clips.
-        rows: rows of `store.clips`; without any, the figure says so.
-        titles: one per clip.
-        frames: whether frames may be shown; if not, the EEG stands alone.
-    """
-    if rows.empty:
-        return message("No clip of this kind.")
-    eeg, rate = store.gather_eeg(rows), store.config.eeg_rate
-    if not frames:
-        return _eeg_alone(eeg, rate, titles)
-    video = store.gather_video(rows)
-    at = np.linspace(0, video.shape[1], 5, endpoint=False, dtype=int) + video.shape[1] // 10
-    return montage(list(eeg), rate, list(video[:, at]), titles)
-
-
-@styled
-def _eeg_alone(eeg: ArrayLike, rate: float, titles: list[str]) -> Figure:
-    eeg = np.asarray(eeg, float)
-    figure = Figure((7.2, 0.5 + 1.05 * len(eeg)), layout="constrained")
-    reach = float(np.quantile(np.abs(eeg), 0.999))
-    panels = figure.subplots(len(eeg), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, signal, title in zip(panels, eeg, titles, strict=True):
-        axes.plot(np.arange(len(signal)) / rate, signal, color=INK, lw=0.4)
-        axes.set(ylim=(-reach, reach), xlim=(0, len(signal) / rate), ylabel="EEG (µV)")
-        axes.set_title(title, fontsize=8.5)
-    panels[-1].set_xlabel("Time in the clip (s)")
-    return figure
-
-
-@styled
-def message(text: str) -> Figure:
-    """A figure of one text, which says why nothing is drawn."""
-    figure = Figure((7.2, 1.2), layout="constrained")
-    figure.text(0.5, 0.6, fill(text, 95), ha="center", va="center", color=INK)
     return figure

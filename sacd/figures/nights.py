@@ -1,10 +1,11 @@
-"""Figures of nights: hypnogram, clips with frames, spectra of the stages, the cohort (Fig. 2)."""
+"""Figures of nights: hypnogram, spectra of the stages, the cohort (Fig. 2)."""
 
-from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import welch
 
@@ -15,98 +16,97 @@ from sacd.stages import AHI_COLOURS, AHI_GROUPS, CLIP_S, COLOURS, STAGES, ahi_gr
 _BAND_EDGES_HZ: Final = {"delta": 0.5, "theta": 4, "alpha": 8, "sigma": 12, "beta": 16}
 """Lower edges of the EEG bands."""
 _HIGHEST_HZ: Final = 30.0
+_ORDER: Final = ("N3", "N2", "N1", "REM", "W")
+"""Of a hypnogram: from deep sleep at the bottom to wakefulness."""
 
 
 @styled
 def night(
-    clip: ArrayLike,
+    start: ArrayLike,
     stage: ArrayLike,
     prediction: ArrayLike,
     probability: ArrayLike,
-    axis: str = "time since the first epoch of the night",
+    axis: str = "time of the night",
 ) -> Figure:
     """One night: true and predicted stages above, predicted probabilities below.
 
+    What was not recorded is a grey band, and no line crosses it. Long bands are cut short and say
+    how long they are, because a condensed night would be mostly gaps.
+
     Args:
-        clip: `(n,)` increasing positions of the clips in the night (clip 0 starts at 0 s); gaps
-            stay empty.
+        start: `(n,)` increasing starts of the clips in s.
         stage, prediction: `(n,)` stages 0..4.
         probability: `(n, 5)`, rows sum to 1.
-        axis: meaning of the hours on the horizontal axis.
+        axis: meaning of the times on the horizontal axis.
     """
-    clip = np.asarray(clip)
-    every = np.arange(clip.min(), clip.max() + 2)
-    hours = every * CLIP_S / 3600
-
-    def spread(values: ArrayLike) -> NDArray[np.float64]:
-        """Values on the grid of all positions, NaN where there is no clip."""
-        values = np.asarray(values, float)
-        filled = np.full((len(every), *values.shape[1:]), np.nan)
-        filled[clip - clip.min()] = values
-        return filled
-
-    figure = Figure((7.2, 3.0), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 0.8])
-    order = ("N3", "N2", "N1", "REM", "W")  # from deep sleep at the bottom to wakefulness
-    level = np.array([order.index(name) for name in STAGES], float)
-    true, guess = (spread(level[np.asarray(labels, int)]) for labels in (stage, prediction))
-    above.plot(np.repeat(hours, 2)[1:], np.repeat(true, 2)[:-1], color=INK, lw=0.9, label="True")
+    start = np.asarray(start, float)
+    runs = np.split(np.arange(len(start)), np.flatnonzero(np.diff(start) > 1.5 * CLIP_S) + 1)
+    hidden = np.diff(start)[[run[-1] for run in runs[:-1]]] / CLIP_S - 1  # clips not recorded
+    widest = 0.04 * len(start)
+    before = np.append(0, np.cumsum(np.minimum(hidden, widest)))
+    left = np.arange(len(start)) + np.repeat(before, [len(run) for run in runs])
+    figure = Figure((7.2, 3.3), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 0.9])
+    level = np.array([_ORDER.index(name) for name in STAGES], float)
+    true, guess = (level[np.asarray(labels, int)] for labels in (stage, prediction))
+    for run in runs:
+        _run(above, below, left[run], true[run], np.asarray(probability, float)[run])
     for name, colour in COLOURS.items():
-        at = guess == order.index(name)
-        ends = hours[at] + CLIP_S / 3600
-        above.hlines(guess[at], hours[at], ends, color=colour, lw=4, alpha=0.75)
+        at = left[guess == _ORDER.index(name)]
+        above.hlines(np.full(len(at), _ORDER.index(name)), at, at + 1, color=colour, lw=4.5)
+    for clips, (last, first) in zip(hidden, pairwise(runs), strict=True):
+        band = left[last[-1]] + 1, left[first[0]]
+        for axes in (above, below):
+            axes.axvspan(*band, color="#ededed", lw=0)
+        if clips > widest:
+            above.text(
+                np.mean(band), 2, f"{clips * CLIP_S / 60:,.0f} min not recorded", rotation=90,
+                ha="center", va="center", fontsize=6.5, color="#666666",
+            )  # fmt: skip
     wrong = 100 * np.mean(np.asarray(stage) != np.asarray(prediction))
-    above.set(yticks=range(5), yticklabels=order, ylim=(-0.5, 4.5), ylabel="Stage")
+    above.set(yticks=range(5), yticklabels=_ORDER, ylim=(-0.5, 4.5), ylabel="Stage")
     above.set_title(f"True (line) and predicted (colour) stages; {wrong:.0f} % of clips differ")
-    low = np.zeros(len(every))
-    filled = spread(probability)
-    filled[-1] = filled[-2]  # the last step ends where the last clip ends
-    for label, name in enumerate(STAGES):
-        high = low + filled[:, label]
-        below.fill_between(hours, low, high, step="post", color=COLOURS[name], lw=0, label=name)
-        low = high
-    below.set(ylim=(0, 1), ylabel="Probability")
-    below.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
-    below.set(xlabel=f"{sentence(axis)} (h)", xlim=(hours[0], hours[-1]))
+    below.set(ylim=(0, 1), ylabel="Probability", xlim=(left[0], left[-1] + 1))
+    handles, names = below.get_legend_handles_labels()
+    of = dict(zip(names, handles, strict=True))
+    order = _ORDER[::-1]  # as in the axis above and in the stack
+    below.legend(
+        [of[name] for name in order], order, loc="center left", bbox_to_anchor=(1, 0.5),
+        handlelength=1,
+    )  # fmt: skip
+    ticks = _ticks(start, left, runs)
+    below.set_xticks(list(ticks), list(ticks.values()))
+    below.set_xlabel(f"{sentence(axis)} (h:min)")
     figure.align_ylabels()
     return figure
 
 
-@styled
-def montage(
-    eeg: Sequence[ArrayLike], rate: float, frames: Sequence[ArrayLike], titles: Sequence[str]
-) -> Figure:
-    """EEG of some clips beside frames of their video (Figs. 11 to 13), one row per clip.
+def _run(above: Axes, below: Axes, left: NDArray, true: NDArray, probability: NDArray) -> None:
+    """True stages and stacked probabilities of consecutive clips."""
+    edges = np.append(left, left[-1] + 1)
+    above.plot(np.repeat(edges, 2)[1:-1], np.repeat(true, 2), color=INK, lw=0.9, label="True")
+    low = np.zeros(len(left) + 1)
+    for name in _ORDER:  # N3 at the bottom, as in the axis above
+        share = probability[:, STAGES.index(name)]
+        high = low + np.append(share, share[-1])  # the last step ends where the last clip ends
+        below.fill_between(edges, low, high, step="post", color=COLOURS[name], lw=0, label=name)
+        low = high
 
-    Args:
-        eeg: `(samples,)` each, in µV.
-        rate: of the EEG, in Hz.
-        frames: `(k, H, W)` uint8 each, evenly spread over the clip. The caller makes sure that they
-            may be shown.
-        titles: stage and predictions of each clip.
-    """
-    shown = len(frames[0])
-    figure = Figure((7.2, 0.5 + 1.05 * len(eeg)), layout="constrained")
-    panels = figure.subplots(
-        len(eeg), 1 + shown, squeeze=False, width_ratios=[3.2] + [3.8 / shown] * shown
-    )
-    reach = max(float(np.quantile(np.abs(signal), 0.999)) for signal in eeg)
-    for line, signal, images, title in zip(panels, eeg, frames, titles, strict=True):
-        line[0].plot(np.arange(len(signal)) / rate, signal, color=INK, lw=0.4)
-        line[0].set(ylim=(-reach, reach), xlim=(0, len(signal) / rate), ylabel="EEG (µV)")
-        line[0].set_title(title, fontsize=8.5)
-        for axes, image in zip(line[1:], images, strict=True):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-            axes.set_axis_off()
-    for axes in panels[:-1, 0]:
-        axes.tick_params(labelbottom=False)
-    panels[-1, 0].set_xlabel("Time in the clip (s)")
-    length = len(eeg[0]) / rate
-    for number, axes in enumerate(panels[0][1:]):
-        seconds = length * (number + 0.5) / shown
-        axes.set_title(f"{seconds:.0f} s", fontsize=8, weight="normal", loc="center")
-    figure.align_ylabels(panels[:, 0])
-    return figure
+
+def _ticks(start: NDArray, left: NDArray, runs: list[NDArray]) -> dict[float, str]:
+    """Place and label of the round times that were recorded, at most 12 of them."""
+    found: dict[float, str] = {}
+    for minutes in (1, 2, 4, 5, 10, 15, 30, 60, 120):
+        found = {}
+        for run in runs:
+            first, last = start[run[0]], start[run[-1]] + CLIP_S
+            last -= CLIP_S * (run[-1] != len(start) - 1)  # room for the first tick after a gap
+            for k in range(int(-(-first // (60 * minutes))), int(last // (60 * minutes)) + 1):
+                place = left[run[0]] + (60 * minutes * k - first) / CLIP_S
+                found[float(place)] = f"{minutes * k // 60}:{minutes * k % 60:02d}"
+        if len(found) <= 12:
+            break
+    return found
 
 
 @styled

@@ -11,8 +11,17 @@ def table():
     numbers = pd.DataFrame(
         {"column": ["kappa"], "value": [0.3], "ci_low": [0.2], "ci_high": [0.45]}
     )
-    names = ("-/R(2+1)D-18", "AttnSleep/SACD", "forest")
-    rows = [tables.rows("table2", row, numbers, "simulated") for row in names]
+    seeds = {
+        "-/R(2+1)D-18": 8,
+        "AttnSleep/KD": 8,
+        "AttnSleep/SACD": 3,
+        "teacher/AttnSleep": 3,
+        "baseline/forest": 3,
+    }
+    rows = [
+        tables.rows("table2", row, numbers, "simulated").assign(n_seeds=n)
+        for row, n in seeds.items()
+    ]
     return pd.concat(rows, ignore_index=True)
 
 
@@ -24,22 +33,10 @@ def history():
     return frame.assign(value=1 / frame["epoch"])
 
 
-def bounds():
-    return pd.DataFrame(
-        {"kappa": [0.6, 0.4], "at_prior": [0.5, 0.5], "any_prior": [0.55, 0.55]}, index=["a", "b"]
-    )
-
-
-def subjects():
-    return comparison.subjects(pd.Series([0.1, 0.4], name="CE"), pd.Series([0.2, 0.3], name="SACD"))
-
-
 DRAW = {
     "confusion_matrices": lambda: comparison.confusion_matrices({"SACD": np.eye(5) * 8}),
     "curves": lambda: comparison.curves(history()),
     "comparison": lambda: comparison.comparison(table(), "kappa", {"majority": 0.0}),
-    "subjects": subjects,
-    "kappa_ceiling": lambda: comparison.kappa_ceiling(bounds()),
     "stagers": lambda: comparison.stagers(table()),
 }
 
@@ -63,10 +60,43 @@ def test_comparison_draws_ours_and_the_printed_values():
     axes = comparison.comparison(table(), "kappa", {"majority": 0.0}).axes[0]
     printed = next(line for line in axes.lines if line.get_label() == "Printed (S3VE)")
     assert printed.get_xdata()[:2] == pytest.approx([0.47, 0.60])
-    assert np.isnan(printed.get_xdata()[2])
-    rows = [t.get_text() for t in axes.get_yticklabels()]
-    assert rows == ["-/R(2+1)D-18", "AttnSleep/SACD", "forest"]
-    assert axes.get_xlabel() == "Cohen's kappa"
+    assert np.isnan(printed.get_xdata()[2:]).all()
+    assert axes.get_xlabel() == "Cohen's kappa; bars: 95 % interval"
+
+
+def test_rows_stand_under_their_teacher_and_methods_beyond_the_paper_apart():
+    figure = comparison.comparison(table(), "kappa", {"majority": 0.0})
+    axes = figure.axes[0]
+    rows = [(t.get_text(), t.get_fontweight() == "bold") for t in axes.get_yticklabels()]
+    assert rows == [
+        *(("Video student alone", True), ("R(2+1)D-18", False), ("Taught by AttnSleep", True)),
+        *(("SACD", False), ("Taught by AttnSleep, beyond the paper", True), ("KD", False)),
+        *(("Frozen teachers", True), ("AttnSleep", False)),
+    ]
+    printed = next(line for line in axes.lines if line.get_label() == "Printed (S3VE)")
+    assert printed.get_ydata().tolist() == [1, 3, 5, 7]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["Ours, 8 seeds", "Ours, 3 seeds", "Printed (S3VE)"]
+
+
+def test_baselines_and_the_student_alone_are_named_lines():
+    axes = comparison.comparison(table(), "kappa", {"majority": 0.0}).axes[0]
+    names = [text.get_text() for text in axes.texts]
+    assert names == ["majority 0.00", "forest 0.30", "R(2+1)D-18 alone 0.30"]
+    upright = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+    assert upright == [0.0, 0.3, 0.3]
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.2, 0.45))
+
+
+def test_terms_of_a_pair_share_a_panel_and_are_named_at_their_ends():
+    lines = pd.DataFrame({"epoch": [1, 2], "value": [0.5, 0.8], "line": "SACD"})
+    terms = ("active", "d_matched", "d_mismatched")
+    figure = comparison.curves(pd.concat([lines.assign(term=t) for t in terms]))
+    assert len(figure.axes) == 2
+    single, shared = figure.axes
+    assert not single.texts and [t.get_text() for t in shared.texts] == ["matched", "mismatched"]
+    assert [line.get_linestyle() for line in shared.lines] == ["-", "--"]
 
 
 def test_curves_have_readable_titles_with_units_and_a_reference_level():
@@ -83,12 +113,12 @@ def test_curves_have_readable_titles_with_units_and_a_reference_level():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["ridge"]
 
 
-def test_subjects_counts_those_in_which_the_second_method_is_better():
-    (axes,) = subjects().axes
-    assert axes.get_title("left") == "Better in 1 of 2 subjects"
-
-
-def test_a_kappa_above_its_bound_is_marked_impossible():
-    (axes,) = comparison.kappa_ceiling(bounds()).axes
-    lines = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
-    assert lines["Printed"] == [0.4] and lines["Printed, impossible"] == [0.6]
+def test_printed_values_of_the_stagers_are_named_at_their_lines():
+    row = pd.DataFrame({"column": ["accuracy"], "value": [60.0], "ci_low": [50], "ci_high": [70]})
+    ours = tables.rows("mc2sleepnet", "forest", row, "simulated")
+    printed = ours.assign(value=np.nan, paper_value=84.6, row="SHHS")
+    both = pd.concat([ours, printed, printed.assign(paper_value=88.6, row="other")])
+    figure = comparison.stagers(both)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["SHHS 84.6", "other 88.6"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["forest", "MC2SleepNet as printed"]

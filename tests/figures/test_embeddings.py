@@ -1,10 +1,13 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 from sacd.analysis import ahi, maps, portrait
 from sacd.figures import embeddings
-from sacd.stages import STAGES
+from sacd.stages import AHI_COLOURS, STAGES
 
 TITLES = {"AHI": "(a)", "Normal": "(b)", "Mild": "(c)", "Moderate": "(d)", "Severe": "(e)"}
 
@@ -65,3 +68,16 @@ def test_the_danger_zone_is_in_the_legend_where_there_is_one():
     outlines = sum(len(axes.collections) for axes in figure.axes)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert outlines > 3 and names.count("Danger zone, estimated") == 1
+
+
+def _luminance(colour):
+    """Relative luminance of WCAG 2.1."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_neighbouring_ahi_groups_have_a_contrast_of_two_and_their_own_marker():
+    light = [0.05 + _luminance(colour) for colour in AHI_COLOURS.values()]
+    assert all(a / b >= 2 for a, b in pairwise(light)), light
+    assert len(set(embeddings._MARKERS)) == len(AHI_COLOURS)

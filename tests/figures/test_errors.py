@@ -4,6 +4,7 @@ import pytest
 
 from sacd.analysis import cases
 from sacd.figures import errors
+from sacd.stages import STAGES
 
 
 def table(seed):
@@ -23,6 +24,7 @@ def confusion_comparison():
     return errors.confusion_comparison(
         {"SACD": cases.confusion_shares([a]), "CCL": cases.confusion_shares([b])},
         {"SACD - CCL": difference},
+        np.bincount(a["stage"], minlength=5),
     )
 
 
@@ -37,7 +39,6 @@ DRAW = {
     "confusion_comparison": confusion_comparison,
     "where_errors_are": where_errors_are,
     "error_types": lambda: errors.error_types(cases.confusion_shares([table(3)]), "SACD"),
-    "message": lambda: errors.message("No clip."),
 }
 
 
@@ -57,31 +58,28 @@ def test_the_numbers_drawn_are_those_given():
     assert all(text.endswith("*") for text in differences if text)
 
 
+def test_panels_have_letters_and_stages_their_number_of_clips():
+    first, second, difference, *_ = confusion_comparison().axes
+    titles = [axes.get_title("left") for axes in (first, second, difference)]
+    assert titles == ["(a) SACD", "(b) CCL", "(c) SACD - CCL"]
+    counts = np.bincount(table(1)["stage"], minlength=5)
+    labels = [text.get_text() for text in first.get_yticklabels()]
+    assert labels == [f"{stage}\n{n}" for stage, n in zip(STAGES, counts, strict=True)]
+
+
+def test_one_colour_is_better_on_the_diagonal_and_beside_it():
+    """More hits and fewer errors have one colour, fewer hits and more errors the other."""
+    difference = confusion_comparison().axes[2]
+    drawn = difference.collections[0].get_array().reshape(5, 5)
+    gap = cases.confusion_shares([table(1)], [table(2)])["value"].to_numpy().reshape(5, 5)
+    expected = np.where(np.eye(5, dtype=bool), gap, -gap)
+    known = np.isfinite(gap)
+    assert known.sum() == 20 and np.allclose(drawn[known], expected[known])
+
+
 @pytest.mark.parametrize(
     ("value", "p_holm", "text"),
     [(3.4, 0.2, "+3"), (-3.4, 0.01, "-3*"), (0.2, 0.2, "0"), (-0.2, 0.2, "0"), (10, 0.2, "+10")],
 )
 def test_a_difference_has_its_sign_and_its_star(value, p_holm, text):
     assert errors._points(pd.Series({"value": value, "p_holm": p_holm})) == text
-
-
-class _Store:
-    """Stands in for a clip store of two clips."""
-
-    class config:
-        eeg_rate = 100
-
-    def gather_eeg(self, rows):
-        return np.random.default_rng(0).standard_normal((len(rows), 3000))
-
-    def gather_video(self, rows):
-        return np.zeros((len(rows), 16, 12, 16), "uint8")
-
-
-def test_frames_only_if_they_may_be_shown():
-    rows = pd.DataFrame({"subject": ["a", "b"], "row": [0, 1]})
-    shown = errors.correspondence(_Store(), rows, ["x", "y"], True)
-    hidden = errors.correspondence(_Store(), rows, ["x", "y"], False)
-    assert sum(len(axes.images) for axes in shown.axes) == 10
-    assert sum(len(axes.images) for axes in hidden.axes) == 0
-    assert "No clip" in errors.correspondence(_Store(), rows[:0], [], True).texts[0].get_text()

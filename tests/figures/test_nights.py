@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from sacd.figures import nights
-from sacd.stages import COLOURS, STAGES
+from sacd.stages import CLIP_S, COLOURS, STAGES
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -14,7 +15,7 @@ EEG = RNG.standard_normal((N, 3000))
 
 
 def night():
-    return nights.night(np.r_[5:35, 50:80], LABELS, GUESS, PROBABILITY)
+    return nights.night(CLIP_S * np.r_[5:35, 50:80], LABELS, GUESS, PROBABILITY)
 
 
 def cohort():
@@ -26,7 +27,6 @@ DRAW = {
     "night": night,
     "cohort": cohort,
     "spectra": lambda: nights.spectra(EEG, LABELS, 100),
-    "montage": lambda: nights.montage(EEG[:2], 100, np.zeros((2, 4, 12, 16), "uint8"), ["p", "q"]),
 }
 
 
@@ -36,12 +36,40 @@ def test_every_figure_draws_names_its_data_and_saves_equal_bytes(name, check_fig
     check_figure(DRAW[name])
 
 
-def test_night_leaves_gaps_empty_and_uses_the_stage_colours():
-    axes = night().axes[0]
-    (line,) = axes.lines
-    x, y = line.get_data()
-    assert np.isnan(y[(x > 36 / 120) & (x < 49 / 120)]).all() and np.nanmax(y) <= 4
-    assert len(axes.collections) == len(COLOURS)
+def test_no_line_crosses_a_gap_and_its_band_says_how_long_it_is():
+    above, below = night().axes
+    widest = 0.04 * N  # the gap of 15 clips is cut short
+    ends = [(line.get_xdata().min(), line.get_xdata().max()) for line in above.lines]
+    assert ends == [(0, 30), (30 + widest, 60 + widest)]
+    (band,) = above.patches
+    assert (band.get_x(), band.get_width()) == pytest.approx((30, widest))
+    assert above.texts[0].get_text() == "8 min not recorded"
+    drawn = [path for stack in below.collections for path in stack.get_paths()]
+    spans = {tuple(np.round(path.get_extents().intervalx, 3)) for path in drawn}
+    assert spans == {(0, 30), (30 + widest, 60 + widest)}
+
+
+def test_short_gaps_keep_their_length_and_ticks_stand_at_their_time():
+    start = CLIP_S * np.r_[0:100, 102:200]
+    stage = np.zeros(len(start), int)
+    above, below = nights.night(start, stage, stage, np.eye(5)[stage]).axes
+    (band,) = above.patches
+    assert band.get_width() == 2 and not above.texts
+    ticks = dict(
+        zip([t.get_text() for t in below.get_xticklabels()], below.get_xticks(), strict=True)
+    )
+    assert ticks["0:30"] == 60 and ticks["1:00"] == 120 and len(ticks) <= 12
+
+
+def test_stages_have_one_order_in_axis_stack_and_legend():
+    above, below = night().axes
+    order = ["W", "REM", "N1", "N2", "N3"]
+    assert [t.get_text() for t in above.get_yticklabels()][::-1] == order
+    assert [t.get_text() for t in below.get_legend().get_texts()] == order
+    tops = {s.get_label(): s.get_paths()[0].get_extents().y1 for s in below.collections}
+    assert sorted(order, key=lambda name: -tops[name]) == order
+    predicted = {to_hex(c.get_colors()[0]).upper() for c in above.collections}
+    assert predicted == set(COLOURS.values())
 
 
 def test_cohort_shows_shares_of_subjects_and_clips():
