@@ -16,6 +16,7 @@ import pandas as pd
 from sacd.analysis.crossed import MIN_SUBJECTS
 from sacd.files import sha256, write_json, write_text
 from sacd.paper.contents import items
+from sacd.report.overview import write_overview
 from sacd.report.readme import MARKS, summary
 from sacd.report.verify import Verification, changes, numbers_by_item
 from sacd.results import RECORD, read_manifest
@@ -39,7 +40,11 @@ body.jp-Notebook { max-width: 1180px; margin: 0 auto; overflow-wrap: anywhere; }
 
 
 def build(v: Verification) -> Path:
-    """Write the outdated pages of `report/` and return the path of its `index.html`."""
+    """Write the outdated pages of `report/` and return the path of its `index.html`.
+
+    Writes the summary figure as well, which README shows too.
+    """
+    write_overview(v)
     folder, manifest = v.results / "report", read_manifest(v.results)
     _pages(v.results / "notebooks", folder)
     text = _index(v, manifest)
