@@ -4,7 +4,6 @@ The site needs no network and no server. It links figures and tables in the fold
 `report/`, and building it again gives equal bytes.
 """
 
-import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any, Final
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from sacd.analysis.crossed import MIN_SUBJECTS, Verdict
-from sacd.files import sha256, write_json, write_text
+from sacd.files import write_text
 from sacd.report import summary as short
 from sacd.report.cards import cards, counts, inline, plain, size
+from sacd.report.notebook_page import FAVICON, write_pages
 from sacd.report.overview import rungs, write_overview
 from sacd.report.primary import primary
 from sacd.report.verify import (
@@ -29,9 +28,6 @@ from sacd.report.verify import (
     numbers_by_item,
 )
 from sacd.results import OVERVIEW, RECORD, read_manifest
-from sacd.runs import notebook_copies
-from sacd.runs.notebook_copies import to_html
-from sacd.runs.store import read_json
 
 KINDS: Final = {
     **{"hold": "good", "fail": "bad", "equal": "equal", "undecided": "open"},
@@ -39,27 +35,12 @@ KINDS: Final = {
     **{Verdict.WORSE.value: "bad", Verdict.EQUAL.value: "equal"},
 }
 """Style class of a verdict, on a claim or on a comparison."""
-FAVICON: Final = Markup(
-    '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27'
-    " viewBox=%270 0 16 16%27%3E%3Cpath fill=%27none%27 stroke=%27%230072b2%27 stroke-width=%272%27"
-    ' d=%27M1 3h4v5h3v5h3V5h4%27/%3E%3C/svg%3E">'
-)
-"""A hypnogram."""
 GIB: Final = 1024
 """MiB per GiB."""
 PLOT: Final = (8.0, 312.0)
 """Left and right end, in units of the drawing, of the intervals of the primary comparisons."""
 _ELSEWHERE: Final = ("**Primary comparisons**", "**Claims")
 """Lines of the status that the page shows as a table and as tiles."""
-
-_HEAD: Final = """
-<style>
-body.jp-Notebook { max-width: 1180px; margin: 0 auto; overflow-wrap: anywhere; }
-.jp-OutputArea-output, .highlight { overflow-x: auto; } table { overflow-wrap: normal; }
-.back { margin: 1rem; font: 16px sans-serif; }
-.back a { color: #0a5ea8; text-decoration: underline; }
-</style>
-<p class="back"><a href="index.html">All results</a></p>"""
 
 
 def build(v: Verification) -> Path:
@@ -69,31 +50,12 @@ def build(v: Verification) -> Path:
     """
     overview = write_overview(v)
     folder, manifest = v.results / "report", read_manifest(v.results)
-    _pages(v.results / "notebooks", folder)
+    write_pages(v.results / "notebooks", folder)
     text = _index(v, manifest, overview)
     index = folder / "index.html"
     if not index.is_file() or index.read_text(encoding="utf-8") != text:
         write_text(index, text)
     return index
-
-
-def _pages(notebooks: Path, folder: Path) -> None:
-    """One page per notebook, rebuilt if the notebook or the converter changed."""
-    known, converter = read_json(folder / "pages.json"), sha256(Path(notebook_copies.__file__))
-    made = {path.stem: f"{sha256(path)} {converter}" for path in sorted(notebooks.glob("*.ipynb"))}
-    for name, digest in made.items():
-        page = folder / f"{name}.html"
-        if known.get(name) == digest and page.is_file():
-            continue
-        html = to_html(notebooks / f"{name}.ipynb", page).read_text(encoding="utf-8")
-        # The notebooks link each other as files; on the site those are pages.
-        html = re.sub(r"<body[^>]*>", rf"\g<0>{_HEAD}", html, count=1)
-        write_text(page, re.sub(r'href="(?:\./)?(\w+)\.ipynb"', r'href="\1.html"', html))
-    for page in folder.glob("*.html"):
-        if page.stem not in made and page.name != "index.html":
-            page.unlink()
-    if made != known:
-        write_json(folder / "pages.json", made)
 
 
 def template(name: str) -> jinja2.Template:

@@ -1,84 +1,23 @@
-"""The site is complete, current and self-contained; Chromium opens it where there is one."""
+"""The site is complete, current and self-contained."""
 
 import os
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
 
 import made_up_results
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from site_links import broken
 
 from sacd.experiments.items import NOTEBOOKS
 from sacd.paper.contents import CONTENTS
-from sacd.report import cards, verify
+from sacd.report import cards, notebook_page, verify
 from sacd.report import page as report
-from sacd.results import MANIFEST
 
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
 ROOT = Path(__file__).resolve().parents[2]
-SMOKE = ROOT / "results" / "smoke"
-
-SWITCHES = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"),
-    *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"),
-    *("--virtual-time-budget=5000", "--dump-dom"),
-)
-
-
-class Links(HTMLParser):
-    """Targets of links and sources, and ids, of one page."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.targets: list[str] = []
-        self.loaded: list[str] = []
-        self.ids: set[str] = set()
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.ids |= {values[name] for name in ("id", "name") if values.get(name)}
-        if tag == "a" and values.get("href"):
-            self.targets.append(values["href"])
-        self.loaded += [
-            values[n]
-            for n in ("src", "href")
-            if tag in ("img", "script", "link", "iframe") and values.get(n)
-        ]
-
-
-def broken(site: Path) -> list[str]:
-    """Links of all pages that lead nowhere, and what would be loaded from elsewhere."""
-    pages = {page: Links(page) for page in sorted(site.glob("*.html"))}
-    wrong = []
-    for page, links in pages.items():
-        wrong += [
-            f"{page.name} loads {url[:80]}"
-            for url in links.loaded
-            if re.match(r"(https?:)?//", url)
-        ]
-        for url in links.targets + [u for u in links.loaded if not u.startswith("data:")]:
-            if re.match(r"(https?:|data:|mailto:|//)", url):
-                continue
-            path, _, anchor = unquote(url).partition("#")
-            target = (page.parent / path).resolve() if path else page
-            known = pages.get(target)
-            if not target.exists() or (anchor and known and anchor not in known.ids):
-                wrong.append(f"{page.name}: {url}")
-    return wrong
 
 
 @pytest.fixture
@@ -212,7 +151,7 @@ def test_only_what_changed_is_built_again(results, monkeypatch):
     page = build(results)
     for path in page.parent.iterdir():
         os.utime(path, (0, 0))  # whatever is written now is newer
-    monkeypatch.setattr(report, "to_html", lambda *a: pytest.fail("the notebook has not changed"))
+    monkeypatch.setattr(notebook_page, "to_html", lambda *a: pytest.fail("nothing has changed"))
     build(results)
     assert {path.stat().st_mtime_ns for path in page.parent.iterdir()} == {0}
 
@@ -225,42 +164,3 @@ def test_problems_are_shown(results):
 def test_names_are_escaped(tmp_path, monkeypatch):
     results = made_up_results.make(tmp_path, monkeypatch, data="<script>alert(1)</script>").results
     assert "<script>alert" not in build(results).read_text()
-
-
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)")
-@pytest.mark.skipif(
-    not (SMOKE / MANIFEST).is_file(), reason="no smoke results; make reproduce PROFILE=smoke first"
-)
-@pytest.mark.parametrize("width", [390, 1280])
-def test_in_a_browser(tmp_path, width):
-    """Smoke results: no dead link, missing figure, console message or request to a host."""
-    site = build(SMOKE).parent
-    assert broken(site) == []
-    for page in sorted(site.glob("*.html")):
-        inside = tmp_path / page.name  # a copy whose title says what was not loaded
-        script = (
-            "addEventListener('load', () => {"
-            "const lost = [...document.images].filter(i => !i.complete || !i.naturalWidth);"
-            "const wide = document.documentElement.scrollWidth - innerWidth;"
-            "document.title = 'broken: ' + lost.map(i => i.src.slice(0, 90)).join(' ')"
-            " + ' wide: ' + wide})"
-        )
-        head = f'<head><base href="{page.as_uri()}"><script>{script}</script>'
-        inside.write_text(page.read_text().replace("<head>", head, 1))
-        command = [CHROMIUM, *SWITCHES, f"--user-data-dir={tmp_path}/profile"]
-        command += [f"--window-size={width},1500", inside.as_uri()]
-        environment = os.environ | {"HOME": str(tmp_path)}
-        run = subprocess.run(command, capture_output=True, text=True, env=environment)
-        console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
-        assert not console, (page.name, console)
-        title = re.search(r"<title>(.*?)</title>", run.stdout)[1]
-        assert title.startswith("broken:  wide:"), (page.name, title)
-        plots = re.findall('<div class="plotly-graph-div"', page.read_text())
-        drawn = re.findall(
-            r'js-plotly-plot"(?:(?!js-plotly-plot).)*?class="main-svg"', run.stdout, re.DOTALL
-        )
-        assert len(drawn) == len(plots) and (plots or page.stem != "50_explore"), page.name
-        if page.name == "index.html":
-            assert int(title.rpartition(" ")[2]) <= 0, (
-                f"{page.name} is wider than {width} px by {title}"
-            )
