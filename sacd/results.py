@@ -14,7 +14,12 @@ SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices per test subject, by item, row and seed. All metrics follow from them."""
 _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")
 """Folders whose content follows from the rest, or that hold failed executions."""
-_UNLISTED: Final = (MANIFEST, RECORD, "CLAIMS.md", "verify.md", "codecheck.yml")
+OVERVIEW: Final = "figures/summary.png"
+"""The figure of README and start page. The report makes it, after the manifest."""
+_UNLISTED: Final = (
+    *(MANIFEST, RECORD, "CLAIMS.md", "verify.md", "codecheck.yml"),
+    *(OVERVIEW, "figures/summary.pdf"),
+)
 
 
 def read_manifest(results: Path) -> dict[str, Any]:

@@ -16,8 +16,8 @@ FLOORS = (
     ("metrics", "data", "models", "paper", "runs"),
     ("simulate", "losses", "results"),
     ("training", "analysis"),
-    ("figures", "report"),
-    ("experiments",),
+    ("figures",),
+    ("experiments", "report"),
     ("__main__",),
 )
 MOST_FLOORS = 7

@@ -1,11 +1,10 @@
-"""Builds `results/<profile>/report/`: our results beside the paper, and the notebooks as pages.
+"""Builds `results/<profile>/report/`: the start page, and the notebooks as pages.
 
 The site needs no network and no server. It links figures and tables in the folders beside
-`report/`. `captions.csv` has the captions of the figures.
+`report/`, and building it again gives equal bytes.
 """
 
-import re
-from collections.abc import Collection
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -13,146 +12,142 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from sacd.analysis.crossed import MIN_SUBJECTS
-from sacd.files import sha256, write_json, write_text
-from sacd.paper.contents import items
-from sacd.report.readme import MARKS, summary
-from sacd.report.verify import Verification, changes, numbers_by_item
-from sacd.results import RECORD, read_manifest
-from sacd.runs import notebook_copies
-from sacd.runs.notebook_copies import to_html
-from sacd.runs.store import read_json
+from sacd.analysis.crossed import MIN_SUBJECTS, Verdict
+from sacd.files import write_text
+from sacd.report import summary as short
+from sacd.report.cards import cards, counts, inline, plain, size
+from sacd.report.notebook_page import FAVICON, write_pages
+from sacd.report.overview import rungs, write_overview
+from sacd.report.primary import primary
+from sacd.report.verify import (
+    AUDIT_TITLE,
+    DIFFERS,
+    REPRODUCED,
+    Verification,
+    changes,
+    numbers_by_item,
+)
+from sacd.results import OVERVIEW, RECORD, read_manifest
 
-MARK_KINDS: Final = {"✓": "good", "✗": "bad", "⚠": "odd"}
-"""Style class of a verdict by its mark; "open" without one."""
+KINDS: Final = {
+    **{"hold": "good", "fail": "bad", "equal": "equal", "undecided": "open"},
+    **{"paper contradicts itself": "odd", Verdict.BETTER.value: "good"},
+    **{Verdict.WORSE.value: "bad", Verdict.EQUAL.value: "equal"},
+}
+"""Style class of a verdict, on a claim or on a comparison."""
 GIB: Final = 1024
 """MiB per GiB."""
-
-_HEAD: Final = """
-<style>
-body.jp-Notebook { max-width: 1180px; margin: 0 auto; overflow-wrap: anywhere; }
-.jp-OutputArea-output, .highlight { overflow-x: auto; } table { overflow-wrap: normal; }
-.back { margin: 1rem; font: 16px sans-serif; }
-.back a { color: #0a5ea8; text-decoration: underline; }
-</style>
-<p class="back"><a href="index.html">All results</a></p>"""
+PLOT: Final = (8.0, 312.0)
+"""Left and right end, in units of the drawing, of the intervals of the primary comparisons."""
+_ELSEWHERE: Final = ("**Primary comparisons**", "**Claims")
+"""Lines of the status that the page shows as a table and as tiles."""
 
 
 def build(v: Verification) -> Path:
-    """Write the outdated pages of `report/` and return the path of its `index.html`."""
+    """Write the outdated pages of `report/` and return the path of its `index.html`.
+
+    Writes the summary figure as well, which README shows too.
+    """
+    overview = write_overview(v)
     folder, manifest = v.results / "report", read_manifest(v.results)
-    _pages(v.results / "notebooks", folder)
-    text = _index(v, manifest)
+    write_pages(v.results / "notebooks", folder)
+    text = _index(v, manifest, overview)
     index = folder / "index.html"
     if not index.is_file() or index.read_text(encoding="utf-8") != text:
         write_text(index, text)
     return index
 
 
-def _pages(notebooks: Path, folder: Path) -> None:
-    """One page per notebook, rebuilt if the notebook or the converter changed."""
-    known, converter = read_json(folder / "pages.json"), sha256(Path(notebook_copies.__file__))
-    made = {path.stem: f"{sha256(path)} {converter}" for path in sorted(notebooks.glob("*.ipynb"))}
-    for name, digest in made.items():
-        page = folder / f"{name}.html"
-        if known.get(name) == digest and page.is_file():
-            continue
-        html = to_html(notebooks / f"{name}.ipynb", page).read_text(encoding="utf-8")
-        # The notebooks link each other as files; on the site those are pages.
-        html = re.sub(r"<body[^>]*>", rf"\g<0>{_HEAD}", html, count=1)
-        write_text(page, re.sub(r'href="(?:\./)?(\w+)\.ipynb"', r'href="\1.html"', html))
-    for page in folder.glob("*.html"):
-        if page.stem not in made and page.name != "index.html":
-            page.unlink()
-    if made != known:
-        write_json(folder / "pages.json", made)
-
-
-def _index(v: Verification, manifest: dict[str, Any]) -> str:
-    template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+def template(name: str) -> jinja2.Template:
+    """A template of this folder; it may include the other files of the folder."""
+    loader = jinja2.FunctionLoader(
+        lambda file: resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
     )
-    path = v.results / RECORD
-    record = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["kind", "name", "id"])
-    runs = record[record["kind"] == "run"].drop(columns="kind")
-    executed = record[record["kind"] == "notebook"].set_index("name").astype(str).to_dict("index")
-    titles = {item.notebook: item.title for item in items().values()}
-    tables = [name for name in manifest["files"] if name.endswith((".csv", ".tex"))]
-    return environment.from_string(template).render(
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, loader=loader
+    )
+    return environment.get_template(name)
+
+
+def _index(v: Verification, manifest: dict[str, Any], overview: Path | None) -> str:
+    """Text of the start page."""
+    shown = cards(v, manifest)
+    ladder = rungs(v.results)["value"].map("{:.2f}".format)
+    return template("report.html").render(
         v=v,
         name=v.results.name,
-        kinds=_kinds(),
-        counts=pd.concat([v.numbers["verdict"], v.claims["verdict"]]).value_counts().to_dict(),
-        headlines=summary(v),
-        links=_links(manifest["notebooks"]),
+        kinds=KINDS,
+        favicon=FAVICON,
+        inline=inline,
+        plain=plain,
+        status=_status(v),
+        overview=overview and (OVERVIEW, *size(overview)),
+        ladder=", ".join(f"{name} {value}" for name, value in ladder.items()),
+        counts=counts(v.claims["verdict"]),
+        primary=list(_primary(v)),
+        cards=shown,
+        figures=[picture for card in shown for picture in card.pictures[1:]],
         min_subjects=MIN_SUBJECTS,
-        sections=[*changes(v), *numbers_by_item(v)],
-        notebooks=_notebooks(manifest, titles, executed),
-        figures=_figures(manifest, titles),
-        captions=_captions(),
-        vector={Path(name).stem for name in manifest["files"] if name.endswith(".pdf")},
-        facts=_facts(manifest, runs),
-        downloads=["MANIFEST.json", "verify.md", "codecheck.yml", *tables],
-        runs=runs.astype("string").fillna(""),
+        changes=list(changes(v)),
+        numbers=[(title, lines) for title, lines in numbers_by_item(v) if title != AUDIT_TITLE],
+        numbers_open=v.numbers["verdict"].isin([REPRODUCED, DIFFERS]).any(),
+        facts=_facts(v, manifest),
+        downloads=_downloads(v.results),
     )
 
 
-def _kinds() -> dict[str, str]:
-    """Style class of each verdict, as it is and behind its mark."""
-    kinds = {}
-    for verdict, mark in MARKS.items():
-        kinds[verdict] = kinds[f"{mark} {verdict}"] = MARK_KINDS.get(mark, "open")
-    return kinds
+def _status(v: Verification) -> list[str]:
+    """Lines of the status box that stand nowhere else on the page; none without Table II."""
+    if not (v.results / "tables" / "table2.csv").is_file():
+        return []
+    return [line for line in short.status(v) if not line.startswith(_ELSEWHERE)]
 
 
-def _links(executed: Collection[str]) -> dict[str, str]:
-    """Pages of the executed notebooks by the notebook's name, its items and its title."""
-    links = {name: f"{name}.html" for name in executed}
-    for name, item in items().items():
-        if item.notebook in executed:
-            links[name] = links[item.title] = f"{item.notebook}.html"
-    return links
+def _primary(v: Verification) -> Iterator[dict[str, Any]]:
+    """The primary comparisons as text, with the places of their drawings."""
+    paths = sorted((v.results / "tables").glob("*_paired.csv"))
+    family = primary({path.stem: pd.read_csv(path) for path in paths})
+    if family.empty:
+        return
+    margin = family["margin"].fillna(0)
+    lowest = min(family["ci_low"].min(), -margin.max(), 0)
+    highest = max(family["ci_high"].max(), margin.max(), 0)
+    scale = (PLOT[1] - PLOT[0]) / (highest - lowest)
+    for line, width in zip(family.itertuples(), margin, strict=True):
+        places = {
+            "low": line.ci_low, "high": line.ci_high, "at": line.value, "zero": 0,
+            "margin_from": -width,
+        }  # fmt: skip
+        drawn = {key: round(PLOT[0] + scale * (x - lowest), 1) for key, x in places.items()}
+        yield drawn | {
+            "margin_width": round(2 * width * scale, 1),
+            "comparison": line.comparison[0].upper() + line.comparison[1:],
+            "said": f"{line.value:+.3f} [{line.ci_low:+.3f}, {line.ci_high:+.3f}]",
+            "p": "< 0.001" if line.p_holm < 0.001 else f"{line.p_holm:.3f}",
+            "n": f"{line.n_subjects:.0f} subjects, {line.n_seeds:.0f} seeds",
+            "verdict": line.verdict,
+            "needs": line.needs,
+        }
 
 
-def _notebooks(
-    manifest: dict[str, Any], titles: dict[str, str], executed: dict[str, dict[str, str]]
-) -> pd.DataFrame:
-    """One line per notebook: what it shows, the number of its runs, commit and date."""
-    lines = []
-    for name, entry in manifest["notebooks"].items():
-        facts = executed.get(name, {})
-        commit, started = facts.get("commit", "")[:10], facts.get("started", "")
-        lines.append((name, titles.get(name, ""), len(entry["runs"]), commit, started))
-    return pd.DataFrame(lines, columns=["notebook", "shows", "runs", "commit", "executed"])
+def _downloads(results: Path) -> list[str]:
+    """Files of the results folder that no card links, relative to `report/`."""
+    names = ("CLAIMS.md", "verify.md", "runs.csv", RECORD, "MANIFEST.json", "codecheck.yml")
+    return [f"../{name}" for name in names if (results / name).is_file()]
 
 
-def _figures(manifest: dict[str, Any], titles: dict[str, str]) -> dict[str, list[str]]:
-    """Names of the figures by the title of the notebook that made them."""
-    found: dict[str, list[str]] = {}
-    makers = {name: entry["notebook"] or "" for name, entry in manifest["files"].items()}
-    for name in sorted(makers, key=lambda name: (makers[name], name)):
-        if name.startswith("figures/") and name.endswith(".png"):
-            found.setdefault(titles.get(makers[name], "other"), []).append(Path(name).stem)
-    return found
-
-
-def _captions() -> dict[str, str]:
-    """Caption of each figure by its name, from `captions.csv`."""
-    with resources.files(__package__).joinpath("captions.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file).set_index("figure")["caption"].to_dict()
-
-
-def _facts(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, str]:
+def _facts(v: Verification, manifest: dict[str, Any]) -> dict[str, str]:
     """Totals of the runs that are shown, and the machine that wrote the manifest."""
-    machine = manifest["machine"]
+    path, machine = v.results / RECORD, manifest["machine"]
     facts = {"profile": manifest["profile"], "data": manifest["data"]}
+    record = pd.read_csv(path) if path.is_file() else pd.DataFrame({"kind": []})
+    runs = record[record["kind"] == "run"]
     if len(runs):
         once = runs.drop_duplicates("id")
         threads = once["threads"].fillna(1)
         peak = once["peak_cpu_mb"].max() / GIB
         changed = once["dirty"].eq(True).map({True: " with changes", False: ""})
-        commits = once["commit"].fillna("unknown") + changed
+        commits = once["commit"].fillna("unknown").str[:10] + changed
         facts |= {
             "runs": f"{len(once)}, each counted once; inputs included, failed attempts excluded",
             "compute": f"{(once['duration_s'] * threads).sum() / 3600:.2f} core-hours",

@@ -1,16 +1,12 @@
-"""Executed copies of notebooks: where one failed, its stamp, and its HTML without network use."""
+"""Executed copies of notebooks: where one failed, its links and its stamp."""
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sacd.files import write_text
 from sacd.runs.notebook_inputs import content_hash
-
-_PLOTLY: Final = "application/vnd.plotly.v1+json"
 
 
 def stopped_at(notebook: Mapping[str, Any]) -> str:
@@ -73,58 +69,3 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
     notebook["cells"].insert(int(titled), cell)
     metadata["sacd"]["content"] = content_hash(notebook)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-
-
-def to_html(notebook: Path, output: Path | None = None) -> Path:
-    """Write `notebook` as an HTML file, by default next to it, and return its path.
-
-    Nothing is loaded from other hosts, so formulas stay in TeX notation. The file is
-    self-contained, except that plotly figures need `plotly.min.js`, written to the same folder.
-    """
-    import nbformat  # slow to import
-    from nbconvert import HTMLExporter
-
-    output = output or notebook.with_suffix(".html")
-    content = nbformat.read(notebook, 4)
-    if _with_plots(content):
-        from plotly.offline import get_plotlyjs  # slow to import
-
-        write_text(output.with_name("plotly.min.js"), get_plotlyjs())
-    exporter = HTMLExporter(
-        embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True
-    )
-    exporter.log.setLevel("ERROR")
-    html, _ = exporter.from_notebook_node(content, {"metadata": {"name": notebook.stem}})
-    write_text(output, re.sub(r"<script.*?</script>", _if_local, html, flags=re.DOTALL))
-    return output
-
-
-def _with_plots(notebook: Any) -> int:
-    """Give each plotly figure an HTML form for nbconvert; returns the number of figures."""
-    outputs = []
-    for cell in notebook.cells:
-        shown = [out.data for out in cell.get("outputs", []) if "data" in out]
-        outputs += [data for data in shown if _PLOTLY in data]
-    for n, data in enumerate(outputs):
-        import plotly.io  # slow to import
-
-        figure, script = data[_PLOTLY], False if n else "directory"  # the first loads plotly.js
-        data["text/html"] = plotly.io.to_html(
-            {"data": figure["data"], "layout": figure["layout"]},
-            full_html=False,
-            include_plotlyjs=script,
-            config={"showSendToCloud": False, "displaylogo": False},  # no button that uploads data
-            validate=False,
-            div_id=f"plotly-{n}",
-        )
-    return len(outputs)
-
-
-def _if_local(script: re.Match[str]) -> str:
-    """A script, or nothing if it loads MathJax, RequireJS, Mermaid or widgets from a host."""
-    opening = script[0][: script[0].index(">")]
-    hosts = ("cdnjs.cloudflare.com", "unpkg.com")
-    remote = (
-        "//" in opening or "mathjax-config" in opening or any(host in script[0] for host in hosts)
-    )
-    return "" if remote else script[0]

@@ -12,8 +12,8 @@ import pytest
 from notebook_files import notebook, write
 
 from sacd.files import sha256
+from sacd.report.notebook_page import to_html
 from sacd.runs.notebook import NotebookError, main, record_of, run_notebook
-from sacd.runs.notebook_copies import to_html
 from sacd.runs.notebook_inputs import check_parameters, key_of
 
 
@@ -70,7 +70,7 @@ def test_success(tmp_path):
     assert result.read_text() == "x"
     assert output.read_bytes() == bytes_before  # on another day, in another kernel
 
-    page = to_html(output)
+    page = to_html(output, output.with_suffix(".html"))
     text = page.read_text()
     assert "simulated cohort" in text and page.name == "a.html"
     for loading in (

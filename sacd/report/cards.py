@@ -1,0 +1,155 @@
+"""One card per item for the start page: its answer, verdicts, picture, files and claims."""
+
+import re
+from collections.abc import Collection, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+from markupsafe import Markup, escape
+from PIL import Image
+
+from sacd.paper.contents import CONTENTS, Item
+from sacd.report.summary import SHORT
+from sacd.report.verify import Verification
+from sacd.runs.store import read_json
+
+NOT_MADE: Final = "Not computed yet."
+"""Answer of an item whose notebook was not executed."""
+_PREFIX: Final = re.compile(r"\s*\*\*In short\*\*(?: \([^)]*\))?:\s*")
+_SENTENCE: Final = re.compile(r".+?\.(?=\s|$)", re.DOTALL)
+
+
+class Picture(NamedTuple):
+    """A figure of the results folder."""
+
+    name: str
+    caption: str
+    width: int
+    height: int
+    """Pixels; the browser reserves the space before the picture is loaded."""
+    pdf: bool
+
+
+class Card(NamedTuple):
+    """All that the start page shows of one item."""
+
+    target: str
+    title: str
+    page: str
+    """The notebook's page, or "" where it was not executed."""
+    answer: str
+    """One or two sentences, with **bold** words."""
+    counts: dict[str, int]
+    """Number of claims by verdict, in the words of `summary.SHORT`."""
+    claims: list[dict[str, Any]]
+    findings: pd.DataFrame
+    """The audit's findings; empty for all other items."""
+    pictures: list[Picture]
+    """The first is shown on the card."""
+    tables: list[str]
+    """CSV files, relative to the results folder."""
+
+
+def cards(v: Verification, manifest: Mapping[str, Any]) -> list[Card]:
+    """A card for every item of `CONTENTS`, in its order."""
+    captions = load_captions()
+    return [_card(item, v, manifest, captions) for item in CONTENTS]
+
+
+def load_captions() -> dict[str, str]:
+    """Caption of each figure by its name, from `captions.csv`; the first of an item leads it."""
+    with resources.files(__package__).joinpath("captions.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file).set_index("figure")["caption"].to_dict()
+
+
+def inline(text: str) -> Markup:
+    """HTML of a line of Markdown that has no more than **bold** words and `code`.
+
+    >>> inline("a **bold** <b> `c`")
+    Markup('a <strong>bold</strong> &lt;b&gt; <code>c</code>')
+    """
+    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))
+
+
+def plain(text: str) -> str:
+    """The same line as plain text, for a picture's alternative text."""
+    return re.sub(r"\*\*|`", "", text)
+
+
+def answer_of(notebook: Path) -> str:
+    """The answer of an executed notebook, else the first sentence below its title.
+
+    The answer is the output of the cell tagged "answer", without "In short" and the data's name.
+    """
+    cells = read_json(notebook).get("cells", [])
+    for cell in cells:
+        if "answer" in cell["metadata"].get("tags", []):
+            for output in cell.get("outputs", []):
+                text = "".join(output.get("data", {}).get("text/markdown", ""))
+                text = _PREFIX.sub("", " ".join(text.replace("\n>", "\n").lstrip("> ").split()), 1)
+                if text:
+                    return text[0].upper() + text[1:]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    below = " ".join(line for line in texts[0].splitlines() if line[:1] != "#") if texts else ""
+    sentence = _SENTENCE.match(below.strip())
+    return " ".join(sentence[0].split()) if sentence else ""
+
+
+def _card(
+    item: Item, v: Verification, manifest: Mapping[str, Any], captions: Mapping[str, str]
+) -> Card:
+    copy = v.results / "notebooks" / f"{item.notebook}.ipynb"
+    own = v.claims[v.claims["item"].isin((item.target, *item.also))]
+    words = own["verdict"].map(in_short)
+    made = {name for name, entry in manifest["files"].items() if entry["notebook"] == copy.stem}
+    return Card(
+        target=item.target,
+        title=item.title[0].upper() + item.title[1:],
+        page=f"{item.notebook}.html" if copy.is_file() else "",
+        answer=answer_of(copy) if copy.is_file() else NOT_MADE,
+        counts=counts(own["verdict"]),
+        claims=own.assign(word=words).fillna("").to_dict("records"),
+        findings=v.audit if item.target == "audit" else v.audit.iloc[:0],
+        pictures=_pictures(v.results, made, captions, item.title),
+        tables=sorted(name for name in made if re.fullmatch(r"tables/.*\.csv", name)),
+    )
+
+
+def in_short(verdict: str) -> str:
+    """A verdict in the words of `summary.SHORT`; one that it does not know stays as it is."""
+    return SHORT.get(verdict, verdict)
+
+
+def counts(verdicts: pd.Series) -> dict[str, int]:
+    """How often each verdict occurs, in the words and the order of `summary.SHORT`."""
+    found = verdicts.map(in_short).value_counts().to_dict()
+    order = dict.fromkeys([*SHORT.values(), *sorted(found)])
+    return {word: found[word] for word in order if word in found}
+
+
+def _pictures(
+    results: Path, made: Collection[str], captions: Mapping[str, str], title: str
+) -> list[Picture]:
+    """Pictures among the files that are there, in the order of the captions.
+
+    Args:
+        title: caption of those that have none; they come last.
+    """
+    place = {name: number for number, name in enumerate(captions)}
+    names = {Path(name).stem for name in made if re.fullmatch(r"figures/.*\.png", name)}
+    found = []
+    for name in sorted(names, key=lambda name: (place.get(name, len(place)), name)):
+        path = results / "figures" / f"{name}.png"
+        if path.is_file():
+            pdf = path.with_suffix(".pdf").is_file()
+            found.append(Picture(name, captions.get(name, title), *size(path), pdf))
+    return found
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture in pixels."""
+    with Image.open(path) as image:
+        return image.size

@@ -1,0 +1,143 @@
+"""Chromium opens the site, where there is one: nothing lost, everything reached, no message."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from site_links import broken
+
+from sacd.paper.contents import CONTENTS
+from sacd.report import page as report
+from sacd.report import verify
+from sacd.results import MANIFEST
+
+CHROMIUM = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = ROOT / "results" / "smoke"
+DEMO = ROOT / "results" / "demo"
+SWITCHES = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"),
+    *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"),
+    *("--virtual-time-budget=8000", "--dump-dom"),
+)
+
+MEASURE = """<!doctype html><title>not loaded</title>
+<iframe id="frame" src="URL" style="width:WIDTHpx;height:900px;border:0"></iframe>
+<script>
+document.getElementById("frame").addEventListener("load", event => {
+  const window = event.target.contentWindow, page = event.target.contentDocument;
+  const all = (what, within = page) => [...within.querySelectorAll(what)];
+  const seen = what => all(what).filter(element => element.offsetHeight).length;
+  const choose = (id, value, kind) => {
+    const field = page.getElementById(id);
+    field.value = value;
+    field.dispatchEvent(new window.Event(kind));
+  };
+  const found = {
+    wide: page.documentElement.scrollWidth - window.innerWidth,
+    height: page.documentElement.scrollHeight,
+    plots: all(".js-plotly-plot").filter(plot => plot.querySelector(".main-svg")).length,
+    nameless: all("img").filter(image => !image.alt.trim()).length,
+    mains: all("main").length,
+    deaf: all("*").filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0
+      && ["auto", "scroll"].includes(window.getComputedStyle(e).overflowX)).length,
+  };
+  if (page.getElementById("search")) {
+    found.cards = seen(".card");
+    choose("verdict", "undecided", "change");
+    found.verdicts = [...new Set(all(".claim").filter(e => e.offsetHeight)
+      .map(e => e.dataset.verdict))];
+    choose("verdict", "", "change");
+    choose("item", "table5", "change");
+    found.of_item = all(".card").filter(e => e.offsetHeight).map(e => e.id);
+    choose("item", "", "change");
+    choose("search", "JSD costs accuracy in EVERY stage", "input");
+    found.searched = all(".claim").filter(e => e.offsetHeight).length;
+    choose("search", "", "input");
+    found.cards_again = seen(".card");
+  }
+  for (const image of all("img")) image.loading = "eager";
+  setTimeout(() => {
+    const lost = all("img").filter(image => !image.complete || !image.naturalWidth);
+    found.lost = lost.map(image => image.src.slice(0, 90));
+    document.title = JSON.stringify(found);
+  }, 1500);
+});
+</script>"""
+"""A page that opens another one in a frame of a given width, and tells in its title what it saw."""
+
+
+def measured(page: Path, width: int, folder: Path) -> dict:
+    """What `MEASURE` finds in a page; nothing may be written to the console."""
+    frame = folder / "frame.html"
+    frame.write_text(MEASURE.replace("URL", page.as_uri()).replace("WIDTH", str(width)))
+    command = [CHROMIUM, *SWITCHES, f"--user-data-dir={folder}/profile", frame.as_uri()]
+    environment = os.environ | {"HOME": str(folder)}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+    assert not console, (page.name, console)
+    return json.loads(html.unescape(re.search(r"<title>(.*?)</title>", run.stdout)[1]))
+
+
+with_chromium = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)"
+)
+
+
+@with_chromium
+@pytest.mark.skipif(
+    not (SMOKE / MANIFEST).is_file(), reason="no smoke results; make reproduce PROFILE=smoke first"
+)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser(tmp_path, width):
+    """Smoke results: no dead link, missing figure, console message or request to a host."""
+    site = report.build(verify.verify(SMOKE)).parent
+    assert broken(site) == []
+    for page in sorted(site.glob("*.html")):
+        found = measured(page, width, tmp_path)
+        assert found["lost"] == [] and found["nameless"] == found["deaf"] == 0, (page.name, found)
+        assert found["mains"] == 1 and found["wide"] <= 0, (page.name, found)
+        plots = page.read_text().count('class="plotly-graph-div"')
+        assert found["plots"] == plots and (plots or page.stem != "50_explore"), page.name
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Start page of the demo results, built in a copy; its other pages are left out."""
+    copy = tmp_path_factory.mktemp("results") / "demo"
+    shutil.copytree(DEMO, copy, ignore=shutil.ignore_patterns("report"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report, "write_pages", lambda *a: None)
+        return report.build(verify.verify(copy))
+
+
+@with_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_start_page_of_the_demo_in_a_browser(demo, tmp_path, width):
+    found = measured(demo, width, tmp_path)
+    assert found["lost"] == [] and found["nameless"] == found["deaf"] == 0, found
+    assert found["wide"] <= 0 and found["height"] <= 12_000, found
+    assert found["cards"] == found["cards_again"] == len(CONTENTS)
+    assert found["verdicts"] == ["undecided"], "the filter shows claims of this verdict alone"
+    assert found["of_item"] == ["table5"] and found["searched"] == 1
+
+
+@pytest.mark.slow
+def test_the_start_page_of_the_demo_is_small_and_shows_every_notebook(demo):
+    assert demo.stat().st_size < 400_000
+    text = demo.read_text()
+    for notebook in (DEMO / "notebooks").glob("*.ipynb"):
+        assert f'href="{notebook.stem}.html"' in text
