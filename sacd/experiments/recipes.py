@@ -202,7 +202,10 @@ class Recipes:
             fit=FitConfig(**own.model_dump() | dict(fit or {})),
             split=p.split.model_copy(update={"labelled": labelled}),
             seed=seed,
-            classifier_lr_multiplier=p.classifier_lr_multiplier,
+            # All layers of another library's student start at random.
+            classifier_lr_multiplier=p.classifier_lr_multiplier
+            if student in PAPER_STUDENTS.values()
+            else 1.0,
             class_weight_power=p.class_weight_power,
         )
         inputs = [("pretext", run)] if (run := self.pretext(student)) else []

@@ -272,11 +272,15 @@ def test_figure_shows_every_row_and_both_printed_values(stages):
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert (
         labels[:2] == ["MC2SleepNet", "AttnSleep"]
-        and sum("as printed" in text for text in labels) == 2
+        and sum("as printed" in text for text in labels) == 1
     )
     accuracy = figure.axes[0]
+    drawn = [line.get_xdata()[0] for line in accuracy.get_lines() if line.get_color() == "#8a8a8a"]
+    assert drawn == [84.6, 88.6]
+    named = " ".join(text.get_text() for text in accuracy.texts)
+    assert "SleepEDF-78" in named and "SHHS" in named
     assert [t.get_text() for t in accuracy.get_yticklabels()] == ["MC2SleepNet", "AttnSleep"]
     points = [line.get_ydata() for line in figure.axes[2].get_lines() if line.get_marker() in "os"]
     assert [np.isfinite(np.asarray(y, float)).sum() for y in points] == [stages, stages]
     empty = comparison.stagers(tidy[tidy["value"].isna()])  # nothing measured: still a figure
-    assert len(empty.legends[0].get_texts()) == 2
+    assert len(empty.legends[0].get_texts()) == 1
