@@ -42,7 +42,9 @@ def _html(found: re.Match[str]) -> str:
     if found[1] is None:
         return drawn
     number = f"<span>({escape(tags[0])})</span>" if tags else ""
-    return f'<div class="formula">{drawn}{number}</div>'
+    # It scrolls on a narrow screen, so the keyboard must reach it.
+    reached = 'tabindex="0" role="region" aria-label="Equation"'
+    return f'<div class="formula" {reached}>{drawn}{number}</div>'
 
 
 def image(tex: str) -> str:

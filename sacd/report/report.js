@@ -16,7 +16,7 @@ function apply() {
     }
     card.hidden = (item && card.id !== item) || !(hits || (named && !verdict));
     const claims = card.querySelector(".claims");
-    if (claims) claims.open = hits > 0 && (verdict || (words && !named)) ? true : false;
+    if (claims) claims.open = hits > 0 && Boolean(verdict || (words && !named));
   }
   const shown = cards.filter(card => !card.hidden).length;
   by("shown").textContent = `${shown} of ${cards.length} items`;
@@ -33,4 +33,11 @@ for (const tile of document.querySelectorAll(".tile")) {
     by("items").scrollIntoView();
   });
 }
+// A link to a folded part unfolds it.
+const unfold = () => {
+  const target = location.hash && by(location.hash.slice(1));
+  if (target && target.tagName === "DETAILS") target.open = true;
+};
+addEventListener("hashchange", unfold);
+unfold();
 apply();

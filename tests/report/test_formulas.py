@@ -23,7 +23,8 @@ def test_what_mathtext_spells_differently_is_drawn(tex):
 
 def test_the_number_of_an_equation_stands_beside_it():
     text = with_formulas("$$L = L_C \\tag{5}$$")
-    assert text.startswith('<div class="formula"><img') and text.endswith("<span>(5)</span></div>")
+    assert text.startswith('<div class="formula" tabindex="0"') and text.count("<img") == 1
+    assert text.endswith("<span>(5)</span></div>")
 
 
 def test_what_cannot_be_drawn_is_shown_as_its_source():
