@@ -186,13 +186,14 @@ def test_a_loss_is_reached_by_its_own_runs_alone(runs):
     by_method = {
         run.config.method.name: run for run in runs.values() if hasattr(run.config, "method")
     }
+    built_on = {"pkt": {"ifd", "sacd"}, "kd": {"c2kd", "logit_std"}}
     for loss in ("kd", "pkt", "ccl", "fitnet"):
         users = {
             name
             for name, run in by_method.items()
             if any(f".{loss}:" in c for c in code_hashes(run.entries))
         }
-        assert users <= {loss, *({"ifd", "sacd"} if loss == "pkt" else set())}, (loss, users)
+        assert users <= {loss, *built_on.get(loss, ())}, (loss, users)
 
 
 def test_of_a_module_all_functions_and_classes_are_found():
