@@ -58,7 +58,7 @@ def write_manifest(w: Workspace) -> Path:
         kept = _kept(w, _read(runs), lines, asked)
         lines = pd.concat([lines, kept])
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
-        matrices = _as_text(_by_subject(w, shown))
+        matrices = sparse(_by_subject(w, shown))
         if trusted:
             before = _read(subjects)
             matrices = pd.concat([matrices, before[_keys(before).isin(_keys(kept))]])
@@ -190,6 +190,13 @@ def _csv(table: pd.DataFrame) -> str:
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     return _read(StringIO(_csv(table)))
+
+
+def sparse(matrices: pd.DataFrame) -> pd.DataFrame:
+    """Confusion matrices as text, without the zeros, which are two thirds of the cells."""
+    text = _as_text(matrices)
+    text[list(ERRORS)] = text[list(ERRORS)].replace("0", "")
+    return text
 
 
 def _keys(table: pd.DataFrame) -> pd.Series:

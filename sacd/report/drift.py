@@ -23,6 +23,7 @@ from scipy import stats
 from sacd.analysis import tables
 from sacd.files import read_json_text
 from sacd.report import claims
+from sacd.report.evidence import read_subjects
 
 PRIMARY: Final = tuple(
     product(
@@ -203,7 +204,7 @@ def _claims(before: Reader, now: Reader, pairs: Mapping[str, tuple[str, str]]) -
         subjects = reader(SUBJECTS)
         if subjects is None:
             return pd.DataFrame(columns=["item", "claim", "before", "now"])
-        judged.append(claims.judge(pd.read_csv(StringIO(subjects)), found))
+        judged.append(claims.judge(read_subjects(StringIO(subjects)), found))
     both = judged[0][["item", "claim", "verdict"]].rename(columns={"verdict": "before"})
     both = both.assign(now=judged[1]["verdict"])
     return both[both["before"] != both["now"]].reset_index(drop=True)

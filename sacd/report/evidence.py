@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from functools import reduce
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,13 @@ QUANTITIES: Final = (*METRICS, *ERRORS)
 
 Cells = list[tuple[float, str, str]]
 """Weight, row and quantity of the values that a difference sums up."""
+
+
+def read_subjects(source: Path | TextIO) -> pd.DataFrame:
+    """`tables/subjects.csv`: item, row, seed, subject, and `ERRORS`; an empty cell is no clip."""
+    table = pd.read_csv(source)
+    cells = list(ERRORS)
+    return table.assign(**table[cells].fillna(0).astype(int))
 
 
 class _Row(NamedTuple):

@@ -4,77 +4,12 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-
-import pandas as pd
 
 from sacd.analysis.tables import markdown
 from sacd.files import write_text
-from sacd.paper import printed as paper
-from sacd.paper.contents import items
-from sacd.report import claims
 from sacd.report import summary as short
-from sacd.report.verify import DIFFERS, NEEDS, NOT_YET, REPRODUCED, Verification
+from sacd.report.verify import Verification
 from sacd.runs.provenance import REPOSITORY
-
-HEADLINES: Final = (
-    ("table2", "-/R(2+1)D-18", "accuracy"),
-    ("table2", "AttnSleep/CCL", "accuracy"),
-    ("table2", "AttnSleep/SACD", "accuracy"),
-    ("table2", "AttnSleep/SACD", "kappa"),
-    ("table3", "SACD", "accuracy"),
-    ("table4", "AttnSleep (EEG)", "accuracy"),
-    ("table4", "D", "accuracy"),
-    ("table4", "F", "accuracy"),
-    ("table5", "v1", "accuracy"),
-    ("table5", "ours", "accuracy"),
-    ("fig5", "a: 0.5/1/1", "accuracy"),
-    ("fig8", "N2", "channels"),
-    ("fig8", "N3", "channels"),
-    ("mc2sleepnet", "SleepEDF-78", "accuracy"),
-)
-"""Numbers that represent their items in the summary."""
-STUDENTS: Final = ("R(2+1)D-18", "R3D-18")
-"""Students that Table II trains alone, in its order."""
-WITHOUT_MARK: Final = "–"
-"""In place of a mark, before verdicts that wait for data."""
-
-MARKS: Final = {
-    REPRODUCED: "✓",
-    claims.HOLDS: "✓",
-    DIFFERS: "✗",
-    claims.FAILS: "✗",
-    claims.EQUAL: "=",
-    claims.UNDECIDED: "?",
-    claims.CONTRADICTS: "⚠",
-}
-"""Mark before a verdict."""
-
-
-def summary(v: Verification) -> pd.DataFrame:
-    """Headline numbers and claims in one table: item, what, paper, ours, command, verdict."""
-    known = v.numbers[v.numbers["ours"].notna()].set_index(["item", "row", "column"])
-    lines = []
-    for item, row, column in HEADLINES:
-        ours = ""
-        if (item, row, column) in known.index:
-            cell = known.loc[(item, row, column)]
-            ours, verdict = f"{cell.ours:.3g}", cell.verdict
-            if pd.notna(cell.ci_low):
-                ours += f" [{cell.ci_low:.3g}, {cell.ci_high:.3g}]"
-        elif item in NEEDS and (v.results / "tables" / f"{item}.csv").is_file():
-            verdict = NEEDS[item]  # the table lacks a row that only the paper's data have
-        else:
-            verdict = NOT_YET
-        printed = f"{paper.value(item, row, column):g}"
-        lines.append((item, f"{row}: {column}", printed, ours, verdict))
-    lines += v.claims[["item", "claim", "paper", "ours", "verdict"]].itertuples(index=False)
-    order = list(items())
-    lines.sort(key=lambda line: order.index(items()[line[0]].target))
-    table = pd.DataFrame(lines, columns=["item", "what", "paper", "ours", "verdict"])
-    table["verdict"] = [f"{MARKS.get(x, WITHOUT_MARK)} {x}" for x in table["verdict"]]
-    table.insert(4, "command", [f"make {items()[item].target}" for item in table["item"]])
-    return table.assign(item=[items()[item].title for item in table["item"]])
 
 
 def write_readme(v: Verification) -> None:

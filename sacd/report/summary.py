@@ -84,7 +84,7 @@ def status(v: Verification) -> list[str]:
         ("majority", "baseline/majority"),
         ("video alone", "-/R(2+1)D-18"),
         ("SACD", "AttnSleep/SACD"),
-        ("true signals", "bound/true signals"),
+        ("true signals by night", "bound/true signals by night"),
         ("EEG teacher", "teacher/AttnSleep"),
     )
     kappas = ", ".join(f"{name} {table[row]:.2f}" for name, row in ladder if row in table)

@@ -17,6 +17,7 @@ from sacd.paper import printed as paper
 from sacd.paper.contents import items
 from sacd.report import claims, drift
 from sacd.report.drift import Drift
+from sacd.report.evidence import read_subjects
 from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
 from sacd.runs.provenance import REPOSITORY
 
@@ -91,7 +92,7 @@ def verify(results: Path, against: Path | None = None) -> Verification:
     problems, manifest = altered(results), read_manifest(results)
     by_subject, paths = results / SUBJECTS, sorted((results / "tables").glob("*.csv"))
     found = {path.stem: tables.read(path) for path in paths if path != by_subject}
-    subjects = pd.read_csv(by_subject) if by_subject.is_file() else pd.DataFrame({"item": []})
+    subjects = read_subjects(by_subject) if by_subject.is_file() else pd.DataFrame({"item": []})
     judged = claims.judge(subjects, found)
     missing = judged["verdict"] == claims.MISSING
     notes = [

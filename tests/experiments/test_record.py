@@ -12,6 +12,7 @@ from sacd import results
 from sacd.experiments import record
 from sacd.files import sha256
 from sacd.metrics import ERRORS, METRICS, scores, summary
+from sacd.report.evidence import read_subjects
 from sacd.runs.notebook import record_of
 
 
@@ -41,7 +42,9 @@ def test_every_file_has_its_checksum_and_maker(space):
 
 
 def test_subjects_hold_the_confusion_matrices(space):
-    table = pd.read_csv(space.results / results.SUBJECTS)
+    path = space.results / results.SUBJECTS
+    assert not (pd.read_csv(path)[list(ERRORS)] == 0).any(axis=None), "zeros are left out"
+    table = read_subjects(path)
     run = space.rows["AttnSleep/SACD"][1]
     lines = table[(table["row"] == "AttnSleep/SACD") & (table["seed"] == 1)]
     matrix = lines[list(ERRORS)].sum().to_numpy().reshape(5, 5)

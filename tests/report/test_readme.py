@@ -5,7 +5,6 @@ from pathlib import Path
 import made_up_results
 import pytest
 
-from sacd.analysis.tables import markdown
 from sacd.report import readme, verify
 from sacd.report.summary import claims_markdown
 from sacd.results import MANIFEST
@@ -65,30 +64,18 @@ def test_a_deviation_ends_with_its_paragraph(tmp_path):
     assert readme.deviations(package) == "- [a.py](../sacd/a.py) `f`: two lines."
 
 
-def test_the_table_shows_crosses_and_what_is_missing(tmp_path, monkeypatch):
+def test_the_claims_show_what_fails_and_never_that_simulated_data_reproduce(tmp_path, monkeypatch):
     rows = {"-/R(2+1)D-18": 0.9, "AttnSleep/SACD": 0.6, "AttnSleep/CCL": 0.6}
     made = made_up_results.make(tmp_path, monkeypatch, rows, seeds=3)
-    text = markdown(readme.summary(verify.verify(made.results)))
-    lines = {
-        line.split(" | ")[1]: line
+    text = claims_markdown(verify.verify(made.results))
+    (better,) = [
+        line
         for line in text.splitlines()
-        if line.startswith("| ") and line.count(" | ") > 3
-    }
-    better = lines["SACD is better than the video student alone (AttnSleep)"]
-    assert (
-        "make table2" in better
-        and "✗ fails" in better
-        and "| same direction 3/3 | same direction 0/3 |" in better
-    )
-    assert lines["AttnSleep/SACD: accuracy"].startswith("| Table II, the comparison |")
-    assert (
-        "64.4 | 6" in lines["AttnSleep/SACD: accuracy"]
-        and "– needs S3VE" in lines["AttnSleep/SACD: accuracy"]
-    )
-    assert (
-        "– not computed yet" in lines["SACD: accuracy"] and "make table3" in lines["SACD: accuracy"]
-    )
-    assert "reproduced" not in text
+        if line.startswith("| SACD is better than the video student alone (AttnSleep) |")
+    ]
+    assert better.endswith("| fails |")
+    assert "| same direction 3/3 | same direction 0/3 |" in better
+    assert "`make table2`" in text and "reproduced" not in text
 
 
 def test_a_missing_marker_is_one_line():
