@@ -31,7 +31,7 @@ MIN_SUBJECTS: Final = 6
 POINTS: Final = 1.0
 """Margin of every percentage, in percentage points."""
 MARGINS: Final = {"kappa": 0.02, "kappa_calibrated": 0.02, "auc": 0.01, "macro_f1_calibrated": 1.0}
-"""Differences below these count as none; fixed before any result was seen."""
+"""Differences below these count as none; fixed before these results were computed."""
 
 POWER: Final = 0.8
 SEEDS: Final = (3, 5, 8, 15, 30)

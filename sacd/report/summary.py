@@ -139,7 +139,7 @@ def claims_markdown(v: Verification) -> str:
         "",
         "## The primary comparisons",
         "",
-        "Fixed before any result was seen; difference of the macro AUC, Holm among the five. All",
+        "Fixed before these results were computed; difference of the macro AUC, Holm among the five. All",
         "claims below are exploratory.",
         "",
         markdown(primary(_paired(v)).round(4)),
