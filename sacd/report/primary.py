@@ -1,4 +1,4 @@
-"""The primary family: the five comparisons that were fixed before these results were computed.
+"""The primary family: five comparisons that were fixed before these results were computed.
 
 All other comparisons are exploratory.
 """
