@@ -139,8 +139,8 @@ def claims_markdown(v: Verification) -> str:
         "",
         "## The primary comparisons",
         "",
-        "Fixed before these results were computed; difference of the macro AUC, Holm among the five. All",
-        "claims below are exploratory.",
+        "Fixed before these results were computed; difference of the macro AUC, Holm among the",
+        "five. All claims below are exploratory.",
         "",
         markdown(primary(_paired(v)).round(4)),
     ]
