@@ -121,7 +121,7 @@ othermachine: $(READY)  ## the smoke profile on an emulated processor, and plant
 quicktest: $(READY)  ## lint and the tests that are not slow, in two minutes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not whole"
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .
