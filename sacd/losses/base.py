@@ -17,7 +17,10 @@ from sacd.models.output import Output
 
 
 class Batch(NamedTuple):
-    """Input of a method in one training step: B clips; row i of every field is the same clip."""
+    """Input of a method in one training step: B clips; row i of every field is the same clip.
+
+    All tensors lie on the device of the student.
+    """
 
     student: Output
     teacher: Output
@@ -58,11 +61,14 @@ class Method(nn.Module):
     """
 
     teacher_needed = False
+    reads_features = False
+    """Whether `losses` reads the stage features of the teacher."""
 
     def __init__(self, context: Context | None = None) -> None:
         super().__init__()
-        self.monitor: dict[str, float] = {}
-        """Figures of the last step to plot, as floats (graph spread, active hinges ...)."""
+        self.monitor: dict[str, Tensor] = {}
+        """Figures of the last step to plot (graph spread, active hinges ...): scalars on the device
+        of the student. They are read once per epoch, because reading one makes a GPU wait."""
         self.lr_multipliers: dict[str, float] = {}
         """Name of a part of the method -> factor on the student's learning rate; default 1."""
 
@@ -80,7 +86,16 @@ def build(name: str, context: Context, **options: Any) -> Method:
     Raises:
         ValueError: `name` is not in `METHODS`.
     """
+    return _class(name)(context, **options)
+
+
+def reads_features(name: str) -> bool:
+    """Whether the method reads the stage features of the teacher."""
+    return _class(name).reads_features
+
+
+def _class(name: str) -> type[Method]:
     if name not in METHODS:
         raise ValueError(f"method {name!r} is unknown; known: {', '.join(METHODS)}")
     module, attribute = METHODS[name].split(":")
-    return getattr(import_module(module), attribute)(context, **options)
+    return getattr(import_module(module), attribute)

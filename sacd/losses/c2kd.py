@@ -53,8 +53,10 @@ def non_target(student: Tensor, teacher: Tensor, labels: Tensor, selected: Tenso
     >>> float(non_target(z, z + own, own, own > 0))
     0.0
     """
-    others = ~F.one_hot(labels, student.shape[1]).bool()
-    p, q = (z[others].reshape(len(z), -1).log_softmax(1) for z in (student, teacher.detach()))
+    # Columns of the other classes: 0, 1, ... without the own one, which all later ones move up for.
+    others = torch.arange(student.shape[1] - 1, device=labels.device).expand(len(labels), -1)
+    others = others + (others >= labels[:, None])
+    p, q = (z.gather(1, others).log_softmax(1) for z in (student, teacher.detach()))
     divergence = F.kl_div(p, q, reduction="none", log_target=True).sum(1)
     return (divergence * selected).mean()
 
@@ -115,5 +117,5 @@ class C2KD(Method):
         cross = non_target(proxy_s, proxy_t, batch.labels, selected) + non_target(
             proxy_t, proxy_s, batch.labels, selected
         )
-        self.monitor = {"selected": float(selected.float().mean())}
+        self.monitor = {"selected": selected.float().mean()}
         return {"c2kd_proxy": self.weight * own, "c2kd_cross": self.weight * cross}

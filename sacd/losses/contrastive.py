@@ -35,6 +35,7 @@ def k_hard_contrastive(
     selection: Selection = "top_k",
     directions: Directions = "both",
     generator: torch.Generator | None = None,
+    unit_queues: bool = False,
 ) -> Contrast:
     r"""Triplet hinge of synchronous pairs against the K hardest entries of the opposite bank.
 
@@ -61,6 +62,8 @@ def k_hard_contrastive(
             `per_class`, the k most similar entries of each other stage.
         directions: `video`, video anchors against EEG entries; `eeg`, the reverse; `both`.
         generator: source of the draws of `semi_hard_random`.
+        unit_queues: the entries of both queues have unit length already, which saves their
+            normalisation at every step.
 
     Raises:
         ValueError: an option is unknown.
@@ -80,7 +83,9 @@ def k_hard_contrastive(
         for name, anchor, queue in (("video", video, queue_s), ("eeg", eeg, queue_v)):
             if directions not in ("both", name):
                 continue
-            similar = anchor @ unit(to_float32(queue.detach())).to(anchor.dtype).T
+            keys = to_float32(queue.detach())
+            keys = keys if unit_queues else unit(keys)
+            similar = anchor @ keys.to(anchor.dtype).T
             index, valid = _select(
                 similar.detach(),
                 positive.detach(),

@@ -1,6 +1,5 @@
 """Contrastive representation distillation (CRD): match the teacher's view of the same clip."""
 
-import math
 from typing import Literal
 
 import torch
@@ -46,9 +45,10 @@ def nce(
     near = (anchor * positive.detach()).sum(1) / temperature
     far = anchor @ negatives.detach().T / temperature
     count = valid.sum(1).to(near.dtype)
-    if log_z.isnan() and count.any():
-        every = torch.cat((near, far[valid])).detach()
-        log_z = every.logsumexp(0) - math.log(len(every))
+    # z is fixed by the first batch with a negative; without a branch, so that a GPU need not wait.
+    every = torch.cat((near, far.masked_fill(~valid, -torch.inf).flatten())).detach()
+    first = every.logsumexp(0) - (len(near) + count.sum()).log()
+    log_z = torch.where(log_z.isnan() & (count > 0).any(), first, log_z)
     noise = log_z.nan_to_num() + count.clamp(min=1).log()
     loss = -F.logsigmoid(near - noise) - (F.logsigmoid(noise[:, None] - far) * valid).sum(1)
     return (loss * (count > 0)).sum() / (count > 0).sum().clamp(min=1), log_z

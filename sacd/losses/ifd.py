@@ -60,6 +60,7 @@ class IFD(Method):
     """
 
     teacher_needed = True
+    reads_features = True
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from sacd.losses.divergence import divergence
 from sacd.losses.sp import similarity_preserving
 from sacd.losses.structure import StructureLoss
 from sacd.models.bank import MemoryBank
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import to_float32, unit
 from sacd.models.output import Output
 
 StructureKind = Literal["ours", "literal", "matched_only", "sp"]
@@ -47,13 +47,11 @@ class SACD(Method):
         directions, selection: of `k_hard_contrastive`; v4 of Table V has one direction.
         divergence: `jsd` or `half_jeffreys` (reading A21).
         decay: final decay of the EMA, 0..1. With 0 the keys come from the student of the last step.
-        projection: put a linear layer on the student's embedding before L_C; the paper has none.
         train_teacher: the losses also train the teacher, as eqs. 2-5 are written (reading A1). The
             teacher has no momentum encoder, so its bank keys may be stale.
 
     Raises:
-        ValueError: an option is out of range or unknown, or the embeddings' widths differ and no
-            projection is set.
+        ValueError: an option is out of range or unknown, or the embeddings' widths differ.
     """
 
     teacher_needed = True
@@ -76,7 +74,6 @@ class SACD(Method):
         selection: Selection = "top_k",
         divergence: Divergence = "jsd",
         decay: float = 0.999,
-        projection: bool = False,
         train_teacher: bool = False,
     ) -> None:
         super().__init__()
@@ -123,22 +120,16 @@ class SACD(Method):
                     video_dim, eeg_dim, layers, gamma, structure, size=graph_size
                 )
                 self.lr_multipliers["structure"] = structure_lr_multiplier
-            self.projection = (
-                nn.Linear(video_dim, eeg_dim)
-                if projection and weight_contrastive
-                else nn.Identity()
-            )
 
         self.ema: nn.Module | None = None
         if weight_contrastive:
-            if video_dim != eeg_dim and not projection:
+            if video_dim != eeg_dim:
                 raise ValueError(
-                    f"embedding widths {video_dim} (student) and {eeg_dim} differ: "
-                    "set projection=True"
+                    f"embedding widths {video_dim} (student) and {eeg_dim} (teacher) differ; "
+                    "L_C needs equal ones"
                 )
             self.bank_s = MemoryBank(bank, eeg_dim)
-            self.register_buffer("step", torch.tensor(0))
-            self.register_buffer("seed", seed)
+            self.step, self.seed = 0, int(seed)
             # Video anchors are compared with EEG keys only, which need no momentum encoder.
             if directions != "video":
                 self.bank_v = MemoryBank(bank, eeg_dim)
@@ -149,6 +140,13 @@ class SACD(Method):
                     context.student, decay=decay, use_warmup=True, exclude_buffers=True
                 )
                 self.ema.requires_grad_(False)
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Number of steps so far and seed of the draws, for `state_dict`."""
+        return {"step": self.step, "seed": self.seed} if self.weight_contrastive else {}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.step, self.seed = state.get("step", 0), state.get("seed", 0)
 
     def train(self, mode: bool = True) -> "SACD":
         """Train or evaluate; the momentum encoder always stays in eval mode."""
@@ -168,39 +166,37 @@ class SACD(Method):
         if self.structure is not None:
             loss, figures = self.structure(video, eeg)
             losses["structure"] = self.weight_structure * loss
-            self.monitor |= {"structure": float(loss.detach()), **figures}
+            self.monitor |= {"structure": loss.detach(), **figures}
         elif self.weight_structure:
             loss = len(video) * similarity_preserving(video, eeg)
             losses["structure"] = self.weight_structure * loss
-            self.monitor["structure"] = float(loss.detach())
+            self.monitor["structure"] = loss.detach()
         if self.weight_contrastive:
             keys_s, labels = self.bank_s.get()
             keys_v = keys_s[:0] if self.ema is None else self.bank_v.get()[0]
             contrast = k_hard_contrastive(
-                self._projected(video),
+                video,
                 eeg,
                 keys_s,
                 keys_v,
                 batch.labels,
                 labels,
-                generator=torch.Generator().manual_seed(int(self.seed) + int(self.step)),
+                generator=torch.Generator().manual_seed(self.seed + self.step),
+                unit_queues=True,
                 **self.contrast,
             )
             losses["contrastive"] = self.weight_contrastive * contrast.loss
             self.monitor |= {
-                "contrastive": float(contrast.loss.detach()),
-                "negatives": float(contrast.negatives.float().mean()),
-                "active": float(contrast.active),
-                "positive": float(contrast.positive),
+                "contrastive": contrast.loss.detach(),
+                "negatives": contrast.negatives.float().mean(),
+                "active": contrast.active,
+                "positive": contrast.positive,
             }
         if self.weight_jsd:
             loss = divergence(batch.student.logits, teacher.logits, self.divergence_kind)
             losses["jsd"] = self.weight_jsd * loss
-            self.monitor["jsd"] = float(loss.detach())
+            self.monitor["jsd"] = loss.detach()
         return losses
-
-    def _projected(self, video: Tensor) -> Tensor:
-        return in_float32(self.projection.forward)(video)
 
     @torch.no_grad()
     def on_step_end(self, batch: Batch) -> None:
@@ -208,11 +204,11 @@ class SACD(Method):
         video, eeg = batch.student.embedding.detach(), batch.teacher.embedding.detach()
         if self.weight_contrastive:
             self.step += 1
-            self.bank_s.enqueue(eeg, batch.labels)
+            # Entries are compared by their cosine, so they enter at unit length.
+            self.bank_s.enqueue(unit(to_float32(eeg)), batch.labels)
             if self.ema is not None:
-                self.ema.update(self._student[0], step=int(self.step))
-                self.bank_v.enqueue(
-                    self._projected(self.ema.module(batch.clips).embedding), batch.labels
-                )
+                self.ema.update(self._student[0], step=self.step)
+                keys = self.ema.module(batch.clips).embedding
+                self.bank_v.enqueue(unit(to_float32(keys)), batch.labels)
         if self.structure is not None:
             self.structure.push(video, eeg)

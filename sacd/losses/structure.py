@@ -64,10 +64,10 @@ class StructureResult(NamedTuple):
     """L_D and its diagnostics."""
 
     loss: Tensor
-    figures: dict[str, float]
-    """`d_matched`, and with two graphs or more `d_mismatched`, `spread_video` and `spread_eeg`.
+    figures: dict[str, Tensor]
+    """Scalars: `d_matched`; with two graphs or more also `d_mismatched`, and both spreads.
 
-    A spread near 0 means that the network has collapsed.
+    `spread_video` or `spread_eeg` near 0 means that the network has collapsed.
     """
 
 
@@ -98,7 +98,7 @@ class GraphQueue(RingBuffer):
         self.write(
             video=pad(video, padding)[None],
             eeg=pad(eeg, padding)[None],
-            count=torch.tensor([n], device=self.count.device),
+            count=torch.full((1,), n, device=self.count.device),
         )
 
 
@@ -168,20 +168,20 @@ class StructureLoss(nn.Module):
         o_video = self._encode(self.video, video, self.queue.video)
         o_eeg = self._encode(self.eeg, eeg, self.queue.eeg)
         d = graph_distance(o_video[:, None], o_eeg[None], normalise=self.reading != "literal")
-        matched, others = d.diagonal(), ~torch.eye(len(d), dtype=torch.bool, device=d.device)
-        now = len(d) - int(self.queue.fill)
-        past = len(d) - now
+        matched, others = d.diagonal(), 1 - torch.eye(len(d), dtype=d.dtype, device=d.device)
+        past = self.queue.fill
+        now = len(d) - past
         weight = torch.cat([d.new_full((now,), 1 / now), d.new_full((past,), 1 / max(past, 1))])
         if self.reading == "literal":
             loss = _mean(literal(matched, self.gamma), weight**2)
         else:
             loss = _mean(pair_margin(matched, 1, self.gamma), weight**2)
             if self.reading == "ours" and len(d) > 1:
-                pairs = torch.outer(weight, weight)[others]
-                loss = 0.5 * (loss + _mean(pair_margin(d[others], -1, self.gamma), pairs))
-        figures = {"d_matched": float(matched.detach().mean())}
+                pairs = torch.outer(weight, weight) * others
+                loss = 0.5 * (loss + _mean(pair_margin(d, -1, self.gamma), pairs))
+        figures = {"d_matched": matched.detach().mean()}
         if len(d) > 1:
-            figures["d_mismatched"] = float(d.detach()[others].mean())
+            figures["d_mismatched"] = _mean(d.detach(), others)
             figures["spread_video"], figures["spread_eeg"] = spread(o_video), spread(o_eeg)
         return StructureResult(loss, figures)
 
@@ -196,20 +196,23 @@ class StructureLoss(nn.Module):
 
     def _encode(self, network: GraphNetwork, current: Tensor, past: Tensor) -> Tensor:
         """Graph vectors `(G, 1024)` of the current graphs, then of the past ones, in one call."""
-        fill = int(self.queue.fill)
+        fill = self.queue.fill
         groups = to_float32(current).split(self.size)
-        now = torch.tensor([len(group) for group in groups], device=past.device)
+        now = self.queue.count.new_full((len(groups),), self.size)
+        now[-1:].fill_(len(groups[-1]))
         counts = torch.cat([now, self.queue.count[:fill]])
         nodes = pad_sequence([*groups, *past[:fill]], batch_first=True)
         present = torch.arange(nodes.shape[1], device=nodes.device) < counts[:, None]
-        return network(nodes, present, centre=nodes.detach()[present].mean(dim=0))
+        # Padding is 0 and adds nothing to the sum.
+        centre = nodes.detach().sum(dim=(0, 1)) / counts.sum()
+        return network(nodes, present, centre=centre)
 
 
 @torch.no_grad()
-def spread(graphs: Tensor) -> float:
-    """Mean distance of unit graph vectors `(G, 1024)` from their mean.
+def spread(graphs: Tensor) -> Tensor:
+    """Scalar: mean distance of unit graph vectors `(G, 1024)` from their mean.
 
     0 means that all are equal (collapsed); near 1, all are different.
     """
     o = unit(graphs)
-    return float((o - o.mean(dim=0)).norm(dim=-1).mean())
+    return (o - o.mean(dim=0)).norm(dim=-1).mean()

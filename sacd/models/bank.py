@@ -7,24 +7,29 @@ from torch import Tensor, nn
 class RingBuffer(nn.Module):
     """The last m rows of several tensors; new rows overwrite the oldest ones.
 
-    Everything is a buffer, so `state_dict` resumes a run. Stored rows carry no gradient.
+    `state_dict` holds everything, so that a run can be resumed. Stored rows carry no gradient. The
+    positions are Python numbers: reading them from a GPU would make it wait at every step.
 
     Args:
         **rows: initial `(m, ...)` contents by buffer name, m >= 1.
     """
-
-    pointer: Tensor
-    """Row that is overwritten next."""
-    fill: Tensor
-    """Number of rows written so far, at most m."""
 
     def __init__(self, **rows: Tensor) -> None:
         super().__init__()
         self._names = tuple(rows)
         for name, value in rows.items():
             self.register_buffer(name, value)
-        self.register_buffer("pointer", torch.tensor(0))
-        self.register_buffer("fill", torch.tensor(0))
+        self.pointer = 0
+        """Row that is overwritten next."""
+        self.fill = 0
+        """Number of rows written so far, at most m."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Both positions, for `state_dict`."""
+        return {"pointer": self.pointer, "fill": self.fill}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.pointer, self.fill = state["pointer"], state["fill"]
 
     @torch.no_grad()
     def write(self, **rows: Tensor) -> None:
@@ -35,12 +40,16 @@ class RingBuffer(nn.Module):
         """
         size = len(self.get_buffer(self._names[0]))
         new = len(rows[self._names[0]])
-        slots = (self.pointer + torch.arange(new, device=self.pointer.device)) % size
+        end = self.pointer + new
+        kept = min(new, size)
+        first = (end - kept) % size  # slot of the oldest row that is kept
+        before_wrap = min(kept, size - first)
         for name in self._names:
             buffer = self.get_buffer(name)
-            buffer[slots[-size:]] = rows[name][-size:].to(buffer.dtype)
-        self.pointer.copy_((self.pointer + new) % size)
-        self.fill.copy_((self.fill + new).clamp_max(size))
+            values = rows[name][new - kept :].to(buffer.dtype)
+            buffer[first : first + before_wrap] = values[:before_wrap]
+            buffer[: kept - before_wrap] = values[before_wrap:]
+        self.pointer, self.fill = end % size, min(self.fill + new, size)
 
 
 class MemoryBank(RingBuffer):
@@ -86,5 +95,4 @@ class MemoryBank(RingBuffer):
 
     def get(self) -> tuple[Tensor, Tensor]:
         """Keys `(fill, dim)` and labels `(fill,)` of the filled part, in no particular order."""
-        fill = int(self.fill)
-        return self.keys[:fill], self.labels[:fill]
+        return self.keys[: self.fill], self.labels[: self.fill]

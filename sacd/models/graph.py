@@ -43,7 +43,9 @@ class GraphNetwork(nn.Module):
 
     The result is exact, but computed cheaply. The first layer of F_m is a sum of a target, a source
     and an edge part, and the edge part is the same in every layer. The last layer of F_m is applied
-    after the attention-weighted sum, because the weights sum to 1.
+    after the attention-weighted sum, because the weights sum to 1. Two linear layers in a row, the
+    last of MLP_edge and the first of F_m, or the last of F_m and the first of U, are multiplied
+    once per call, so that nodes and edges pass one narrow layer instead of two.
 
     Source: arXiv:2208.05814 (SACD), IV-B, which follows the embedding variant of graph matching
     networks, arXiv:1904.12787.
@@ -79,7 +81,7 @@ class GraphNetwork(nn.Module):
         """
         self.steps += 1
         mean = embeddings.to(self.centre.dtype).mean(dim=0)
-        self.centre.lerp_(mean, max(1 / int(self.steps), 1 / 50))
+        self.centre.lerp_(mean, (1 / self.steps).clamp_min(1 / 50))
 
     def forward(
         self, embeddings: Tensor, present: Tensor | None = None, centre: Tensor | None = None
@@ -105,9 +107,9 @@ class GraphNetwork(nn.Module):
         x = self.project(unit(centred) * math.sqrt(dim))
         h = self.node(x)
         if self.layers:
-            edge_part = self._edge_part(x)
+            edge_part, update_part = self._edge_part(x), self._update_part()
         for _ in range(self.layers):
-            h = self._propagate(h, edge_part, neighbour)
+            h = self._propagate(h, edge_part, update_part, neighbour)
         weight = present.to(h.dtype) / present.sum(dim=1, keepdim=True)
         # READOUT is linear, so the mean can be taken before it. READOUT then runs once per graph.
         return self.graph(self.readout((weight[..., None] * h).sum(dim=1)))
@@ -115,27 +117,39 @@ class GraphNetwork(nn.Module):
     def _edge_part(self, x: Tensor) -> Tensor:
         """`(G, n, n, hidden)`: what e_ij adds to the first layer of F_m, including the bias."""
         n = x.shape[1]
-        # e_ij equals e_ji, so only the upper triangle is computed.
-        rows, columns = torch.triu_indices(n, n, device=x.device)
+        # e_ij equals e_ji, so only the upper triangle is computed. The diagonal is never used, but
+        # a graph of one clip has nothing else.
+        rows, columns = torch.triu_indices(n, n, offset=min(n - 1, 1), device=x.device)
         a, b = x[:, rows], x[:, columns]
-        edges = self.edge(torch.cat([(a - b).abs(), a * b], dim=-1))
-        first = self.message[0]
-        part = nn.functional.linear(edges, first.weight[:, 2 * NODE :], first.bias)
-        pair = torch.empty(n, n, dtype=torch.long, device=x.device)
+        hidden = self.edge[:2](torch.cat([(a - b).abs(), a * b], dim=-1))
+        last, first = self.edge[2], self.message[0]
+        weight = first.weight[:, 2 * NODE :]
+        part = nn.functional.linear(hidden, weight @ last.weight, first.bias + weight @ last.bias)
+        pair = torch.zeros(n, n, dtype=torch.long, device=x.device)
         pair[rows, columns] = pair[columns, rows] = torch.arange(len(rows), device=x.device)
         return part[:, pair]
 
-    def _propagate(self, h: Tensor, edge_part: Tensor, neighbour: Tensor) -> Tensor:
+    def _update_part(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias that take the sum of hidden messages to the first layer of U."""
+        last, first = self.message[2], self.update[0]
+        weight = first.weight[:, NODE:]
+        return weight @ last.weight, weight @ last.bias
+
+    def _propagate(
+        self, h: Tensor, edge_part: Tensor, update_part: tuple[Tensor, Tensor], neighbour: Tensor
+    ) -> Tensor:
         """One layer, eqs. 8 and 9: `(G, n, 128)` nodes to nodes of the same shape."""
         score_i, score_j = (h @ self.attention.weight.view(2, NODE).T).unbind(dim=-1)
         score = nn.functional.leaky_relu(score_i[:, :, None] + score_j[:, None, :], 0.2)
         # A finite floor, then zeros: a node without neighbours gets no message instead of NaN.
         score = score.masked_fill(~neighbour, torch.finfo(score.dtype).min)
         attention = score.softmax(dim=-1).to(h.dtype) * neighbour
-        first, last = self.message[0], self.message[2]
-        target, source = (h @ w.T for w in first.weight[:, : 2 * NODE].split(NODE, dim=1))
+        target, source = (h @ w.T for w in self.message[0].weight[:, : 2 * NODE].split(NODE, dim=1))
         # In place, because this is the largest tensor of the network: (G, n, n, 128).
         hidden = (edge_part + target[:, :, None]).add_(source[:, None, :]).relu_()
         gathered = torch.einsum("gij,gijk->gik", attention, hidden)
-        message = gathered @ last.weight.T + attention.sum(dim=-1, keepdim=True) * last.bias
-        return self.norm(h + self.update(torch.cat([h, message], dim=-1)))
+        weight, bias = update_part
+        message = gathered @ weight.T + attention.sum(dim=-1, keepdim=True) * bias
+        first = self.update[0]
+        own = nn.functional.linear(h, first.weight[:, :NODE], first.bias)
+        return self.norm(h + self.update[1:](own + message))

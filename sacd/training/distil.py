@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sacd.config import FitConfig, MethodConfig
-from sacd.losses.base import Batch, Context, Method, build
+from sacd.losses.base import Batch, Context, Method, build, reads_features
 from sacd.models.output import Output
 from sacd.stages import UNSCORED
 from sacd.training.fit import Objective, Progress, count_steps, fit
@@ -58,19 +58,20 @@ class DistillationObjective(Objective):
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """The training step: loss terms of the clips `rows`, which `fit` adds and minimises."""
         clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
-        labels = self.labels[rows]
+        index = rows.to(self.labels.device)
+        labels = self.labels[index]
         student = self.student(clips)
         teacher = self.taught(rows, generator)
-        self.batch = Batch(student, teacher, known_or_taught(labels, teacher), rows, clips, epoch)
+        self.batch = Batch(student, teacher, known_or_taught(labels, teacher), index, clips, epoch)
         terms = self.method.losses(self.batch)
         ce = mean_cross_entropy(student.logits, labels, self.weights)
         return {"ce": ce} | {name: self.weight * term for name, term in terms.items()}
 
     def taught(self, rows: Tensor, generator: torch.Generator) -> Output:
         """Outputs of the teacher for the clips `rows`; a frozen teacher's are computed once."""
-        return take(self.teacher, rows)
+        return take(self.teacher, rows.to(self.labels.device))
 
-    def on_step_end(self) -> dict[str, float]:
+    def on_step_end(self) -> dict[str, Tensor]:
         """After the optimizer step: update the method's memory; returns its values to log."""
         assert self.batch is not None
         self.method.on_step_end(self.batch)
@@ -179,7 +180,9 @@ def distil(
     device = next(student.parameters()).device
     labels = labels.to(device)
     taught = teacher or Output(torch.empty(len(labels), 0), torch.empty(len(labels), 0))
-    features = tuple(feature.to(device) for feature in taught.features)
+    # Features can be many times as large as the rest, so only a method that reads them gets them.
+    read = taught.features if reads_features(chosen.name) else ()
+    features = tuple(feature.to(device) for feature in read)
     taught = Output(taught.embedding.to(device), taught.logits.to(device), features)
     method = build_method(
         chosen.name,

@@ -4,6 +4,8 @@ What is minimised is an `Objective`. That of SACD and of the other distillation 
 `sacd.training.distil.DistillationObjective`.
 """
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from itertools import islice
@@ -29,8 +31,8 @@ class Objective(Protocol):
         """Weighted scalar loss terms of the clips `rows`; `fit` minimises their sum."""
         ...
 
-    def on_step_end(self) -> Mapping[str, float]:
-        """Hook after the optimizer step, without gradient; returns values to log."""
+    def on_step_end(self) -> Mapping[str, Tensor]:
+        """Hook after the optimizer step, without gradient; returns scalars to log."""
         return {}
 
 
@@ -140,14 +142,6 @@ class _Training:
     def step(self, losses: Mapping[str, Tensor]) -> None:
         """One optimizer step on the sum of the loss terms."""
         loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            values = ", ".join(
-                f"{name}={float(value.detach()):.4g}" for name, value in losses.items()
-            )
-            raise FloatingPointError(
-                f"loss is not finite in epoch {len(self.history) + 1}: {values}; "
-                "lower the learning rate"
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.config.clip_norm:
@@ -156,28 +150,43 @@ class _Training:
         self.schedule.step()
 
     def epoch(self, objective: Objective, epoch: int, order: Iterator[Tensor]) -> dict[str, float]:
-        """Train for one epoch; returns the mean of every loss term and logged value."""
+        """Train for one epoch; returns the mean of every loss term and logged value.
+
+        The sums stay on the device and are read once, at the end: reading a number makes a GPU wait
+        for all of its work. So a loss that is not finite is noticed at the end of its epoch.
+        """
         self.trained.train()
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         count = 0
         for rows in order:
             losses = objective.losses(rows, epoch, self.generator)
             self.step(losses)
             with torch.no_grad():
                 figures = objective.on_step_end()
-            logged = {f"loss_{name}": float(value.detach()) for name, value in losses.items()}
+            logged = {f"loss_{name}": value.detach() for name, value in losses.items()}
             for name, value in {**logged, **figures}.items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] = sums.get(name, 0.0) + torch.as_tensor(value).double()
             count += 1
-        return {name: value / count for name, value in sums.items()}
+        means = {name: float(value) / count for name, value in sums.items()}
+        terms = {name: mean for name, mean in means.items() if name.startswith("loss_")}
+        if not all(map(math.isfinite, terms.values())):
+            values = ", ".join(f"{name[5:]}={mean:.4g}" for name, mean in terms.items())
+            raise FloatingPointError(
+                f"loss is not finite in epoch {len(self.history) + 1}: {values}; "
+                "lower the learning rate"
+            )
+        return means
 
     def validate(self, metrics: Callable[[], Mapping[str, float]]) -> dict[str, float]:
         """Metrics of the current weights, which are kept if their kappa is the best so far."""
         self.trained.eval()
         with torch.inference_mode():
             row = {f"validation_{name}": float(value) for name, value in metrics().items()}
-        kappas = [earlier["validation_kappa"] for earlier in self.history]
-        if not kappas or row["validation_kappa"] > max(kappas):
+        kappa, highest = row["validation_kappa"], -math.inf
+        for earlier in self.history:
+            highest = np.fmax(highest, earlier["validation_kappa"])  # ignores NaN
+        # A kappa is NaN if all clips have one stage, in truth and prediction: not the best epoch.
+        if kappa > highest:
             self.best = deepcopy(self.trained.state_dict())
         return row
 
@@ -236,5 +245,10 @@ def fit(
             )
     if training.best:
         trained.load_state_dict(training.best)
+    elif validate is not None and config.select == "best":
+        warnings.warn(
+            f"validation kappa is NaN in all {config.epochs} epochs: the last one is kept",
+            stacklevel=2,
+        )
     trained.eval()
     return pd.DataFrame(training.history)

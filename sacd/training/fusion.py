@@ -94,7 +94,8 @@ class _Trained:
     ) -> None:
         """Fit `trained`, and write weights and predictions of its part `stager`.
 
-        `stager(read(rows))` is what the validation subjects select and what predicts every clip.
+        `stager(read(rows))` is what the validation subjects select. It predicts their clips and
+        those of the test subjects; nobody reads what it says of the clips it was trained on.
         """
         validation = rows_of(self.clips, "validation")
         history = fit(
@@ -112,8 +113,10 @@ class _Trained:
         )
         history.to_csv(folder / "metrics.csv", index=False)
         save_tensors(folder / "weights.safetensors", stager.state_dict())
-        logits = outputs_of(stager, read, np.arange(len(self.clips))).logits
-        write_parquet(folder / "predictions.parquet", predictions(self.clips, logits))
+        held_out = np.concatenate([validation, rows_of(self.clips, "test")])
+        logits = outputs_of(stager, read, held_out).logits
+        table = predictions(self.clips.iloc[held_out], logits)
+        write_parquet(folder / "predictions.parquet", table)
 
 
 class _Precomputed(nn.Module):

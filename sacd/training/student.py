@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sacd.config import StudentConfig
 from sacd.data.splits import PARTS
 from sacd.files import save_tensors, write_parquet
-from sacd.losses.base import Method
+from sacd.losses.base import Method, reads_features
 from sacd.models.output import Output
 from sacd.stages import STAGES, UNSCORED
 from sacd.training.common import (
@@ -83,8 +83,7 @@ def distillation_figures(
     figures = {"retrieval_rank": retrieval_rank(video.numpy(), eeg.numpy())}
     # Only SACD has a contrastive term and graph networks.
     if getattr(method, "weight_contrastive", 0):
-        projected = method.projection(video.to(method.step.device)).cpu()
-        figures["hinge"] = held_out_hinge(projected, eeg, stages, method.contrast["margin"])
+        figures["hinge"] = held_out_hinge(video, eeg, stages, method.contrast["margin"])
     networks = getattr(method, "structure", None)
     if networks is not None:
         device = next(networks.parameters()).device
@@ -121,7 +120,9 @@ def student(
     train, validation = parts["train"], parts["validation"]
     labels, known = labels_of(clips), labels_of(clips, "known")
     blocks = clips["block"].to_numpy()
-    taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
+    taught = None
+    if "teacher" in inputs:
+        taught = load_outputs(inputs["teacher"], features=reads_features(config.method.name))
     if taught is None:
         train = train[known[train].numpy() != UNSCORED]
     if taught is not None and len(taught.embedding) != len(clips):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from sacd.config import EegTrainingConfig, FitConfig, StagerConfig, TeacherConfig
@@ -148,9 +148,11 @@ def train_teacher(
 def teacher_outputs(model: Teacher, eeg: Tensor, clips: pd.DataFrame, rows: np.ndarray) -> Output:
     """Outputs for some rows; a teacher that sees neighbouring clips gets one block at a time."""
     if not hasattr(model, "sequence"):
-        return outputs_of(model, lambda r: eeg[r], rows)
+        return outputs_of(model, lambda r: eeg[r], rows, features=True)
     cuts = np.flatnonzero(np.diff(clips["block"].to_numpy()[rows])) + 1
-    parts = [outputs_of(model, lambda r: eeg[r], block) for block in np.split(rows, cuts)]
+    parts = [
+        outputs_of(model, lambda r: eeg[r], block, features=True) for block in np.split(rows, cuts)
+    ]
     return concatenate(parts)
 
 
@@ -184,8 +186,9 @@ def save_outputs(folder: Path, outputs: Output) -> None:
     save_tensors(folder / "outputs.safetensors", tensors)
 
 
-def load_outputs(folder: Path) -> Output:
-    """Outputs of a finished teacher run, in the order of the store."""
-    tensors = load_file(folder / "outputs.safetensors")
-    features = [tensors[f"feature{k}"] for k in range(len(tensors) - 2)]
-    return Output(tensors["embedding"], tensors["logits"], tuple(features))
+def load_outputs(folder: Path, features: bool = False) -> Output:
+    """Outputs of a finished teacher run, in the order of the store; its features if asked for."""
+    with safe_open(folder / "outputs.safetensors", "pt") as file:
+        names = [f"feature{k}" for k in range(len(file.keys()) - 2)] if features else []
+        read = [file.get_tensor(name) for name in ("embedding", "logits", *names)]
+    return Output(read[0], read[1], tuple(read[2:]))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store
 from sacd.files import save_tensors, write_parquet
+from sacd.losses.base import reads_features
 from sacd.models.audio import CNN14
 from sacd.models.output import Output
 from sacd.models.pretrained import load_cnn14
@@ -80,7 +81,7 @@ def teacher(
         )
         history.to_csv(folder / "metrics.csv", index=False)
     with torch.inference_mode():
-        output = outputs_of(_WithoutFeatures(model), sound, np.arange(len(labels)), batch=32)
+        output = outputs_of(model, sound, np.arange(len(labels)), batch=32)
     logits = output.logits
     if config.weights:
         model.fc = linear_head(
@@ -111,7 +112,9 @@ def student(
     """
     store = Ucf51Store(resources["ucf51"])
     train, labels = _train_rows(store), _labels(store)
-    taught = load_outputs(inputs["teacher"]) if "teacher" in inputs else None
+    taught = None
+    if "teacher" in inputs:
+        taught = load_outputs(inputs["teacher"], features=reads_features(config.method.name))
     torch.manual_seed(config.seed)
     model = build_student(
         config.backbone.name,
@@ -146,7 +149,7 @@ def student(
         def of_window(rows: np.ndarray, w: int = w) -> Tensor:
             return _scaled(store.frames[rows, w])
 
-        outputs.append(outputs_of(_WithoutFeatures(model), of_window, every))
+        outputs.append(outputs_of(model, of_window, every))
     p = torch.stack([output.logits.softmax(dim=1) for output in outputs]).mean(dim=0)
     embedding = torch.stack([output.embedding for output in outputs]).mean(dim=0)
     save_tensors(folder / "weights.safetensors", model.state_dict())
@@ -171,18 +174,6 @@ def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Ten
     return F.grid_sample(x.flatten(1, 2), grid, align_corners=False, padding_mode="border").view_as(
         x
     )
-
-
-class _WithoutFeatures(nn.Module):
-    """Drops a model's features, since those of all videos would not fit into memory."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Output:
-        output = self.model(x)
-        return Output(output.embedding, output.logits)
 
 
 def _scaled(frames: np.ndarray) -> Tensor:

@@ -1,5 +1,7 @@
 """Outputs of a model in batches, and tables of predictions."""
 
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,9 +35,25 @@ def test_outputs_do_not_depend_on_the_batch(batch):
     torch.manual_seed(0)
     model, x = Model(3, 4), torch.randn(5, 3)
     rows = np.array([4, 0, 2, 1, 3])
-    output = outputs_of(model, lambda r: x[r], rows, batch)
+    output = outputs_of(model, lambda r: x[r], rows, batch, features=True)
     torch.testing.assert_close(output.embedding, model(x[rows]).embedding)
     assert torch.equal(output.features[1], 2 * x[rows]) and not model.training
+
+
+def test_features_are_dropped_batch_by_batch_unless_asked_for():
+    """Those of a long night would not fit: only one batch of them is alive at a time."""
+    made = []
+
+    class Featured(Model):
+        def forward(self, x):
+            output = super().forward(x)
+            made.append(weakref.ref(output.features[1]))
+            alive.append(sum(one() is not None for one in made))
+            return output
+
+    model, x, alive = Featured(3, 4), torch.randn(40, 3), []
+    output = outputs_of(model, lambda r: x[r], np.arange(40), 4)
+    assert output.features == () and len(alive) == 10 and max(alive) <= 2
 
 
 def test_a_model_may_have_several_inputs():
