@@ -51,6 +51,11 @@ class FitConfig(Config):
     schedule: Literal["multistep", "onecycle"] = "multistep"
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     """Maximum gradient norm; 0 disables clipping."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the networks' forward and backward pass (autocast); weights stay float32.
+
+    On an H100 bfloat16 is faster. Its gradients are rougher, so compare kappa before using it.
+    """
     select: Literal["best", "last"] = "best"
     """Keep the weights with the best validation kappa, or those of the last epoch.
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from sacd.files import read_json, write_json
+from sacd.runs.device import device_kind, make_deterministic
 from sacd.runs.fingerprint import code_fingerprint
 from sacd.runs.provenance import (
     edited_since_import,
@@ -150,10 +151,11 @@ def _keep_data_manifest(store: RunStore, run: Run) -> str | None:
 
 
 def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    torch = sys.modules.get("torch")
-    return "cuda" if torch and torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        name = device_kind()
+    if name.startswith("cuda") and "torch" in sys.modules:
+        make_deterministic()
+    return name
 
 
 @contextmanager

@@ -1,16 +1,13 @@
 """Where runs are computed: in this process, in local worker processes, or on a Dask cluster."""
 
 import logging
-import os
-import re
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from itertools import takewhile
-from typing import Any, Final
+from typing import Any
 
 from sacd.runs.compute import Listener, compute
+from sacd.runs.device import device_kind, gpus, runs_per_gpu
 from sacd.runs.provenance import edited_since_import
 from sacd.runs.store import Run, RunError, RunStore
 
@@ -102,19 +99,26 @@ pages again makes a training step of a small network 1.6 times slower."""
 def _local_cluster(
     workers: int | None, runs: int, resources: Mapping[str, str]
 ) -> Iterator[tuple[Any, int]]:
-    """Single-threaded worker processes on loopback; dead ones restart, and each sees one GPU."""
+    """Single-threaded worker processes on loopback; dead ones restart, and each sees one GPU.
+
+    Several share a GPU; see `runs_per_gpu`.
+    """
     import dask  # slow to import
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
-    gpus = _gpus() if resources["device"] in ("auto", "cuda") else []
-    number = min(workers or len(gpus) or CPU_COUNT, runs)
+    on_gpu = resources["device"] == "cuda" or (
+        resources["device"] == "auto" and device_kind() == "cuda"
+    )
+    cards = gpus() if on_gpu else []
+    fitting = min(len(cards) * runs_per_gpu(), CPU_COUNT) if cards else CPU_COUNT
+    number = min(workers or fitting, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     # Errors of a run come back as text. A worker itself would only log that the scheduler has
     # shut down before it.
     options = here | {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
     environment = [
-        {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(number)
+        {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {} for i in range(number)
     ]
     with dask.config.set({SPAWNED: dask.config.get(SPAWNED) | MALLOC}):
         cluster = SpecCluster(
@@ -130,21 +134,3 @@ def _local_cluster(
         finally:  # results are on disk, so a slow shutdown on a busy machine does no harm
             with suppress(TimeoutError):
                 cluster.close()
-
-
-_GPU: Final = re.compile(r"\d+$|(GPU|MIG)-.")
-
-
-def _gpus() -> list[str]:
-    """Ids of the CUDA devices that this process may use, without initialising CUDA."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    ids: list[str] | None = None
-    if visible is not None:
-        # CUDA reads the list up to its first invalid id: "", "-1" and "none" hide all devices.
-        ids = list(takewhile(_GPU.match, map(str.strip, visible.split(","))))
-    if ids == [] or (ids is None and not shutil.which("nvidia-smi")):
-        return []  # saves the seconds that importing torch takes
-    import torch  # slow to import
-
-    number = torch.cuda.device_count()
-    return [str(i) for i in range(number)] if ids is None else ids[:number]

@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from sacd.config import Config
 from sacd.files import read_json, sha256, sync, write_json
+from sacd.runs.device import device_kind
 from sacd.runs.fingerprint import code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -74,7 +75,8 @@ class Run:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything the results depend on, as JSON values."""
-        return {
+        elsewhere = {} if device_kind() == "cpu" else {"device": device_kind()}
+        return elsewhere | {
             "task": _short(self.task),
             "class": type(self.config).__qualname__,
             "config": self.config.model_dump(mode="json"),

@@ -158,8 +158,11 @@ class _Training:
         self.trained.train()
         sums: dict[str, Tensor] = {}
         count = 0
+        rounded = self.config.precision == "bfloat16"
+        kind = self.parameters[0].device.type
         for rows in order:
-            losses = objective.losses(rows, epoch, self.generator)
+            with torch.autocast(kind, torch.bfloat16, enabled=rounded):
+                losses = objective.losses(rows, epoch, self.generator)
             self.step(losses)
             with torch.no_grad():
                 figures = objective.on_step_end()

@@ -43,6 +43,9 @@ from sacd.training.teacher import load_outputs
 GROUP = 16
 """Clips per graph when held-out graphs are compared: the paper's batch size."""
 
+DIAGNOSED = 2048
+"""At most about this many held-out clips are compared with each other, in whole blocks."""
+
 
 def _class_weights(labels: Tensor, power: float) -> Tensor | None:
     """Inverse stage frequencies to a power, with mean 1 over the training clips.
@@ -102,6 +105,17 @@ def distillation_figures(
     return figures
 
 
+def _whole_blocks(blocks: np.ndarray, most: int) -> np.ndarray:
+    """Positions of whole blocks, evenly spread, with about `most` clips together; all if fewer.
+
+    The comparisons take time and memory that grow with the square of the number of clips.
+    """
+    ids, first = np.unique(blocks, return_index=True)
+    in_order = ids[np.argsort(first)]
+    every = -(-len(blocks) // most)  # rounded up
+    return np.flatnonzero(np.isin(blocks, in_order[::every]))
+
+
 def student(
     config: StudentConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
@@ -149,12 +163,10 @@ def student(
     def held_out(method: Method, output: Output) -> dict[str, float]:
         figures = scores_of(clips, validation, output.logits)
         if taught is not None:
+            some = _whole_blocks(blocks[validation], DIAGNOSED)
+            rows = validation[some]
             figures |= distillation_figures(
-                method,
-                output.embedding,
-                taught.embedding[validation],
-                labels[validation],
-                blocks[validation],
+                method, output.embedding[some], taught.embedding[rows], labels[rows], blocks[rows]
             )
         return figures
 

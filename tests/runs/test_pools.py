@@ -16,7 +16,7 @@ from toy_tasks import run, tree
 
 from sacd.files import read_json
 from sacd.runs import RunError, RunStore, execute
-from sacd.runs.pools import _gpus, _local_cluster
+from sacd.runs.pools import _local_cluster
 from sacd.runs.provenance import REPOSITORY
 
 
@@ -172,32 +172,6 @@ def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up
         report = execute([run(1, task="die"), run(2)], store, workers=2, quiet=True)
     assert report.done == (run(2),)
     assert "its worker process died repeatedly" in report.failed[0].reason
-
-
-@pytest.mark.parametrize(
-    ("visible", "expected"),
-    [
-        (None, ["0", "1", "2"]),
-        ("", []),
-        ("-1", []),
-        ("none", []),
-        ("NoDevFiles", []),
-        ("2", ["2"]),
-        (" 2, 0", ["2", "0"]),
-        ("1,-1,2", ["1"]),
-        ("GPU-8f3a91c2,GPU-77aa0b1d", ["GPU-8f3a91c2", "GPU-77aa0b1d"]),
-        ("MIG-5c1e,x", ["MIG-5c1e"]),
-        ("0,1,2,3,4", ["0", "1", "2"]),
-    ],
-)
-def test_which_gpus_there_are(monkeypatch, visible, expected):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
-    monkeypatch.setattr("shutil.which", lambda name: name)
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert _gpus() == expected
 
 
 def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):

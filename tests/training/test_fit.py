@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,6 +118,40 @@ def test_the_weights_of_the_best_validation_epoch_are_kept(tmp_path):
 
     fit(toy.net, toy, BLOCKS, CONFIG, seed=0, validate=validate)
     assert all(torch.equal(toy.net.state_dict()[k], v) for k, v in kept[1].items())
+
+
+@pytest.mark.parametrize(
+    "scores", [[math.nan, 0.1, 0.9, 0.2, math.nan], [0.1, math.nan, 0.9, 0.2, 0.3]]
+)
+def test_a_kappa_of_nan_is_never_the_best(scores):
+    toy, scripted, kept = Toy(), iter(scores), []
+
+    def validate():
+        kept.append({k: v.clone() for k, v in toy.net.state_dict().items()})
+        return {"kappa": next(scripted)}
+
+    fit(toy.net, toy, BLOCKS, CONFIG, seed=0, validate=validate)
+    assert all(torch.equal(toy.net.state_dict()[k], v) for k, v in kept[2].items())
+
+
+def test_where_every_kappa_is_nan_the_last_epoch_is_kept_and_it_is_said():
+    toy, last = Toy(), Toy()
+    with pytest.warns(UserWarning, match="NaN in all 5 epochs: the last one is kept"):
+        fit(toy.net, toy, BLOCKS, CONFIG, seed=0, validate=lambda: {"kappa": math.nan})
+    fit(last.net, last, BLOCKS, CONFIG.model_copy(update={"select": "last"}), seed=0)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(toy.net.state_dict().values(), last.net.state_dict().values(), strict=True)
+    )
+
+
+def test_bfloat16_rounds_the_arithmetic_and_not_the_weights():
+    rounded, exact = Toy(), Toy()
+    fit(rounded.net, rounded, BLOCKS, CONFIG.model_copy(update={"precision": "bfloat16"}), seed=0)
+    fit(exact.net, exact, BLOCKS, CONFIG, seed=0)
+    for a, b in zip(rounded.net.parameters(), exact.net.parameters(), strict=True):
+        assert a.dtype == torch.float32 and not torch.equal(a, b)
+        assert torch.allclose(a, b, atol=0.1)
 
 
 def test_select_last_keeps_the_last_weights_and_never_validates():
