@@ -72,6 +72,9 @@ class BackboneConfig(Config):
     """Grey frames (one channel), or `sacd.data.motion.motion` (two)."""
     frozen: Annotated[int, Field(ge=0, le=4)] = 0
     """Number of pretrained stages that stay frozen and cached: 1 the stem, 2 also layer 1, ..."""
+    centre: Literal["night", "start", "none"] = "night"
+    """What is subtracted from the features of the frozen stages: their mean over the subject's
+    night, over its first 10 minutes (which is known while the night lasts), or nothing."""
     freeze_norm: bool = False
     """Freeze the batch-norm statistics: a batch of one block has those of a single subject."""
     options: dict[str, int | bool | str | tuple[int, ...]] = {}

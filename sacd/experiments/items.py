@@ -184,7 +184,7 @@ def table5(w: Workspace, ablations: list[str]) -> Rows:
     """Rows of Table V: cross-entropy alone (v0), `ablations` (keys of `ABLATION`), full SACD."""
     rows = {"v0": _seeded(w.seeds, w.student)}
     for row in _known(ablations, ABLATION, "ablation"):
-        seeds = w.seeds if row in ("v1", "v2", "v3") else w.other_seeds
+        seeds = w.seeds if row in ("v1", "v2", "v3", "v4") else w.other_seeds
         rows[row] = _seeded(seeds, w.student, method="sacd", **ABLATION[row])
     return rows | {"ours": _seeded(w.seeds, w.student, method="sacd")}
 
@@ -240,8 +240,10 @@ READINGS: dict[str, dict[str, Any]] = {
     "graph: 3 propagation layers": {"layers": 3},
     "graph: 5 propagation layers": {"layers": 5},
     "video keys: no EMA": {"decay": 0.0},
+    "centring: by the first 10 minutes": {"centre": "start"},
+    "centring: none": {"centre": "none"},
 }
-"""Reading of an open point -> options of SACD."""
+"""Reading of an open point -> settings of the student and options of SACD."""
 SHUFFLED = "batches: shuffled clips"
 FRAMES = {
     "frames: 16 consecutive": (16, "consecutive"),

@@ -179,6 +179,7 @@ class Recipes:
         weight: float | None = None,
         labelled: int = 0,
         labels: str = "scored",
+        centre: str = "night",
         **options: Any,
     ) -> Run:
         """A student trained with a distillation method.
@@ -191,10 +192,11 @@ class Recipes:
                 all. A taught student learns from the others' EEG and video too; one alone sees the
                 labelled subjects for as many steps, see `_longer`.
             labels: of the teacher, see `teacher`.
+            centre: of the student's input, see `BackboneConfig`.
             options: of the method.
         """
         p = self.profile
-        backbone = self._backbone(student)
+        backbone = self._backbone(student).model_copy(update={"centre": centre})
         own = p.student if method != "ce" else self._longer(p.student, labelled)
         config = StudentConfig(
             backbone=backbone,
@@ -218,6 +220,7 @@ class Recipes:
         shown |= {} if weight is None else {"weight": weight}
         shown |= {"labelled": labelled} if labelled else {}
         shown |= {"labels": labels} if labels != "scored" else {}
+        shown |= {"centre": centre} if centre != "night" else {}
         changed = "".join(f" {key}={value}" for key, value in sorted(shown.items()))
         taught = f" {teacher}" if method != "ce" else ""
         return self._run(

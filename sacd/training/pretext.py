@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sacd.config import BackboneConfig, MotionConfig, PretextConfig, PublishedConfig
@@ -17,6 +18,9 @@ from sacd.models.registry import build_student
 from sacd.models.video import Tail
 from sacd.training.common import Inputs, Resources, open_clips, published_weights, rows_of
 from sacd.training.fit import Objective, Progress, fit
+
+START_CLIPS = 20
+"""Clips of 30 s in the first 10 minutes of a night."""
 
 Reader = Callable[[np.ndarray, int], Tensor]
 """Returns the student's input for some rows of the store, in one of four flips."""
@@ -43,9 +47,9 @@ def motion(
 def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Reader:
     """A function that reads the student's input for some rows of the store.
 
-    The input is `stem.npy` of the pretext run if early stages are frozen, else the cached motion or
-    the grey frames, scaled to about unit variance. Bytes go to the device as they are stored, and
-    become float32 there: a quarter of what would have to be moved otherwise.
+    The input is `stem.npy` of the pretext run, centred, if early stages are frozen, else the cached
+    motion or the grey frames, scaled to about unit variance. Bytes go to the device as they are
+    stored, and become float32 there: a quarter of what would have to be moved otherwise.
     """
     device = torch.device(resources.get("device", "cpu"))
 
@@ -54,7 +58,12 @@ def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Re
 
     if backbone.frozen:
         stem = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")
-        return lambda rows, flip: moved(stem[flip, rows]).float()
+        if backbone.centre == "none":
+            return lambda rows, flip: moved(stem[flip, rows]).float()
+        shifts = load_file(inputs["pretext"] / "centres.safetensors")[backbone.centre].numpy()
+        return lambda rows, flip: (
+            moved(stem[flip, rows]).float() + moved(shifts[flip, rows])[..., None, None, None]
+        )
     if backbone.input == "motion":
         level = np.load(inputs["motion"] / "level.npy", mmap_mode="r")
         return lambda rows, flip: _flip(with_change(moved(level[rows])), flip)
@@ -127,8 +136,8 @@ def pretext(
     """Pretrain a student on pixel facts of the training subjects; no label is read.
 
     Reads the run `motion`. Writes `weights.safetensors` and `metrics.csv`. If
-    `config.backbone.frozen`, also writes `stem.npy` `(4 flips, n, ...)` float16: the features of
-    the frozen stages for every clip, centred by night.
+    `config.backbone.frozen`, also writes `stem.npy` `(4 flips, n, ...)` float16, the features of
+    the frozen stages for every clip, and `centres.safetensors`, what `centres` returns.
     """
     _, clips = open_clips(resources, config.split)
     rows = rows_of(clips, "train")
@@ -155,35 +164,21 @@ def pretext(
     history.to_csv(folder / "metrics.csv", index=False)
     save_tensors(folder / "weights.safetensors", model.student.state_dict())
     if config.backbone.frozen:
-        subjects = clips["subject"].to_numpy()
-        _cache_stem(
-            model.student, config.backbone.frozen, read, subjects, rows, folder / "stem.npy"
-        )
+        path = folder / "stem.npy"
+        level = _cache_stem(model.student, config.backbone.frozen, read, len(clips), path)
+        shifts = centres(level, clips["subject"].to_numpy(), rows)
+        save_tensors(folder / "centres.safetensors", shifts)
 
 
 @torch.inference_mode()
 def _cache_stem(
-    student: nn.Module,
-    stages: int,
-    read: Reader,
-    subjects: np.ndarray,
-    train: np.ndarray,
-    path: Path,
-    batch: int = 64,
-) -> None:
-    """Write the features of the frozen stages, with the same channel means for every subject.
-
-    The mean of a channel over a night depends on the person and the bed, not on the sleep stage. It
-    is shifted to the mean of the training clips, which needs no label (as AdaBN aligns the
-    statistics of domains, arXiv:1603.04779).
-
-    Deviation: the paper stages each clip by itself. This mean is that of the whole night, later
-    clips included, so that staging while the night lasts would need another one.
-    """
+    student: nn.Module, stages: int, read: Reader, n: int, path: Path, batch: int = 64
+) -> np.ndarray:
+    """Write the features of the frozen stages; returns the mean of each channel `(4, n, C)`."""
     student.eval()
     device = next(student.parameters()).device
-    n = len(subjects)
     out: np.ndarray | None = None
+    level = np.empty((4, n, 0), np.float32)
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
         for flip in range(4):
@@ -193,11 +188,36 @@ def _cache_stem(
                 level = np.empty((4, n, h.shape[1]), np.float32)
             out[flip, rows] = h.half().cpu().numpy()
             level[flip, rows] = h.mean(dim=(2, 3, 4)).cpu().numpy()
-    if out is None:
-        return
-    for flip in range(4):
-        own = pd.DataFrame(level[flip]).groupby(subjects).transform("mean").to_numpy()
-        shift = (level[flip, train].mean(axis=0) - own)[:, :, None, None, None]
-        for start in range(0, n, batch):
-            out[flip, start : start + batch] += shift[start : start + batch].astype(np.float16)
-    out.flush()
+    if out is not None:
+        out.flush()
+    return level
+
+
+def centres(level: np.ndarray, subjects: np.ndarray, train: np.ndarray) -> dict[str, Tensor]:
+    """What is added to the features, so that every subject has the same mean of each channel.
+
+    The mean of a channel over a night depends on the person and the bed, not on the sleep stage. It
+    is shifted to the mean of the training clips, which needs no label (as AdaBN aligns the
+    statistics of domains, arXiv:1603.04779).
+
+    Deviation: the paper stages each clip by itself. The mean "night" is that of the whole night,
+    later clips included; "start", that of its first 10 minutes, is known while the night lasts.
+
+    Args:
+        level: `(4, n, C)` mean of each channel, for the four flips.
+        subjects: `(n,)`; the clips of a subject are in the order of time.
+        train: rows of the training clips.
+
+    Returns:
+        `(4, n, C)` for "night" and "start".
+    """
+    place = pd.Series(subjects).groupby(subjects).cumcount().to_numpy()
+    found = {}
+    for name, used in (("night", np.full(len(subjects), True)), ("start", place < START_CLIPS)):
+        shifts = []
+        for one in level:
+            seen = np.where(used[:, None], one, np.nan)  # pandas leaves NaN out of a mean
+            own = pd.DataFrame(seen).groupby(subjects).transform("mean")
+            shifts.append(one[train].mean(axis=0) - own.to_numpy())
+        found[name] = torch.from_numpy(np.stack(shifts).astype(np.float32))
+    return found

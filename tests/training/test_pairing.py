@@ -27,7 +27,7 @@ from sacd.data.motion import motion as motion_of
 from sacd.data.splits import split_subjects
 from sacd.data.store import ClipStore, StoreConfig
 from sacd.losses.base import METHODS, Method
-from sacd.training.pretext import make_student, motion, pretext
+from sacd.training.pretext import centres, make_student, motion, pretext, reader
 from sacd.training.student import student
 from sacd.training.teacher import load_outputs, teacher
 
@@ -190,7 +190,37 @@ def test_the_teachers_outputs_are_in_the_order_of_the_store(chain):
 def test_frozen_features_have_the_same_channel_means_for_every_subject(chain):
     store, _, inputs, *_ = chain
     subjects = ClipStore(store).clips["subject"].to_numpy()
-    for cached in np.load(inputs["pretext"] / "stem.npy").astype(np.float32):
-        level = cached.mean(axis=(2, 3, 4))
-        nights = np.stack([level[subjects == name].mean(axis=0) for name in np.unique(subjects)])
+    stem = np.load(inputs["pretext"] / "stem.npy").astype(np.float32)
+    shifts = load_file(inputs["pretext"] / "centres.safetensors")
+    for cached, shift in zip(stem, shifts["night"].numpy(), strict=True):
+        level = cached.mean(axis=(2, 3, 4)) + shift
+        nights = [level[subjects == name].mean(axis=0) for name in np.unique(subjects)]
         assert np.ptp(nights, axis=0).max() < 2e-3 < 0.05 < np.ptp(level, axis=0).max()
+
+
+def test_centring_by_the_start_of_a_night_uses_its_first_ten_minutes_only():
+    level = np.random.default_rng(0).normal(size=(4, 60, 3)).astype(np.float32)
+    subjects, train = np.repeat(["a", "b"], 30), np.arange(30)
+    found = centres(level, subjects, train)
+    later = level.copy()
+    later[:, 20:30] += 5  # after the first 20 clips of the first subject
+    then = centres(later, subjects, np.arange(30, 60))
+    for flip in range(4):
+        own = level[flip, 30:50].mean(axis=0)
+        expected = level[flip, train].mean(axis=0) - own
+        assert np.allclose(found["start"][flip, 30:], expected, atol=1e-6)
+        own, mean = level[flip, :20].mean(axis=0), later[flip, 30:].mean(axis=0)
+        assert np.allclose(then["start"][flip, :30], mean - own, atol=1e-6)
+        own = later[flip, :30].mean(axis=0)
+        assert np.allclose(then["night"][flip, :30], mean - own, atol=1e-6)
+
+
+def test_a_student_reads_the_centring_that_its_settings_name(chain):
+    inputs, backbone = chain[2], chain[4]
+    rows = np.array([3, 40])
+    stem = np.load(inputs["pretext"] / "stem.npy").astype(np.float32)[0, rows]
+    shifts = load_file(inputs["pretext"] / "centres.safetensors")
+    for name in ("night", "start", "none"):
+        read = reader(backbone.model_copy(update={"centre": name}), inputs, {})
+        shift = 0 if name == "none" else shifts[name][0, rows].numpy()[..., None, None, None]
+        assert np.allclose(read(rows, 0).numpy(), stem + shift, atol=1e-6)
