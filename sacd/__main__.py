@@ -4,7 +4,10 @@ import argparse
 import fcntl
 import logging
 import os
+import shlex
+import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +18,19 @@ from rich.console import Console
 from rich.table import Table
 
 from sacd import cpu
-from sacd.files import write_text
+from sacd.files import remove_leftovers, write_text
+from sacd.workers import Terminated, raise_on_sigterm
+
+KEPT = {
+    "simulate": "a cohort is written whole or not at all, so nothing of it is kept",
+    "check": "nothing was changed",
+    "reproduce": "finished cohorts, ingested nights, runs and notebooks are kept, and of an "
+    "unfinished run its last epoch",
+    "verify": "nothing was changed but verify.md and CLAIMS.md",
+    "report": "what lies in the results is kept",
+    "runs": "runs that are not yet removed are kept",
+}
+"""What Ctrl-C and SIGTERM leave of each command's work."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +100,10 @@ def main(argv: list[str] | None = None) -> int:
         print(text, file=sys.stderr)
     try:
         return _run(args)
+    except KeyboardInterrupt as stop:
+        words = [sys.executable, "-m", "sacd", *(sys.argv[1:] if argv is None else argv)]
+        print(f"\nstopped: {KEPT[args.command]}; to continue: {shlex.join(words)}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -131,7 +150,24 @@ def _locked(results: Path, how: int) -> Iterator[None]:
     results.mkdir(parents=True, exist_ok=True)
     with open(results / ".lock", "a") as file:
         fcntl.flock(file, how)
+        if how == fcntl.LOCK_EX:
+            remove_leftovers(results)
         yield
+
+
+def _refuse_read_only(results: Path) -> None:
+    """Notice before hours of training that their results could not be written."""
+    from sacd.runs.store import explain_os_error  # --help and a refusal need none of it
+
+    results.mkdir(parents=True, exist_ok=True)
+    for folder in (results, *results.glob("*/")):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ValueError(
+                explain_os_error(OSError(error.errno, error.strerror, str(folder)), folder)
+            ) from None
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
@@ -143,6 +179,7 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     every = [item.notebook for item in CONTENTS if not item.beyond]
     # Two items may share a notebook; it is executed once.
     names = list(dict.fromkeys(map(notebook_of, args.only or every)))
+    _refuse_read_only(space.results)
     marks = [("start", time.perf_counter())]
     sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
     for source in {source.store_path: source for source in sources}.values():
@@ -203,4 +240,5 @@ def _conclude(results: Path, site: bool, readme: bool = False, against: Path | N
 
 
 if __name__ == "__main__":
+    raise_on_sigterm()
     sys.exit(main())

@@ -1,5 +1,6 @@
 """Atomic writes of files and folders, JSON, and hashes."""
 
+import errno
 import hashlib
 import json
 import math
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +78,9 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     A folder that is already at `path` stays until the new one is complete. Only one process may
     write `path` at a time, so hold a lock. What a killed process left behind is removed.
 
+    Raises:
+        OSError: of a full disk; it names the folder, where the writer named no file.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
     ...     with atomic_folder(Path(root, "a")) as folder:
@@ -85,25 +90,59 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old"))
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial, old = _partial_folders(path)
+    _remove_partial(path)
     try:
+        partial.mkdir()
         yield partial
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)
         os.rename(partial, path)
-        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove_partial(path)
 
 
-def remove_partial_folders(parent: Path) -> None:
-    """Remove the folders that killed processes left in `parent` while in `atomic_folder`."""
+def _partial_folders(path: Path) -> tuple[Path, Path]:
+    """Names of the new folder while it is written, and of the old one while it is replaced."""
+    return path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+
+
+def _remove_partial(path: Path) -> None:
+    """Remove both; a process that was killed between the two renames gets its old folder back."""
+    partial, old = _partial_folders(path)
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+    for folder in (partial, old):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_lock(path: Path) -> FileLock:
+    """Lock of a folder that is written by `atomic_folder`; a file beside the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def remove_partial_folder(path: Path) -> None:
+    """Remove what a killed process left beside `path` while it wrote it by `atomic_folder`."""
+    with folder_lock(path):
+        _remove_partial(path)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove all that killed processes left in `parent`, at any depth; hold the lock of all of it.
+
+    These are the temporary files of `atomic` and of `safetensors`, and the folders of
+    `atomic_folder`.
+    """
     for end in ("partial", "old"):
-        for folder in parent.glob(f".*.{end}"):
-            shutil.rmtree(folder)
+        for folder in sorted(parent.rglob(f".*.{end}")):
+            _remove_partial(folder.with_name(folder.name[1:].removesuffix(f".{end}")))
+    for file in sorted(parent.rglob(".*tmp*")):
+        file.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -15,7 +15,8 @@ from sacd.files import (
     atomic_folder,
     create_array,
     read_json,
-    remove_partial_folders,
+    remove_leftovers,
+    remove_partial_folder,
     require_json,
     save_tensors,
     sha256,
@@ -78,12 +79,39 @@ def test_a_folder_is_replaced_only_when_the_new_one_is_complete(tmp_path):
 
 
 def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path):
-    for name in (".a.partial", ".a.old", ".b.partial", ".c.old"):
+    for name in ("a", ".a.partial", ".a.old", "b", ".b.partial", ".b.old", "c/d", "c/.d.old"):
         (tmp_path / name / "inner").mkdir(parents=True)
+    for name in (".x.json.123.tmp.json", "c/.tmp8YPcJU"):
+        (tmp_path / name).touch()
     with atomic_folder(tmp_path / "a") as folder:
         assert list(folder.iterdir()) == []
-    remove_partial_folders(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    remove_partial_folder(tmp_path / "b")
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith((".a.", ".b.p", ".b.o"))]
+    (tmp_path / ".b.lock").unlink()
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize(
+    "remove", [remove_partial_folder, lambda path: remove_leftovers(path.parent)]
+)
+def test_a_folder_whose_replacement_was_killed_half_way_comes_back(tmp_path, remove):
+    """Killed between the two renames, where neither the old nor the new one has its name."""
+    (tmp_path / ".a.old").mkdir()
+    (tmp_path / ".a.old" / "1.txt").touch()
+    (tmp_path / ".a.partial").mkdir()
+    remove(tmp_path / "a")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["1.txt"]
+    assert sorted({p.name for p in tmp_path.iterdir()} - {".a.lock"}) == ["a"]
+
+
+def test_a_disk_that_fills_names_the_folder(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left.*/cohort'$"),
+        atomic_folder(tmp_path / "cohort"),
+    ):
+        raise OSError(28, "No space left on device")
 
 
 def test_json_refuses_nan(tmp_path):

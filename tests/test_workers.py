@@ -1,10 +1,11 @@
 """`parallel_map`: order, errors, and that it does not run far ahead."""
 
 import os
+import time
 
 import pytest
 
-from sacd.workers import _AHEAD, parallel_map
+from sacd.workers import _AHEAD, Terminated, parallel_map
 
 
 def process_of(number: int) -> tuple[int, int]:
@@ -53,3 +54,34 @@ def test_items_are_taken_only_as_results_are_consumed(tmp_path):
     found.close()
     assert len(list(items)) == 100 - 2 * _AHEAD
     assert len(list(tmp_path.iterdir())) <= 2 * _AHEAD
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), 9)
+    return number
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_one_line():
+    with pytest.raises(ChildProcessError, match="was killed .* repeat the command with fewer") as e:
+        list(parallel_map(die_at_three, range(100), workers=2))
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_workers_in_the_middle_of_their_items(tmp_path):
+    """They would sleep for ever; `close` and `list` come back only once they are dead."""
+    found = parallel_map(mark_and_sleep, [str(tmp_path / name) for name in "abc"], workers=2)
+    assert next(found)
+    while not (tmp_path / "b").exists():
+        time.sleep(0.01)
+    with pytest.raises(Terminated):
+        found.throw(Terminated())
+
+
+def mark_and_sleep(path: str) -> str:
+    with open(path, "w"):
+        while not path.endswith("a"):
+            time.sleep(1)
+        return path

@@ -28,7 +28,7 @@ from sacd.data.video import probe, read_clips
 from sacd.files import (
     atomic_folder,
     read_json,
-    remove_partial_folders,
+    remove_leftovers,
     sha256,
     write_json,
     write_parquet,
@@ -63,14 +63,17 @@ def ingest(
     cohort, store = read_cohort(root), Path(store)
     store.mkdir(parents=True, exist_ok=True)
     with FileLock(store / ".lock"):
-        remove_partial_folders(store)
+        remove_leftovers(store)
         todo = []
         for night in cohort.nights:
             if not _current(night, cohort.root, store / night.subject, config, code):
                 todo.append(night)
         if todo:
             (store / "manifest.json").unlink(missing_ok=True)
-            _ingest_nights(todo, cohort.root, store, config, workers, code)
+            try:
+                _ingest_nights(todo, cohort.root, store, config, workers, code)
+            finally:  # workers that Ctrl-C ended cannot clean up
+                remove_leftovers(store)
         subjects = {night.subject for night in cohort.nights}
         for old in store.glob("sub-*/night.json"):
             if old.parent.name not in subjects:

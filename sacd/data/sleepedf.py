@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from sacd.data.cohort import CohortError, first_line
 from sacd.data.eeg import open_channel, read_eeg
-from sacd.files import atomic, read_json, sha256, write_json, write_parquet
+from sacd.files import atomic, read_json, remove_leftovers, sha256, write_json, write_parquet
 from sacd.stages import CLIP_S, STAGES, UNSCORED, label
 
 CHANNEL: Final = "Fpz-Cz"
@@ -185,6 +185,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
     found = recordings(folder)
     store.mkdir(parents=True, exist_ok=True)
     with FileLock(store / ".lock"):
+        remove_leftovers(store)
         before = _load(store)
         old = pd.read_parquet(store / "clips.parquet") if before else pd.DataFrame()
         entries, tables = {}, []

@@ -60,22 +60,42 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
                 print(f"error: {name}: {error}", file=sys.stderr)
                 failed.add(name)
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            started: list[subprocess.Popen] = []
             running = {
-                pool.submit(_run, command, w.root): name for name, command in commands.items()
+                pool.submit(_run, command, w.root, started): name
+                for name, command in commands.items()
             }
-            for job in as_completed(running):
-                code, said = job.result()
-                print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
-                if code:
-                    failed.add(running[job])
+            try:
+                for job in as_completed(running):
+                    code, said = job.result()
+                    print(said, end="", file=sys.stderr if code else sys.stdout, flush=True)
+                    if code:
+                        failed.add(running[job])
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in started:
+                    process.kill()
+                raise
     return [name for name in names if name in failed]
 
 
-def _run(command: list[str], folder: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def _run(command: list[str], folder: Path, started: list[subprocess.Popen]) -> tuple[int, str]:
+    """Exit code and output of a command, which is added to `started` while it runs.
+
+    Ctrl-C reaches only the processes of the terminal's session, and so not this one: the caller
+    kills it.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
-    return done.returncode, done.stdout
+    started.append(process)
+    said, _ = process.communicate()
+    return process.returncode, said
 
 
 def _command(w: Workspace, name: str) -> list[str]:
@@ -109,6 +129,7 @@ def _command(w: Workspace, name: str) -> list[str]:
     if is_current(output, key_of(source, check_parameters(source, given), depends), expects):
         return []
     command = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(output)]
+    command += ["--end-with", str(os.getpid())]
     data = [source.data_name for source in NOTEBOOKS[name].data(w)]
     stamp = {
         "profile": w.profile.name,

@@ -9,7 +9,7 @@ from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store
 from sacd.data.ucf51_ingest import ingest
 from sacd.experiments.profiles import Profile
-from sacd.files import sha256
+from sacd.files import remove_partial_folder, sha256
 from sacd.losses import METHODS
 from sacd.runs import Run, reader_fingerprint
 from sacd.simulate.ucf51 import simulate_ucf51
@@ -35,7 +35,9 @@ class Ucf51Workspace:
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the videos if no folder was given, and ingest them, where that is missing."""
         workers = workers or os.cpu_count() or 1
+        remove_partial_folder(self.store_path)
         if self.simulated:
+            remove_partial_folder(self.videos)
             simulate_ucf51(self.videos, self.profile.ucf51.simulate, workers)
         code = reader_fingerprint(f"{ingest.__module__}:ingest")
         ingest(self.videos, self.store_path, self.profile.ucf51.store, workers, code)

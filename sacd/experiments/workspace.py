@@ -21,6 +21,7 @@ from sacd.data.store import ClipStore
 from sacd.experiments.profiles import PROFILES, Profile
 from sacd.experiments.recipes import Recipes
 from sacd.experiments.ucf51 import Ucf51Workspace
+from sacd.files import remove_partial_folder
 from sacd.runs import Report, Run, RunStore, code_fingerprint, execute, reader_fingerprint
 from sacd.simulate.cohort import simulate
 
@@ -118,6 +119,7 @@ class Workspace(Recipes):
 
     def simulate(self, workers: int = 1) -> Path:
         """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
+        remove_partial_folder(self.cohort)
         no_bytes = ("sacd.files", "sacd.workers")
         code = code_fingerprint([f"{simulate.__module__}:simulate"], without=no_bytes)
         settings = self.profile.simulate

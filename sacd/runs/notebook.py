@@ -7,8 +7,8 @@ import argparse
 import hashlib
 import os
 import re
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +29,7 @@ from sacd.runs.notebook_inputs import (
     read_notebook,
 )
 from sacd.runs.provenance import git_state, machine
+from sacd.workers import end_with
 
 LARGEST_MB: Final = 2
 
@@ -68,8 +69,9 @@ def run_notebook(
         before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
         started, clock = datetime.now(UTC), time.monotonic()
         failed = output.parent / "failed" / output.name
-        with tempfile.TemporaryDirectory() as folder:
-            partial = Path(folder, "partial.ipynb")
+        # Under a name of its own, so that what a killed execution left is removed by the next one.
+        with _scratch(output.with_name(f".{output.name}.partial")) as folder:
+            partial = folder / "partial.ipynb"
             reason = _execute(source, partial, values, timeout_s, start_timeout)
             unwritten = [p for p in expects if not p.is_file() or p.stat().st_mtime_ns == before[p]]
             if not reason and unwritten:
@@ -120,7 +122,7 @@ def _execute(
     import papermill  # slow to import
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    with _kernel() as name:
+    with _kernel(partial.parent) as name:
         for last in (False, True):
             try:
                 papermill.execute_notebook(
@@ -154,28 +156,43 @@ def _execute(
 
 
 @contextmanager
-def _kernel() -> Iterator[str]:
-    """Name of a temporary kernel: the running interpreter, without the user's start-up files."""
-    before, name = os.environ.get("JUPYTER_PATH"), "sacd-running-interpreter"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        # A progress bar would otherwise add thousands of lines to the executed notebook.
-        environment = {"IPYTHONDIR": f"{folder}/ipython", "TQDM_MININTERVAL": "30"}
-        spec = {
-            "argv": command,
-            "display_name": "Python 3",
-            "language": "python",
-            "env": environment,
-        }
-        write_json(Path(folder, "kernels", name, "kernel.json"), spec)
-        os.environ["JUPYTER_PATH"] = folder + (os.pathsep + before if before else "")
-        try:
-            yield name
-        finally:
-            if before is None:
-                os.environ.pop("JUPYTER_PATH")
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A new folder, removed at the end; hold a lock."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _kernel(folder: Path) -> Iterator[str]:
+    """Name of a kernel that lies in `folder` with all that Jupyter and IPython write.
+
+    It is the running interpreter, without the user's start-up files.
+    """
+    name, folder = "sacd-running-interpreter", folder.resolve()
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    # A progress bar would otherwise add thousands of lines to the executed notebook.
+    environment = {"IPYTHONDIR": f"{folder}/ipython", "TQDM_MININTERVAL": "30"}
+    spec = {"argv": command, "display_name": "Python 3", "language": "python", "env": environment}
+    write_json(folder / "kernels" / name / "kernel.json", spec)
+    path = os.environ.get("JUPYTER_PATH")
+    own = {
+        "JUPYTER_PATH": str(folder) + (os.pathsep + path if path else ""),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+    }
+    before = {variable: os.environ.get(variable) for variable in own}
+    os.environ.update(own)
+    try:
+        yield name
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                os.environ.pop(variable)
             else:
-                os.environ["JUPYTER_PATH"] = before
+                os.environ[variable] = value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -198,7 +215,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--timeout", type=int, default=3600, help="seconds for each cell (default: %(default)s)"
     )
+    parser.add_argument(
+        "--end-with", type=int, metavar="PID", help="end as soon as this parent process has ended"
+    )
     args = parser.parse_args(argv)
+    if args.end_with:
+        end_with(args.end_with)
     try:
         values = check_parameters(args.source, dict(args.parameter), text=True)
         more = {"stamp": dict(args.stamp), "depends": dict(args.depends), "timeout_s": args.timeout}
