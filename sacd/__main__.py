@@ -71,7 +71,7 @@ def _print(frame, title: str) -> None:
         table.add_column(str(column), overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
-    Console().print(table)
+    Console(markup=False).print(table)  # a path may hold brackets
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store
 from sacd.data.ucf51_ingest import ingest
+from sacd.escape import one_line
 from sacd.experiments.places import place_of
 from sacd.experiments.profiles import Profile
 from sacd.files import sha256
@@ -52,7 +53,7 @@ class Ucf51Workspace:
     @property
     def data_name(self) -> str:
         """What every output says of its data."""
-        return f"{self.store.name}, {self.profile.name} profile"
+        return f"{one_line(self.store.name)}, {self.profile.name} profile"
 
     @cached_property
     def weights(self) -> Path | None:

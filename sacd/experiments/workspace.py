@@ -17,6 +17,7 @@ from sacd.data.cohort import read_cohort
 from sacd.data.ingest import ingest
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore
+from sacd.escape import one_line
 from sacd.experiments.places import claim, place_of
 from sacd.experiments.profiles import PROFILES, Profile
 from sacd.experiments.recipes import Recipes
@@ -143,7 +144,7 @@ class Workspace(Recipes):
     @cached_property
     def data_name(self) -> str:
         """What every output says of its data, e.g. "simulated cohort, demo profile"."""
-        return f"{read_cohort(self.cohort).name}, {self.profile.name} profile"
+        return f"{one_line(read_cohort(self.cohort).name)}, {self.profile.name} profile"
 
     def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
         """Compute what is missing of `runs`; see `sacd.runs.execute`."""

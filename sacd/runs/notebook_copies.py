@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sacd.escape import as_markdown
 from sacd.runs.notebook_inputs import content_hash
 
 
@@ -83,7 +84,7 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
             cell["metadata"].pop(timed, None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"
-    text = " · ".join(f"**{name}** {value}" for name, value in stamp.items())
+    text = " · ".join(f"**{name}** {as_markdown(value)}" for name, value in stamp.items())
     cell = {
         "cell_type": "markdown",
         "id": "stamp",
