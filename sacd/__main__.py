@@ -86,7 +86,7 @@ def _print(frame, title: str) -> None:
         table.add_column(str(column), overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*map(str, row))
-    Console().print(table)
+    Console(markup=False).print(table)  # a path may hold brackets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -138,10 +138,20 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "reproduce":
         return _reproduce(space, args)
     with _locked(space.results, fcntl.LOCK_EX):
+        if not space.simulated:  # a fresh clone has results of simulated data, and not the data
+            _withdraw(space)
         against, readme = getattr(args, "against", None), getattr(args, "readme", False)
         return _conclude(
             space.results, site=args.command == "report", readme=readme, against=against
         )
+
+
+def _withdraw(space) -> None:
+    """Remove pictures of sleepers that may not be shown, and say which."""
+    from sacd.experiments.reproduce import withdraw_frames  # --help and a refusal need none of it
+
+    if removed := withdraw_frames(space):
+        print(f"{space.results}: removed, for frames of real sleepers are not shown: {removed}")
 
 
 @contextmanager
@@ -192,6 +202,7 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     lost = {failure.run.id for failure in report.failed}
     blocked = [name for name in names if lost & {run.id for run in NOTEBOOKS[name].runs(space)}]
     with _locked(space.results, fcntl.LOCK_SH):
+        _withdraw(space)
         failed = execute_notebooks(
             space, [name for name in names if name not in blocked], args.workers
         )

@@ -14,10 +14,12 @@ SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices per test subject, by item, row and seed. All metrics follow from them."""
 _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")
 """Folders whose content follows from the rest, or that hold failed executions."""
+COHORT: Final = "cohort.json"
+"""Says from which path of the user's the results are made. Of this machine: not in the manifest."""
 OVERVIEW: Final = "figures/summary.png"
 """The figure of README and start page. The report makes it, after the manifest."""
 _UNLISTED: Final = (
-    *(MANIFEST, RECORD, "CLAIMS.md", "verify.md", "codecheck.yml"),
+    *(MANIFEST, RECORD, COHORT, "CLAIMS.md", "verify.md", "codecheck.yml"),
     *(OVERVIEW, "figures/summary.pdf"),
 )
 

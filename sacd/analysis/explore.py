@@ -7,6 +7,7 @@ embeddings (pc00 ..., float16), from which maps of other perplexities are comput
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -175,7 +176,7 @@ def scatter(
         listed.add(label)
     sizes = ((clips["subject"].nunique(), "subject"), (len(clips), "clip"))
     size = "n = " + ", ".join(f"{n:,} {word}{'s' * (n != 1)}" for n, word in sizes)
-    subtitle = [*textwrap.wrap(data, 48), size]  # lines of 48 characters fit a phone
+    subtitle = [*map(escape, textwrap.wrap(data, 48)), size]  # lines of 48 characters fit a phone
     text = f"{title}<br><span style='font-size: 12px'>{'<br>'.join(subtitle)}</span>"
     figure.update_layout(
         autosize=True,

@@ -1,12 +1,12 @@
 """Result tables: tidy as CSV; wide, with the printed value beside ours, as Markdown and LaTeX."""
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
+from sacd.escape import as_latex, as_markdown, without_tags
 from sacd.files import write_text
 from sacd.metrics import PERCENT
 from sacd.paper import printed as paper
@@ -211,9 +211,9 @@ def write(
     caption = caption_of(table, supported) if caption is None else caption
     texts = {
         "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "md": caption.replace("*", "\\*") + "\n\n" + markdown(flat.set_axis(heads, axis=1)) + "\n",
+        "md": as_markdown(caption) + "\n\n" + markdown(flat.set_axis(heads, axis=1)) + "\n",
         "tex": flat.set_axis(heads, axis=1).to_latex(
-            index=False, escape=True, caption=re.sub(r"([&%$#_{}])", r"\\\1", caption)
+            index=False, escape=True, caption=as_latex(caption)
         ),
     }
     paths = [Path(folder) / f"{name}.{ending}" for ending in texts]
@@ -223,11 +223,13 @@ def write(
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as Markdown text."""
+    """A table as Markdown text; a cell may hold Markdown, but no HTML."""
     lines = [table.columns, ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(map(_in_table, map(str, line))) + " |" for line in lines)
+
+
+def _in_table(cell: str) -> str:
+    return without_tags(" ".join(cell.split("\n"))).replace("|", "\\|")
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -371,6 +371,8 @@ class Notebook(NamedTuple):
     """Item of `ITEMS`, if its rows are one."""
     reads: tuple[str, ...] = ()
     """Files of other notebooks that it reads, under `results/<profile>/`."""
+    frames: tuple[str, ...] = ()
+    """Its figures that show frames of the sleepers, where these may be shown."""
 
     @property
     def source(self) -> Path:
@@ -414,7 +416,7 @@ _STEPS = ("method_embeddings", "method_graph", "method_contrast", "method_jsd", 
 _TABLE2 = ("kappa", "subjects", "calibration", "confusion", "losses", "monitor")
 _CASES = ("fig11", "fig12", "fig13")
 _NOTEBOOKS = (
-    Notebook("00_tour", _tour, _figures("tour_night")),
+    Notebook("00_tour", _tour, _figures("tour_night"), frames=("tour_clips",)),
     Notebook("01_method", _method, _tables("method") + _figures(*_STEPS)),
     Notebook(
         "10_fig2_cohort", _none, _tables("fig2", "table6") + _figures("fig2", "table1_spectra")
@@ -463,7 +465,12 @@ _NOTEBOOKS = (
         students,
         (*_tables("fig10"), "tables/explore.parquet", *_figures("fig10")),
     ),
-    Notebook("35_fig11_fig13_cases", students, _tables(*_CASES) + _figures(*_CASES)),
+    Notebook(
+        "35_fig11_fig13_cases",
+        students,
+        _tables(*_CASES) + _figures(*_CASES),
+        frames=("fig11", "fig12_transition"),
+    ),
     Notebook(
         "40_readings",
         readings,

@@ -8,18 +8,19 @@ run or executed notebook is the same.
 import hashlib
 from collections.abc import Iterator
 from io import StringIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from sacd.experiments.items import ITEMS, NOTEBOOKS
+from sacd.experiments.manifest import manifest_files
 from sacd.experiments.reproduce import DATA
 from sacd.experiments.workspace import Workspace
 from sacd.files import sha256, write_json, write_text
 from sacd.metrics import ERRORS, right_or_wrong
-from sacd.results import MANIFEST, RECORD, RUNS, SUBJECTS, listed_files, read_manifest
+from sacd.results import MANIFEST, RECORD, RUNS, SUBJECTS, read_manifest
 from sacd.runs import Run
 from sacd.runs.notebook import record_of
 from sacd.runs.notebook_inputs import read_notebook
@@ -27,7 +28,6 @@ from sacd.runs.provenance import machine
 from sacd.runs.store import read_json
 from sacd.stages import STAGES
 
-_REPRODUCE: Final = "reproduce"
 _SHARED: Final = "shared"
 _FACTS: Final = ["item", "row", "method", "seed", "run", "label", "settings", "code", "data"]
 _RECORD: Final = [
@@ -65,7 +65,7 @@ def write_manifest(w: Workspace) -> Path:
         write_text(subjects, _csv(matrices))
         write_text(runs, _csv(lines))
     notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
-    files = {name: _file(w.results / name, _maker(name)) for name in listed_files(w.results)}
+    files = manifest_files(w.results, known.get("files", {}), NOTEBOOKS)
     data = w.data_name if w.prepared else known.get("data", "none")
     clips = _clips(w) if w.prepared else known.get("clips", "")
     content = {
@@ -80,11 +80,6 @@ def write_manifest(w: Workspace) -> Path:
         write_json(w.results / MANIFEST, content | {"machine": machine()})
     _write_record(w, asked)
     return w.results / MANIFEST
-
-
-def _file(path: Path, maker: str | None) -> dict[str, Any]:
-    """One entry of the manifest."""
-    return {"sha256": sha256(path), "bytes": path.stat().st_size, "notebook": maker}
 
 
 def _simulated(w: Workspace, known: list[str] | None) -> list[str] | None:
@@ -280,25 +275,3 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
         {run for label, run in depends.items() if label not in other and not label.startswith(DATA)}
     )
     return {"runs": runs}
-
-
-def _maker(name: str) -> str | None:
-    """The notebook that made a file: it declares it, or another file of the same item.
-
-    The item is what stands before the first "_": `figures/fig5_x.pdf` belongs to `figures/fig5`.
-    """
-    if name.startswith("notebooks/"):
-        return PurePosixPath(name).stem
-    if name in (RUNS, SUBJECTS):
-        return _REPRODUCE
-    stem = str(PurePosixPath(name).with_suffix(""))
-    by_stem, by_item = {}, {}
-    for notebook in NOTEBOOKS.values():
-        for path in notebook.files:
-            declared = str(PurePosixPath(path).with_suffix(""))
-            by_stem[declared] = by_item[declared.partition("_")[0]] = notebook.name
-    return (
-        by_stem.get(stem)
-        or by_stem.get(stem.partition("_")[0])
-        or by_item.get(stem.partition("_")[0])
-    )

@@ -6,16 +6,28 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sacd.experiments.items import AFTER, NOTEBOOKS
+from sacd.experiments.places import path_of
 from sacd.experiments.profiles import PROFILES
 from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.files import sha256
-from sacd.runs.notebook_inputs import check_parameters, is_current, key_of, parameters_of
+from sacd.runs.notebook_inputs import (
+    check_parameters,
+    is_current,
+    key_of,
+    parameters_of,
+    read_notebook,
+)
 
 DATA: Final = "data "
-"""A notebook without runs depends on data alone: fingerprints under this word and a number."""
+"""A notebook depends on the names of its data, and without runs on their fingerprints.
+
+They stand under this word and a number.
+"""
+SIMULATED: Final = f"{DATA}simulated"
+"""Whether frames may be shown, which decides the pictures of some notebooks."""
 
 
 def wanted(root: Path | None = None) -> dict[str, str] | None:
@@ -26,12 +38,14 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
     found: dict[str, list[str]] = {}
     root = root or CHECKOUT
     stores = sorted((root / "data").glob("*/store/manifest.json"))
-    for slug in (path.parts[-3] for path in stores):
-        profile, _, cohort = slug.partition("-")
+    for folder in (path.parents[1] for path in stores):
+        profile, _, rest = folder.name.partition("-")
+        nights, cohort = "nights" if rest == "nights" else None, path_of(folder) or None
         if profile not in PROFILES:
             continue
-        kind = "nights" if cohort == "nights" else "data"
-        space = Workspace(profile, root=root, **({kind: cohort} if cohort else {}))
+        space = Workspace(profile, cohort, nights, root)
+        if space.store_path.parent != folder:  # a folder that was copied or renamed
+            continue
         for name, notebook in NOTEBOOKS.items():
             waiting = notebook.runs(space) if notebook.prepared(space) else []
             while waiting:
@@ -79,6 +93,43 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
     return [name for name in names if name in failed]
 
 
+def withdraw_frames(w: Workspace) -> list[str]:
+    """Remove what shows frames of sleepers where they may not be shown; returns what was removed.
+
+    That is the pictures, executed copy and page of each notebook that was executed when frames
+    might be shown. A notebook whose parameter `show_frames` the user has set is left alone.
+    """
+    removed: list[str] = []
+    for name, notebook in NOTEBOOKS.items():
+        copy = w.results / "notebooks" / f"{name}.ipynb"
+        record = _record(copy)
+        asked = record.get("parameters", {}).get("show_frames")
+        if not notebook.frames or w.frames_may_be_shown or asked:
+            continue
+        if record.get("depends", {}).get(SIMULATED) == str(False):
+            continue
+        pictures = [
+            w.results / "figures" / f"{figure}.{ending}"
+            for figure in notebook.frames
+            for ending in ("png", "pdf")
+        ]
+        page, failed = w.results / "report" / f"{name}.html", copy.parent / "failed" / copy.name
+        for path in (*pictures, copy, failed, page):
+            if path.is_file():
+                path.unlink()
+                removed.append(path.relative_to(w.results).as_posix())
+    return removed
+
+
+def _record(copy: Path) -> dict[str, Any]:
+    """What an executed copy says of its execution; empty if there is none."""
+    try:
+        record = read_notebook(copy)["metadata"].get("sacd")
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def _run(command: list[str], folder: Path, started: list[subprocess.Popen]) -> tuple[int, str]:
     """Exit code and output of a command, which is added to `started` while it runs.
 
@@ -120,6 +171,10 @@ def _command(w: Workspace, name: str) -> list[str]:
     if not depends:  # runs name their data
         sources = [source for source in NOTEBOOKS[name].data(w) if source.prepared]
         depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(sources)}
+    for k, prepared in enumerate(part for part in NOTEBOOKS[name].data(w) if part.prepared):
+        depends[f"{DATA}{k} name"] = prepared.data_name
+    if NOTEBOOKS[name].frames:
+        depends[SIMULATED] = str(w.frames_may_be_shown)
     depends |= {
         path: sha256(w.results / path)
         for path in NOTEBOOKS[name].reads

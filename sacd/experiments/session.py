@@ -10,6 +10,7 @@ from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 from sacd.analysis import tables
+from sacd.escape import as_markdown
 from sacd.experiments.items import NOTEBOOKS
 from sacd.experiments.workspace import Workspace
 from sacd.figures import base
@@ -87,7 +88,7 @@ class Session:
 
     def answer(self, text: str) -> Markdown:
         """The answer of the notebook: one or two sentences, after the name of the data."""
-        return Markdown(f"> **In short** ({self.data_name}): {text}")
+        return Markdown(f"> **In short** ({as_markdown(self.data_name)}): {text}")
 
     @property
     def folder(self) -> Path:

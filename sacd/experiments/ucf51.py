@@ -8,6 +8,8 @@ from typing import Any
 from sacd.config import MethodConfig, Ucf51StudentConfig, Ucf51TeacherConfig
 from sacd.data.ucf51 import Ucf51Store
 from sacd.data.ucf51_ingest import ingest
+from sacd.escape import one_line
+from sacd.experiments.places import place_of
 from sacd.experiments.profiles import Profile
 from sacd.files import remove_partial_folder, sha256
 from sacd.losses import METHODS
@@ -28,9 +30,7 @@ class Ucf51Workspace:
     def __init__(self, profile: Profile, data: Path, ucf101: Path | None) -> None:
         self.profile, self.simulated = profile, ucf101 is None
         self.videos = ucf101 or data / "ucf101"
-        self.store_path = (
-            data / "ucf51" if self.simulated else data / f"ucf51-{self.videos.resolve().name}"
-        )
+        self.store_path = data / ("ucf51" if self.simulated else f"ucf51-{place_of(self.videos)}")
 
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the videos if no folder was given, and ingest them, where that is missing."""
@@ -55,7 +55,7 @@ class Ucf51Workspace:
     @property
     def data_name(self) -> str:
         """What every output says of its data."""
-        return f"{self.store.name}, {self.profile.name} profile"
+        return f"{one_line(self.store.name)}, {self.profile.name} profile"
 
     @cached_property
     def weights(self) -> Path | None:

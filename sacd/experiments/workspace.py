@@ -1,6 +1,5 @@
 """A profile on a cohort: where its files lie, and its runs."""
 
-import json
 import os
 from collections.abc import Mapping
 from copy import copy
@@ -18,12 +17,14 @@ from sacd.data.cohort import read_cohort
 from sacd.data.ingest import ingest
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore
+from sacd.escape import one_line
+from sacd.experiments.places import claim, place_of
 from sacd.experiments.profiles import PROFILES, Profile
 from sacd.experiments.recipes import Recipes
 from sacd.experiments.ucf51 import Ucf51Workspace
-from sacd.files import remove_partial_folder
+from sacd.files import read_json, remove_partial_folder
 from sacd.runs import Report, Run, RunStore, code_fingerprint, execute, reader_fingerprint
-from sacd.simulate.cohort import simulate
+from sacd.simulate.cohort import made_files, simulate
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -66,10 +67,9 @@ class Workspace(Recipes):
         self.root = Path(root) if root else CHECKOUT
         self.nights = Path(nights) if nights else None
         self.sleepedf = Path(sleepedf) if sleepedf else None
-        self.sleepedf_path = self.root / "data" / "sleepedf"
-        slug = self.profile.name + (
-            f"-{Path(data).resolve().name}" if data else "-nights" if nights else ""
-        )
+        source = f"sleepedf-{place_of(sleepedf)}" if sleepedf else "sleepedf"
+        self.sleepedf_path = self.root / "data" / source
+        slug = self.profile.name + (f"-{place_of(data)}" if data else "-nights" if nights else "")
         self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
         self.simulated = not data
         self.store_path = self.root / "data" / slug / "store"
@@ -92,7 +92,7 @@ class Workspace(Recipes):
         if (frames, sampling) in self._others:
             return self._others[frames, sampling]
         other = self._others[frames, sampling] = copy(self)
-        for cached in ("store", "_others", "_starts"):
+        for cached in ("store", "_others", "_starts", "frames_may_be_shown"):
             other.__dict__.pop(cached, None)
         store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
         if store != self.profile.store:
@@ -107,10 +107,17 @@ class Workspace(Recipes):
         return {}
 
     def prepare(self, workers: int | None = None) -> None:
-        """Simulate the cohort if none was given, and ingest it, where that is missing."""
+        """Simulate the cohort if none was given, and ingest it, where that is missing.
+
+        Raises:
+            ValueError: the place of this cohort holds what was made from another path.
+        """
         workers = workers or os.cpu_count() or 1
         if self.simulated:
             self.simulate(workers)
+        else:
+            for folder in (self.store_path.parent, self.results):
+                claim(folder, self.cohort)
         code = reader_fingerprint(f"{ingest.__module__}:ingest")
         ingest(self.cohort, self.store_path, self.profile.store, workers=workers, code=code)
         if self.sleepedf:
@@ -138,7 +145,7 @@ class Workspace(Recipes):
     @cached_property
     def data_name(self) -> str:
         """What every output says of its data, e.g. "simulated cohort, demo profile"."""
-        return f"{read_cohort(self.cohort).name}, {self.profile.name} profile"
+        return f"{one_line(read_cohort(self.cohort).name)}, {self.profile.name} profile"
 
     def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
         """Compute what is missing of `runs`; see `sacd.runs.execute`."""
@@ -181,11 +188,21 @@ class Workspace(Recipes):
             np.float32
         )
 
-    @property
+    @cached_property
     def frames_may_be_shown(self) -> bool:
-        """Whether all subjects are simulated. Frames of real ones are shown on request only."""
-        description = self.cohort / "dataset_description.json"
-        return description.exists() and bool(json.loads(description.read_text()).get("simulated"))
+        """Whether the store holds simulated sleepers only; frames of real ones are not shown.
+
+        Every file that a night of the store was made from has to be one that the simulator wrote:
+        its SHA-256 stands in the simulator's record. What the description says does not count.
+        """
+        made = made_files(self.cohort)
+        if not made or not self.prepared:
+            return False
+        for subject in self.store.clips["subject"].unique():
+            sources = read_json(self.store_path / subject / "night.json").get("sources")
+            if not sources or any(made.get(k) != source["sha256"] for k, source in sources.items()):
+                return False
+        return True
 
     def provenance(self, rows: Mapping[str, list[Run]]) -> pd.DataFrame:
         """Which run made each row: seed, id, and the hashes of its settings, code and data.

@@ -168,6 +168,7 @@ def label_data(
             fontsize=7.5,
             style="italic",
             color=INK,
+            parse_math=False,  # a name may hold dollars
         )
     return figure
 

@@ -17,7 +17,7 @@ from sacd.runs.store import read_json
 
 NOT_MADE: Final = "Not computed yet."
 """Answer of an item whose notebook was not executed."""
-_PREFIX: Final = re.compile(r"\s*\*\*In short\*\*(?: \([^)]*\))?:\s*")
+_PREFIX: Final = re.compile(r"\s*\*\*In short\*\*(?: \(.*?(?<!\\)\))?:\s*")
 _SENTENCE: Final = re.compile(r".+?\.(?=\s|$)", re.DOTALL)
 
 
@@ -65,18 +65,20 @@ def load_captions() -> dict[str, str]:
 
 
 def inline(text: str) -> Markup:
-    """HTML of a line of Markdown that has no more than **bold** words and `code`.
+    """HTML of a line of Markdown that has no more than **bold** words, `code` and escaped signs.
 
     >>> inline("a **bold** <b> `c`")
     Markup('a <strong>bold</strong> &lt;b&gt; <code>c</code>')
     """
-    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
-    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))
+    signs = re.sub(r"\\([^A-Za-z0-9\s])", lambda sign: f"\0{ord(sign[1])};", text)
+    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(signs)))
+    marked = re.sub(r"`(.+?)`", r"<code>\1</code>", marked)
+    return Markup(marked.replace("\0", "&#"))
 
 
 def plain(text: str) -> str:
     """The same line as plain text, for a picture's alternative text."""
-    return re.sub(r"\*\*|`", "", text)
+    return re.sub(r"\*\*|`|\\(?=[^A-Za-z0-9\s])", "", text)
 
 
 def answer_of(notebook: Path) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 import pandas as pd
 
 from sacd.analysis.tables import markdown
+from sacd.escape import as_markdown
 from sacd.paper import printed as paper
 from sacd.paper.contents import CONTENTS, Item
 from sacd.report import claims
@@ -79,7 +80,7 @@ def status(v: Verification) -> list[str]:
     table = _table(v, "table2").pivot(index="row", columns="column", values="value")["kappa"]
     family = primary(_paired(v))
     made = list((v.results / "notebooks").glob("*.ipynb"))
-    source = "a simulated cohort" if v.simulated else v.data
+    source = "a simulated cohort" if v.simulated else as_markdown(v.data)
     ladder = (
         ("majority", "baseline/majority"),
         ("video alone", "-/R(2+1)D-18"),
@@ -129,7 +130,8 @@ def claims_markdown(v: Verification) -> str:
     lines = [
         "# The claims of the paper's text, on our data",
         "",
-        f"Data: **{v.data}**. Intervals: 95 %, training seeds crossed with test subjects.",
+        f"Data: **{as_markdown(v.data)}**. "
+        "Intervals: 95 %, training seeds crossed with test subjects.",
         "`paper` and `ours`: the difference, or how many parts of the claim have its sign.",
         "`parts`: how many are decided for it and against it, equal (within 1 point, or 0.02 of",
         "kappa), and undecided. A claim holds if all parts are for it, and fails if one is against",

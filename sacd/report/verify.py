@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from sacd.analysis import tables
+from sacd.escape import as_markdown
 from sacd.files import write_text
 from sacd.paper import audit
 from sacd.paper import printed as paper
@@ -226,7 +227,7 @@ def _audited(table: pd.DataFrame | None) -> pd.DataFrame:
 
 def write(v: Verification) -> None:
     """Write `verify.md` and `codecheck.yml`."""
-    lines = [f"# {v.results.name}: ours beside the paper", "", f"Data: {v.data}.", ""]
+    lines = [f"# {v.results.name}: ours beside the paper", "", f"Data: {as_markdown(v.data)}.", ""]
     lines += [f"- **{problem}**" for problem in v.problems]
     lines += [f"- {note}" for note in [*drift.summary(v.drift), *v.notes]]
     for title, frame in [*changes(v), (CLAIMS_TITLE, v.claims), *numbers_by_item(v)]:

@@ -123,7 +123,7 @@ def cli(
     args = parser.parse_args(argv)
     # Rich assumes 80 columns where the output is a file.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    store, console = RunStore(args.store), Console(highlight=False, width=width)
+    store, console = RunStore(args.store), Console(highlight=False, markup=False, width=width)
     if args.command == "show":
         if not args.id:
             raise RunError("show needs the first digits of a run's id; `runs list` shows the ids")

@@ -19,7 +19,13 @@ from typing import Any, Final
 from filelock import FileLock
 
 from sacd.files import write_json, write_text
-from sacd.runs.notebook_copies import relink, stamped, stopped_at
+from sacd.runs.notebook_copies import (
+    left_early,
+    relink,
+    said_by_failed_cell,
+    stamped,
+    stopped_at,
+)
 from sacd.runs.notebook_inputs import (
     NotebookError,
     check_parameters,
@@ -32,6 +38,8 @@ from sacd.runs.provenance import git_state, machine
 from sacd.workers import end_with
 
 LARGEST_MB: Final = 2
+_EXIT_IS_AN_ERROR: Final = "IPKernelApp.exec_lines=get_ipython().ask_exit = __import__('sys').exit"
+"""`exit`, `quit` and `exit()` raise SystemExit. IPython's own lets the next cells run for 0.1 s."""
 
 
 def run_notebook(
@@ -134,13 +142,18 @@ def _execute(
                     progress_bar=False,
                     start_timeout=start_timeout,
                     execution_timeout=timeout_s,
-                    extra_arguments=["--IPKernelApp.log_level=50"],  # hides a loopback warning
+                    # The first hides a loopback warning.
+                    extra_arguments=["--IPKernelApp.log_level=50", f"--{_EXIT_IS_AN_ERROR}"],
                 )
-                return ""
+                done = read_notebook(partial)
+                early = left_early(done)
+                return f"{stopped_at(done)}: {early}" if early else ""
             except papermill.PapermillExecutionError as error:
-                text = "\n".join(error.traceback) or f"{error.ename}: {error.evalue}"
+                done = read_notebook(partial)
+                text = "\n".join(error.traceback or said_by_failed_cell(done))
+                text = text or f"{error.ename}: {error.evalue}"
                 lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
-                return "\n    ".join([stopped_at(read_notebook(partial)), *lines[-15:]])
+                return "\n    ".join([stopped_at(done), *lines[-15:]])
             except CellTimeoutError:
                 return f"{stopped_at(read_notebook(partial))}: a cell took more than {timeout_s} s"
             except DeadKernelError:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sacd.escape import as_markdown
 from sacd.runs.notebook_inputs import content_hash
 
 
@@ -23,6 +24,31 @@ def stopped_at(notebook: Mapping[str, Any]) -> str:
         elif cell["metadata"].get("papermill", {}).get("status") in ("failed", "running"):
             break
     return f"in the part {title!r}"
+
+
+def left_early(notebook: Mapping[str, Any]) -> str:
+    """Why an execution without an error is not a whole one; empty if every cell was executed.
+
+    Papermill takes `sys.exit(0)` for the end of a notebook and reports no error.
+    """
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        ends = [out for out in cell.get("outputs", []) if out.get("ename") == "SystemExit"]
+        if ends and "raises-exception" not in cell["metadata"].get("tags", []):
+            return "a cell left with SystemExit, so the cells after it were not executed"
+        if cell["metadata"].get("papermill", {}).get("status") != "completed":
+            return "it ended before its last cell"
+    return ""
+
+
+def said_by_failed_cell(notebook: Mapping[str, Any]) -> list[str]:
+    """Lines that the cell at which papermill stopped wrote to stderr, such as an unknown magic."""
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("papermill", {}).get("status") == "failed":
+            shown = [o for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+            return "".join("".join(out["text"]) for out in shown).strip().splitlines()
+    return []
 
 
 def relink(notebook: Mapping[str, Any], source: Path, target: Path) -> None:
@@ -58,7 +84,7 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
             cell["metadata"].pop(timed, None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"
-    text = " · ".join(f"**{name}** {value}" for name, value in stamp.items())
+    text = " · ".join(f"**{name}** {as_markdown(value)}" for name, value in stamp.items())
     cell = {
         "cell_type": "markdown",
         "id": "stamp",

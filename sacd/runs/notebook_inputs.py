@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Union, get_origin
@@ -27,8 +26,47 @@ class NotebookError(ValueError):
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
-    """A notebook as nested dicts."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """A notebook as nested dicts.
+
+    Raises:
+        NotebookError: the file is no notebook of format 4.
+    """
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        whole = all("source" in cell and "metadata" in cell for cell in notebook["cells"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole or not isinstance(notebook.get("metadata"), dict):
+        raise NotebookError(f"{path}: is not a notebook of format 4; save it again in JupyterLab")
+    return notebook
+
+
+def python_of(source: str) -> str:
+    """A code cell as Python that `ast` parses: `!ls`, `%magic`, `a = !ls` and `a?` become calls.
+
+    The body of a cell magic such as `%%time` follows its call where it is Python, so that the code
+    which it uses counts as well.
+
+    Raises:
+        SyntaxError: the cell is no Python with IPython's additions.
+    """
+    if _parses(source):
+        return source
+    from IPython.core.inputtransformer2 import TransformerManager  # slow to import
+
+    code = TransformerManager().transform_cell(source)
+    ast.parse(code)
+    _, _, body = source.lstrip().partition("\n")
+    inner = source.lstrip().startswith("%%") and _parses(body)
+    return f"{code}\n{body}" if inner else code
+
+
+def _parses(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError):  # a null byte is a ValueError
+        return False
+    return True
 
 
 def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
@@ -37,7 +75,13 @@ def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
     cells = [
         c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])
     ]
-    for node in ast.parse("\n".join("".join(c["source"]) for c in cells)).body:
+    try:
+        body = ast.parse("\n".join("".join(c["source"]) for c in cells)).body
+    except (SyntaxError, ValueError) as error:
+        raise NotebookError(
+            f"{source}: parameters cell: {error}; write each as 'name: type = value'"
+        ) from None
+    for node in body:
         text = ast.unparse(node)
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             raise NotebookError(
@@ -50,7 +94,12 @@ def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
                 f"{', '.join(_TYPES)}"
             )
         kind = Union[tuple(_TYPES.get(name) for name in names)]  # noqa: UP007 (built at run time)
-        default = ast.literal_eval(node.value) if node.value else ...
+        try:
+            default = ast.literal_eval(node.value) if node.value else ...
+        except ValueError:
+            raise NotebookError(
+                f"{source}: parameters cell: {text!r}: its value is not a literal"
+            ) from None
         known[node.target.id] = (kind, default)
     return known
 
@@ -101,15 +150,24 @@ def check_parameters(
 
 
 def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, str]) -> str:
-    """Hash of what an execution depends on: cells, parameters, code and tables, `depends`."""
+    """Hash of what an execution depends on: cells, parameters, code and tables, `depends`.
+
+    Raises:
+        NotebookError: a code cell is not valid; the message has its number.
+    """
     cells = [
         (c["cell_type"], "".join(c["source"]), c["metadata"].get("tags", []))
         for c in read_notebook(source)["cells"]
     ]
-    code = "\n".join(
-        text for kind, text, _ in cells if kind == "code" and not text.startswith("%%")
-    )
-    entries = entries_of(re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE))
+    texts = [text for kind, text, _ in cells if kind == "code"]
+    code = []
+    for number, text in enumerate(texts, 1):
+        try:
+            code.append(python_of(text))
+        except (SyntaxError, ValueError) as error:
+            said = str(error).splitlines()[0]
+            raise NotebookError(f"{source}: code cell {number}: {said}; correct it") from None
+    entries = entries_of("\n".join(code))
     parts = [cells, sorted(parameters.items()), code_fingerprint(entries), sorted(depends.items())]
     beside = sorted(Path(__file__).parents[1].glob("*/*"))
     read = [path for path in beside if path.suffix in (".csv", ".mplstyle")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from sacd.files import atomic_folder, read_json
+from sacd.files import atomic_folder, read_json, sha256, write_json
 from sacd.simulate import hypnogram, parameters, ucddb
 from sacd.simulate.settings import SimulateConfig, stream
 from sacd.stages import ahi_group
@@ -21,6 +21,8 @@ GENERATOR = "sacd.simulate"
 VERSION = 1
 """For people: bump when the output changes for the same config. Programs compare the fingerprint of
 the code."""
+MADE = "derivatives/simulator/files.json"
+"""SHA-256 of every file that the simulator wrote, by its path in the cohort."""
 
 Job = tuple[int, str | int]
 """Index of a subject, and its UCDDB study (str) or its AHI group (int)."""
@@ -56,12 +58,12 @@ def simulate(
     with FileLock(root.with_name(f".{root.name}.lock")):
         if root.exists():
             before, now = _simulator(root), description["Simulator"]
-            if before == now:
+            if before == now and made_files(root):
                 return root
             if not before:
                 raise ValueError(f"{root} exists and is no simulated cohort: choose another folder")
             changed = [name for name in before if before[name] != now.get(name)]
-            what = " and ".join(changed) or "record"
+            what = " and ".join(changed) or "list of files"
             log.warning("%s: simulated again, for its %s changed", root, what)
         with atomic_folder(root) as folder:
             people = list(_people(folder, config, nights, workers))
@@ -70,6 +72,9 @@ def simulate(
             table.to_csv(folder / "participants.tsv", sep="\t", index=False)
             text = json.dumps(description, indent=2) + "\n"
             (folder / "dataset_description.json").write_text(text)
+            made = sorted(path for path in folder.rglob("*") if path.is_file())
+            names = {path.relative_to(folder).as_posix(): sha256(path) for path in made}
+            write_json(folder / MADE, names)
     return root
 
 
@@ -93,6 +98,14 @@ def _jobs(config: SimulateConfig, nights: Path | None) -> list[Job]:
         taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
     rest = hypnogram.groups(config.n_subjects - len(taken), taken, stream(config, 0, "groups"))
     return list(enumerate([*studies, *rest]))
+
+
+def made_files(root: Path) -> dict[str, str]:
+    """SHA-256 of every file that the simulator wrote into a cohort; empty for any other folder.
+
+    A description that was copied into another cohort claims its files in vain: the hashes differ.
+    """
+    return read_json(root / MADE) if _simulator(root) else {}
 
 
 def _simulator(root: Path) -> dict:

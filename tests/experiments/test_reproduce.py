@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import toy_tasks
@@ -11,6 +12,7 @@ from sacd.__main__ import main
 from sacd.config import Config, SplitConfig
 from sacd.experiments import items as experiments
 from sacd.experiments import reproduce
+from sacd.experiments.places import claim, place_of
 from sacd.paper import contents
 from sacd.runs import Run
 
@@ -216,9 +218,12 @@ def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monke
         }
 
     assert reproduce.wanted(tmp_path) is None
-    for slug in ("smoke", "demo-nights", "demo-lab", "other"):
+    lab = f"demo-{place_of('/site a/lab')}"
+    for slug in ("smoke", "demo-nights", lab, "demo-copied", "other"):
         (tmp_path / "data" / slug / "store").mkdir(parents=True)
         (tmp_path / "data" / slug / "store" / "manifest.json").touch()
+        if slug not in ("smoke", "demo-nights"):
+            claim(tmp_path / "data" / slug, Path("/site a/lab"))
     seen = []
     monkeypatch.setattr(
         reproduce,
@@ -231,7 +236,7 @@ def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monke
         },
     )
     wanted = reproduce.wanted(tmp_path)
-    assert sorted(set(seen)) == ["demo-lab", "demo-nights", "smoke"]
+    assert sorted(set(seen)) == [lab, "demo-nights", "smoke"]
     assert (
         wanted[read.id] == "a, b" and len(wanted) == 3
     )  # two numbers of seeds, and what both read
