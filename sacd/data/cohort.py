@@ -8,7 +8,7 @@
     sub-01/video/sub-01_task-sleep_video.mp4    or .mkv, .avi
     sub-01/video/sub-01_task-sleep_video.json   optional: StartOffset
 
-A row of the events is a stage (any spelling of `sacd.stages.label`, k * 30 s long), a respiratory
+A row of the events is a stage (any coding of `sacd.data.scoring`, k * 30 s long), a respiratory
 event, an arousal or a `boundary`. A boundary is a cut of a condensed night: the clips on its two
 sides were not recorded consecutively. `sacd.data.check.check` lists all problems of a cohort; the
 readers here raise the first one.
@@ -22,17 +22,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sacd.files import FileError, require_json
-from sacd.stages import CLIP_S, UNSCORED, label
+from sacd.data.problems import CohortError as CohortError
+from sacd.data.problems import first_line
+from sacd.data.scoring import recognise, unknown_tiles
+from sacd.files import require_json
+from sacd.stages import CLIP_S, UNSCORED
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi")
 SLACK_S = 0.01
 """Times that differ by less are equal: event times are rounded when they are written."""
-_LIKE_A_STAGE = re.compile(r"^(sleep\s*)?stage\b|^[a-z]?\d$", re.IGNORECASE)
-
-
-class CohortError(FileError):
-    """Data that cannot be used. One line: the file, what is wrong with it, and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,6 @@ class Cohort:
     root: Path
     name: str
     nights: tuple[Night, ...]
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's message; the name of its class if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def read_cohort(root: Path | str) -> Cohort:
@@ -234,7 +227,12 @@ def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
     except CohortError as error:
         return pd.DataFrame({column: [] for column in columns}), [error]
     text = events.copy()
-    stage = events["trial_type"].map(label)
+    names = events["trial_type"]
+    try:
+        scoring = recognise(names, path)
+    except CohortError as error:
+        return events, [error]
+    stage = pd.Series(scoring.of(names), events.index)
     events = events.assign(
         onset=events["onset"].map(_number), duration=events["duration"].map(_number)
     )
@@ -244,8 +242,7 @@ def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
     scored = stage.notna() & (stage != UNSCORED)
     clips = (length / CLIP_S).round()
     unequal = scored & ((clips < 1) | ((length - clips * CLIP_S).abs() > SLACK_S))
-    looks_like_stage = events["trial_type"].str.match(_LIKE_A_STAGE)
-    unknown = stage.isna() & (looks_like_stage | (events["trial_type"] == ""))
+    unknown = names.isin(scoring.unknown)
     # An unscored stretch may have any length (the rest of a recording); one that is shorter than
     # a clip is an event.
     epoch = stage.notna() & (length >= CLIP_S - SLACK_S)
@@ -254,14 +251,14 @@ def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
     no_time = "is not a number of seconds >= 0"
     from_start = "count from the start of the EEG"
     earlier = "is earlier than that of the row before"
-    names = "name it W, N1, N2, N3, REM or unscored"
+    names_fix = "name it W, N1, N2, N3, REM or unscored"
     length_is = f"of a stage is not a multiple of {CLIP_S} s"
     # (rows, column, problem, fix)
     kinds = [
         (~np.isfinite(onset) | (onset < 0), "onset", no_time, from_start),
         (~np.isfinite(length) | (length < 0), "duration", no_time, "correct it"),
         (onset.diff() < 0, "onset", earlier, "sort the rows by onset"),
-        (unknown, "trial_type", "is not a stage that is known", names),
+        (unknown, "trial_type", "is not a stage that is known", names_fix),
         (unequal, "duration", length_is, f"score in epochs of {CLIP_S} s"),
         (overlaps, "onset", "lies within the stage before", "make sure that no stages overlap"),
     ]
@@ -273,6 +270,12 @@ def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
             # Line 1 is the header.
             problem = f"line {k + 2}: {column} {text[column][k]!r} {what}{more}"
             problems.append(CohortError(path, problem, fix))
+    tiles = unknown_tiles(onset.to_numpy(), length.to_numpy(), names, scoring, SLACK_S)
+    tiles = [name for name in tiles if name not in scoring.unknown]
+    if tiles:
+        few = ", ".join(map(repr, tiles[:8])) + (", ..." if len(tiles) > 8 else "")
+        problem = f"has rows of {CLIP_S} s or a multiple under names that are no known stage: {few}"
+        problems.append(CohortError(path, problem, names_fix))
     if not scored.any():
         fix = "add one row per clip with W, N1, N2, N3 or REM"
         problems.append(CohortError(path, "no stage is scored", fix))
@@ -299,14 +302,15 @@ def clip_table(events: pd.DataFrame) -> pd.DataFrame:
         `clip` (counts from 0), `onset_s`, `stage` (0..4, or -1 if the clip is unscored or a
         boundary cuts it in two), `block` (counts from 0; -1 for clips without a stage).
     """
-    is_stage = events["trial_type"].map(label).notna()
-    rows = events[is_stage & (events["duration"] >= CLIP_S - SLACK_S)]
+    stages = recognise(events["trial_type"], "events").of(events["trial_type"])
+    is_clip = ~np.isnan(stages) & (events["duration"] >= CLIP_S - SLACK_S).to_numpy()
+    rows, stages = events[is_clip], stages[is_clip].astype(int)
     onset = rows["onset"].to_numpy(float)
     cuts = np.sort(events.loc[events["trial_type"] == "boundary", "onset"].to_numpy(float))
     # Number of boundaries up to the start and up to the end of each clip.
     before = np.searchsorted(cuts, onset + SLACK_S, side="right")
     within = np.searchsorted(cuts, onset + (CLIP_S - SLACK_S), side="right")
-    stage = np.where(before == within, rows["trial_type"].map(label).to_numpy(int), UNSCORED)
+    stage = np.where(before == within, stages, UNSCORED)
     scored = stage != UNSCORED
     follows = np.zeros(len(rows), bool)
     adjacent = np.abs(np.diff(onset) - CLIP_S) <= 2 * SLACK_S
