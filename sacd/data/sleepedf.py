@@ -15,13 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import mne
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from sacd.data.edf import read_header
 from sacd.data.eeg import open_channel, read_eeg
-from sacd.data.problems import CohortError, first_line
+from sacd.data.problems import CohortError
 from sacd.data.scoring import recognise
 from sacd.files import atomic, read_json, sha256, write_json, write_parquet
 from sacd.stages import CLIP_S, STAGES, UNSCORED
@@ -146,19 +146,15 @@ def scored_clips(
         "beyond the EEG".
     """
     path = recording.hypnogram
-    try:
-        notes = mne.read_annotations(path)
-        began = mne.io.read_raw_edf(path, verbose="error").info["meas_date"]
-    except Exception as error:  # MNE's readers raise exceptions of any type
-        problem = f"cannot be read as EDF+ ({first_line(error)})"
-        raise CohortError(path, problem, "download it again") from None
-    shift = (began - start).total_seconds() if start and began else 0.0
-    scoring = recognise(map(str, notes.description), path)
+    file = read_header(path)
+    notes = list(file.annotations())
+    shift = (file.start - start).total_seconds() if start and file.start else 0.0
+    scoring = recognise([text for _, _, text in notes], path)
     if scoring.unknown:
         problem = f"has the stage {scoring.unknown[0]!r}"
         raise CohortError(path, problem, "known are W, 1, 2, 3, 4, R and ?")
     rows = []
-    for onset, duration, text in zip(notes.onset, notes.duration, notes.description, strict=True):
+    for onset, duration, text in notes:
         stage = scoring.stages.get(text)
         if stage is not None:
             movement = text.lower().startswith("movement")
@@ -224,9 +220,12 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
 def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     raw = open_channel(night.psg, CHANNEL)
     eeg = read_eeg(raw, night.psg, RATE)
-    table, dropped = scored_clips(night, len(eeg), raw.info["meas_date"])
+    table, dropped = scored_clips(night, len(eeg), raw.file.start)
     first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
     clips = np.stack([eeg[k : k + CLIP_S * RATE] for k in first])
+    if np.isnan(clips).any():
+        pause = ", ".join(f"{a:g} to {b:g} s" for a, b in raw.gaps)
+        raise CohortError(night.psg, f"has pauses ({pause})", "download it again")
     with atomic(store / f"{night.name}.npy") as temporary:
         np.save(temporary, clips, allow_pickle=False)
     # Far apart, so that clips of two nights of a subject never have the same number.
