@@ -22,6 +22,8 @@ CLIPPED = 0.02
 """Largest accepted share of samples at the extremes of a recording."""
 FACTS: Final = ("subject", "hours", "scored", "coding", "video starts at")
 """Columns of `night_facts`."""
+FEWEST_SUBJECTS: Final = 3
+"""A split has training, validation and test subjects."""
 Problem = tuple[str, CohortError]
 
 
@@ -47,13 +49,16 @@ def check(
     rows += [("", "warning", problem) for problem in stray_folders(cohort)]
     rows += [("", "warning", problem) for problem in _said(root / "participants.tsv")]
     if 0 < len(cohort.nights) < subjects:
-        problem = f"has {len(cohort.nights)} subjects that can be used, at least {subjects} are"
+        usable = f"subjects that can be used: {len(cohort.nights)}, needed for a split: {subjects}"
         fix = "add subjects, or mend those that are told here"
-        rows.append(("", "error", CohortError(root, f"{problem} needed for a split", fix)))
+        rows.append(("", "error", CohortError(root, usable, fix)))
     facts = []
     for night in cohort.nights:
-        for level, problem in night_problems(night, channel, rate):
-            rows.append((night.subject, level, problem))
+        try:
+            problems = night_problems(night, channel, rate)
+        except Exception as error:  # one bad night never hides the others
+            problems = [("error", _odd(night.eeg, error))]
+        rows += [(night.subject, level, problem) for level, problem in problems]
         facts.append(night_facts(night, channel))
     table = []
     for subject, level, problem in rows:
@@ -92,9 +97,7 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
         except CohortError as problem:
             found.append(("error", problem))
         except Exception as error:
-            what = f"cannot be read ({type(error).__name__}: {first_line(error)})"
-            fix = "export it again; if that does not help, leave this night out"
-            found.append(("error", CohortError(file, what, fix)))
+            found.append(("error", _odd(file, error)))
 
     raw = attempt(night.eeg, open_channel, night.eeg, channel)
     video = attempt(night.video, probe, night.video)
@@ -119,6 +122,12 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
             )
             found += _times(night, events.events, raw, reasons, video, offset)
     return found
+
+
+def _odd(file: Path, error: Exception) -> CohortError:
+    """An error that no reader foresees, as a problem of this file."""
+    what = f"cannot be read ({type(error).__name__}: {first_line(error)})"
+    return CohortError(file, what, "export it again; if that does not help, leave this night out")
 
 
 def _scored(events: pd.DataFrame) -> pd.DataFrame:
@@ -177,19 +186,23 @@ def _signal(raw: Channel, path: Path) -> list[Problem]:
 
 def _eeg_losses(raw: Channel, clips: pd.DataFrame, reasons: np.ndarray) -> list[Problem]:
     """A warning for each reason for which scored clips have no usable EEG."""
-    pauses = ", ".join(f"{a:g} to {b:g} s" for a, b in raw.gaps[:5])
+    gaps = raw.gaps
+    pauses = ", ".join(f"{a:g} to {b:g} s" for a, b in gaps[:5]) + ", ..." * (len(gaps) > 5)
     told = {
-        "gap": (f"was paused ({pauses})", "nothing needs to be done if these may be dropped"),
+        "gap": (
+            f"was paused ({pauses})",
+            "make sure that onsets count from the start of the EEG, pauses included",
+        ),
         "flat": (f"{raw.name} is flat for {BAD_S} s or more", "choose a connected channel"),
         "railed": (f"{raw.name} is saturated for {BAD_S} s or more", "choose another channel"),
     }
     found: list[Problem] = []
     for reason, (what, fix) in told.items():
         lost = clips["stage"][reasons == reason]
-        if len(lost):
+        if len(lost) or (reason == "gap" and gaps):
             stages = [f"{(lost == k).sum()} {STAGES[k]}" for k in sorted(lost.unique())]
             problem = f"{what}: {len(lost)} of {len(clips)} scored clips are lost"
-            problem = f"{problem} ({', '.join(stages)})"
+            problem += f" ({', '.join(stages)})" if stages else ""
             level = "error" if (reasons != "").all() else "warning"
             found.append((level, CohortError(raw.file.path, problem, fix)))
     return found

@@ -130,7 +130,8 @@ def pick_channel(channel: str, names: list[str], file: Path | str = "EDF") -> st
     problem = (
         f"channel {channel!r} fits {', '.join(found)}" if found else f"has no channel {channel!r}"
     )
-    raise CohortError(file, problem, f"set `channel` to one of: {', '.join(names)}")
+    fix = f"name the one wanted {channel} in the EDF header, or set `StoreConfig.channel`"
+    raise CohortError(file, problem, f"{fix} to one of: {', '.join(names)}")
 
 
 def _words(name: str) -> list[str]:
