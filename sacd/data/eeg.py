@@ -87,10 +87,12 @@ class Channel:
             CohortError: the header states no range, or no unit of voltage.
         """
         file, k = self.file, self.index
-        unit = re.sub(r"^(\xb5|\u03bc|\x83\xca|micro)", "u", file.fields[k]["unit"])
-        unit = unit[:-1] + "V" if unit.lower() in {"v", "mv", "uv", "nv"} else unit
+        stated = file.fields[k]["unit"]
+        # The micro sign in Latin-1, Greek, Shift-JIS and UTF-8; `MV` may be mega or milli.
+        unit = re.sub(r"^(\xb5|\u03bc|\x83\xca|\xc2\xb5|\xce\xbc|micro|U)", "u", stated)
+        unit = re.sub(r"v(olts?)?$", "V", unit, flags=re.IGNORECASE)
         if unit not in _UNITS:
-            problem = f"{self.name} states the unit {file.fields[k]['unit']!r}, EEG has uV, mV or V"
+            problem = f"{self.name} states the unit {stated!r}, EEG has uV, mV or V"
             raise CohortError(file.path, problem, "correct the unit in the EDF header")
         low, high = number_of(file, k, "low"), number_of(file, k, "high")
         dlow, dhigh = number_of(file, k, "dlow"), number_of(file, k, "dhigh")
