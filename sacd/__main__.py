@@ -118,18 +118,22 @@ def _run(args: argparse.Namespace) -> int:
         return cli(args.rest, CHECKOUT / "runs", wanted)
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
+    for name in ("data", "nights", "root", "ucf101", "sleepedf"):
+        _refuse_loop(getattr(args, name, None))
     sleepedf = getattr(args, "sleepedf", None)
     space = Workspace(
         args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf
     )
     if args.command == "check":
-        from sacd.data.check import check  # --help and a refusal need none of it
+        from sacd.data.check import FEWEST_SUBJECTS, check  # --help and a refusal need none of it
 
         if not space.cohort.is_dir():
             raise ValueError(
                 f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
             )
-        problems = check(space.cohort, space.profile.store.channel, space.profile.store.eeg_rate)
+        store = space.profile.store
+        problems = check(space.cohort, store.channel, store.eeg_rate, FEWEST_SUBJECTS)
+        _print(problems.attrs["nights"], f"{space.cohort}: nights")
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
     if args.command == "simulate":
@@ -152,6 +156,14 @@ def _withdraw(space) -> None:
 
     if removed := withdraw_frames(space):
         print(f"{space.results}: removed, for frames of real sleepers are not shown: {removed}")
+
+
+def _refuse_loop(path: Path | None) -> None:
+    """Raise ValueError if a path is a link that leads to itself."""
+    try:
+        _ = path and path.resolve()
+    except RuntimeError:
+        raise ValueError(f"{path}: a link that leads to itself; give the folder itself") from None
 
 
 @contextmanager

@@ -5,10 +5,12 @@
     sub-01/eeg/sub-01_task-sleep_eeg.edf
     sub-01/eeg/sub-01_task-sleep_events.tsv     onset, duration (s from the start of the EEG),
                                                 trial_type
-    sub-01/video/sub-01_task-sleep_video.mp4    or .mkv, .avi
-    sub-01/video/sub-01_task-sleep_video.json   optional: StartOffset
+    sub-01/video/sub-01_task-sleep_video.mp4    or .mkv, .avi, .mov
+    sub-01/video/sub-01_task-sleep_video.json   optional: StartOffset, or BIDS' StartTime
 
-A row of the events is a stage (any spelling of `sacd.stages.label`, k * 30 s long), a respiratory
+Extensions may be in capitals.
+
+A row of the events is a stage (any coding of `sacd.data.scoring`, k * 30 s long), a respiratory
 event, an arousal or a `boundary`. A boundary is a cut of a condensed night: the clips on its two
 sides were not recorded consecutively. `sacd.data.check.check` lists all problems of a cohort; the
 readers here raise the first one.
@@ -16,23 +18,25 @@ readers here raise the first one.
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
-import pandas as pd
+from sacd.data.problems import CohortError as CohortError
+from sacd.data.texts import number, read_object, read_table
 
-from sacd.files import FileError, require_json
-from sacd.stages import CLIP_S, UNSCORED, label
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi")
-SLACK_S = 0.01
-"""Times that differ by less are equal: event times are rounded when they are written."""
-_LIKE_A_STAGE = re.compile(r"^(sleep\s*)?stage\b|^[a-z]?\d$", re.IGNORECASE)
-
-
-class CohortError(FileError):
-    """Data that cannot be used. One line: the file, what is wrong with it, and how to fix it."""
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov")
+LIMITS: Final = {"age": 120, "weight_kg": 500, "ahi": 200}
+"""Largest values, in years, kg and events/h: an event lasts 10 s or more, and 200 an hour leave no
+time for sleep between them."""
+_OFFSETS: Final = {
+    "starttime", "startoffset", "videostarttime", "videostartoffset", "videooffset", "videostart",
+    "offset",
+}  # fmt: skip
+"""Keys of a sidecar that state the offset, without case and separators: BIDS' own, and others."""
+_LIKE_A_TIME: Final = re.compile("offset|delay|start|onset|begin|shift|sync|latency|time|^lag|^t0")
+_NO_OFFSET: Final = re.compile("timezone|acquisition|repetition|echo|duration|frame|exposure|date")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Night:
     @property
     def sidecar(self) -> Path:
         """The JSON file that may hold the offset of the video."""
-        return self.video.with_suffix(".json")
+        usual = self.video.with_suffix(".json")
+        return next(_named(usual.parent, usual.stem, (".json",)), usual)
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,6 @@ class Cohort:
     root: Path
     name: str
     nights: tuple[Night, ...]
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's message; the name of its class if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def read_cohort(root: Path | str) -> Cohort:
@@ -102,13 +102,17 @@ def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
             nights.append(Night(eeg=eeg, events=events, video=video, **row))
         except CohortError as error:
             problems.append((row["subject"], error))
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror})"
+            fix = "correct the permissions of this folder"
+            problems.append((row["subject"], CohortError(root / row["subject"], problem, fix)))
     return Cohort(root, name, tuple(nights)), problems
 
 
 def _name(root: Path) -> str:
     path = root / "dataset_description.json"
     fix = 'write {"Name": "...", "BIDSVersion": "1.10.0"}; every output states this name'
-    name = require_json(path, fix, CohortError).get("Name")
+    name = read_object(path, fix).get("Name")
     if name is None:
         raise CohortError(path, 'has no "Name"', fix)
     if not isinstance(name, str) or not name.strip():
@@ -116,49 +120,20 @@ def _name(root: Path) -> str:
     return name.strip()
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A TSV file as text, with at least these columns."""
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        fix = f"write it, tab-separated, with the columns {' '.join(columns)}"
-        raise CohortError(path, "is missing", fix) from None
-    except (ValueError, OSError) as error:
-        problem = f"cannot be read as a tab-separated table ({first_line(error)})"
-        raise CohortError(path, problem, "export it again") from None
-    missing = [c for c in columns if c not in table.columns]
-    if missing:
-        found = " ".join(map(str, table.columns))
-        problem = f"lacks the column {', '.join(missing)} (it has: {found})"
-        raise CohortError(path, problem, "add it, tab-separated")
-    return table.map(lambda v: v.strip() if isinstance(v, str) else "")
-
-
-def _number(text: str) -> float:
-    """The number; NaN for "n/a" and an empty text, infinity for anything that is not a number."""
-    if text.lower() in ("", "n/a", "na", "nan"):
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        return math.inf
-
-
 def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]]:
     path = root / "participants.tsv"
     try:
-        table = _table(path, ("participant_id", "ahi"))
+        table = read_table(path, ("participant_id", "ahi"))
     except CohortError as error:
         return [], [("", error)]
     rows: list[dict] = []
     problems = []
-    if table.empty:
-        problems.append(("", CohortError(path, "has no participant", "add one row per night")))
-    for record in table.to_dict("records"):
+    for line, record in zip(table.lines, table.rows.to_dict("records"), strict=True):
         subject = record["participant_id"]
+        who = subject or f"line {line}"
 
-        def wrong(what: str, fix: str, subject: str = subject) -> None:
-            problems.append((subject, CohortError(path, f"{subject or 'a row'}: {what}", fix)))
+        def wrong(what: str, fix: str, subject: str = subject, who: str = who) -> None:
+            problems.append((subject, CohortError(path, f"{who}: {what}", fix)))
 
         if not re.fullmatch(r"sub-[A-Za-z0-9]+", subject):
             what = f"participant_id {subject!r} is not sub- and letters or digits"
@@ -167,151 +142,122 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
         if any(row["subject"] == subject for row in rows):
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
-        numbers = {c: _number(record.get(c, "")) for c in ("age", "weight_kg", "ahi")}
-        if math.isnan(numbers["ahi"]):
+        numbers = {c: number(record.get(c, "")) for c in LIMITS}
+        if numbers["age"] is None:
+            numbers["age"] = _age(record["age"])
+        if numbers["ahi"] is not None and math.isnan(numbers["ahi"]):
             fix = "give the apnea-hypopnea index in events/h: splits are stratified by it"
             wrong("has no ahi", fix)
         for column, value in numbers.items():
-            if not (math.isnan(value) or 0 <= value < math.inf):
-                what = f"{column} {record[column]!r} is not a number >= 0"
+            if value is None or not (math.isnan(value) or 0 <= value <= LIMITS[column]):
+                what = f"{column} {record[column]!r} is not a number >= 0 and <= {LIMITS[column]}"
                 wrong(what, "correct it, or write n/a if it is not known")
-        rows.append({"subject": subject, "sex": record.get("sex") or "n/a", **numbers})
+        known = {c: math.nan if value is None else value for c, value in numbers.items()}
+        rows.append({"subject": subject, "sex": record.get("sex") or "n/a", **known})
     return rows, problems
 
 
+def _age(text: str) -> float | None:
+    """An age as privacy rules and DICOM write it: `89+` and `>89` are 89, `050Y` is 50."""
+    found = re.fullmatch(r"(?:>=?|\u2265)?\s*(\d{1,3})\s*(?:\+|y|years?)?", text, re.IGNORECASE)
+    return float(found[1]) if found else None
+
+
+def stray_folders(cohort: Cohort) -> list[CohortError]:
+    """Subject folders without a row in participants.tsv: their nights are not used."""
+    path = cohort.root / "participants.tsv"
+    try:
+        listed = set(read_table(path, ("participant_id",)).rows["participant_id"])
+    except CohortError:
+        return []
+    found = []
+    for folder in sorted(cohort.root.glob("sub-*")):
+        if folder.is_dir() and folder.name not in listed:
+            problem = "has no row in participants.tsv, so it is not used"
+            found.append(CohortError(folder, problem, "add the row, or move the folder away"))
+    return found
+
+
+def _named(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Files of a folder with this stem and one of these suffixes, in small letters or capitals."""
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.stem == stem and path.suffix.lower() in suffixes and path.is_file():
+                yield path
+
+
 def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
-    eeg = root / subject / "eeg" / f"{subject}_task-sleep_eeg.edf"
-    events = eeg.with_name(f"{subject}_task-sleep_events.tsv")
-    video = root / subject / "video" / f"{subject}_task-sleep_video"
     fix = f"add it, or remove {subject} from participants.tsv"
-    for path in (eeg, events):
-        if not path.is_file():
+    found = []
+    for kind, name, suffixes in (
+        ("eeg", "eeg", (".edf",)),
+        ("eeg", "events", (".tsv",)),
+        ("video", "video", VIDEO_SUFFIXES),
+    ):
+        path = root / subject / kind / f"{subject}_task-sleep_{name}{suffixes[0]}"
+        paths = list(_named(path.parent, path.stem, suffixes))
+        if not paths and len(suffixes) > 1:
+            path = path.with_suffix("")
+            raise CohortError(path, f"no video here ({', '.join(suffixes)})", fix)
+        if not paths:
             raise CohortError(path, "is missing", fix)
-    candidates = [video.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
-    videos = [path for path in candidates if path.is_file()]
-    if not videos:
-        raise CohortError(video, f"no video here ({', '.join(VIDEO_SUFFIXES)})", fix)
-    if len(videos) > 1:
-        problem = f"{len(videos)} videos: {', '.join(path.name for path in videos)}"
-        raise CohortError(video, problem, "keep one")
-    return eeg, events, videos[0]
+        if len(paths) > 1:
+            problem = f"{len(paths)} {'videos' if kind == 'video' else 'files'}: "
+            names = ", ".join(path.name for path in paths)
+            raise CohortError(path.with_suffix(""), problem + names, "keep one")
+        found += paths
+    eeg, events, video = found
+    return eeg, events, video
 
 
 def video_offset(night: Night) -> float:
-    """Time of the first video frame minus the start of the EEG in s; 0 without a sidecar.
+    """Time of the first video frame minus the start of the EEG in s; 0 if nothing states it.
 
-    It is `StartOffset` of the sidecar.
+    Raises:
+        CohortError: the sidecar states two offsets, none that is a number, or a time under a key
+            that is not known.
+    """
+    return stated_offset(night) or 0.0
+
+
+def stated_offset(night: Night) -> float | None:
+    """The offset that the sidecar states in s, None if there is no sidecar or it states none.
+
+    Raises:
+        CohortError: see `video_offset`.
     """
     path = night.sidecar
     if not path.is_file():
-        return 0.0
+        return None
     fix = 'write {"StartOffset": seconds from the start of the EEG to the first video frame}'
-    value = require_json(path, fix, CohortError).get("StartOffset", 0.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CohortError(path, f"StartOffset {value!r} is not a number of seconds", fix)
-    return float(value)
+    sidecar = read_object(path, fix)
+    plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in sidecar}
+    stated = {key: value for key, value in sidecar.items() if plain[key] in _OFFSETS}
+    for key, value in stated.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CohortError(path, f"{key} {value!r} is not a number of seconds", fix)
+        if not abs(value) <= 1e6:  # also NaN
+            problem = f"{key} {str(value)[:20]} is not a number of seconds from -1e6 to 1e6"
+            raise CohortError(path, problem, fix)
+    if len(set(stated.values())) > 1:
+        both = ", ".join(f"{key} {value!r}" for key, value in stated.items())
+        raise CohortError(path, f"states two offsets: {both}", "keep one")
+    if stated:
+        return float(next(iter(stated.values())))
+    for key in _keys(sidecar):
+        word = re.sub(r"[^a-z0-9]", "", key.lower())
+        if _LIKE_A_TIME.search(word) and not _NO_OFFSET.search(word):
+            problem = f"has no StartOffset, and the key {key!r} may be a time"
+            raise CohortError(path, problem, fix)
+    return None
 
 
-def read_events(path: Path) -> pd.DataFrame:
-    """Events of a night: `onset` and `duration` in s, `trial_type`.
-
-    A stage that lasts k * 30 s becomes k rows of 30 s.
-
-    Raises:
-        CohortError: the first problem of the file.
-    """
-    events, problems = survey_events(path)
-    if problems:
-        raise problems[0]
-    return events
-
-
-def survey_events(path: Path) -> tuple[pd.DataFrame, list[CohortError]]:
-    """The events as far as they can be read, and one problem of each kind."""
-    columns = ["onset", "duration", "trial_type"]
-    try:
-        events = _table(path, tuple(columns))[columns]
-    except CohortError as error:
-        return pd.DataFrame({column: [] for column in columns}), [error]
-    text = events.copy()
-    stage = events["trial_type"].map(label)
-    events = events.assign(
-        onset=events["onset"].map(_number), duration=events["duration"].map(_number)
-    )
-    # BIDS allows the duration n/a for events that are not stages.
-    events.loc[stage.isna(), "duration"] = events.loc[stage.isna(), "duration"].fillna(0.0)
-    onset, length = events["onset"], events["duration"]
-    scored = stage.notna() & (stage != UNSCORED)
-    clips = (length / CLIP_S).round()
-    unequal = scored & ((clips < 1) | ((length - clips * CLIP_S).abs() > SLACK_S))
-    looks_like_stage = events["trial_type"].str.match(_LIKE_A_STAGE)
-    unknown = stage.isna() & (looks_like_stage | (events["trial_type"] == ""))
-    # An unscored stretch may have any length (the rest of a recording); one that is shorter than
-    # a clip is an event.
-    epoch = stage.notna() & (length >= CLIP_S - SLACK_S)
-    end = (onset + length).where(epoch).cummax().shift(fill_value=-math.inf)
-    overlaps = epoch & (onset < end.ffill() - SLACK_S)
-    no_time = "is not a number of seconds >= 0"
-    from_start = "count from the start of the EEG"
-    earlier = "is earlier than that of the row before"
-    names = "name it W, N1, N2, N3, REM or unscored"
-    length_is = f"of a stage is not a multiple of {CLIP_S} s"
-    # (rows, column, problem, fix)
-    kinds = [
-        (~np.isfinite(onset) | (onset < 0), "onset", no_time, from_start),
-        (~np.isfinite(length) | (length < 0), "duration", no_time, "correct it"),
-        (onset.diff() < 0, "onset", earlier, "sort the rows by onset"),
-        (unknown, "trial_type", "is not a stage that is known", names),
-        (unequal, "duration", length_is, f"score in epochs of {CLIP_S} s"),
-        (overlaps, "onset", "lies within the stage before", "make sure that no stages overlap"),
-    ]
-    problems = []
-    for bad, column, what, fix in kinds:
-        if bad.any():
-            k = int(np.flatnonzero(bad)[0])
-            more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
-            # Line 1 is the header.
-            problem = f"line {k + 2}: {column} {text[column][k]!r} {what}{more}"
-            problems.append(CohortError(path, problem, fix))
-    if not scored.any():
-        fix = "add one row per clip with W, N1, N2, N3 or REM"
-        problems.append(CohortError(path, "no stage is scored", fix))
-    if problems:
-        return events, problems
-    repeats = np.where(epoch, np.floor((length + SLACK_S) / CLIP_S), 1).astype(int)
-    rows = events.loc[events.index.repeat(repeats)].reset_index(drop=True)
-    part = np.concatenate([np.arange(r) for r in repeats]) * CLIP_S
-    rows["onset"] = rows["onset"] + part
-    rows["duration"] = rows["duration"].where(~np.repeat(epoch.to_numpy(), repeats), float(CLIP_S))
-    return rows.sort_values("onset", kind="stable", ignore_index=True), []
-
-
-def clip_table(events: pd.DataFrame) -> pd.DataFrame:
-    """One row per clip.
-
-    A block is a run of consecutive scored clips: each begins where the one before ends, and no
-    boundary lies between them.
-
-    Args:
-        events: from `read_events`.
-
-    Returns:
-        `clip` (counts from 0), `onset_s`, `stage` (0..4, or -1 if the clip is unscored or a
-        boundary cuts it in two), `block` (counts from 0; -1 for clips without a stage).
-    """
-    is_stage = events["trial_type"].map(label).notna()
-    rows = events[is_stage & (events["duration"] >= CLIP_S - SLACK_S)]
-    onset = rows["onset"].to_numpy(float)
-    cuts = np.sort(events.loc[events["trial_type"] == "boundary", "onset"].to_numpy(float))
-    # Number of boundaries up to the start and up to the end of each clip.
-    before = np.searchsorted(cuts, onset + SLACK_S, side="right")
-    within = np.searchsorted(cuts, onset + (CLIP_S - SLACK_S), side="right")
-    stage = np.where(before == within, rows["trial_type"].map(label).to_numpy(int), UNSCORED)
-    scored = stage != UNSCORED
-    follows = np.zeros(len(rows), bool)
-    adjacent = np.abs(np.diff(onset) - CLIP_S) <= 2 * SLACK_S
-    follows[1:] = scored[:-1] & adjacent & (np.diff(before) == 0)
-    block = np.where(scored, np.cumsum(scored & ~follows) - 1, -1)
-    return pd.DataFrame(
-        {"clip": np.arange(len(rows)), "onset_s": onset, "stage": stage, "block": block}
-    )
+def _keys(value: Any) -> Iterator[str]:
+    """All keys of nested objects and lists."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)

@@ -13,16 +13,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from sacd.data.check import night_problems
-from sacd.data.cohort import (
-    Cohort,
-    CohortError,
-    Night,
-    clip_table,
-    read_cohort,
-    read_events,
-    video_offset,
-)
-from sacd.data.eeg import open_channel, read_eeg
+from sacd.data.cohort import Cohort, CohortError, Night, read_cohort, video_offset
+from sacd.data.eeg import EEG_REASONS, clip_losses, open_channel, read_eeg
+from sacd.data.events import clip_table, read_events
 from sacd.data.store import FORMAT, ClipStore, StoreConfig
 from sacd.data.video import probe, read_clips
 from sacd.files import (
@@ -130,13 +123,13 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     eeg = read_eeg(raw, night.eeg, config.eeg_rate)
     offset, info = video_offset(night), probe(night.video)
     table = clip_table(read_events(night.events))
-    dropped = {"unscored": int((table["stage"] == UNSCORED).sum()), "eeg": 0, "video": 0}
+    dropped = {"unscored": int((table["stage"] == UNSCORED).sum())}
     table = table[table["stage"] != UNSCORED]
     samples = CLIP_S * config.eeg_rate
+    reasons = clip_losses(raw, config.eeg_rate, table["onset_s"].to_numpy())
+    dropped |= {reason: int((reasons == reason).sum()) for reason in EEG_REASONS}
+    table = table[reasons == ""]
     starts = (table["onset_s"] * config.eeg_rate).round().astype(int)
-    whole = starts + samples <= len(eeg)
-    dropped["eeg"] = int((~whole).sum())
-    table, starts = table[whole], starts[whole]
     kept = np.zeros(len(table), bool)
     size, onsets = (config.height, config.width), table["onset_s"].tolist()
     clips = read_clips(night.video, onsets, config.frames, size, config.sampling, offset, threads)
@@ -162,7 +155,7 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
         "clips": len(table),
         "dropped": dropped,
         "stages": {name: int((table["stage"] == k).sum()) for k, name in enumerate(STAGES)},
-        "eeg": {"channel": raw.ch_names[0], "rate": raw.info["sfreq"]},
+        "eeg": {"channel": raw.name, "rate": raw.rate},
         "video": {
             "rate": info.rate,
             "height": info.height,

@@ -15,15 +15,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import mne
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from sacd.data.cohort import CohortError, first_line
+from sacd.data.edf import read_header
 from sacd.data.eeg import open_channel, read_eeg
+from sacd.data.problems import CohortError
+from sacd.data.scoring import recognise
 from sacd.files import atomic, read_json, remove_leftovers, sha256, write_json, write_parquet
-from sacd.stages import CLIP_S, STAGES, UNSCORED, label
+from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 CHANNEL: Final = "Fpz-Cz"
 RATE: Final = 100
@@ -96,26 +97,35 @@ class SleepEdf:
 
 
 def recordings(folder: Path | str) -> list[Recording]:
-    """All SC4ssNE0-PSG.edf below a folder, sorted by name, each with its hypnogram.
+    """All SC4ssNE0-PSG.edf below a folder, sorted by path, each with its hypnogram.
 
     The hypnogram is SC4ssNEx-Hypnogram.edf next to it, where x is the scorer.
 
     Raises:
-        CohortError: there is no recording, or one has no hypnogram.
+        CohortError: there is no recording, one has no hypnogram or several, or a night is there
+            twice.
     """
     folder = Path(folder)
-    found = []
+    found: dict[str, Recording] = {}
     for psg in sorted(folder.rglob("*")):
-        if match := _PSG.fullmatch(psg.name):
-            name = "".join(match.groups()).upper()
-            scored = sorted(psg.parent.glob(f"{psg.name[:6]}*-Hypnogram.edf"))
-            if not scored:
-                raise CohortError(psg, "has no hypnogram", f"put {name}E?-Hypnogram.edf beside it")
-            found.append(Recording(name, psg, scored[0]))
+        if not (match := _PSG.fullmatch(psg.name)):
+            continue
+        name = "".join(match.groups()).upper()
+        if name in found:
+            problem = f"is the night {name}, as is {found[name].psg}"
+            raise CohortError(psg, problem, "keep one of the two: each would count")
+        start = re.compile(rf"{name}\w\w-Hypnogram\.edf", re.IGNORECASE)
+        scored = sorted(path for path in psg.parent.iterdir() if start.fullmatch(path.name))
+        if not scored:
+            raise CohortError(psg, "has no hypnogram", f"put {name}E?-Hypnogram.edf beside it")
+        if len(scored) > 1:
+            names = ", ".join(path.name for path in scored)
+            raise CohortError(psg, f"has {len(scored)} hypnograms: {names}", "keep one scorer's")
+        found[name] = Recording(name, psg, scored[0])
     if not found:
         fix = "give the folder sleep-cassette of Sleep-EDF Expanded"
         raise CohortError(folder, "holds no SC4ssNE0-PSG.edf", fix)
-    return found
+    return list(found.values())
 
 
 def scored_clips(
@@ -136,18 +146,16 @@ def scored_clips(
         "beyond the EEG".
     """
     path = recording.hypnogram
-    try:
-        notes = mne.read_annotations(path)
-        began = mne.io.read_raw_edf(path, verbose="error").info["meas_date"]
-    except Exception as error:  # MNE's readers raise exceptions of any type
-        problem = f"cannot be read as EDF+ ({first_line(error)})"
-        raise CohortError(path, problem, "download it again") from None
-    shift = (began - start).total_seconds() if start and began else 0.0
+    file = read_header(path)
+    notes = list(file.annotations())
+    shift = (file.start - start).total_seconds() if start and file.start else 0.0
+    scoring = recognise([text for _, _, text in notes], path)
+    if scoring.unknown:
+        problem = f"has the stage {scoring.unknown[0]!r}"
+        raise CohortError(path, problem, "known are W, 1, 2, 3, 4, R and ?")
     rows = []
-    for onset, duration, text in zip(notes.onset, notes.duration, notes.description, strict=True):
-        stage = label(text)
-        if stage is None and text.lower().startswith("sleep stage"):
-            raise CohortError(path, f"has the stage {text!r}", "known are W, 1, 2, 3, 4, R and ?")
+    for onset, duration, text in notes:
+        stage = scoring.stages.get(text)
         if stage is not None:
             movement = text.lower().startswith("movement")
             times = onset + shift + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
@@ -213,9 +221,12 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
 def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     raw = open_channel(night.psg, CHANNEL)
     eeg = read_eeg(raw, night.psg, RATE)
-    table, dropped = scored_clips(night, len(eeg), raw.info["meas_date"])
+    table, dropped = scored_clips(night, len(eeg), raw.file.start)
     first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
     clips = np.stack([eeg[k : k + CLIP_S * RATE] for k in first])
+    if np.isnan(clips).any():
+        pause = ", ".join(f"{a:g} to {b:g} s" for a, b in raw.gaps)
+        raise CohortError(night.psg, f"has pauses ({pause})", "download it again")
     with atomic(store / f"{night.name}.npy") as temporary:
         np.save(temporary, clips, allow_pickle=False)
     # Far apart, so that clips of two nights of a subject never have the same number.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from cohort_files import paths, write_cohort, write_events
 
-from sacd.data.cohort import CohortError, clip_table, read_cohort, read_events
+from sacd.data.cohort import CohortError, read_cohort
+from sacd.data.events import clip_table, read_events
 from sacd.files import FileError
 
 
@@ -64,14 +65,17 @@ def test_blocks_end_at_boundaries_gaps_and_unscored_clips(tmp_path):
 
 
 EVENTS = {
-    "not a number": ([("x", 30, "W")], r"line 2: onset 'x' is not a number of seconds >= 0; count"),
+    "not a number": (
+        [("x", 30, "W")],
+        r"line 2: onset 'x' is not a number of seconds from 0 to 360000; count",
+    ),
     "negative onset": (
         [(-30, 30, "W"), (0, 30, "W")],
-        r"line 2: onset '-30' is not a number of seconds >= 0",
+        r"line 2: onset '-30' is not a number of seconds from 0",
     ),
     "negative duration": (
         [(0, 30, "W"), (9, -4, "apnea")],
-        r"line 3: duration '-4.*' is not a number of seconds >= 0",
+        r"line 3: duration '-4.*' is not a number of seconds from 0",
     ),
     "no duration of a stage": (
         [(0, "n/a", "W"), (30, 30, "W")],
@@ -96,7 +100,7 @@ EVENTS = {
     ),
     "nothing scored": (
         [(0, 30, "?"), (40, 1, "arousal")],
-        r"no stage is scored; add one row per clip",
+        r"no stage is scored \(it has: '\?', 'arousal'\); add one row per clip",
     ),
 }
 

@@ -101,6 +101,27 @@ def test_both_nights_are_one_subject(tmp_path):
     )
 
 
+def test_a_night_in_two_folders_is_refused_and_not_counted_twice(tmp_path):
+    write(tmp_path / "edf" / "a")
+    write(tmp_path / "edf" / "b")
+    with pytest.raises(CohortError, match=r"is the night SC4001, as is .*a.SC4001E0-PSG\.edf"):
+        ingest_sleepedf(tmp_path / "edf", tmp_path / "store")
+
+
+def test_two_scorers_of_a_night_are_refused(tmp_path):
+    write(tmp_path, scorer="C")
+    write(tmp_path, scorer="H")
+    with pytest.raises(CohortError, match=r"has 2 hypnograms: SC4001EC-.*, SC4001EH-.*; keep"):
+        recordings(tmp_path)
+
+
+def test_names_in_capitals_are_read(tmp_path):
+    for path in list(write(tmp_path).iterdir()):
+        path.rename(path.with_name(path.name.upper()))
+    assert recordings(tmp_path)[0].hypnogram.name == "SC4001EC-HYPNOGRAM.EDF"
+    assert len(ingest_sleepedf(tmp_path, tmp_path / "store").clips) == 129
+
+
 def test_a_hypnogram_that_starts_later_is_shifted(tmp_path):
     store = ingest_sleepedf(
         write(tmp_path / "edf", late_s=60, seconds=SCORED_S + 60), tmp_path / "store"

@@ -1,0 +1,254 @@
+"""EDF and EDF+ files: header, samples of one channel, and when each data record was recorded.
+
+Formats: Kemp et al. 1992, doi:10.1016/0013-4694(92)90009-7 (EDF) and Kemp & Olivan 2003,
+doi:10.1016/S1388-2457(03)00123-8 (EDF+). A file is 256 * (channels + 1) bytes of header and then
+records, each with the samples (int16) of all channels in turn. In EDF+ a channel of text says at
+what time each record begins: a recorder that was paused (EDF+D) leaves a gap between two records
+that lie side by side in the file. Text that no result depends on (patient, notes, filters) is not
+read, so that nothing in it can stop a recording from being used.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sacd.data.problems import CohortError
+
+JITTER_S: Final = 0.05
+"""Onsets of records are rounded; a difference below this is no gap."""
+
+NOTES: Final = "EDF Annotations"
+"""Label of a channel of text."""
+
+_FIX: Final = "export the recording as EDF or EDF+ again"
+_FIELDS: Final = (
+    ("label", 16), ("", 80), ("unit", 8), ("low", 8), ("high", 8), ("dlow", 8), ("dhigh", 8),
+    ("", 80), ("samples", 8), ("", 32),
+)  # fmt: skip
+"""Fields of a channel in the header: name and width in bytes; those without a name are not read."""
+
+
+@dataclass(frozen=True)
+class EdfFile:
+    """Header of a file.
+
+    Attributes:
+        kind: `EDF`, `EDF+C` or `EDF+D` (recorded with gaps).
+        start: date and time of the first record, None if the header states none.
+        names: one per channel, annotations included; equal labels get `-0`, `-1`, ...
+        samples: per record and channel.
+        fields: the header's text per channel: unit, low, high, dlow, dhigh.
+        record_s: duration of a record in s.
+        records: whole records in the file.
+        promised: records that the header states; -1 if the recorder was not stopped properly.
+        offset: of the first record in bytes.
+    """
+
+    path: Path
+    kind: str
+    start: datetime | None
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    samples: tuple[int, ...]
+    fields: tuple[dict[str, str], ...]
+    record_s: float
+    records: int
+    promised: int
+    offset: int
+
+    def stored(self, channel: int) -> np.ndarray:
+        """`(records, samples)` int16, mapped from the file."""
+        total = sum(self.samples)
+        shape = (self.records, total)
+        if not self.records:
+            return np.zeros((0, self.samples[channel]), "<i2")
+        whole = np.memmap(self.path, "<i2", "r", self.offset, shape)
+        first = sum(self.samples[:channel])
+        return whole[:, first : first + self.samples[channel]]
+
+    def notes(self) -> list[list[bytes]]:
+        """Per annotation channel the bytes of every record."""
+        found = [k for k, label in enumerate(self.labels) if label == NOTES]
+        return [[row.tobytes() for row in self.stored(k)] for k in found]
+
+    def onsets(self) -> np.ndarray | None:
+        """Start of every record in s after that of the first; None if the file does not say it.
+
+        Raises:
+            CohortError: a record of an EDF+D file has no onset, or begins before the one before
+                it ends.
+        """
+        channels = self.notes() if self.kind != "EDF" else []
+        if not channels and self.kind == "EDF+D":
+            problem = f"is EDF+D but has no channel {NOTES!r} that says when records begin"
+            raise CohortError(self.path, problem, _FIX)
+        if not channels or not self.records:
+            return None
+        onsets = np.empty(self.records)
+        for k, text in enumerate(channels[0]):
+            found = re.match(rb"([+-]\d+(?:\.\d*)?)\x14\x14", text)
+            if found is None and self.kind == "EDF+C":
+                return None  # contiguous by definition
+            if found is None:
+                problem = f"record {k + 1} of {self.records} does not say when it begins (EDF+D)"
+                raise CohortError(self.path, problem, _FIX)
+            onsets[k] = float(found[1])
+        onsets -= onsets[0]
+        steps = np.diff(onsets)
+        back = np.flatnonzero(steps < self.record_s - JITTER_S)
+        if back.size and self.kind == "EDF+C":
+            return None
+        if back.size:
+            k = int(back[0])
+            problem = (
+                f"record {k + 2} begins at {onsets[k + 1]:g} s, within the one before"
+                f" ({onsets[k]:g} to {onsets[k] + self.record_s:g} s)"
+            )
+            raise CohortError(self.path, problem, _FIX)
+        return onsets
+
+    def annotations(self) -> Iterator[tuple[float, float, str]]:
+        """Onset in s from the start of the first record, duration in s (0 if none), text."""
+        origin = None
+        for record in (text for channel in self.notes() for text in channel):
+            for tal in record.split(b"\0"):
+                found = re.fullmatch(
+                    rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*)\x14", tal, re.DOTALL
+                )
+                if found is None:
+                    if tal.strip(b" "):
+                        problem = f"has an annotation that is none: {tal[:40]!r}"
+                        raise CohortError(self.path, problem, _FIX)
+                    continue
+                onset = float(found[1])
+                origin = onset if origin is None else origin
+                for text in found[3].split(b"\x14"):
+                    if text:
+                        yield onset - origin, float(found[2] or 0), _text(text)
+
+
+def read_header(path: Path) -> EdfFile:
+    """The header of an EDF file.
+
+    Raises:
+        CohortError: it is no EDF file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            fixed = file.read(256)
+            if fixed[1:8] == b"BIOSEMI":
+                raise ValueError("it is BDF")
+            if fixed[:8].strip(b" \0") != b"0" or len(fixed) < 256:
+                raise ValueError("its first 256 bytes are no header")
+            channels = _whole(fixed[252:256], "number of channels")
+            if not 0 < channels <= 4096:
+                raise ValueError(f"it states {channels} channels")
+            table = file.read(256 * channels)
+        if len(table) < 256 * channels:
+            raise ValueError(f"it ends in the header of its {channels} channels")
+        fields = _fields(table, channels)
+        samples = tuple(_whole(f["samples"].encode(), "number of samples") for f in fields)
+        if min(samples) < 0 or sum(samples) == 0:
+            raise ValueError("it states no samples per record")
+        offset = max(_whole(fixed[184:192], "length of the header"), 256 * (channels + 1))
+        record_s = _number(fixed[244:252].decode("latin-1"), "length of a record")
+        promised = _whole(fixed[236:244], "number of records")
+    except OSError as error:
+        raise CohortError(path, f"cannot be read ({error.strerror})", _FIX) from None
+    except ValueError as error:
+        raise CohortError(path, f"cannot be read as EDF ({error})", _FIX) from None
+    labels = tuple(f["label"] for f in fields)
+    reserved = fixed[192:236].decode("latin-1").strip(" \0")
+    return EdfFile(
+        path=path,
+        kind=reserved[:5] if reserved.startswith(("EDF+C", "EDF+D")) else "EDF",
+        start=_start(fixed),
+        names=_distinct(labels),
+        labels=labels,
+        samples=samples,
+        fields=tuple(fields),
+        record_s=record_s,
+        records=max(size - offset, 0) // (2 * sum(samples)),
+        promised=promised,
+        offset=offset,
+    )
+
+
+def _fields(table: bytes, channels: int) -> list[dict[str, str]]:
+    """Text of every channel's fields; a field of all channels lies in one piece."""
+    rows: list[dict[str, str]] = [{} for _ in range(channels)]
+    at = 0
+    for name, width in _FIELDS:
+        for row in rows:
+            if name:
+                row[name] = table[at : at + width].decode("latin-1").strip(" \0")
+            at += width
+    return rows
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Labels with -0, -1, ... at those that are equal."""
+    counts, seen, names = Counter(labels), Counter(), []
+    for label in labels:
+        names.append(f"{label}-{seen[label]}" if counts[label] > 1 else label)
+        seen[label] += 1
+    return tuple(names)
+
+
+def _whole(text: bytes, what: str) -> int:
+    plain = text.decode("latin-1").strip(" \0")
+    if not re.fullmatch(r"[+-]?\d+", plain, re.ASCII):
+        raise ValueError(f"its {what} is {plain!r}")
+    return int(plain)
+
+
+def _number(text: str, what: str) -> float:
+    """A number of the header; a few recorders write a comma for the point."""
+    plain = text.strip(" \0").replace(",", ".")
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", plain, re.ASCII):
+        raise ValueError(f"its {what} is {plain!r}")
+    return float(plain)
+
+
+def number_of(file: EdfFile, channel: int, field: str) -> float:
+    """A number of a channel's header.
+
+    Raises:
+        CohortError: it is none.
+    """
+    try:
+        return _number(file.fields[channel][field], f"field {field!r} of {file.names[channel]}")
+    except ValueError as error:
+        raise CohortError(file.path, f"cannot be read as EDF ({error})", _FIX) from None
+
+
+def _start(fixed: bytes) -> datetime | None:
+    """Date and time of the start: the date of EDF+ if there is one, else the two-digit year."""
+    day = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)", fixed[168:176].decode("latin-1"))
+    time = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)", fixed[176:184].decode("latin-1"))
+    plus = re.match(r"Startdate (\d\d-[A-Z]{3}-\d{4})", fixed[88:168].decode("latin-1"))
+    try:
+        hours, minutes, seconds = map(int, time.groups())
+        if plus:
+            date = datetime.strptime(plus[1].title(), "%d-%b-%Y")
+        else:
+            dd, mm, yy = map(int, day.groups())
+            date = datetime(yy + (1900 if yy >= 85 else 2000), mm, dd)
+        return date.replace(hour=hours, minute=minutes, second=seconds)
+    except (AttributeError, ValueError):  # anonymised, or not a date
+        return None
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

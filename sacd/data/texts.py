@@ -1,0 +1,231 @@
+"""Text files of a cohort: tables and JSON objects, read without a guess.
+
+Every byte is decoded by a rule (a byte-order mark, else UTF-8, else UTF-16 by its zero bytes, else
+Windows-1252), the separator is the one by which the header has the columns that are needed, and
+every row has as many fields as the header, or the file is refused with the line.
+"""
+
+import codecs
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from sacd.data.problems import CohortError
+
+LARGEST: Final = 64 * 2**20
+"""Bytes. The events of a night are below 1 MB."""
+LARGEST_JSON: Final = 2**20
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig", ""),
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
+_SEPARATORS: Final = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as text.
+
+    Attributes:
+        rows: one column per name of the header, stripped of blanks; index 0..n-1.
+        lines: line of every row in the file, counted from 1.
+        said: how the file was read where that is not UTF-8 with tabs; empty otherwise.
+    """
+
+    rows: pd.DataFrame
+    lines: list[int]
+    said: str
+
+
+def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
+    """The text of a file, and its encoding if that is not UTF-8.
+
+    Raises:
+        CohortError: it cannot be read, is too large, or is no text.
+    """
+    fix = "save it as text in UTF-8"
+    try:
+        size = path.stat().st_size
+        if size > largest:
+            problem = f"has {size / 1e6:.3g} MB, limit {largest / 1e6:.3g} MB"
+            raise CohortError(path, problem, "give the file of one night alone")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CohortError(path, "is missing", "add it") from None
+    except OSError as error:
+        raise CohortError(path, f"cannot be read ({error.strerror})", fix) from None
+    text, encoding = _decoded(path, data)
+    control = _CONTROL.search(text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        problem = f"line {line}: has the control character {control[0]!r}, so it is no text"
+        raise CohortError(path, problem, fix)
+    return text, encoding
+
+
+def _decoded(path: Path, data: bytes) -> tuple[str, str]:
+    fix = "save it as text in UTF-8"
+    for mark, codec, name in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(codec), name
+            except UnicodeDecodeError as error:
+                problem = f"is no {name or 'UTF-8'} from byte {error.start} on, as its start says"
+                raise CohortError(path, problem, fix) from None
+    half = len(data) // 2
+    for codec, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
+        # ASCII in UTF-16 has a zero in every second byte.
+        if half and zeros.count(0) > 0.8 * half and len(data) % 2 == 0:
+            try:
+                return data.decode(codec), "UTF-16"
+            except UnicodeDecodeError:
+                break
+    try:
+        return data.decode("utf-8"), ""
+    except UnicodeDecodeError:
+        pass
+    try:
+        return data.decode("cp1252"), "Windows-1252 (Latin-1)"
+    except UnicodeDecodeError:  # five bytes have no meaning there
+        return data.decode("latin-1"), "Latin-1"
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> TextTable:
+    """A table with a header; the names of columns may differ in case.
+
+    Empty lines are no rows. Fields may stand in double quotes. Empty fields behind the last column
+    are dropped.
+
+    Raises:
+        CohortError: the file is missing, has no row, lacks a column, or a row has another number of
+            fields than the header; the message names the line.
+    """
+    try:
+        text, encoding = read_text(path)
+    except CohortError as error:
+        if error.problem != "is missing":
+            raise
+        fix = f"write it, tab-separated, with the columns {' '.join(columns)}"
+        raise CohortError(path, "is missing", fix) from None
+    lines = [
+        (k, line)
+        for k, line in enumerate(re.split(r"\r\n|\n|\r", text), 1)
+        if line.strip(" \t;,|\u00a0\ufeff")
+    ]
+    if not lines:
+        fix = f"write a header with {' '.join(columns)}, tab-separated, and one row each"
+        raise CohortError(path, "is empty", fix)
+    separator, header = _header(path, *lines[0], columns)
+    rows = []
+    for number, line in lines[1:]:
+        fields = _split(path, number, line, separator)
+        while len(fields) > len(header) and not fields[-1]:
+            fields.pop()
+        if len(fields) != len(header):
+            problem = f"line {number}: has {len(fields)} fields, the header has {len(header)}"
+            raise CohortError(path, problem, "correct this line, or write n/a where a value lacks")
+        rows.append(fields)
+    if not rows:
+        raise CohortError(path, "has a header and no row", "write one row per line below it")
+    said = [encoding] if encoding else []
+    if separator != "\t":
+        said.append(f"separated by {_SEPARATORS[separator]}")
+    table = pd.DataFrame(rows, columns=header, dtype=str)
+    return TextTable(table, [number for number, _ in lines[1:]], ", ".join(said))
+
+
+def _header(path: Path, number: int, line: str, columns: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The separator by which the header has all columns, and its names."""
+    best: list[str] = []
+    for separator in _SEPARATORS:
+        if separator not in line and len(columns) > 1:
+            continue
+        names = _split(path, number, line.lstrip("\ufeff"), separator)
+        while names and not names[-1]:
+            names.pop()
+        lower = {name.lower(): name for name in columns}
+        names = [lower.get(name.lower(), name) for name in names]
+        if set(columns) <= set(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                problem = f"line {number}: has the column {twice[0]!r} twice"
+                raise CohortError(path, problem, "keep one, or rename the other")
+            return separator, names
+        if len(set(columns) & set(names)) > len(set(columns) & set(best)) or not best:
+            best = names
+    best = best or [line.strip()]
+    missing = ", ".join(c for c in columns if c not in best)
+    found = " ".join(best)
+    found = found if len(found) <= 200 else f"{found[:200]}..."
+    raise CohortError(
+        path, f"lacks the column {missing} (it has: {found})", "add it, tab-separated"
+    )
+
+
+def _split(path: Path, number: int, line: str, separator: str) -> list[str]:
+    try:
+        [fields] = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
+    except (csv.Error, ValueError) as error:
+        problem = f"line {number}: cannot be split into fields ({error})"
+        raise CohortError(path, problem, "close its quotation mark, or remove it") from None
+    return [field.strip() for field in fields]
+
+
+def read_object(path: Path, fix: str) -> dict[str, Any]:
+    """A JSON object from a file that must exist.
+
+    Args:
+        fix: what the user should do, the end of the error message.
+
+    Raises:
+        CohortError: the file is missing, cannot be read, does not hold a JSON object, or a key of
+            it stands twice.
+    """
+    try:
+        text, _ = read_text(path, LARGEST_JSON)
+    except CohortError as error:
+        raise CohortError(path, error.problem, fix) from None
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise CohortError(path, f"has the key {key!r} twice", "keep one")
+            found[key] = value
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=once)
+    except CohortError:
+        raise
+    except RecursionError:
+        raise CohortError(path, "is nested too deeply", fix) from None
+    except ValueError as error:
+        at = f": {error.msg} in line {error.lineno}" if hasattr(error, "lineno") else ""
+        raise CohortError(path, f"is not a JSON object{at}", fix) from None
+    if not isinstance(value, dict):
+        raise CohortError(path, "is not a JSON object", fix)
+    return value
+
+
+def number(text: str) -> float | None:
+    """The number; NaN for `n/a` and an empty text, None for anything that is not a number.
+
+    >>> number("30.5"), number("n/a"), number("1_000"), number("12,5")
+    (30.5, nan, None, None)
+    """
+    if text.lower() in ("", "n/a", "na", "nan"):
+        return float("nan")
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text, re.ASCII):
+        return None
+    return float(text)
