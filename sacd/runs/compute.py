@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sacd.files import read_json, write_json
 from sacd.runs.device import device_kind, make_deterministic
-from sacd.runs.fingerprint import code_fingerprint
+from sacd.runs.fingerprint import NO_BYTES, code_fingerprint
 from sacd.runs.provenance import (
     edited_since_import,
     git_state,
@@ -110,7 +110,7 @@ def _compute(
     task = getattr(modules[0], run.task.partition(":")[2], None)
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
-    if code_fingerprint(run.entries) != run.identity["code"]:
+    if code_fingerprint(run.entries, NO_BYTES) != run.identity["code"]:
         raise RunError(f"{run.title}: its code changed during the import; repeat the command")
     _keep_data_manifest(store, run)
     record |= {"git": git_state()}

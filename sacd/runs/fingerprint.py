@@ -36,6 +36,10 @@ class _Module(NamedTuple):
     imports: dict[str, Use]
 
 
+NO_BYTES = ("sacd.files", "sacd.workers")
+"""How files are written and processes are started decides no number of a run."""
+
+
 def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str:
     """16 hex digits over all definitions that the entry points reach.
 

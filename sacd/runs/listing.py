@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from sacd.files import read_json
-from sacd.runs.fingerprint import code_fingerprint, code_hashes
+from sacd.runs.fingerprint import NO_BYTES, code_fingerprint, code_hashes
 from sacd.runs.store import PROGRESS, RunError, RunStore, check
 
 Wanted = Mapping[str, str]
@@ -78,7 +78,7 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     entries = record["about"].get("entries", [])
     why = ""
     try:
-        if code_fingerprint(entries) != identity["code"]:
+        if code_fingerprint(entries, NO_BYTES) != identity["code"]:
             now = code_hashes(entries)
             names = now.keys() | before.keys()
             changed = sorted(name for name in names if now.get(name) != before.get(name))

@@ -27,7 +27,7 @@ from filelock import FileLock
 from sacd.config import Config
 from sacd.files import read_json, sha256, sync, write_json
 from sacd.runs.device import device_kind
-from sacd.runs.fingerprint import code_fingerprint, code_hashes
+from sacd.runs.fingerprint import NO_BYTES, code_fingerprint, code_hashes
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 CHECKPOINT: Final = re.compile(r"checkpoint.*\.pt")
@@ -81,7 +81,7 @@ class Run:
             "class": type(self.config).__qualname__,
             "config": self.config.model_dump(mode="json"),
             "data": self.data,
-            "code": code_fingerprint(self.entries),
+            "code": code_fingerprint(self.entries, NO_BYTES),
             "modules": [_short(name) for name in self.modules],
             "inputs": {name: run.id for name, run in self.inputs},
         }
