@@ -23,7 +23,7 @@ from sacd.experiments.profiles import PROFILES, Profile
 from sacd.experiments.recipes import Recipes
 from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.files import read_json, remove_partial_folder
-from sacd.runs import Report, Run, RunStore, code_fingerprint, execute, reader_fingerprint
+from sacd.runs import NO_BYTES, Report, Run, RunStore, code_fingerprint, execute, reader_fingerprint
 from sacd.simulate.cohort import made_files, simulate
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -127,8 +127,7 @@ class Workspace(Recipes):
     def simulate(self, workers: int = 1) -> Path:
         """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
         remove_partial_folder(self.cohort)
-        no_bytes = ("sacd.files", "sacd.workers")
-        code = code_fingerprint([f"{simulate.__module__}:simulate"], without=no_bytes)
+        code = code_fingerprint([f"{simulate.__module__}:simulate"], without=NO_BYTES)
         settings = self.profile.simulate
         return simulate(self.cohort, settings, nights=self.nights, workers=workers, code=code)
 

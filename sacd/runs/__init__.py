@@ -1,11 +1,12 @@
 """Run store and run engine: `Run` is one computation, `execute` computes, `RunStore` keeps."""
 
 from sacd.runs.execute import Failure, Report, execute
-from sacd.runs.fingerprint import code_fingerprint, reader_fingerprint
+from sacd.runs.fingerprint import NO_BYTES, code_fingerprint, reader_fingerprint
 from sacd.runs.listing import cli, list_runs
 from sacd.runs.store import CHECKPOINT, Run, RunError, RunStore, State
 
 __all__ = [
+    "NO_BYTES",
     "CHECKPOINT",
     "Failure",
     "Report",

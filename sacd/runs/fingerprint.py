@@ -36,8 +36,8 @@ class _Module(NamedTuple):
     imports: dict[str, Use]
 
 
-NO_BYTES = ("sacd.files", "sacd.workers")
-"""How files are written and processes are started decides no number of a run."""
+NO_BYTES = ("sacd.files", "sacd.workers", "sacd.data.problems")
+"""How files are written, processes are started and problems are told decides no number."""
 
 
 def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str:
@@ -59,9 +59,9 @@ def code_fingerprint(entries: Iterable[str], without: Iterable[str] = ()) -> str
 def reader_fingerprint(entry: str) -> str:
     """`code_fingerprint` of an ingest function: the code that decides the bytes of its store.
 
-    Writing files and checking the input decide no bytes, so they are left out.
+    Checking the input decides no bytes, so it is left out.
     """
-    return code_fingerprint([entry], without=("sacd.files", "sacd.workers", "sacd.data.check"))
+    return code_fingerprint([entry], without=(*NO_BYTES, "sacd.data.check"))
 
 
 def code_hashes(entries: Iterable[str]) -> dict[str, str]:
