@@ -6,8 +6,8 @@ from sacd.runs.listing import cli, list_runs
 from sacd.runs.store import CHECKPOINT, Run, RunError, RunStore, State
 
 __all__ = [
-    "NO_BYTES",
     "CHECKPOINT",
+    "NO_BYTES",
     "Failure",
     "Report",
     "Run",
