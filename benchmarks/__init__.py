@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from benchmarks.execution import grid, stages
 from benchmarks.ingest import growth, ingest_speed, memory
+from benchmarks.losses import losses
 from benchmarks.measure import Row
 from benchmarks.training import distilling, loading
 from sacd.files import write_json, write_text
@@ -26,6 +27,7 @@ PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "memory": memory,
     "loader": loading,
     "step": distilling,
+    "losses": losses,
     "grid": grid,
     "stages": stages,
     "growth": growth,
