@@ -115,8 +115,14 @@ READ = {
     "age 050Y": (people(AHI.format("050Y")), ALL, None),
     "people in Latin-1": (people(AHI.replace("F", "\u00e4").format(50), "latin-1"), ALL, "is read"),
     "description with a mark": (about('{"Name": "ours"}', "utf-8-sig"), ALL, None),
-    "description in UTF-16": (about('{"Name": "ours"}', "utf-16"), ALL, None),
+    "description in UTF-16": (about('{"Name": "ours"}', "utf-16"), ALL, "is read as UTF-16"),
     "sidecar with a mark": (sidecar('{"StartOffset": 0}', "utf-8-sig"), ALL, None),
+    "sidecar without an offset": (
+        sidecar({"TaskName": "sleep", "FrameRate": 5, "RecordingDuration": 152}),
+        ALL,
+        "states no StartOffset, so the video is taken to start with the EEG",
+    ),
+    "sidecar in UTF-16": (sidecar('{"StartOffset": 0}', "utf-16"), ALL, "is read as UTF-16"),
     "folder without a row": (
         lambda root: (root / "sub-07").mkdir(),
         ALL,
