@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from sacd.data.cohort import Night, stated_offset, stray_folders, survey, video_offset
+from sacd.data.cohort import Night, stated_offset, stray_folders, survey
 from sacd.data.eeg import BAD_S, Channel, clip_losses, open_channel, refuse_slow
-from sacd.data.events import SLACK_S, clip_table, survey_events
+from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.problems import CohortError, first_line
-from sacd.data.texts import read_table
+from sacd.data.texts import read_table, read_text
 from sacd.data.video import VideoInfo, probe
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
@@ -47,7 +47,8 @@ def check(
     cohort, found = survey(root)
     rows = [(subject, "error", problem) for subject, problem in found]
     rows += [("", "warning", problem) for problem in stray_folders(cohort)]
-    rows += [("", "warning", problem) for problem in _said(root / "participants.tsv")]
+    for name in ("participants.tsv", "dataset_description.json"):
+        rows += [("", "warning", problem) for problem in _said(root / name)]
     if 0 < len(cohort.nights) < subjects:
         usable = f"subjects that can be used: {len(cohort.nights)}, needed for a split: {subjects}"
         fix = "add subjects, or mend those that are told here"
@@ -101,11 +102,17 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
 
     raw = attempt(night.eeg, open_channel, night.eeg, channel)
     video = attempt(night.video, probe, night.video)
-    offset = attempt(night.sidecar, video_offset, night)
+    stated = attempt(night.sidecar, lambda: [stated_offset(night)])
+    offset = None if stated is None else stated[0] or 0.0
+    if stated == [None] and night.sidecar.is_file():
+        problem = "states no StartOffset, so the video is taken to start with the EEG"
+        fix = 'write {"StartOffset": 0} if it does, else the seconds from the start of the EEG'
+        found.append(("warning", CohortError(night.sidecar, problem, fix)))
     events = attempt(night.events, survey_events, night.events)
     if events is not None:
         found += [("error", problem) for problem in events.problems]
-        found += [("warning", problem) for problem in _said(night.events, events.said)]
+    for path in (night.events, night.sidecar):
+        found += [("warning", problem) for problem in _said(path)]
     if raw is not None:
         attempt(night.eeg, refuse_slow, raw, night.eeg, rate)
         found += _cut(raw, night.eeg)
@@ -135,26 +142,28 @@ def _scored(events: pd.DataFrame) -> pd.DataFrame:
     return clips[clips["stage"] != UNSCORED]
 
 
-def _said(path: Path, said: str | None = None) -> list[CohortError]:
-    """How a table was read, where it is not UTF-8 with tabs."""
-    if said is None:
-        try:
-            said = read_table(path, ("participant_id",)).said
-        except CohortError:  # told elsewhere
-            return []
+def _said(path: Path) -> list[CohortError]:
+    """How a text was read, where that is not UTF-8, or a table is not separated by tabs."""
+    try:
+        if path.suffix.lower() == ".tsv":
+            people = path.name == "participants.tsv"
+            said = read_table(path, ("participant_id",) if people else COLUMNS).said
+        else:
+            said = read_text(path)[1]
+    except CohortError:  # told elsewhere, or there is none
+        return []
     fix = "look whether its names are right; saved as UTF-8 with tabs it is read without a doubt"
     return [CohortError(path, f"is read as {said}", fix)] if said else []
 
 
 def _cut(raw: Channel, path: Path) -> list[Problem]:
-    """A warning if the file is shorter than its header says."""
-    # A recorder that was not stopped properly writes -1 records.
-    if raw.file.promised <= raw.file.records:
-        return []
+    """A warning if the file is shorter or longer than its header says; its size is believed."""
     promised, there = (n * raw.file.record_s for n in (raw.file.promised, raw.file.records))
-    if promised <= there + 1:
+    # A recorder that was not stopped properly writes -1 records.
+    if raw.file.promised < 0 or abs(promised - there) <= 1:
         return []
-    problem = f"is cut: its header promises {promised:g} s, {there:g} s are there"
+    what = "is cut" if there < promised else "is longer than stated"
+    problem = f"{what}: its header promises {promised:g} s, {there:g} s are there"
     return [("warning", CohortError(path, problem, "copy or export the recording again"))]
 
 

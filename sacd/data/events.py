@@ -41,13 +41,11 @@ class Survey:
         events: as far as they can be read.
         problems: one of each kind.
         coding: of the stages, in words; empty if it is not known.
-        said: how the file was read where it is not UTF-8 with tabs; else empty.
     """
 
     events: pd.DataFrame
     problems: list[CohortError]
     coding: str = ""
-    said: str = ""
 
 
 def survey_events(path: Path) -> Survey:
@@ -70,8 +68,8 @@ def survey_events(path: Path) -> Survey:
     events = text.assign(onset=onset, duration=length)
     problems = _problems(path, events, text, stage, scoring, table.lines)
     if problems:
-        return Survey(events, problems, scoring.coding, table.said)
-    return Survey(_expanded(events, stage), [], scoring.coding, table.said)
+        return Survey(events, problems, scoring.coding)
+    return Survey(_expanded(events, stage), [], scoring.coding)
 
 
 def _problems(
@@ -120,7 +118,7 @@ def _problems(
     tiles = [name for name in tiles if name not in scoring.unknown]
     if tiles:
         few = ", ".join(map(repr, tiles[:8])) + (", ..." if len(tiles) > 8 else "")
-        problem = f"has rows of {CLIP_S} s or a multiple under names that are no known stage: {few}"
+        problem = f"has rows of k * {CLIP_S} s under names that are no known stage: {few}"
         problems.append(CohortError(path, problem, "name them W, N1, N2, N3, REM or unscored"))
     if not scored.any():
         found = ", ".join(map(repr, text["trial_type"].unique()[:8]))

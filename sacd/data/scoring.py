@@ -131,8 +131,10 @@ def recognise(names: Iterable[str], file: Path | str) -> Scoring:
 def unknown_tiles(
     onset: np.ndarray, duration: np.ndarray, names: Iterable[str], scoring: Scoring, slack: float
 ) -> list[str]:
-    """Names that score the night as stages do, yet are not known: they stand on k * 30 s, k >= 1,
-    where no known stage is.
+    """Names that score the night as stages do, yet are not known.
+
+    Their rows last k * 30 s (k >= 1, to half a second) where no known stage is; or two or more of
+    them have no length and lie there on the grid of the clips (one may mark anything).
 
     Args:
         onset: s, any order.
@@ -144,19 +146,26 @@ def unknown_tiles(
     """
     names = list(names)
     stage = scoring.of(names)
+    finite = np.isfinite(onset) & np.isfinite(duration)
+    onset, duration = np.where(finite, onset, 0.0), np.where(finite, duration, -1.0)
     clips = np.round(duration / CLIP_S)
-    epochs = (clips >= 1) & (np.abs(duration - clips * CLIP_S) <= slack)
+    epochs = (clips >= 1) & (np.abs(duration - clips * CLIP_S) <= 0.5)
     known = ~np.isnan(stage) & (duration >= CLIP_S - slack)
     begins = np.sort(onset[known])
     ends = np.sort((onset + duration)[known])
+    phase = (onset - (begins[0] if begins.size else 0.0)) % CLIP_S
+    instants = (duration == 0) & (np.minimum(phase, CLIP_S - phase) <= slack)
     counts: dict[str, int] = {}
-    for k in np.flatnonzero(epochs & np.isnan(stage)):
+    for k in np.flatnonzero((epochs | instants) & np.isnan(stage)):
         # Known stages that begin before the end of this row, less those that end before its start.
-        begun = np.searchsorted(begins, onset[k] + duration[k] - slack, side="left")
+        stop = onset[k] + max(duration[k], CLIP_S if instants[k] else 0)
+        begun = np.searchsorted(begins, stop - slack, side="left")
         over = np.searchsorted(ends, onset[k] + slack, side="right")
         if begun == over and not _EVENT.search(names[k]):
             counts[names[k]] = counts.get(names[k], 0) + 1
-    return sorted(counts, key=lambda name: (-counts[name], name))
+    lasting = {name for name, long in zip(names, epochs, strict=True) if long}
+    found = [name for name, count in counts.items() if name in lasting or count > 1]
+    return sorted(found, key=lambda name: (-counts[name], name))
 
 
 def _words(name: str) -> str:

@@ -164,6 +164,8 @@ def _header(path: Path, number: int, line: str, columns: tuple[str, ...]) -> tup
         if len(set(columns) & set(names)) > len(set(columns) & set(best)) or not best:
             best = names
     best = best or [line.strip()]
+    if len(columns) > 1 and set(columns) <= set(line.lower().split()):
+        raise CohortError(path, f"line {number}: its columns are not separated by tabs", "use tabs")
     missing = ", ".join(c for c in columns if c not in best)
     found = " ".join(best)
     found = found if len(found) <= 200 else f"{found[:200]}..."

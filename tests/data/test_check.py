@@ -7,6 +7,7 @@ import pytest
 from cohort_faults import ERRORS, NOISE, WARNINGS, edit
 from cohort_files import REAL, paths, write_about, write_cohort, write_edf
 
+from sacd.__main__ import main
 from sacd.data.check import check
 
 
@@ -71,3 +72,19 @@ def test_real_eeg_is_plausible(cohort):
         check(cohort, "F")["problem"].str.contains("standard deviation of 0.34").all()
     )  # a ground electrode
     assert check(cohort, "SpO2")["problem"].str.contains("SpO2 B-B is sampled at 3 Hz").any()
+
+
+def test_a_link_to_itself_is_one_line(tmp_path, capsys):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert main(["check", "--data", str(tmp_path / "a")]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'a'}: a link that leads to itself; give the folder itself\n"
+    )
+    assert check(tmp_path / "a")["problem"].tolist() == ["is not a folder"]
+
+
+def test_the_command_shows_every_night_and_counts_subjects(good, capsys):
+    assert main(["check", "--data", str(good)]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "scored" in out and "100%" in out and "needed for" in out

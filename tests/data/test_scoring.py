@@ -111,6 +111,13 @@ def test_rows_that_tile_the_night_under_unknown_names():
     ]
 
 
+def test_stages_without_a_length_are_no_events():
+    names = ["W", "Light", "Light", "N2", "video on", "noise", "noise"]
+    onset = np.array([0, 30, 60, 90, 120, 131, 142.0])
+    duration = np.array([30, 0, 0, 30, 0, 0, 0.0])
+    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == ["Light"]
+
+
 def test_an_event_within_a_stage_is_no_tile_although_it_lasts_30_s():
     names = ["N2", "noise", "N2"]
     onset, duration = np.array([0, 15.0, 30]), np.array([30, 30.0, 30])

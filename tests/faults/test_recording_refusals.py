@@ -62,6 +62,11 @@ REFUSED = {
         events(names("W", "hell", "Light", "Light", "REM")),
         "under names that are no known stage: 'Light', 'hell'; name them W, N1, N2, N3, REM or",
     ),
+    "unknown names without a length": (
+        events(CLEAN.replace("30\tN", "n/a\tLight").replace("t2", "t1").replace("t3", "t1")),
+        "has rows of k * 30 s under names that are no known stage: 'Light1'",
+    ),
+    "blanks for tabs": (events(CLEAN.replace("\t", " ")), "line 1: its columns are not separated"),
     "none is known": (events(names("dunkel", "hell")), "are no known stage: 'dunkel', 'hell'"),
     "ahi 1e9": (people(AHI.format(50).replace("12.5", "1e9")), "ahi '1e9' is not a number >="),
     "born in 1950": (people(AHI.format(1950)), "age '1950' is not a number >= 0 and <= 120"),
