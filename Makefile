@@ -33,7 +33,7 @@ EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
 ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator explore
-.PHONY: help othermachine reproduce beyond simulate check verify report bench test quicktest lint lab lock clean setup runs $(ITEMS)
+.PHONY: help othermachine reproduce beyond simulate check verify report bench test faults quicktest lint lab lock clean setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
@@ -118,10 +118,13 @@ test: $(READY)  ## lint, every test, and the smoke profile from simulation to re
 othermachine: $(READY)  ## the smoke profile on an emulated processor, and planted drifts: what verify says (after make test)
 	$(PY) -m pytest -m whole tests/test_other_machine.py
 
+faults: $(READY)  ## every bad input, and 50 processes ended at any moment: equal bytes, no orphan (10 minutes)
+	$(PYTEST) -m "not whole" tests/faults
+
 quicktest: $(READY)  ## lint and the tests that are not slow, in two minutes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PYTEST) -m "not slow and not whole"
+	$(PYTEST) -m "not slow and not whole and not faults"
 
 lint: $(READY)  ## format and lint
 	$(VENV)/bin/ruff format .

@@ -82,7 +82,7 @@ def parallel_map(
     with ProcessPoolExecutor(workers, context, end_with, (os.getpid(),)) as pool:
         try:
             while part := list(islice(rest, chunk)):
-                with _deaf_children():
+                with deaf_children():
                     waiting.append(pool.submit(_apply, function, part))
                 if len(waiting) == _AHEAD * workers:
                     yield from waiting.popleft().result()
@@ -102,7 +102,7 @@ def parallel_map(
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
+def deaf_children() -> Iterator[None]:
     """Processes that are started here never see Ctrl-C: this process hears it, and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -64,7 +64,9 @@ def die_at_three(number: int) -> int:
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_one_line():
-    with pytest.raises(ChildProcessError, match="was killed .* repeat the command with fewer") as e:
+    with pytest.raises(
+        ChildProcessError, match=r"was killed .* repeat the command with fewer"
+    ) as e:
         list(parallel_map(die_at_three, range(100), workers=2))
     assert "\n" not in str(e.value)
 

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sacd.files import read_json, write_text
-from sacd.runs.pools import Pool, open_pool
+from sacd.runs.pools import Pool, open_pool, outcome_of
 from sacd.runs.store import PROGRESS, Run, RunError, RunStore
 
 log = logging.getLogger(__name__)
+MOST_REFUSALS = 5
+"""Times that a run may come to a worker that is lost or has other code, before it fails."""
 
 
 class Failure(NamedTuple):
@@ -182,6 +184,7 @@ def _work_off(
     priority = _priorities(todo)
     waiting = sorted(todo.values(), key=lambda run: -priority[run.id])
     started: dict[str, Any] = {}
+    refusals: dict[str, int] = {}
     before = {i: _mtime(store, run) for i, run in todo.items()}
     open_ids = set(todo)
     while waiting or started:
@@ -201,9 +204,13 @@ def _work_off(
             open_ids -= failed.keys()
         pool.wait(list(started.values()))
         for i in [i for i, handle in started.items() if handle.done()]:
-            outcome, text = _outcome(started.pop(i))
+            outcome, text = outcome_of(started.pop(i))
+            if outcome == "refused" and (refused := refusals.get(i, 0)) < MOST_REFUSALS:
+                refusals[i] = refused + 1
+                waiting.append(todo[i])  # for another worker: the pool leaves out this one
+                continue
             open_ids.discard(i)
-            if outcome == "failed":
+            if outcome in ("failed", "refused"):
                 path = store.failure(todo[i])
                 when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
                 with suppress(OSError):  # the disk may be full, and `text` then says so
@@ -227,17 +234,6 @@ def _mtime(store: RunStore, run: Run) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _outcome(handle: Any) -> tuple[str, str]:
-    try:
-        return handle.result()
-    # Errors of the task come back as text, so this is an error of the worker or the cluster.
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        if type(error).__name__ == "KilledWorker":
-            reason = "its worker process died repeatedly (out of memory, or a native crash)"
-        return "failed", reason
 
 
 class _Bar:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
@@ -46,8 +47,11 @@ def list_runs(store: RunStore, wanted: Wanted | None = None) -> list[Entry]:
 
 
 def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str, str]) -> Entry:
-    record, provenance = read_json(folder / "config.json"), read_json(folder / "provenance.json")
-    identity, about = record.get("identity", {}), record.get("about", {})
+    provenance = read_json(folder / "provenance.json")
+    try:
+        identity, about = _record(folder)
+    except RunError as error:
+        return Entry(folder.name, "corrupt", folder, why=str(error))
     if folder.parent == store.root:
         state, why = check(folder)
         why = "" if state == "done" else why
@@ -64,6 +68,20 @@ def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str
     )  # fmt: skip
 
 
+def _record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Identity of the run in a folder, and what listings say about it.
+
+    Raises:
+        RunError: its config.json is damaged.
+    """
+    record = read_json(folder / "config.json")
+    identity, about = record.get("identity"), record.get("about")
+    known = isinstance(identity, dict) and isinstance(about, dict)
+    if not known or not isinstance(identity.get("inputs"), dict) or "code" not in identity:
+        raise RunError("config.json is missing or damaged")
+    return identity, about
+
+
 def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     """Why a run's results differ from what the current code computes; empty if they do not.
 
@@ -71,11 +89,14 @@ def _why_stale(store: RunStore, folder: Path, known: dict[str, str]) -> str:
     """
     if folder.name in known:
         return known[folder.name]
-    record = read_json(folder / "config.json")
-    if not record:
+    if not folder.is_dir():
         return ""
-    identity, before = record["identity"], read_json(folder / "provenance.json").get("code", {})
-    entries = record["about"].get("entries", [])
+    try:
+        identity, about = _record(folder)
+    except RunError as error:
+        return str(error)
+    before = read_json(folder / "provenance.json").get("code", {})
+    entries = about.get("entries", [])
     why = ""
     try:
         if code_fingerprint(entries, NO_BYTES) != identity["code"]:

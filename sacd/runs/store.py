@@ -242,7 +242,8 @@ class RunStore:
 
     def identities(self) -> list[dict[str, Any]]:
         """Identities of the runs on disk."""
-        return [read_json(folder / "config.json").get("identity", {}) for folder in self.folders()]
+        found = [read_json(folder / "config.json").get("identity") for folder in self.folders()]
+        return [identity for identity in found if isinstance(identity, dict)]  # not the damaged
 
     def find(self, prefix: str) -> Path:
         """Folder of the one run whose id starts with `prefix`, finished or not.

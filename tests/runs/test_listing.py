@@ -147,3 +147,22 @@ def test_prune_keeps_what_is_being_computed(filled, capsys):
 def test_an_empty_store_lists_nothing(tmp_path, capsys):
     assert cli([], tmp_path / "nowhere") == 0
     assert "0 runs" in capsys.readouterr().out and not os.path.exists(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"identity": 1, "about": 2}', '{"identity": {}, "about": {}}']
+)
+def test_a_damaged_config_is_listed_and_its_run_computed_again_or_refused(tmp_path, capsys, text):
+    store, r = RunStore(tmp_path), run()
+    reader = run(1, inputs=(("first", r),))
+    execute([reader], store, workers=0, quiet=True)
+    (store.folder(r) / "config.json").write_text(text)
+    assert {entry.id: entry.state for entry in list_runs(store)} == {
+        r.id: "corrupt", reader.id: "stale",
+    }  # fmt: skip
+    assert cli(["list"], store.root) == 0 and "config.json" in capsys.readouterr().out
+    report = execute([r], store, workers=0, quiet=True)
+    if "identity" in text:  # it may be somebody else's
+        assert "holds another run than its id says" in report.failed[0].reason
+    else:
+        assert report.done == (r,) and {entry.state for entry in list_runs(store)} == {"done"}

@@ -1,0 +1,70 @@
+"""One part of the chain, small: `python victim.py PART ROOT`. `kills.py` ends it at any moment."""
+
+import os
+import sys
+from pathlib import Path
+
+import toy_tasks
+
+from sacd.__main__ import main
+from sacd.data.store import StoreConfig
+from sacd.experiments import reproduce
+from sacd.experiments.profiles import PROFILES
+from sacd.experiments.workspace import Workspace
+from sacd.runs import RunStore, execute
+from sacd.simulate.settings import SimulateConfig
+from sacd.workers import raise_on_sigterm
+
+SEEDS = (1, 2, 3)
+
+
+def simulate(root: Path) -> int:
+    return main(["simulate", "--profile", "smoke", "--root", str(root), "--workers", "2"])
+
+
+def ingest(root: Path) -> int:
+    Workspace("smoke", root=root).prepare(2)
+    return 0
+
+
+def train(root: Path) -> int:
+    first = toy_tasks.run(9, task="walk", epochs=10)
+    runs = [toy_tasks.run(seed, task="walk", epochs=10) for seed in SEEDS]
+    runs.append(toy_tasks.run(8, inputs=(("first", first),), task="walk"))
+    report = execute(runs, RunStore(root / "runs"), workers=2, quiet=True)
+    return int(bool(report.failed))
+
+
+def notebooks(root: Path) -> int:
+    """Two notebooks side by side, each of which writes a file."""
+
+    class Space:
+        pass
+
+    def command(_, name: str) -> list[str]:
+        source, output = root / f"{name}.ipynb", root / "results" / "notebooks" / f"{name}.ipynb"
+        words = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(output)]
+        return [*words, "--end-with", str(os.getpid()), "-e", str(root / "results" / f"{name}.txt")]
+
+    Space.root = root
+    reproduce._command = command
+    return len(reproduce.execute_notebooks(Space, "ab", 2))
+
+
+def report(root: Path) -> int:
+    return main(["report", "--profile", "demo", "--root", str(root)])
+
+
+if __name__ == "__main__":
+    part, root = sys.argv[1], Path(sys.argv[2])
+    PROFILES["smoke"] = PROFILES["smoke"].model_copy(
+        update={
+            "simulate": SimulateConfig(n_subjects=2, blocks=1, seed=5, height=24, width=32),
+            "store": StoreConfig(height=16, width=16, frames=2),
+        }
+    )
+    raise_on_sigterm()
+    try:
+        sys.exit({f.__name__: f for f in (simulate, ingest, train, notebooks, report)}[part](root))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,185 @@
+"""Clusters that somebody else runs, and what is wrong with them: each fault is one line."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import toy_tasks
+from toy_tasks import run
+
+from sacd.files import read_json
+from sacd.runs import RunError, RunStore, execute, pools
+from sacd.runs.provenance import REPOSITORY
+
+PACKAGE_MISSING = "import sys; sys.modules['sacd'] = None"
+SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
+WORKER = "from distributed.cli.dask_worker import main; main()"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts processes of a cluster: a function of code and folders of modules; one line each."""
+    processes = []
+
+    def call(code: str, *options: str, paths=(Path(toy_tasks.__file__).parent, REPOSITORY)):
+        words = ["--scheduler-file", str(tmp_path / "scheduler.json"), "--host", "127.0.0.1"]
+        log = (tmp_path / f"log-{len(processes)}").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *words, "--no-dashboard", *options],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
+            cwd=tmp_path, stdout=log, stderr=log,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield call
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def scheduler(start, tmp_path):
+    """A scheduler: its process and its address."""
+    process = start(SCHEDULER, "--port", "0")
+    while not (about := read_json(tmp_path / "scheduler.json")):
+        assert process.poll() is None
+    return process, about["address"]
+
+
+def worker(start, code: str = WORKER, **options):
+    return start(code, "--nthreads", "1", "--no-nanny", **options)
+
+
+def wait_for_workers(address: str, number: int) -> None:
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(number)
+
+
+def lines(caplog) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+@pytest.mark.slow
+def test_workers_with_other_code_or_without_the_package_are_left_out(
+    tmp_path, start, scheduler, caplog
+):
+    """They would answer at once, and so get all runs but the first."""
+    other = tmp_path / "other"
+    other.mkdir()
+    text = Path(toy_tasks.__file__).read_text()
+    (other / "toy_tasks.py").write_text(text.replace("total = config.seed", "total = 1"))
+    shutil.copytree(REPOSITORY / "sacd", other / "sacd")
+    worker(start)
+    worker(start, f"{PACKAGE_MISSING}; {WORKER}")
+    worker(start, paths=(other,))
+    wait_for_workers(scheduler[1], 3)
+    store, runs = RunStore(tmp_path / "runs"), [run(seed, pause_s=0.1) for seed in range(6)]
+    report = execute(runs, store, cluster=scheduler[1], quiet=True)
+    assert set(report.done) == set(runs), str(report)
+    assert len(lines(caplog)) == 2 and all("\n" not in line for line in lines(caplog))
+    told = "\n".join(lines(caplog))
+    assert "is left out: it has other code than this machine; check out the same commit" in told
+    assert "is left out: it cannot import this package" in told
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_code_that_comes_late_loses_no_run(tmp_path, start, scheduler, caplog):
+    held = tmp_path / "hold"
+    held.mkdir()
+    worker(start)
+    wait_for_workers(scheduler[1], 1)
+    store, runs = RunStore(tmp_path / "runs"), [run(seed) for seed in range(6)]
+    for r in runs:
+        (held / str(r.config.seed)).touch()
+    late = f"""
+import pathlib, time
+while not list(pathlib.Path({str(held)!r}).glob('*-held')):
+    time.sleep(0.01)
+{PACKAGE_MISSING}
+{WORKER}"""
+    worker(start, late)
+
+    def release():  # the good worker stands still until the other one is known
+        while not lines(caplog):
+            time.sleep(0.01)
+        for r in runs:
+            (held / str(r.config.seed)).unlink()
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    report = execute(runs, store, cluster=scheduler[1], quiet=True, resources={"hold": str(held)})
+    assert set(report.done) == set(runs), str(report)
+
+
+@pytest.mark.slow
+def test_only_workers_with_other_code_is_one_line(tmp_path, start, scheduler):
+    worker(start, f"{PACKAGE_MISSING}; {WORKER}")
+    wait_for_workers(scheduler[1], 1)
+    with pytest.raises(RunError, match="no worker is left but 1 left out") as caught:
+        execute([run()], RunStore(tmp_path / "runs"), cluster=scheduler[1], quiet=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_told_and_given_up(tmp_path, scheduler, caplog, monkeypatch):
+    monkeypatch.setattr(pools, "SAY_AFTER_S", 0)
+    monkeypatch.setattr(pools, "GIVE_UP_AFTER_S", 1.5)
+    address = scheduler[1]
+    with pytest.raises(RunError, match="no worker is connected to its scheduler for"):
+        execute([run()], RunStore(tmp_path / "runs"), cluster=address, quiet=True)
+    [line] = lines(caplog)
+    assert line == (
+        f"CLUSTER={address}: no worker is connected to its scheduler; start one by "
+        f"`dask worker {address}` (waiting up to 0.025 minutes)"
+    )
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_one_line_and_nothing_finished_is_lost(tmp_path, start, scheduler):
+    worker(start)
+    process, address = scheduler
+    store = RunStore(tmp_path / "runs")
+    first, second = run(1), run(2)
+
+    def kill_after_the_first(self, handles, wait=pools.ClusterPool.wait):
+        wait(self, handles)
+        if store.folder(first).exists():
+            process.kill()
+            process.wait()
+
+    held = tmp_path / "hold"
+    held.mkdir()
+    (held / "2").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pools.ClusterPool, "wait", kill_after_the_first)
+        with pytest.raises(
+            RunError, match="scheduler is lost; what was finished is kept"
+        ) as caught:
+            execute(
+                [first, second], store, cluster=address, quiet=True, resources={"hold": str(held)}
+            )
+    assert "\n" not in str(caught.value)
+    assert store.state(first).name == "done"
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("tcp://127.0.0.1:1", "refused"),
+        ("127.0.0.1:8786", "write it as tcp://host:port"),
+        ("tcp://127.0.0.1:99999", ""),
+        ("nonsense://x", "write it as"),
+    ],
+)
+def test_a_bad_address_is_one_line(tmp_path, address, why):
+    with pytest.raises(RunError, match=f"CLUSTER={address} does not answer .*{why}") as caught:
+        execute([run()], RunStore(tmp_path / "runs"), cluster=address, quiet=True)
+    assert "\n" not in str(caught.value)
