@@ -14,6 +14,7 @@ AGAINST ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
+DEVICE ?=
 PYTHON ?= python3.11
 VENV ?= .venv
 
@@ -26,18 +27,33 @@ export PYTHONHASHSEED := 0
 # Each run and notebook is a process: without bytecode on disk every one compiles its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
-       $(if $(UCF101),--ucf101 "$(UCF101)") \
-       $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
-EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
+ifneq ($(words $(VENV)),1)
+  $(error VENV=$(VENV): give a folder whose name has no spaces)
+endif
+# What a user gives reaches the programs through the environment, as data. In a line of the shell its signs would be words.
+export GIVEN_PROFILE := $(value PROFILE)
+export GIVEN_DATA := $(value DATA)
+export GIVEN_NIGHTS := $(value NIGHTS)
+export GIVEN_UCF101 := $(value UCF101)
+export GIVEN_SLEEPEDF := $(value SLEEPEDF)
+export GIVEN_ONLY := $(value ONLY)
+export GIVEN_AGAINST := $(value AGAINST)
+export GIVEN_CLUSTER := $(value CLUSTER)
+export GIVEN_WORKERS := $(value WORKERS)
+export GIVEN_SEEDS := $(value SEEDS)
+export SACD_DEVICE := $(value DEVICE)
+given = $${GIVEN_$(1):+--$(2)="$$GIVEN_$(1)"}
+ARGS = --profile="$$GIVEN_PROFILE" $(call given,DATA,data) $(call given,NIGHTS,nights) $(call given,UCF101,ucf101) \
+       $(call given,CLUSTER,cluster) $(call given,WORKERS,workers) $(call given,SEEDS,seeds)
+EXTRA = $(call given,SLEEPEDF,sleepedf)
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
 ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator explore
-.PHONY: help othermachine reproduce beyond simulate check verify report bench test faults quicktest lint lab lock clean setup runs $(ITEMS)
+.PHONY: help othermachine reproduce beyond simulate check verify report bench test faults quicktest lint lab lock clean clean-all setup runs $(ITEMS)
 
 help:  ## this list
 	@echo "usage: make TARGET [VARIABLE=value ...]"; echo; echo "targets"
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):[^#]*## (.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 14
 	@echo; echo "items, a target each"; $(PYTHON) sacd/paper/contents.py 2>/dev/null || echo "  $(ITEMS)"
 	@echo; echo "variables"
 	@printf '  %-10s%s\n' \
@@ -47,10 +63,11 @@ help:  ## this list
 	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
 	  WORKERS "parallel runs (default: one per core); of make test: test files at a time (default 2)" \
-	  CLUSTER "tcp://host:port of a Dask scheduler that runs the trainings instead" \
+	  CLUSTER "tcp://host:port (or tls://) of a Dask scheduler that runs the trainings instead" \
 	  ONLY "parts for make bench: ingest memory loader step losses grid stages growth (default: all)" \
 	  AGAINST "for make verify: a results folder to compare with (default: what is committed)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
+	  DEVICE "cpu or cuda (default: a GPU where there is one)" \
 	  PYTHON "the Python 3.11 that builds the environment (default python3.11)" \
 	  VENV "folder of the environment (default .venv)"
 
@@ -88,13 +105,13 @@ $(ITEMS): $(READY)
 	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $@
 
 verify: $(READY)  ## check the manifest of results/PROFILE, compare every number with the paper
-	$(PY) -m sacd verify $(ARGS) $(if $(AGAINST),--against "$(AGAINST)")
+	$(PY) -m sacd verify $(ARGS) $(call given,AGAINST,against)
 
 report: $(READY)  ## build results/PROFILE/report/index.html from what lies in results/PROFILE
 	$(PY) -m sacd report $(ARGS)
 
 bench: $(READY)  ## measure ingest, training step, execution: results/bench
-	$(PY) -m benchmarks $(foreach part,$(ONLY),--only $(part))
+	@set -f; parts=(); for part in $$GIVEN_ONLY; do parts+=("--only=$$part"); done; $(PY) -m benchmarks "$${parts[@]}"
 
 runs: $(READY)  ## list every training: what, state, how long, why stale
 	$(PY) -m sacd runs
@@ -104,7 +121,7 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS=
 # A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
-PYTEST = $(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
+PYTEST = $(PY) -m pytest -n "$${GIVEN_WORKERS:-2}" --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -134,5 +151,8 @@ lock: $(READY)  ## make requirements.lock from pyproject.toml
 	$(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
 	  pyproject.toml --output-file requirements.lock
 
-clean:  ## remove simulated data, runs and smoke results (asks nothing; results/demo and the environment stay)
-	rm -rf data runs build results/smoke
+clean:  ## remove what PROFILE made: its simulated data, their stores and runs (results/demo and the environment stay)
+	@$(PYTHON) sacd/clean.py --profile="$$GIVEN_PROFILE"
+
+clean-all:  ## list all data, runs and results that were made here, of your cohorts too, and ask before removing them
+	@$(PYTHON) sacd/clean.py --all

@@ -4,15 +4,17 @@ import argparse
 import fcntl
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -33,8 +35,69 @@ KEPT = {
 """What Ctrl-C and SIGTERM leave of each command's work."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
+def _number(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least `least`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to 9999")
+        return int(text)
+
+    return read
+
+
+def _address(text: str) -> str:
+    """Reads the address of a scheduler."""
+    if not re.fullmatch(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not tcp://host:port or tls://host:port")
+    return text
+
+
+def _path(text: str) -> Path:
+    """Reads a path that can be followed and written down."""
+    path = Path(text)
+    try:
+        text.encode()
+        path.resolve()
+    except (UnicodeEncodeError, RuntimeError, OSError, ValueError) as error:
+        reason = "is not UTF-8" if isinstance(error, UnicodeEncodeError) else f"({error})"
+        raise argparse.ArgumentTypeError(f"{text!r} {reason}; give another path") from None
+    return path
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse arguments that contradict each other, and folders that are not there.
+
+    Raises:
+        ValueError: one line for the user.
+    """
+    given = {name: getattr(args, name, None) for name in ("data", "nights", "ucf101", "sleepedf")}
+    if given["data"] and args.command == "simulate":
+        raise ValueError(
+            f"DATA={given['data']}: simulate reads no cohort and writes into none; leave DATA out, "
+            "or `make check DATA=` looks at a cohort"
+        )
+    if given["data"] and given["nights"]:
+        raise ValueError(
+            "NIGHTS drives the simulated cohort, and DATA takes its place; leave one of them out"
+        )
+    if args.command in ("verify", "report"):  # they read the results alone
+        return
+    for name, path in given.items():
+        if path and not path.is_dir():
+            fix = "say DATA=/path/to/cohort, or make simulate first" if name == "data" else ""
+            raise ValueError(f"{path}: no such folder; {fix or f'correct {name.upper()}='}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sacd", description=__doc__)
+    parser = _Parser(prog="sacd", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("simulate", "write the profile's simulated cohort"),
@@ -43,22 +106,22 @@ def _parser() -> argparse.ArgumentParser:
         ("verify", "check the manifest of the results, compare every number with the paper"),
         ("report", "build the site from what lies in the results"),
     ):
-        sub = commands.add_parser(name, help=text)
+        sub = commands.add_parser(name, help=text, allow_abbrev=False)
         sub.add_argument("--profile", default="demo", choices=("smoke", "demo", "paper"))
-        sub.add_argument("--data", type=Path, help="a cohort that exists")
+        sub.add_argument("--data", type=_path, help="a cohort that exists")
         sub.add_argument(
-            "--nights", type=Path, help="folder of the UCDDB tables; drives the simulated cohort"
+            "--nights", type=_path, help="folder of the UCDDB tables; drives the simulated cohort"
         )
-        sub.add_argument("--workers", type=int, help="parallel runs; default: one per core")
-        sub.add_argument("--cluster", help="tcp://host:port of a Dask scheduler")
-        sub.add_argument("--seeds", type=int, help="seeds a row, instead of the profile's")
+        sub.add_argument("--workers", type=_number(0), help="parallel runs; default: one per core")
+        sub.add_argument("--cluster", type=_address, help="tcp://host:port of a Dask scheduler")
+        sub.add_argument("--seeds", type=_number(1), help="seeds a row, instead of the profile's")
         sub.add_argument(
-            "--root", type=Path, help="folder of data, runs and results; default: the checkout"
+            "--root", type=_path, help="folder of data, runs and results; default: the checkout"
         )
-        sub.add_argument("--ucf101", type=Path, help="folder of UCF101's videos, for Table III")
+        sub.add_argument("--ucf101", type=_path, help="folder of UCF101's videos, for Table III")
         if name == "reproduce":
             sub.add_argument(
-                "--sleepedf", type=Path, help="folder of Sleep-EDF, for the EEG stagers"
+                "--sleepedf", type=_path, help="folder of Sleep-EDF, for the EEG stagers"
             )
             sub.add_argument(
                 "--only", action="append", help="an item or a notebook's name; may be repeated"
@@ -66,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "verify":
             sub.add_argument(
                 "--against",
-                type=Path,
+                type=_path,
                 help="results folder to compare with; default: what is committed",
             )
         if name == "report":
@@ -99,6 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command in ("simulate", "reproduce") and (text := cpu.warning()):
         print(text, file=sys.stderr)
     try:
+        _check(args)
         return _run(args)
     except KeyboardInterrupt as stop:
         words = [sys.executable, "-m", "sacd", *(sys.argv[1:] if argv is None else argv)]

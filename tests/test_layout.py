@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sacd"
 # only, so two rooms of one floor know nothing of each other. A new room goes on the lowest floor
 # that lies above all that it imports.
 FLOORS = (
-    ("cpu", "stages", "config", "escape", "files", "workers"),
+    ("cpu", "stages", "clean", "config", "escape", "files", "workers"),
     ("metrics", "data", "models", "paper", "runs"),
     ("simulate", "losses", "results"),
     ("training", "analysis"),

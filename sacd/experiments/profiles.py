@@ -49,7 +49,7 @@ class Profile(Config):
     split: SplitConfig = SplitConfig()
     backbone: BackboneConfig
     pretext: FitConfig | None
-    """None: students start from published weights in `data/weights`, or at random without them."""
+    """None: students start from published weights in `weights`, or at random without them."""
     teacher: FitConfig
     teachers: dict[str, bool] = Field(default_factory=dict)
     """Of `TeacherConfig`, for every teacher."""

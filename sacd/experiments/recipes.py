@@ -72,16 +72,21 @@ class Recipes:
 
     @cached_property
     def weights(self) -> dict[str, tuple[Path, str]]:
-        """Student -> path and SHA-256 of its published weights, if they lie in `data/weights`."""
-        found = {name: self.root / "data" / "weights" / file for name, file in PUBLISHED.items()}
-        return {
-            name: (path.resolve(), sha256(path)) for name, path in found.items() if path.is_file()
-        }
+        """Student -> path and SHA-256 of its published weights, if they lie in `weights`.
+
+        `data/weights`, where earlier versions looked, is read too.
+        """
+        found = {}
+        for name, file in PUBLISHED.items():
+            for folder in (self.root / "weights", self.root / "data" / "weights"):
+                if name not in found and (folder / file).is_file():
+                    found[name] = ((folder / file).resolve(), sha256(folder / file))
+        return found
 
     def pretext(self, student: str = "r2plus1d_18") -> Run | None:
         """Starting point of every run of a student: label-free pretraining, or published weights.
 
-        None where a profile has no pretext and the student's file is not in `data/weights`, and for
+        None where a profile has no pretext and the student's file is not in `weights`, and for
         a student of another library: it starts at random.
         """
         if student not in self._starts:

@@ -57,6 +57,10 @@ class Session:
             source.prepare()
         self.data_name = sources[0].data_name if sources else ""
         self.rows = self.notebook.rows(self.space, **given)
+        runs = {run for group in self.rows.values() for run in group}
+        if missing := [run for run in runs if not self.space.runs.folder(run).is_dir()]:
+            store = self.space.runs.root
+            print(f"{len(missing)} of {len(runs)} runs are not in {store}: trained here, now")
         self.report = self.space.execute(self.rows)
         if self.report.failed:
             raise RuntimeError(f"the rows of {notebook} are incomplete: {self.report}")

@@ -1,14 +1,16 @@
 """Computes runs in parallel: each run once, long ones first, robust to workers that die."""
 
 import logging
+import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from sacd.files import read_json, write_text
@@ -18,6 +20,8 @@ from sacd.runs.store import PROGRESS, Run, RunError, RunStore
 log = logging.getLogger(__name__)
 MOST_REFUSALS = 5
 """Times that a run may come to a worker that is lost or has other code, before it fails."""
+ARRIVAL_S: Final = 10
+"""Time after which a folder that another machine has written is visible here."""
 
 
 class Failure(NamedTuple):
@@ -75,7 +79,8 @@ def execute(
         quiet: show no progress bar.
 
     Raises:
-        RunError: the store cannot be written, or the cluster does not answer.
+        RunError: the store cannot be written, or the cluster does not answer, or its workers
+            write into another store.
     """
     store.open()
     resources = {"device": "auto", "threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
@@ -210,6 +215,11 @@ def _work_off(
                 waiting.append(todo[i])  # for another worker: the pool leaves out this one
                 continue
             open_ids.discard(i)
+            if outcome not in ("failed", "refused") and not _arrived(store, todo[i]):
+                raise RunError(
+                    f"{todo[i].title}: its worker has finished it, but {store.folder(i)} is not "
+                    "here; the workers need the same run store, at the same path"
+                )
             if outcome in ("failed", "refused"):
                 path = store.failure(todo[i])
                 when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -225,6 +235,17 @@ def _work_off(
             bar.update(i, record.get("share", 0.0), record.get("text", ""))
         ended = len(todo) - len(open_ids | failed.keys() & todo.keys())
         bar.show(ended, len(running), len(failed), open_ids)
+
+
+def _arrived(store: RunStore, run: Run) -> bool:
+    """Whether the folder of a run that a worker has finished is in the store."""
+    end = time.monotonic() + ARRIVAL_S
+    while not (found := (store.folder(run) / "checksums.json").is_file()):
+        if time.monotonic() > end:
+            break
+        os.listdir(store.root)  # lets a network file system look again
+        time.sleep(0.2)
+    return found
 
 
 def _mtime(store: RunStore, run: Run) -> int:

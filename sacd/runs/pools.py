@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any, Final
 
 from sacd.runs.compute import Listener, compute
@@ -263,6 +264,8 @@ def _local_cluster(
     fitting = min(len(cards) * runs_per_gpu(), CPU_COUNT) if cards else CPU_COUNT
     number = min(workers or fitting, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    if tls := _own_tls():
+        here |= {"security": tls, "protocol": "tls://"}
     # Errors of a run come back as text. A worker itself would only log that the scheduler has
     # shut down before it.
     options = here | {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
@@ -279,9 +282,21 @@ def _local_cluster(
                     for i, env in enumerate(environment)
                 },
                 silence_logs=logging.ERROR,
+                security=tls,
             )
         try:
             yield cluster, number
         finally:  # results are on disk, so a slow shutdown on a busy machine does no harm
             with suppress(TimeoutError):
                 cluster.close()
+
+
+def _own_tls() -> Any:
+    """Certificates of this one cluster, None where `cryptography` is not installed.
+
+    Whoever reaches the port of a scheduler runs code, and on a machine of several users that is
+    each of them. With these, only this process and its workers can connect.
+    """
+    from distributed.security import Security  # slow to import
+
+    return Security.temporary() if find_spec("cryptography") else None

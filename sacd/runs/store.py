@@ -303,6 +303,6 @@ def _refuse_conflict(run: Run, folder: Path) -> None:
     )
     diff = "\n".join(difflib.unified_diff(before, now, "on disk", "asked for", lineterm="", n=0))
     raise RunError(
-        f"{folder}: holds another run than its id says; remove the folder to compute it again\n"
+        f"{folder}: holds another run than its id says; move the folder away to compute it again\n"
         f"{diff}"
     )

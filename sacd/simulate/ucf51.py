@@ -68,7 +68,7 @@ def simulate_ucf51(root: Path, config: SimulatedUcf51, workers: int = 1) -> Path
             if read_json(root / ABOUT) == about:
                 return root
             raise ValueError(
-                f"{root} exists and is not this simulated UCF51: delete it or choose another folder"
+                f"{root} exists and is not this simulated UCF51: move it, or choose another folder"
             )
         with atomic_folder(root) as folder:
             jobs = [(label, group) for label in range(config.classes) for group in GROUPS]
