@@ -16,9 +16,11 @@ _DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")
 """Folders whose content follows from the rest, or that hold failed executions."""
 OVERVIEW: Final = "figures/summary.png"
 """The figure of README and start page. The report makes it, after the manifest."""
+ONE_FILE: Final = "report.html"
+"""The start page as one file, which is committed; the report makes it, after the manifest."""
 _UNLISTED: Final = (
     *(MANIFEST, RECORD, "CLAIMS.md", "verify.md", "codecheck.yml"),
-    *(OVERVIEW, "figures/summary.pdf"),
+    *(OVERVIEW, "figures/summary.pdf", ONE_FILE),
 )
 
 
