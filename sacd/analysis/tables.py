@@ -1,12 +1,12 @@
 """Result tables: tidy as CSV; wide, with the printed value beside ours, as Markdown and LaTeX."""
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
+from sacd.analysis.latex import latex
 from sacd.files import write_text
 from sacd.metrics import PERCENT
 from sacd.paper import printed as paper
@@ -212,14 +212,26 @@ def write(
     texts = {
         "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "md": caption.replace("*", "\\*") + "\n\n" + markdown(flat.set_axis(heads, axis=1)) + "\n",
-        "tex": flat.set_axis(heads, axis=1).to_latex(
-            index=False, escape=True, caption=re.sub(r"([&%$#_{}])", r"\\\1", caption)
-        ),
+        "tex": latex(_compact(flat.set_axis(heads, axis=1)), caption),
     }
     paths = [Path(folder) / f"{name}.{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return paths
+
+
+def _compact(view: pd.DataFrame) -> pd.DataFrame:
+    """A list of differences with value and interval in one cell, and without what follows."""
+    ends = ["value", "ci_low", "ci_high"]
+    if not {"column", *ends} <= set(view):
+        return view
+    cells = []
+    for _, line in view.iterrows():
+        numbers = [pd.NA if line[end] == "" else line[end] for end in ends]
+        value, low, high = (_number(number, line["column"]) for number in numbers)
+        cells.append(f"{value} [{low}, {high}]" if low else value)
+    shown = ["row", "column", "value", "n_seeds", "p_holm", "verdict"]
+    return view.assign(value=cells).reindex(columns=[name for name in shown if name in view])
 
 
 def markdown(table: pd.DataFrame) -> str:
