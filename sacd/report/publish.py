@@ -13,9 +13,9 @@ from sacd.files import atomic
 
 WIDTHS: Final = {True: 900, False: 640}
 """Pixels of a figure inside the one-file report: the first of an item, and all others."""
-COLOURS: Final = 32
+COLOURS: Final = 40
 """Colours of such a picture. The files in `figures/` have all."""
-LOOK: Final = f"{WIDTHS} {COLOURS}"
+LOOK: Final = f"{WIDTHS} {COLOURS} of best coverage"
 """What decides how these pictures look."""
 ZIPS: Final = {"tables.zip": ("tables", (".csv", ".md", ".tex")), "figures.zip": ("figures", None)}
 """Name of an archive, the folder that it holds, and which endings (None: all)."""
@@ -30,7 +30,10 @@ def as_data(path: Path, width: int) -> str:
         if picture.width > width:
             height = round(picture.height * width / picture.width)
             picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        reduced = picture.quantize(COLOURS, dither=Image.Dither.NONE)
+        # This way of choosing keeps the colour of small areas, such as a rare verdict.
+        reduced = picture.quantize(
+            COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+        )
         reduced.save(small, "png", optimize=True)
         return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode("ascii")
 

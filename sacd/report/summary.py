@@ -147,7 +147,7 @@ def by_item(v: Verification) -> pd.DataFrame:
                 "paper": printed or "–",
                 "here": ours or "–",
                 "claims": _counted(own),
-                "notebook": f"[{item.notebook}](notebooks/{item.notebook}.ipynb)",
+                "notebook": f"[notebook {item.notebook[:2]}](notebooks/{item.notebook}.ipynb)",
                 "command": f"`make {item.target}`",
             }
         )
@@ -207,7 +207,8 @@ def _counted(of: pd.DataFrame) -> str:
     """How many claims have which verdict, such as "1 hold, 3 undecided"."""
     counts = of["verdict"].value_counts()
     said = [f"{counts[verdict]} {word}" for verdict, word in SHORT.items() if verdict in counts]
-    return ", ".join(said) or "none"
+    itself = SHORT[claims.CONTRADICTS]
+    return ", ".join(said).replace(itself, f"where the {itself}") or "none"
 
 
 def _headline(v: Verification, item: Item) -> tuple[str, str, str]:
