@@ -28,7 +28,5 @@ def page(content: Mapping[str, Any], run: str = "", subject: str = "") -> str:
 def framed(content: Mapping[str, Any], **chosen: str) -> str:
     """The page in a frame, for a cell of a notebook; `chosen` are those of `page`."""
     source = html.escape(page(content, **chosen))
-    style = "width: 100%; height: 900px; border: 0"
-    return (
-        f'<iframe title="Interactive map of the clips" style="{style}" srcdoc="{source}"></iframe>'
-    )
+    look = 'title="Interactive map of the clips" style="width: 100%; height: 900px; border: 0"'
+    return f'<div><iframe {look} srcdoc="{source}"></iframe></div>'

@@ -103,4 +103,4 @@ def test_the_page_needs_no_network_and_starts_as_asked(content):
     page = explorer.page(content, run="alone", subject="s2")
     assert '"run": 1, "who": 1' in page and "http" not in page and "<b>" not in page
     framed = explorer.framed(content)
-    assert framed.count("<") == 2 and 'srcdoc="&lt;!doctype html' in framed
+    assert framed.count("<") == 4 and 'srcdoc="&lt;!doctype html' in framed
