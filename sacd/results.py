@@ -18,9 +18,11 @@ COHORT: Final = "cohort.json"
 """Says from which path of the user's the results are made. Of this machine: not in the manifest."""
 OVERVIEW: Final = "figures/summary.png"
 """The figure of README and start page. The report makes it, after the manifest."""
+ONE_FILE: Final = "report.html"
+"""The start page as one file, which is committed; the report makes it, after the manifest."""
 _UNLISTED: Final = (
     *(MANIFEST, RECORD, COHORT, "CLAIMS.md", "verify.md", "codecheck.yml"),
-    *(OVERVIEW, "figures/summary.pdf"),
+    *(OVERVIEW, "figures/summary.pdf", ONE_FILE),
 )
 
 

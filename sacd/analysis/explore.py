@@ -1,36 +1,43 @@
 """The small file behind `50_explore`: test clips of a few runs with predictions and a map.
 
-`explore.parquet` has one row per run and clip: run, subject, clip, stage, prediction, confidence
-(probability of the prediction), ahi, x, y (map of Fig. 10), and principal components of the
-embeddings (pc00 ..., float16), from which maps of other perplexities are computed.
+`explore.parquet` has one row per run and clip: run, subject, clip, stage, prediction, p_W ...
+(probabilities in %), ahi, x, y (map of Fig. 10), and principal components of the embeddings
+(pc00 ..., float16), from which maps of other perplexities are computed. In the rows of the first
+run, nights of a few subjects have their EEG and movement (`signals`).
 """
 
-import textwrap
-from collections.abc import Mapping, Sequence
-from html import escape
+import base64
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.signal import resample_poly
 from sklearn.decomposition import PCA
 
 from sacd.analysis.maps import PERPLEXITY, fit_map
 from sacd.files import write_parquet
-from sacd.stages import AHI_GROUPS, COLOURS, STAGES, ahi_group
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from sacd.stages import AHI_COLOURS, AHI_GROUPS, CLIP_S, COLOURS, STAGES, ahi_group
 
 FILE: Final = "tables/explore.parquet"
 """Under `results/<profile>/`."""
 COMPONENTS: Final = 16
 LARGEST: Final = 3000
 """Most clips per run in the file; beyond that, whole subjects are left out from the end."""
+SIGNALLED: Final = 768
+"""Most clips with signals, unless one night alone has more."""
+RATE: Final = 32
+"""Hz of the EEG in the file: spindles are in it, and 960 bytes hold a clip."""
+EEG_STEP: Final = 2
+"""uV of one step of the EEG."""
+MOVEMENT_STEP: Final = 0.05
+"""Grey levels of one step of the movement."""
 _TEXT: Final = ("run", "subject")
+_SIGNALS: Final = ("eeg", "movement")
 _NEEDED: Final = frozenset(
-    [*_TEXT, "clip", "stage", "prediction", "confidence", "ahi", "x", "y", "pc00"]
+    [*_TEXT, "clip", "stage", "prediction", "p_W", "ahi", "x", "y", "pc00", *_SIGNALS]
 )
 
 
@@ -60,21 +67,26 @@ def clips_of(
         embedding, xy: `(n, d)` and `(n, 2)`, in the order of the predictions.
         ahi: events/h by subject.
     """
-    confidence = predictions[[f"p_{s}" for s in STAGES]].max(axis=1).astype(np.float16)
+    names = [f"p_{stage}" for stage in STAGES]
+    percent = (100 * predictions[names]).round().astype(np.uint8).reset_index(drop=True)
     xy = np.asarray(xy, np.float16)
     table = predictions[["subject", "clip", "stage", "prediction"]].reset_index(drop=True)
-    table = table.assign(
-        run=run, confidence=confidence.to_numpy(), ahi=ahi[table["subject"]].to_numpy(np.float32)
-    )
-    return pd.concat([table.assign(x=xy[:, 0], y=xy[:, 1]), components(embedding)[0]], axis=1)
+    table = table.assign(run=run, ahi=ahi[table["subject"]].to_numpy(np.float32))
+    table = table.assign(x=xy[:, 0], y=xy[:, 1])
+    return pd.concat([table, percent, components(embedding)[0]], axis=1)
 
 
-def write(tables: Sequence[pd.DataFrame], results: Path) -> Path:
-    """Write the rows of all runs to `FILE` under `results`; equal tables give equal bytes."""
-    table = pd.concat(tables, ignore_index=True)
-    subjects = table[table["run"] == table["run"].iloc[0]].groupby("subject").size().sort_index()
-    kept = subjects.index[(subjects.cumsum() <= LARGEST) | (np.arange(len(subjects)) == 0)]
-    table = table[table["subject"].isin(kept)].reset_index(drop=True)
+def write(tables: Sequence[pd.DataFrame], results: Path, signals: pd.DataFrame) -> Path:
+    """Write the rows of all runs to `FILE` under `results`; equal tables give equal bytes.
+
+    Args:
+        tables: rows of each run, from `clips_of`.
+        signals: of some clips, from the function of this name.
+    """
+    first = tables[0].merge(signals, "left", ["subject", "clip"], validate="1:1")
+    table = pd.concat([first, *tables[1:]], ignore_index=True)
+    sizes = tables[0].groupby("subject").size().sort_index()
+    table = table[table["subject"].isin(sizes.index[_kept(sizes)])].reset_index(drop=True)
     small = {"clip": np.int32, "stage": np.int8, "prediction": np.int8}
     small |= dict.fromkeys(_TEXT, "category")
     path = Path(results) / FILE
@@ -116,82 +128,107 @@ def choose(
     return table[rows & (table["subject"] == subject if subject else True)]
 
 
-def scatter(
-    clips: pd.DataFrame, title: str, data: str, colours: Mapping[str, str] = COLOURS
-) -> "go.Figure":
-    """Interactive map of clips, coloured by true stage; wrong predictions are crosses.
-
-    Hovering shows the clip, its prediction and the AHI. The figure is as wide as its container.
+def with_signals(clips: pd.DataFrame, ahi: pd.Series) -> pd.DataFrame:
+    """The clips whose signals the file holds: whole nights of subjects from low to high AHI.
 
     Args:
-        clips: rows of one run (`choose`).
-        title: first line above the map.
-        data: name of the data, shown below the title with the numbers of subjects and clips.
-        colours: colour of each stage.
+        clips: one row per test clip, with the column subject.
+        ahi: events/h by subject.
     """
-    import plotly.express as px  # slow to import
+    sizes = clips.groupby("subject").size().sort_index()
+    sizes = sizes[_kept(sizes)]
+    count = max(1, min(len(sizes), SIGNALLED // int(sizes.max())))
+    ordered = sorted(sizes.index, key=lambda subject: (ahi[subject], subject))
+    places = np.linspace(0, len(ordered) - 1, count).round().astype(int)
+    return clips[clips["subject"].isin([ordered[place] for place in places])]
 
-    counts = clips["stage"].value_counts()
-    labels = {k: f"{STAGES[k]} ({n:,})" for k, n in sorted(counts.items())}
-    names = np.array(STAGES)
-    points = pd.DataFrame(
-        {
-            "x": clips["x"].astype(float).round(2),
-            "y": clips["y"].astype(float).round(2),
-            "label": clips["stage"].map(labels),
-            "outcome": np.where(clips["prediction"] == clips["stage"], "correct", "wrong"),
-            "clip": clips["subject"] + ", clip " + clips["clip"].astype(str),
-            "true": names[clips["stage"]],
-            "predicted": names[clips["prediction"]],
-            "confidence": (100 * clips["confidence"].astype(float)).round(),
-            "ahi": clips["ahi"].astype(float).round(1),
-            "group": [AHI_GROUPS[ahi_group(a)] for a in clips["ahi"]],
-        }
-    )
-    figure = px.scatter(
-        points,
-        x="x",
-        y="y",
-        color="label",
-        color_discrete_map={label: colours[STAGES[k]] for k, label in labels.items()},
-        symbol="outcome",
-        symbol_map={"correct": "circle", "wrong": "x-thin-open"},
-        category_orders={"label": list(labels.values()), "outcome": ["correct", "wrong"]},
-        custom_data=["clip", "true", "predicted", "confidence", "ahi", "group"],
-        labels={"x": "t-SNE 1", "y": "t-SNE 2"},
-        template="plotly_white",
-        height=640,
-        render_mode="svg",
-    )
-    figure.update_traces(
-        marker_size=6,
-        hovertemplate="%{customdata[0]}<br>true %{customdata[1]}, predicted %{customdata[2]}"
-        " (%{customdata[3]} %)<br>AHI %{customdata[4]:.1f}/h (%{customdata[5]})<extra></extra>",
-    )
-    # One legend entry per stage hides and shows its correct and its wrong clips together.
-    listed = set()
-    for trace in figure.data:
-        label = trace.name.rpartition(", ")[0]
-        trace.update(name=label, legendgroup=label, showlegend=label not in listed)
-        listed.add(label)
-    sizes = ((clips["subject"].nunique(), "subject"), (len(clips), "clip"))
-    size = "n = " + ", ".join(f"{n:,} {word}{'s' * (n != 1)}" for n, word in sizes)
-    subtitle = [*map(escape, textwrap.wrap(data, 48)), size]  # lines of 48 characters fit a phone
-    text = f"{title}<br><span style='font-size: 12px'>{'<br>'.join(subtitle)}</span>"
-    figure.update_layout(
-        autosize=True,
-        margin={"l": 40, "r": 10, "t": 60 + 19 * len(subtitle), "b": 10},
-        # Below plotly's own buttons.
-        title={"text": text, "font_size": 15, "x": 0.01, "y": 0.935, "yanchor": "top"},
-        legend={
-            "title": {"text": "True stage (clips); × predicted wrongly", "side": "top"},
-            "orientation": "h",
-            "itemsizing": "constant",
-            "yref": "container",
-            "y": 0.01,
-            "yanchor": "bottom",
-        },
-    )
-    figure.update_xaxes(showticklabels=False)
-    figure.update_yaxes(showticklabels=False, scaleanchor="x")
-    return figure
+
+def signals(
+    clips: pd.DataFrame, eeg: NDArray[np.float32], rate: int, video: NDArray[np.uint8]
+) -> pd.DataFrame:
+    """EEG and movement of clips as bytes: subject, clip, eeg, movement.
+
+    `eeg` has int8 samples at `RATE` in steps of `EEG_STEP` uV. `movement` has uint8 steps of
+    `MOVEMENT_STEP` grey levels: the mean change of a pixel from frame to frame. No frame is kept.
+
+    Args:
+        clips: `(n)` rows with subject and clip.
+        eeg: `(n, 30 * rate)` in uV.
+        video: `(n, frames, height, width)`.
+    """
+    lines = []
+    for wave, frames in zip(eeg, video, strict=True):
+        slow = resample_poly(wave.astype(np.float64), RATE, rate)
+        change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=(1, 2))
+        small = np.clip(np.round(slow / EEG_STEP), -127, 127).astype(np.int8)
+        moved = np.clip(np.round(change / MOVEMENT_STEP), 0, 255).astype(np.uint8)
+        lines.append((small.tobytes(), moved.tobytes()))
+    made = pd.DataFrame(lines, columns=list(_SIGNALS))
+    return pd.concat([clips[["subject", "clip"]].reset_index(drop=True), made], axis=1)
+
+
+def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
+    """What the interactive map needs, ready for JSON: arrays are in base64.
+
+    Args:
+        table: as `read` returns it; all runs show the same clips.
+        data: name of the data.
+    """
+    runs = {name: part.set_index(["subject", "clip"]) for name, part in table.groupby("run")}
+    names = list(table["run"].unique())
+    first = runs[names[0]]
+    subjects = sorted(first.index.unique("subject"))
+    number = {subject: k for k, subject in enumerate(subjects)}
+    known = first["eeg"].notna().to_numpy()
+    probabilities = [f"p_{stage}" for stage in STAGES]
+    maps = []
+    for name in names:
+        part = runs[name].loc[first.index]
+        xy = part[["x", "y"]].to_numpy(np.float64)
+        low, high = xy.min(0), xy.max(0)
+        size = (high - low).max() or 1.0  # one scale for both axes, and the map in the middle
+        unit = (xy - low + (size - (high - low)) / 2) / size
+        maps.append(
+            {
+                "name": name,
+                "xy": _base64(np.round(unit * 4095).astype("<u2")),
+                "prediction": _base64(part["prediction"].to_numpy(np.uint8)),
+                "p": _base64(part[probabilities].to_numpy(np.uint8)),
+            }
+        )
+    return {
+        "data": data,
+        "stages": list(STAGES),
+        "colours": [COLOURS[stage] for stage in STAGES],
+        "groups": list(AHI_GROUPS),
+        "groupColours": [AHI_COLOURS[group] for group in AHI_GROUPS],
+        "subjects": subjects,
+        "ahi": [round(float(first.loc[subject]["ahi"].iloc[0]), 1) for subject in subjects],
+        "group": [ahi_group(first.loc[subject]["ahi"].iloc[0]) for subject in subjects],
+        "subject": _base64(
+            np.array([number[name] for name in first.index.get_level_values(0)], "<u2")
+        ),
+        "clip": _base64(first.index.get_level_values(1).to_numpy("<u2")),
+        "stage": _base64(first["stage"].to_numpy(np.uint8)),
+        "signal": _base64(np.where(known, known.cumsum() - 1, 65535).astype("<u2")),
+        "eeg": _joined(first["eeg"][known]),
+        "movement": _joined(first["movement"][known]),
+        "samples": RATE * CLIP_S,
+        "step": EEG_STEP,
+        "moved": MOVEMENT_STEP,
+        "seconds": CLIP_S,
+        "runs": maps,
+    }
+
+
+def _base64(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def _joined(parts: pd.Series) -> str:
+    return base64.b64encode(b"".join(parts)).decode("ascii")
+
+
+def _kept(sizes: pd.Series) -> NDArray[np.bool_]:
+    """Which subjects, sorted by name, the file holds; the first one always."""
+    return np.asarray(sizes.cumsum() <= LARGEST) | (np.arange(len(sizes)) == 0)

@@ -6,7 +6,8 @@ from typing import Final
 
 import pandas as pd
 
-from sacd.escape import as_latex, as_markdown, without_tags
+from sacd.analysis.latex import latex
+from sacd.escape import as_markdown, without_tags
 from sacd.files import write_text
 from sacd.metrics import PERCENT
 from sacd.paper import printed as paper
@@ -212,14 +213,26 @@ def write(
     texts = {
         "csv": ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "md": as_markdown(caption) + "\n\n" + markdown(flat.set_axis(heads, axis=1)) + "\n",
-        "tex": flat.set_axis(heads, axis=1).to_latex(
-            index=False, escape=True, caption=as_latex(caption)
-        ),
+        "tex": latex(_compact(flat.set_axis(heads, axis=1)), caption),
     }
     paths = [Path(folder) / f"{name}.{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return paths
+
+
+def _compact(view: pd.DataFrame) -> pd.DataFrame:
+    """A list of differences with value and interval in one cell, and without what follows."""
+    ends = ["value", "ci_low", "ci_high"]
+    if not {"column", *ends} <= set(view):
+        return view
+    cells = []
+    for _, line in view.iterrows():
+        numbers = [pd.NA if line[end] == "" else line[end] for end in ends]
+        value, low, high = (_number(number, line["column"]) for number in numbers)
+        cells.append(f"{value} [{low}, {high}]" if low else value)
+    shown = ["row", "column", "value", "n_seeds", "p_holm", "verdict"]
+    return view.assign(value=cells).reindex(columns=[name for name in shown if name in view])
 
 
 def markdown(table: pd.DataFrame) -> str:

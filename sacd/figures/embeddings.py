@@ -174,7 +174,7 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
         stage: `(n,)` stages 0..4.
     """
     stage = np.asarray(stage)
-    figure = Figure((max(2.6 * len(panels), 3.6), 3.9), layout="constrained")
+    figure = Figure((max(2.6 * len(panels), 4.8), 3.9), layout="constrained")
     size = float(np.clip(5000 / len(stage), 3, 18))
     # In random order, so that no stage is painted over by the next one.
     order = np.random.default_rng(0).permutation(len(stage))

@@ -1,27 +1,15 @@
 """The summary figure of a results folder, made from its tables and claims alone."""
 
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
 from sacd.figures import base
 from sacd.figures import overview as figures
 from sacd.paper.contents import CONTENTS
-from sacd.report.summary import SHORT
+from sacd.report.summary import RUNGS, SHORT
 from sacd.report.verify import Verification
 from sacd.results import OVERVIEW
-
-RUNGS: Final = {
-    "baseline/majority": "always the same stage",
-    "-/R(2+1)D-18": "video alone",
-    "AttnSleep/CCL": "video, taught by CCL",
-    "AttnSleep/KD": "video, taught by KD",
-    "AttnSleep/SACD": "video, taught by SACD",
-    "bound/true signals by night": "bound: true body signals",
-    "teacher/AttnSleep": "EEG teacher",
-}
-"""Rows of Table II in the figure, from the lowest rung of the ladder, with their names."""
 
 
 def write_overview(v: Verification) -> Path | None:

@@ -1,9 +1,11 @@
 """Builds `results/<profile>/report/`: the start page, and the notebooks as pages.
 
 The site needs no network and no server. It links figures and tables in the folders beside
-`report/`, and building it again gives equal bytes.
+`report/`, and building it again gives equal bytes. `results/<profile>/report.html` is the start
+page once more, as one file that holds its pictures and is published with the repository.
 """
 
+import hashlib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -13,12 +15,13 @@ import jinja2
 import pandas as pd
 
 from sacd.analysis.crossed import MIN_SUBJECTS, Verdict
-from sacd.files import write_text
+from sacd.files import sha256, write_text
 from sacd.report import summary as short
 from sacd.report.cards import cards, counts, inline, plain, size
 from sacd.report.notebook_page import FAVICON, write_pages
 from sacd.report.overview import rungs, write_overview
 from sacd.report.primary import primary
+from sacd.report.publish import LOOK, embedded, write_zips
 from sacd.report.verify import (
     AUDIT_TITLE,
     DIFFERS,
@@ -27,7 +30,7 @@ from sacd.report.verify import (
     changes,
     numbers_by_item,
 )
-from sacd.results import OVERVIEW, RECORD, read_manifest
+from sacd.results import ONE_FILE, OVERVIEW, RECORD, read_manifest
 
 KINDS: Final = {
     **{"hold": "good", "fail": "bad", "equal": "equal", "undecided": "open"},
@@ -46,16 +49,60 @@ _ELSEWHERE: Final = ("**Primary comparisons**", "**Claims")
 def build(v: Verification) -> Path:
     """Write the outdated pages of `report/` and return the path of its `index.html`.
 
-    Writes the summary figure as well, which README shows too.
+    Writes the summary figure as well, which README shows too, and the report in one file.
     """
     overview = write_overview(v)
     folder, manifest = v.results / "report", read_manifest(v.results)
     write_pages(v.results / "notebooks", folder)
-    text = _index(v, manifest, overview)
-    index = folder / "index.html"
-    if not index.is_file() or index.read_text(encoding="utf-8") != text:
-        write_text(index, text)
-    return index
+    content = _content(v, manifest, overview)
+    _write(folder / "index.html", template("report.html").render(content | _in_site(v, folder)))
+    _write_one_file(v, content)
+    return folder / "index.html"
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _in_site(v: Verification, folder: Path) -> dict[str, Any]:
+    """How the start page of the site reaches files, pages and pictures."""
+    return {
+        "up": "../",
+        "made_of": "",
+        "page_of": lambda card: card.page,
+        "picture": lambda name: f"../{name}",
+        "problems": v.problems,
+        "changes": list(changes(v)),
+        "archives": write_zips(v.results, folder),
+    }
+
+
+def _write_one_file(v: Verification, content: dict[str, Any]) -> None:
+    """Write `ONE_FILE`: pictures inside, links to the files beside it, notebooks as such.
+
+    It leaves out what differs from the committed results, since it is committed with them.
+    """
+    path, pictures = v.results / ONE_FILE, []
+    for card in content["cards"]:
+        pictures += [f"figures/{picture.name}.png" for picture in card.pictures]
+    leading = [f"figures/{card.pictures[0].name}.png" for card in content["cards"] if card.pictures]
+    pictures += [OVERVIEW] if content["overview"] else []
+    way = {
+        "up": "",
+        "page_of": lambda card: card.page and f"notebooks/{Path(card.page).stem}.ipynb",
+        "problems": [line for line in v.problems if line not in v.drift.problems],
+        "changes": [],
+        "archives": [],
+    }
+    # Drawing the pictures takes seconds, so the file is made again only if something changed.
+    digests = [sha256(v.results / name) for name in pictures]
+    text = template("report.html").render(content | way | {"picture": str, "made_of": ""})
+    made_of = hashlib.sha256("".join([LOOK, text, *digests]).encode()).hexdigest()
+    if path.is_file() and f"made of {made_of}" in path.read_text(encoding="utf-8"):
+        return
+    way |= {"picture": embedded(v.results, [OVERVIEW, *leading]), "made_of": made_of}
+    write_text(path, template("report.html").render(content | way))
 
 
 def template(name: str) -> jinja2.Template:
@@ -69,11 +116,11 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _index(v: Verification, manifest: dict[str, Any], overview: Path | None) -> str:
-    """Text of the start page."""
+def _content(v: Verification, manifest: dict[str, Any], overview: Path | None) -> dict[str, Any]:
+    """What the start page shows, in the site and as one file."""
     shown = cards(v, manifest)
     ladder = rungs(v.results)["value"].map("{:.2f}".format)
-    return template("report.html").render(
+    return dict(
         v=v,
         name=v.results.name,
         kinds=KINDS,
@@ -88,7 +135,6 @@ def _index(v: Verification, manifest: dict[str, Any], overview: Path | None) -> 
         cards=shown,
         figures=[picture for card in shown for picture in card.pictures[1:]],
         min_subjects=MIN_SUBJECTS,
-        changes=list(changes(v)),
         numbers=[(title, lines) for title, lines in numbers_by_item(v) if title != AUDIT_TITLE],
         numbers_open=v.numbers["verdict"].isin([REPRODUCED, DIFFERS]).any(),
         facts=_facts(v, manifest),
@@ -131,9 +177,9 @@ def _primary(v: Verification) -> Iterator[dict[str, Any]]:
 
 
 def _downloads(results: Path) -> list[str]:
-    """Files of the results folder that no card links, relative to `report/`."""
+    """Files of the results folder that no card links."""
     names = ("CLAIMS.md", "verify.md", "runs.csv", RECORD, "MANIFEST.json", "codecheck.yml")
-    return [f"../{name}" for name in names if (results / name).is_file()]
+    return [name for name in names if (results / name).is_file()]
 
 
 def _facts(v: Verification, manifest: dict[str, Any]) -> dict[str, str]:

@@ -4,12 +4,13 @@ from typing import Final
 
 import pandas as pd
 
+from sacd.analysis.crossed import Verdict
 from sacd.analysis.tables import markdown
 from sacd.escape import as_markdown
 from sacd.paper import printed as paper
 from sacd.paper.contents import CONTENTS, Item
 from sacd.report import claims
-from sacd.report.primary import primary
+from sacd.report.primary import FAMILY, primary
 from sacd.report.verify import Verification
 from sacd.stages import STAGES
 
@@ -21,6 +22,23 @@ SHORT: Final = {
     claims.CONTRADICTS: "paper contradicts itself",
 }
 """Verdict of a claim -> word for a count of such claims."""
+
+AUDITED: Final = {
+    claims.HOLDS: "hold",
+    claims.CONTRADICTS: "contradict another number",
+}
+"""Verdict of the audit -> words for a count of such checks."""
+
+RUNGS: Final = {
+    "baseline/majority": "always the same stage",
+    "-/R(2+1)D-18": "video alone",
+    "AttnSleep/CCL": "video taught by CCL",
+    "AttnSleep/KD": "video taught by KD",
+    "AttnSleep/SACD": "video taught by SACD",
+    "bound/true signals by night": "bound: true body signals",
+    "teacher/AttnSleep": "EEG teacher",
+}
+"""Rows of Table II in the summary, from the lowest rung of the ladder, with their names."""
 
 HEADLINES: Final = {
     "table2": (
@@ -80,26 +98,38 @@ def status(v: Verification) -> list[str]:
     table = _table(v, "table2").pivot(index="row", columns="column", values="value")["kappa"]
     family = primary(_paired(v))
     made = list((v.results / "notebooks").glob("*.ipynb"))
-    source = "a simulated cohort" if v.simulated else as_markdown(v.data)
-    ladder = (
-        ("majority", "baseline/majority"),
-        ("video alone", "-/R(2+1)D-18"),
-        ("SACD", "AttnSleep/SACD"),
-        ("true signals by night", "bound/true signals by night"),
-        ("EEG teacher", "teacher/AttnSleep"),
-    )
-    kappas = ", ".join(f"{name} {table[row]:.2f}" for name, row in ladder if row in table)
+    source = "simulated sleepers" if v.simulated else as_markdown(v.data)
+    kappas = ", ".join(f"{name} {table[row]:.2f}" for row, name in RUNGS.items() if row in table)
     subjects = int(family["n_subjects"].max()) if len(family) else 0
     audit = v.audit["verdict"].value_counts()
-    among = ", ".join(f"{count} {verdict}" for verdict, count in audit.items())
+    among = ", ".join(
+        f"{count} {AUDITED.get(verdict, verdict)}" for verdict, count in audit.items()
+    )
     return [
-        "**Reproduced: nothing of S3VE**, which is private. No number here is an S3VE result.",
-        f"**Runs:** {len(made)} notebooks, which make all tables and figures, on {source}.",
-        f"**Found** (kappa, {subjects} test subjects): {kappas}.",
-        f"**Primary comparisons** (difference of AUC): {_in_words(family)}.",
-        f"**Claims of the paper's text:** {_counted(v.claims)}.",
-        f"**The printed numbers among themselves:** {among}.",
+        "**Reproduced: nothing of S3VE**, the paper's recordings, which are private. "
+        "No number here is an S3VE result.",
+        f"**Runs:** all tables and figures of the paper, in {len(made)} notebooks, on {source}.",
+        f"**Found:** {_answer(family)} Agreement with the true stages (kappa, 0 is chance, "
+        f"{subjects} test subjects): {kappas}.",
+        f"**Primary comparisons**, fixed beforehand (difference of AUC, 95 % interval): "
+        f"{_in_words(family)}.",
+        f"**Claims of the paper's text**, tested on these data: {_counted(v.claims)}.",
+        f"**The paper's printed numbers against each other:** of {len(v.audit)} checks, {among}.",
     ]
+
+
+def _answer(family: pd.DataFrame) -> str:
+    """Does SACD help a video student? A sentence from its primary comparison, "" without it."""
+    alone = family[family["comparison"] == FAMILY[0][0]]
+    if alone.empty:
+        return ""
+    said = {
+        Verdict.BETTER.value: "stages sleep better than",
+        Verdict.WORSE.value: "stages sleep worse than",
+        Verdict.EQUAL.value: "stages sleep neither better nor worse than",
+    }
+    how = said.get(alone["verdict"].iloc[0], "cannot be told, by these data, from")
+    return f"Video taught by SACD {how} video alone."
 
 
 def by_item(v: Verification) -> pd.DataFrame:
@@ -115,10 +145,10 @@ def by_item(v: Verification) -> pd.DataFrame:
             {
                 "item": item.title,
                 "shown": what,
-                "paper": printed,
-                "here": ours,
+                "paper": printed or "–",
+                "here": ours or "–",
                 "claims": _counted(own),
-                "notebook": f"[{item.notebook}](notebooks/{item.notebook}.ipynb)",
+                "notebook": f"[notebook {item.notebook[:2]}](notebooks/{item.notebook}.ipynb)",
                 "command": f"`make {item.target}`",
             }
         )
@@ -179,7 +209,8 @@ def _counted(of: pd.DataFrame) -> str:
     """How many claims have which verdict, such as "1 hold, 3 undecided"."""
     counts = of["verdict"].value_counts()
     said = [f"{counts[verdict]} {word}" for verdict, word in SHORT.items() if verdict in counts]
-    return ", ".join(said) or "none"
+    itself = SHORT[claims.CONTRADICTS]
+    return ", ".join(said).replace(itself, f"where the {itself}") or "none"
 
 
 def _headline(v: Verification, item: Item) -> tuple[str, str, str]:

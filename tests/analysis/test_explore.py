@@ -1,11 +1,11 @@
-import json
+import base64
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sacd.analysis import explore
-from sacd.stages import COLOURS, STAGES
+from sacd.stages import STAGES
 
 
 @pytest.fixture
@@ -23,12 +23,16 @@ def results(tmp_path):
         explore.clips_of(run, table, rng.standard_normal((n, 30)), rng.standard_normal((n, 2)), ahi)
         for run in ("SACD, seed 0", "baseline, seed 0")
     ]
-    explore.write(parts, tmp_path)
-    return tmp_path, parts
+    chosen = table[table["subject"] == "s3"]
+    wave = np.tile(60 * np.sin(2 * np.pi * 2 * np.arange(3000) / 100), (40, 1)).astype(np.float32)
+    video = rng.integers(0, 9, (40, 16, 6, 8)).astype(np.uint8)
+    signals = explore.signals(chosen, wave, 100, video)
+    explore.write(parts, tmp_path, signals)
+    return tmp_path, parts, signals
 
 
 def test_what_is_written_is_read_and_equal_bytes(results):
-    folder, parts = results
+    folder, parts, signals = results
     table = explore.read(folder)
     assert len(table) == 240 and table["run"].unique().tolist() == [
         "SACD, seed 0",
@@ -36,19 +40,19 @@ def test_what_is_written_is_read_and_equal_bytes(results):
     ]
     assert table["ahi"].unique().tolist() == [2.0, 17.5, 44.0]
     first = (folder / explore.FILE).read_bytes()
-    explore.write(parts, folder)
+    explore.write(parts, folder, signals)
     assert (folder / explore.FILE).read_bytes() == first
 
 
 def test_large_cohorts_lose_whole_subjects(results, monkeypatch):
-    folder, parts = results
+    folder, parts, signals = results
     monkeypatch.setattr(explore, "LARGEST", 90)
-    explore.write(parts, folder)
+    explore.write(parts, folder, signals)
     table = explore.read(folder)
     assert sorted(table["subject"].unique()) == ["s1", "s2"] and len(table) == 160
 
 
-def test_choice_map_and_hover(results):
+def test_choice_and_map(results):
     table = explore.read(results[0])
     run = "SACD, seed 0"
     clips = explore.choose(table, run, ["N2", "REM"], "s3")
@@ -61,25 +65,49 @@ def test_choice_map_and_hover(results):
     assert len(whole) == 120
     other = explore.remap(whole, 5)
     assert not np.allclose(other["x"], whole["x"]) and explore.remap(whole, 30).equals(whole)
-    figure = explore.scatter(clips, "title", "made-up data")
-    assert sum(len(trace.x) for trace in figure.data) == len(clips)
-    groups = [trace.legendgroup.split()[0] for trace in figure.data]
-    assert set(groups) == {"N2", "REM"}
-    listed = [trace for trace in figure.data if trace.showlegend]
-    assert [trace.name for trace in listed] == [
-        f"{STAGES[k]} ({(clips['stage'] == k).sum()})" for k in (2, 4)
-    ], "one entry per stage hides both its correct and its wrong clips"
-    assert [trace.marker.symbol for trace in listed] == ["circle", "circle"]
-    assert [trace.marker.color for trace in listed] == [COLOURS["N2"], COLOURS["REM"]]
-    wrong = sum(len(trace.x) for trace in figure.data if trace.marker.symbol != "circle")
-    assert wrong == (clips["prediction"] != clips["stage"]).sum() > 0
-    assert f"made-up data<br>n = 1 subject, {len(clips)} clips" in figure.layout.title.text
-    assert figure.layout.autosize and figure.layout.width is None
-    clip, *hover = figure.data[0].customdata[0]
-    assert clip.startswith("s3, clip ") and hover == ["N2", "N2", hover[2], 44.0, "Severe"]
-    first = clips[clips["stage"].eq(2) & clips["prediction"].eq(2)].iloc[0]
-    assert hover[2] == pytest.approx(100 * first["confidence"], abs=0.5)
-    assert len(json.dumps(figure.to_plotly_json(), default=str)) < 100_000
+
+
+def test_signals_are_those_of_the_clips_in_few_bytes(results):
+    first = results[2].iloc[0]
+    wave = np.frombuffer(first["eeg"], np.int8) * float(explore.EEG_STEP)
+    assert len(wave) == 30 * explore.RATE
+    expected = 60 * np.sin(2 * np.pi * 2 * np.arange(len(wave)) / explore.RATE)
+    assert np.abs(wave - expected)[50:-50].max() < 2, "2 Hz stay 2 Hz, in uV"
+    moved = np.frombuffer(first["movement"], np.uint8) * explore.MOVEMENT_STEP
+    assert len(moved) == 15 and 1.5 < moved.mean() < 5, "grey levels of random frames"
+
+
+def test_signals_are_of_whole_nights_from_low_to_high_ahi(monkeypatch):
+    clips = pd.DataFrame({"subject": np.repeat([f"s{k}" for k in range(9)], 20)})
+    ahi = pd.Series({f"s{k}": float(9 - k) for k in range(9)})
+    monkeypatch.setattr(explore, "SIGNALLED", 65)
+    assert explore.with_signals(clips, ahi)["subject"].unique().tolist() == ["s0", "s4", "s8"]
+    monkeypatch.setattr(explore, "SIGNALLED", 5)
+    assert explore.with_signals(clips, ahi)["subject"].nunique() == 1, "one night at least"
+    monkeypatch.setattr(explore, "LARGEST", 40)
+    monkeypatch.setattr(explore, "SIGNALLED", 999)
+    assert explore.with_signals(clips, ahi)["subject"].unique().tolist() == ["s0", "s1"]
+
+
+def test_the_payload_has_every_clip_of_every_run(results):
+    content = explore.payload(explore.read(results[0]), "made-up data")
+
+    def array(text, kind):
+        return np.frombuffer(base64.b64decode(text), kind)
+
+    assert [run["name"] for run in content["runs"]] == ["SACD, seed 0", "baseline, seed 0"]
+    assert content["subjects"] == ["s1", "s2", "s3"] and content["group"] == [0, 2, 3]
+    signal = array(content["signal"], "<u2")
+    assert (signal == 65535).sum() == 80 and signal[-1] == 39, "those of s3 alone"
+    assert len(array(content["eeg"], np.int8)) == 40 * content["samples"]
+    for run, part in zip(content["runs"], results[1], strict=True):
+        xy, p = array(run["xy"], "<u2").reshape(-1, 2), array(run["p"], np.uint8).reshape(-1, 5)
+        assert xy.max() == 4095 and xy.min() == 0 and len(xy) == 120
+        assert (
+            np.allclose(p, part[[f"p_{s}" for s in STAGES]])
+            and (abs(p.sum(1, int) - 100) < 4).all()
+        )
+        assert (array(run["prediction"], np.uint8) == part["prediction"]).all()
 
 
 def test_components_keep_the_distances(results):

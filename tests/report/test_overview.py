@@ -15,7 +15,7 @@ def found(tmp_path, monkeypatch):
 
 def test_the_rungs_are_those_of_table_ii_with_the_printed_numbers(found):
     ladder = overview.rungs(found.results)
-    assert list(ladder.index) == ["video alone", "video, taught by CCL", "video, taught by SACD"]
+    assert list(ladder.index) == ["video alone", "video taught by CCL", "video taught by SACD"]
     assert ladder["paper"].tolist() == [0.47, 0.56, 0.60]
     table = pd.read_csv(found.results / "tables" / "table2.csv").set_index(["row", "column"])
     assert ladder["value"].iloc[-1] == table.loc[("AttnSleep/SACD", "kappa"), "value"]

@@ -1,14 +1,10 @@
 """Chromium opens the site, where there is one: nothing lost, everything reached, no message."""
 
-import html
-import json
-import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from browser import opened, with_chromium
 from site_links import broken
 
 from sacd.paper.contents import CONTENTS
@@ -16,43 +12,18 @@ from sacd.report import page as report
 from sacd.report import verify
 from sacd.results import MANIFEST
 
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "results" / "smoke"
 DEMO = ROOT / "results" / "demo"
-SWITCHES = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"),
-    *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"),
-    *("--virtual-time-budget=8000", "--dump-dom"),
-)
 
-MEASURE = """<!doctype html><title>not loaded</title>
-<iframe id="frame" src="URL" style="width:WIDTHpx;height:900px;border:0"></iframe>
-<script>
-document.getElementById("frame").addEventListener("load", event => {
-  const window = event.target.contentWindow, page = event.target.contentDocument;
-  const all = (what, within = page) => [...within.querySelectorAll(what)];
+MEASURE = """
   const seen = what => all(what).filter(element => element.offsetHeight).length;
-  const choose = (id, value, kind) => {
-    const field = page.getElementById(id);
-    field.value = value;
-    field.dispatchEvent(new window.Event(kind));
-  };
   const found = {
     wide: page.documentElement.scrollWidth - window.innerWidth,
     height: page.documentElement.scrollHeight,
     plots: all(".js-plotly-plot").filter(plot => plot.querySelector(".main-svg")).length,
+    maps: all("iframe").filter(f => f.contentDocument.querySelector("#bars div")).length,
     nameless: all("img").filter(image => !image.alt.trim()).length,
-    mains: all("main").length,
-    deaf: all("*").filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0
-      && ["auto", "scroll"].includes(window.getComputedStyle(e).overflowX)).length,
   };
   if (page.getElementById("search")) {
     found.cards = seen(".card");
@@ -68,32 +39,40 @@ document.getElementById("frame").addEventListener("load", event => {
     choose("search", "", "input");
     found.cards_again = seen(".card");
   }
+  found.dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+  found.barriers = problems(window);
   for (const image of all("img")) image.loading = "eager";
   setTimeout(() => {
     const lost = all("img").filter(image => !image.complete || !image.naturalWidth);
     found.lost = lost.map(image => image.src.slice(0, 90));
-    document.title = JSON.stringify(found);
+    tell(found);
   }, 1500);
-});
-</script>"""
-"""A page that opens another one in a frame of a given width, and tells in its title what it saw."""
+"""
+"""What is measured in every page, and what is tried on the start page."""
 
 
-def measured(page: Path, width: int, folder: Path) -> dict:
-    """What `MEASURE` finds in a page; nothing may be written to the console."""
-    frame = folder / "frame.html"
-    frame.write_text(MEASURE.replace("URL", page.as_uri()).replace("WIDTH", str(width)))
-    command = [CHROMIUM, *SWITCHES, f"--user-data-dir={folder}/profile", frame.as_uri()]
-    environment = os.environ | {"HOME": str(folder)}
-    run = subprocess.run(command, capture_output=True, text=True, env=environment)
-    console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
-    assert not console, (page.name, console)
-    return json.loads(html.unescape(re.search(r"<title>(.*?)</title>", run.stdout)[1]))
+def measured(page: Path, width: int, folder: Path, theme: str = "light") -> dict:
+    """What `MEASURE` finds in a page."""
+    return opened(page, MEASURE, folder, width, theme)
 
 
-with_chromium = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium on this machine (apt-get install chromium)"
-)
+BARRIERS = """<!doctype html><html><head><title></title></head><body style="background:#fff">
+<h1 id="a">One</h1><h3 id="a">Three</h3><p style="color:#999">too pale</p><a href="x.html"></a>
+<p style="color:#888;font-size:25px">large enough</p><input><nav>?</nav><svg></svg>
+<div style="overflow-x:auto;width:50px"><table><tr><td>averyverylongword</td></tr></table></div>
+<details><summary>s</summary><p style="background:#888"><b style="color:#aaa">within</b></p>
+</details></body></html>"""
+
+
+@with_chromium
+def test_barriers_are_found(tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text(BARRIERS)
+    found = " | ".join(measured(page, 800, tmp_path)["barriers"])
+    said = ("no lang", "no title", "no favicon", "no viewport", "not one main", "skips a level")
+    said += ("no name", "no label", "unnamed", "picture without", "two elements #a", "headings")
+    said += ("not by keyboard", "too pale", "within")
+    assert [text for text in said if text not in found] == [] and "large enough" not in found
 
 
 @with_chromium
@@ -107,10 +86,10 @@ def test_in_a_browser(tmp_path, width):
     assert broken(site) == []
     for page in sorted(site.glob("*.html")):
         found = measured(page, width, tmp_path)
-        assert found["lost"] == [] and found["nameless"] == found["deaf"] == 0, (page.name, found)
-        assert found["mains"] == 1 and found["wide"] <= 0, (page.name, found)
+        assert found["lost"] == [] and found["nameless"] == 0, (page.name, found)
+        assert found["barriers"] == [] and found["wide"] <= 0, (page.name, found)
         plots = page.read_text().count('class="plotly-graph-div"')
-        assert found["plots"] == plots and (plots or page.stem != "50_explore"), page.name
+        assert found["plots"] == plots and found["maps"] == (page.stem == "50_explore"), page.name
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +104,11 @@ def demo(tmp_path_factory):
 
 @with_chromium
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 1440])
-def test_the_start_page_of_the_demo_in_a_browser(demo, tmp_path, width):
-    found = measured(demo, width, tmp_path)
-    assert found["lost"] == [] and found["nameless"] == found["deaf"] == 0, found
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1440, "light"), (1440, "dark")])
+def test_the_start_page_of_the_demo_in_a_browser(demo, tmp_path, width, theme):
+    found = measured(demo, width, tmp_path, theme)
+    assert found["dark"] == (theme == "dark"), "the browser takes the theme"
+    assert found["lost"] == found["barriers"] == [] and found["nameless"] == 0, found
     assert found["wide"] <= 0 and found["height"] <= 12_000, found
     assert found["cards"] == found["cards_again"] == len(CONTENTS)
     assert found["verdicts"] == ["undecided"], "the filter shows claims of this verdict alone"

@@ -38,6 +38,14 @@ def test_results_are_those_of_the_demo():
     assert (ROOT / "results" / "demo" / "CLAIMS.md").read_text() == claims_markdown(found), HOW
 
 
+def test_the_readme_is_short_and_has_its_parts():
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    parts = ("Two commands", "The paper's items", "Limits", "A night from video alone")
+    parts += ("Your own nights", "Add a method", "Explore, clusters")
+    assert [line[3:] for line in lines if line.startswith("## ")] == list(parts)
+
+
 def test_docs_count_the_checked_sources_as_the_table_does():
     kinds = parameters.table()["checked"].str.extract(
         r"^(supported|conflict|number|paper|not checked|no literature)"

@@ -37,11 +37,22 @@ def test_the_status_says_what_was_found(found, monkeypatch):
     compared |= {"value": [0.02], "ci_low": [-0.01], "ci_high": [0.05], "n_subjects": [12.0]}
     monkeypatch.setattr(summary, "primary", lambda tables: pd.DataFrame(compared))
     reproduced, runs, what, primary, claimed, _ = summary.status(found)
-    assert "nothing of S3VE" in reproduced and runs.startswith("**Runs:** 1 notebooks")
-    assert "12 test subjects" in what and "majority" not in what, "this folder has no baselines"
+    assert "nothing of S3VE" in reproduced and "in 1 notebooks, on simulated sleepers" in runs
+    assert "12 test subjects" in what and "always the same" not in what, "it has no baselines"
+    assert "SACD cannot be told, by these data, from video alone." in what
     assert "SACD against the student alone +0.020 [-0.010, +0.050], undecided" in primary
     assert claimed.count("fail") == 1
 
 
 def test_without_comparisons_the_status_says_so(found):
     assert "not computed yet" in summary.status(found)[3]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("better", " better than"), ("worse", " worse than"), ("equal", "neither better nor worse")],
+)
+def test_the_answer_follows_the_verdict(verdict, said):
+    family = pd.DataFrame({"comparison": ["SACD against the student alone"], "verdict": [verdict]})
+    assert said in summary._answer(family)
+    assert summary._answer(family.iloc[:0]) == ""
