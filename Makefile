@@ -48,7 +48,7 @@ ARGS = --profile="$$GIVEN_PROFILE" $(call given,DATA,data) $(call given,NIGHTS,n
 EXTRA = $(call given,SLEEPEDF,sleepedf)
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
-ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator explore
+ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator night explore
 .PHONY: help othermachine reproduce beyond simulate check verify report bench test faults quicktest lint lab lock clean clean-all setup runs $(ITEMS)
 
 help:  ## this list

@@ -234,3 +234,36 @@ class Ucf51StudentConfig(Config):
     smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Smallest area of a random crop, as a share of the frame (CCL: 0.25)."""
     seed: int = 0
+
+
+class NightFactsConfig(Config):
+    """What is read of every clip before its night is staged: `sacd.training.night_facts`."""
+
+    split: SplitConfig | None
+    """None: a cohort of its own, all of whose sleepers are for the test."""
+    parts: tuple[Literal["train", "validation", "test"], ...]
+    """Parts of the split whose clips are read."""
+
+
+class NightEmbedConfig(Config):
+    """Embeddings of whole nights by a trained student: `sacd.training.night:embed`."""
+
+    backbone: BackboneConfig
+
+
+class NightConfig(Config):
+    """Heads that stage a clip by its night: `sacd.training.night`."""
+
+    reads: Literal["student", "pixels", "truth"]
+    """A student's embeddings, alone and with pixels; pixels alone; or the simulator's truth."""
+    epochs: Count = 20
+    batch: Count = 32
+    """Blocks of consecutive clips per step."""
+    lr: Positive = 5e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    width: Count = 32
+    components: Count = 32
+    """Principal components of the embedding that are read."""
+    drop: Share = 0.5
+    split: SplitConfig
+    seed: int = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sacd.data.splits import split_subjects
+from sacd.experiments.night import ladder, nights_of
 from sacd.experiments.recipes import PAPER_STUDENTS
 from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.experiments.workspace import CHECKOUT, Workspace
@@ -490,6 +491,13 @@ _NOTEBOOKS = (
         _none,
         _tables("simulator") + _figures("simulator"),
         lambda w: (),
+    ),
+    Notebook(
+        "45_night",
+        ladder,
+        _tables("night", "night_paired", "night_sleep", "night_sleepers")
+        + _figures("night_ladder", "night_typical", "night_sleep"),
+        lambda w: (nights_of(w), w),
     ),
     Notebook(
         "50_explore",

@@ -73,6 +73,10 @@ class Profile(Config):
     """Of the rows that are compared most: the student alone, KD, CCL, SACD and Table V."""
     other_seeds: Count = 1
     """Of every other row but those of Fig. 5, which have one."""
+    nights: SimulateConfig
+    """Whole nights of further sleepers, on which `45_night` is tested."""
+    night: dict[str, Any] = Field(default_factory=dict)
+    """Of `NightConfig`, where it differs from the defaults."""
     ucf51: Ucf51Profile
 
 
@@ -195,6 +199,7 @@ DEMO = Profile(
     },
     seeds=8,
     other_seeds=3,
+    nights=SimulateConfig(seed=1000, n_subjects=12),
     ucf51=_NARROW_UCF51,
 )
 
@@ -214,6 +219,8 @@ SMOKE = DEMO.model_copy(
         "fusion": DEMO.fusion.model_copy(update={"epochs": 1}),
         "finetune": DEMO.finetune.model_copy(update={"epochs": 1}),
         "grid": {"epochs": 1},
+        "nights": SimulateConfig(seed=1000, n_subjects=3, blocks=2),
+        "night": {"epochs": 2},
         "seeds": 2,
         "other_seeds": 1,
         "ucf51": _NARROW_UCF51.model_copy(
@@ -242,6 +249,7 @@ PAPER = Profile(
     fusion=FitConfig(epochs=100, order="shuffled"),
     finetune=FitConfig(),
     other_seeds=3,
+    nights=SimulateConfig(seed=1000, n_subjects=12, fps_num=25, fps_den=1, width=320, height=240),
     methods={"sacd": {"layers": 3}},
     ucf51=Ucf51Profile(
         simulate=SimulatedUcf51(clips=5, seconds=7),

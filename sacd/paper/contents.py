@@ -51,6 +51,7 @@ CONTENTS: Final = (
     Item("mc2sleepnet", "42_mc2sleepnet", "MC2SleepNet beside the EEG teachers"),
     Item("few_labels", "43_few_labels", "who gains when few nights are scored", beyond=True),
     Item("simulator", "44_simulator_and_reality", "the simulator beside real nights", beyond=True),
+    Item("night", "45_night", "whole nights from video alone: context, breathing, movement"),
     Item("explore", "50_explore", "the interactive notebook, executed once"),
 )
 

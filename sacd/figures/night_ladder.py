@@ -1,0 +1,96 @@
+"""Figures of whole nights (`45_night`): the ladder of kappa, and sleep statistics by night."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from sacd.analysis.night import AIM_KAPPA, ALONE, BOUND, LIVE, PIXELS, RUNGS
+from sacd.figures.base import INK, Figure, error_bars, label_ends, sentence, styled
+
+_COLOURS: Final = {ALONE: INK, PIXELS: "#009E73", BOUND: "#8a8a8a"}
+_TAUGHT: Final = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00")
+_PANELS: Final = {
+    "With later clips": tuple(rung for rung in RUNGS if rung not in LIVE),
+    "Live: earlier clips only": ("one clip", *LIVE),
+}
+
+
+@styled
+def ladder(table: pd.DataFrame, column: str = "kappa") -> Figure:
+    """A metric by what the head sees, a line for each student, with 95 % intervals.
+
+    Args:
+        table: of `sacd.analysis.night.ladder`.
+        column: the metric.
+    """
+    lines = table[table["column"] == column].set_index("row", drop=False)
+    names = list(dict.fromkeys(row.partition(": ")[0] for row in lines.index))
+    taught = iter(_TAUGHT)
+    colours = {name: _COLOURS.get(name) or next(taught) for name in names}
+    figure = Figure((9.6, 4.4), layout="constrained")
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, (title, rungs) in zip(both, _PANELS.items(), strict=True):
+        _panel(axes, lines, rungs, colours)
+        axes.set_title(title)
+    both[0].set_ylabel(f"{sentence(column)} of whole nights")
+    return figure
+
+
+def _panel(axes: Axes, lines: pd.DataFrame, rungs: tuple, colours: Mapping[str, str]) -> None:
+    ends = {}
+    for k, (name, colour) in enumerate(colours.items()):
+        here = [rung for rung in rungs if f"{name}: {rung}" in lines.index]
+        part = lines.loc[[f"{name}: {rung}" for rung in here]]
+        # Beside each other: intervals at the same rung would hide one another.
+        at = np.array([rungs.index(rung) for rung in here]) + 0.06 * (k - (len(colours) - 1) / 2)
+        style = {"color": colour, "fmt": "s--" if name == BOUND else "o-", "ms": 4, "lw": 1.3}
+        axes.errorbar(at, part["value"], yerr=error_bars(part), capsize=2, **style)
+        if len(part):
+            ends[name] = float(at[-1]), float(part["value"].iloc[-1]), colour
+    axes.axhline(AIM_KAPPA, color=INK, lw=0.8, ls=":", zorder=0)
+    axes.annotate(
+        f"aim {AIM_KAPPA:g}", (0, AIM_KAPPA), (3, 3), xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points", fontsize=7.5, color=INK,
+    )  # fmt: skip
+    names = [rung.replace(" + ", "\n+ ").replace(" before", "\nbefore") for rung in rungs]
+    axes.set_xticks(range(len(rungs)), names, fontsize=8)
+    axes.set_xlim(-0.4, len(rungs) + 0.1)
+    axes.grid(axis="y")
+    low, high = axes.get_ylim()
+    label_ends(axes, ends, 0.05 * (high - low))
+
+
+@styled
+def agreement(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
+    """Bland and Altman's plot of each quantity: predicted minus true by their mean, a dot a night.
+
+    Solid: the bias. Dashed: the limits of agreement.
+
+    Args:
+        pairs: quantity -> true and predicted values `(nights,)`.
+    """
+    columns = 3
+    rows = -(-len(pairs) // columns)
+    figure = Figure((3.1 * columns, 2.5 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (name, (true, predicted)) in zip(grid, pairs.items(), strict=False):
+        true, predicted = np.asarray(true, float), np.asarray(predicted, float)
+        known = np.isfinite(true) & np.isfinite(predicted)
+        mean, off = (true + predicted)[known] / 2, (predicted - true)[known]
+        axes.plot(mean, off, "o", color="#0072B2", ms=4, alpha=0.8)
+        if len(off) > 1:
+            bias, reach = off.mean(), 1.96 * off.std(ddof=1)
+            axes.axhline(bias, color=INK, lw=1)
+            for level in (bias - reach, bias + reach):
+                axes.axhline(level, color=INK, lw=0.8, ls="--")
+        axes.axhline(0, color="#b0b0b0", lw=0.6, zorder=0)
+        axes.set_title(sentence(name), fontsize=9)
+    for axes in grid[len(pairs) :]:
+        axes.set_visible(False)
+    figure.supxlabel("Mean of true and predicted", fontsize=9)
+    figure.supylabel("Predicted minus true", fontsize=9)
+    return figure
