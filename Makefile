@@ -14,6 +14,10 @@ AGAINST ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
+CHANNEL ?=
+EEG_RATE ?=
+FRAMES ?=
+SAMPLING ?=
 PYTHON ?= python3.11
 VENV ?= .venv
 
@@ -28,7 +32,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
        $(if $(UCF101),--ucf101 "$(UCF101)") \
-       $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
+       $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+       $(if $(CHANNEL),--channel "$(CHANNEL)") $(if $(EEG_RATE),--eeg-rate $(EEG_RATE)) \
+       $(if $(FRAMES),--frames $(FRAMES)) $(if $(SAMPLING),--sampling $(SAMPLING))
 EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
@@ -43,6 +49,10 @@ help:  ## this list
 	@printf '  %-10s%s\n' \
 	  PROFILE "smoke (minutes, for CI), demo (default) or paper (the paper's settings; needs DATA= and a GPU)" \
 	  DATA "a cohort folder that exists (BIDS-style, see README); without it a cohort is simulated" \
+	  CHANNEL "EEG channel of DATA (default: the cohort's Settings, else the profile's; so are the next three)" \
+	  EEG_RATE "Hz, to which the EEG of DATA is brought" \
+	  FRAMES "frames kept of a clip of DATA" \
+	  SAMPLING "which of them: spread or consecutive" \
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
 	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
@@ -102,7 +112,7 @@ runs: $(READY)  ## list every training: what, state, how long, why stale
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
-SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS=
+SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS= CHANNEL= EEG_RATE= FRAMES= SAMPLING=
 # A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
 PYTEST = $(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report
