@@ -31,6 +31,7 @@ KEPT = {
     "verify": "nothing was changed but verify.md and CLAIMS.md",
     "report": "what lies in the results is kept",
     "runs": "runs that are not yet removed are kept",
+    "import-lab": "a cohort is written whole or not at all, so nothing of it is kept",
 }
 """What Ctrl-C and SIGTERM leave of each command's work."""
 
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
             "--root", type=_path, help="folder of data, runs and results; default: the checkout"
         )
         sub.add_argument("--ucf101", type=_path, help="folder of UCF101's videos, for Table III")
+        _add_settings(sub)
         if name == "reproduce":
             sub.add_argument(
                 "--sleepedf", type=_path, help="folder of Sleep-EDF, for the EEG stagers"
@@ -138,9 +140,60 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="fill in the generated parts of README.md as well",
             )
+    lab = commands.add_parser("import-lab", help="make a cohort of a sleep laboratory's folder")
+    lab.add_argument("folder", type=Path, help="EDF recordings, scorings, videos; only read")
+    lab.add_argument("--table", type=Path, required=True, help="CSV, one row per night: subject")
+    lab.add_argument("--out", type=Path, required=True, help="folder of the cohort, a new one")
+    lab.add_argument("--name", default="", help="of the cohort; every output states it")
+    lab.add_argument("--timezone", default="", help="of the lab, as Europe/Paris")
+    lab.add_argument("--copy", action="store_true", help="copy videos instead of linking them")
+    lab.add_argument("--eeg-only", action="store_true", help="keep nights without a video")
+    lab.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
+    _add_settings(lab)
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """What a cohort may set; see `sacd.data.settings`."""
+    parser.add_argument("--channel", help="EEG channel of the cohort; default: the profile's")
+    parser.add_argument("--eeg-rate", type=int, help="Hz")
+    parser.add_argument("--frames", type=int, help="frames kept of a clip")
+    parser.add_argument("--sampling", choices=("spread", "consecutive"), help="which frames")
+
+
+def _settings(args: argparse.Namespace) -> dict:
+    names = ("channel", "eeg_rate", "frames", "sampling")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def _import_lab(args: argparse.Namespace) -> int:
+    from sacd.data.lab import import_lab  # --help and a refusal need none of it
+
+    report = import_lab(
+        args.folder,
+        args.table,
+        args.out,
+        _settings(args),
+        args.name,
+        args.timezone,
+        args.copy,
+        args.eeg_only,
+        args.dry_run,
+    )
+    kept = int((report["result"] == "imported").sum())
+    files = report[["eeg", "stages", "video"]].agg("\n".join, axis=1).str.strip()
+    shown = report[["subject", "result", "clips", "ahi", "video_offset_s", "notes"]].assign(
+        notes=report["notes"].str.replace("; ", "\n")
+    )
+    shown.insert(2, "EEG, stages, video", files)
+    _print(shown, f"{args.folder}: {kept} of {len(report)} nights")
+    if args.dry_run:
+        print("nothing was written (--dry-run)")
+    else:
+        print(f"{args.out} is written; next: make check DATA={args.out}")
+    return int(not kept)
 
 
 def _print(frame, title: str) -> None:
@@ -180,13 +233,22 @@ def _run(args: argparse.Namespace) -> int:
         from sacd.runs import cli
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
+    if args.command == "import-lab":
+        return _import_lab(args)
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     for name in ("data", "nights", "root", "ucf101", "sleepedf"):
         _refuse_loop(getattr(args, name, None))
     sleepedf = getattr(args, "sleepedf", None)
     space = Workspace(
-        args.profile, args.data, args.nights, args.root, args.seeds, args.ucf101, sleepedf
+        args.profile,
+        args.data,
+        args.nights,
+        args.root,
+        args.seeds,
+        args.ucf101,
+        sleepedf,
+        _settings(args),
     )
     if args.command == "check":
         from sacd.data.check import FEWEST_SUBJECTS, check  # --help and a refusal need none of it

@@ -132,8 +132,7 @@ def pick_channel(channel: str, names: list[str], file: Path | str = "EDF") -> st
     problem = (
         f"channel {channel!r} fits {', '.join(found)}" if found else f"has no channel {channel!r}"
     )
-    fix = f"name the one wanted {channel} in the EDF header, or set `StoreConfig.channel`"
-    raise CohortError(file, problem, f"{fix} to one of: {', '.join(names)}")
+    raise CohortError(file, problem, f"set `channel` (CHANNEL=) to one of: {', '.join(names)}")
 
 
 def _words(name: str) -> list[str]:
@@ -274,4 +273,5 @@ def refuse_slow(raw: Channel, path: Path, rate: int) -> None:
     if raw.rate < rate:
         own = f"{raw.name} is sampled at {raw.rate:g} Hz"
         problem = f"{own}, at least {rate} Hz are needed"
-        raise CohortError(path, problem, "give a faster channel or a lower `eeg_rate`")
+        fix = "give a faster channel, or set `eeg_rate` (EEG_RATE=; AttnSleep takes 100 or 125 Hz)"
+        raise CohortError(path, problem, fix)

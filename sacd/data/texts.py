@@ -65,6 +65,7 @@ def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
     except OSError as error:
         raise CohortError(path, f"cannot be read ({error.strerror})", fix) from None
     text, encoding = _decoded(path, data)
+    text = text.removesuffix("\x1a")  # DOS ends a text with it, as in UCDDB
     control = _CONTROL.search(text)
     if control:
         line = text.count("\n", 0, control.start()) + 1

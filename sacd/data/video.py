@@ -91,7 +91,7 @@ def read_clips(
     # The mean rate in the header is a little low if frames were lost.
     if frames > CLIP_S * rate * 1.05:
         problem = f"{rate:g} frames/s are {CLIP_S * rate:.0f} frames a clip, {frames} are wanted"
-        raise CohortError(path, problem, "lower `frames`")
+        raise CohortError(path, problem, "set `frames` (FRAMES=) lower")
     spread = sampling == "spread"
     period = 1 / rate
     if spread:

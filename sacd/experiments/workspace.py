@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from sacd.analysis.auc import calibrated
 from sacd.data.cohort import read_cohort
 from sacd.data.ingest import ingest
+from sacd.data.settings import with_settings
 from sacd.data.sleepedf import SleepEdf, ingest_sleepedf
 from sacd.data.store import ClipStore
 from sacd.escape import one_line
@@ -43,6 +44,8 @@ class Workspace(Recipes):
         ucf101: folder of UCF101's videos, for Table III; without it they are simulated too.
         sleepedf: folder of Sleep-EDF's cassette recordings, for the EEG stagers; without it they
             use the cohort's EEG.
+        settings: of `data`, in place of the profile's and the cohort's own; see
+            `sacd.data.settings`. None: those with which it was ingested, if it was.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Workspace(Recipes):
         seeds: int | None = None,
         ucf101: str | Path | None = None,
         sleepedf: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(profile, str) and profile not in PROFILES:
             raise ValueError(f"profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
@@ -73,6 +77,12 @@ class Workspace(Recipes):
         self.cohort = Path(data) if data else self.root / "data" / slug / "cohort"
         self.simulated = not data
         self.store_path = self.root / "data" / slug / "store"
+        if data:
+            made = self.store_path if settings is None else None
+            store = with_settings(self.profile.store, self.cohort, settings or {}, made)
+            self.profile = self.profile.model_copy(update={"store": store})
+        elif settings:
+            raise ValueError(f"{', '.join(settings)}: set for a cohort that exists; say DATA= too")
         seeded = f"{slug}-{seeds}-seeds" if seeds else slug  # other rows, other results
         self.results = self.root.resolve() / "results" / seeded
         self.runs = RunStore(self.root / "runs")

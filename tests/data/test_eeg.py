@@ -29,20 +29,18 @@ def test_pick_channel(asked, names, found):
         (
             "C3",
             ["C3-M2", "C3-A2"],
-            "night.edf: channel 'C3' fits C3-M2, C3-A2; name the one wanted C3 in the EDF header,"
-            " or set `StoreConfig.channel` to one of: C3-M2, C3-A2",
+            "night.edf: channel 'C3' fits C3-M2, C3-A2; set `channel` (CHANNEL=) to one of:"
+            " C3-M2, C3-A2",
         ),
         (
             "C3",
             ["C4-M1", "M1-C3"],
-            "night.edf: has no channel 'C3'; name the one wanted C3 in the EDF header, or set"
-            " `StoreConfig.channel` to one of: C4-M1, M1-C3",
+            "night.edf: has no channel 'C3'; set `channel` (CHANNEL=) to one of: C4-M1, M1-C3",
         ),
         (
             "",
             ["C4-M1"],
-            "night.edf: has no channel ''; name the one wanted  in the EDF header, or set"
-            " `StoreConfig.channel` to one of: C4-M1",
+            "night.edf: has no channel ''; set `channel` (CHANNEL=) to one of: C4-M1",
         ),
     ],
 )

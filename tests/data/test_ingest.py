@@ -215,7 +215,7 @@ def test_damaged_shard_is_found_and_made_again(good, tmp_path, name, damage):
 def test_impossible_settings_are_refused(good, tmp_path):
     cohort, _ = good
     with pytest.raises(
-        CohortError, match=r"4 frames/s are 120 frames a clip, 500 are wanted; lower `frames`"
+        CohortError, match=r"4 frames/s are 120 frames a clip, 500 are wanted; set `frames` "
     ):
         ingest(cohort, tmp_path / "store", CONFIG.model_copy(update={"frames": 500}))
     assert [p.name for p in (tmp_path / "store").iterdir()] == [".lock"]

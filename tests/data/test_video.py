@@ -101,7 +101,7 @@ def test_resizing_is_the_mean_over_areas_in_full_range(tmp_path):
 def test_more_frames_than_the_video_has_are_refused(film):
     with pytest.raises(
         CohortError,
-        match=r"v\.mp4: 8 frames/s are 240 frames a clip, 300 are wanted; lower `frames`",
+        match=r"v\.mp4: 8 frames/s are 240 frames a clip, 300 are wanted; set `frames` ",
     ):
         list(read_clips(film, [0], 300, (16, 32)))
 

@@ -1,0 +1,183 @@
+"""`import-lab`: a sleep laboratory's folder becomes a cohort; its own files are never changed.
+
+The folder holds EDF(+) recordings, scorings and videos in any order of folders; a table names the
+subjects. Every night is read first. Those that can be used are written into a new folder, whole or
+not at all.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+from tqdm import tqdm
+
+from sacd.data.cohort import read_cohort
+from sacd.data.events import read_events
+from sacd.data.lab_edf import copy_without_identity
+from sacd.data.lab_files import files_of, read_subjects
+from sacd.data.lab_plan import Asked, LabNight, plan
+from sacd.data.problems import CohortError
+from sacd.data.settings import with_settings
+from sacd.data.store import StoreConfig
+from sacd.files import atomic_folder, write_json
+from sacd.stages import CLIP_S, STAGES, UNSCORED
+
+REPORT = "import.tsv"
+"""What was read, joined and dropped, and why; it names the lab's files."""
+_COLUMNS = (
+    "subject",
+    "result",
+    "eeg",
+    "stages",
+    "video",
+    "clips",
+    "ahi",
+    "video_offset_s",
+    "notes",
+)
+
+
+def import_lab(
+    folder: Path,
+    table: Path,
+    out: Path,
+    settings: Mapping[str, Any],
+    name: str = "",
+    zone: str = "",
+    copy: bool = False,
+    eeg_only: bool = False,
+    dry_run: bool = False,
+) -> pd.DataFrame:
+    """Import a lab's folder.
+
+    Recordings are copied without what identifies the patient. Videos are hard links where the
+    file system allows it, else symbolic links: a night's video is too large to copy unasked.
+
+    Args:
+        folder: the lab's folder; read only.
+        table: CSV or TSV with one row per night, see `sacd.data.lab_files.COLUMNS`.
+        out: folder of the cohort; must not exist.
+        settings: that the cohort shall state, see `sacd.data.settings`. Recordings are opened with
+            its channel and rate, else with those of `StoreConfig`.
+        name: of the cohort; default: that of `out`.
+        zone: IANA name of the lab's time zone, for times with an offset from UTC.
+        copy: copy the videos instead of linking them.
+        eeg_only: keep nights without a video. A cohort for staging by video must have them all.
+        dry_run: write nothing.
+
+    Returns:
+        One row per subject: what was read and joined, or why it was dropped.
+
+    Raises:
+        CohortError: the folder or the table cannot be used, `out` exists, or no night is left.
+    """
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise CohortError(folder, "is not a folder", "give the lab's folder")
+    if out.exists() or out.is_symlink():
+        raise CohortError(out, "exists, and nothing is overwritten", "give a folder that is new")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise CohortError(out, "lies in the lab's folder", "give a folder outside of it")
+    try:
+        lab_zone = ZoneInfo(zone) if zone else None
+    except (KeyError, ValueError, OSError):
+        raise CohortError(zone, "is no time zone", "say it as Europe/Paris") from None
+    subjects = read_subjects(Path(table))
+    files = [path for path in files_of(folder) if path.resolve() != Path(table).resolve()]
+    nights: list[LabNight] = []
+    rows = []
+    config = StoreConfig(height=1, width=1, frames=1)  # the size of pictures is a profile's
+    config = with_settings(config, out, settings)
+    channel, rate = config.channel, config.eeg_rate
+    names = subjects["subject"].tolist()
+    asked = Asked(folder, files, names, channel, rate, lab_zone, eeg_only)
+    for row in subjects.to_dict("records"):
+        try:
+            night = plan(row, asked)
+        except CohortError as problem:
+            rows.append((row["subject"], "dropped", *[""] * 6, str(problem)))
+        else:
+            nights.append(night)
+            rows.append((row["subject"], "imported", *_told(night, folder)))
+    report = pd.DataFrame(rows, columns=list(_COLUMNS))
+    if not dry_run:
+        if not nights:
+            raise CohortError(folder, "no night can be imported", f"first: {rows[0][-1]}")
+        with atomic_folder(out) as partial:
+            for night in tqdm(nights, desc="import", unit="night", disable=None):
+                _write(night, partial, copy)
+            _about(partial, nights, name or out.name, settings, report)
+            if not eeg_only:
+                read_cohort(partial)  # raises if the contract would refuse it
+            if out.exists():
+                raise CohortError(out, "was made meanwhile", "give a folder that is new")
+    return report
+
+
+def _told(night: LabNight, folder: Path) -> tuple:
+    """The cells of an imported night from `eeg` on."""
+    paths = (night.eeg.path, night.scored_in, night.video)
+    names = [_short(path, folder) if path else "" for path in paths]
+    offset = f"{night.offset_s:g}" if night.video else ""
+    notes = (f"stages: {night.scoring.coding}", *night.notes)
+    return (*names, night.scored, f"{night.ahi:.1f}", offset, "; ".join(notes))
+
+
+def _short(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+
+def _write(night: LabNight, root: Path, copy: bool) -> None:
+    stem = f"{night.name}_task-sleep"
+    recording, film = root / night.name / "eeg", root / night.name / "video"
+    recording.mkdir(parents=True)
+    copy_without_identity(night.eeg, recording / f"{stem}_eeg.edf")
+    events = recording / f"{stem}_events.tsv"
+    rows = [(onset, float(CLIP_S), _name(stage)) for onset, stage in night.scoring.stages]
+    table = pd.DataFrame(
+        [*rows, *night.scoring.events], columns=["onset", "duration", "trial_type"]
+    )
+    table = table.round(3).sort_values("onset", kind="stable")
+    table.to_csv(events, sep="\t", index=False)
+    read_events(events)  # raises if the contract would refuse it
+    if night.video:
+        film.mkdir()
+        target = film / f"{stem}_video{night.video.suffix.lower()}"
+        _place(night.video.resolve(), target, copy)
+        write_json(target.with_suffix(".json"), {"StartOffset": round(night.offset_s, 3)})
+
+
+def _name(stage: int) -> str:
+    return "unscored" if stage == UNSCORED else STAGES[stage]
+
+
+def _place(source: Path, target: Path, copy: bool) -> None:
+    if copy:
+        shutil.copyfile(source, target)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        target.symlink_to(source)
+
+
+def _about(
+    root: Path, nights: list[LabNight], name: str, settings: Mapping[str, Any], report: pd.DataFrame
+) -> None:
+    columns = ["participant_id", "sex", "age", "weight_kg", "ahi"]
+    rows = [(n.name, n.sex, n.age, n.weight_kg, round(n.ahi, 2)) for n in nights]
+    participants = pd.DataFrame(rows, columns=columns)
+    participants.to_csv(root / "participants.tsv", sep="\t", index=False)
+    report.to_csv(root / REPORT, sep="\t", index=False)
+    description = {
+        "Name": name,
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "sacd import-lab"}],
+        "Settings": dict(settings),
+    }
+    write_json(root / "dataset_description.json", description)

@@ -1,0 +1,56 @@
+"""A copy of an EDF file that names nobody."""
+
+from datetime import datetime
+from pathlib import Path
+
+from sacd.data.edf import NOTES, EdfFile
+
+_PATIENT, _RECORDING, _DATE = slice(8, 88), slice(88, 168), slice(168, 176)
+_BLANK_DATES = ("01.01.85", "01.01.00", "01.01.01")
+"""What anonymised files have for a date; the first is the EDF specification's."""
+
+
+def is_hypnogram(file: EdfFile) -> bool:
+    """Whether a file holds annotations and no signal."""
+    return set(file.labels) == {NOTES}
+
+
+def date_is_blank(start: datetime) -> bool:
+    """Whether somebody removed the date."""
+    return start.strftime("%d.%m.%y") in _BLANK_DATES
+
+
+def copy_without_identity(source: EdfFile, target: Path) -> None:
+    """Copy an EDF file without what names the patient; all samples stay byte for byte.
+
+    The fields of patient and recording and the date are blank in the copy, the time of day stays.
+    Annotations are removed but for the time of every data record: technicians write names there.
+    """
+    ends, size = [], 0
+    for samples in source.samples:
+        size += 2 * samples
+        ends.append(size)
+    notes = []
+    for label, samples, end in zip(source.labels, source.samples, ends, strict=True):
+        if label == NOTES:
+            notes.append(slice(end - 2 * samples, end))
+    plus = source.kind != "EDF"
+    with source.path.open("rb") as file, target.open("wb") as out:
+        head = bytearray(file.read(source.offset))
+        head[_PATIENT] = (b"X X X X" if plus else b"X").ljust(80)
+        head[_RECORDING] = (b"Startdate X X X X" if plus else b"X").ljust(80)
+        head[_DATE] = _BLANK_DATES[0].encode()
+        out.write(head)
+        while record := bytearray(file.read(size)):
+            for k, part in enumerate(notes):
+                old = bytes(record[part])
+                record[part] = _time_alone(old) if k == 0 else bytes(len(old))
+            out.write(record)
+
+
+def _time_alone(notes: bytes) -> bytes:
+    """Annotations of a data record without texts; the first says when the record begins."""
+    time, mark, _ = notes.partition(b"\x14\x14")
+    if not mark or len(time) > 20:
+        return bytes(len(notes))
+    return (time + mark).ljust(len(notes), b"\0")

@@ -1,0 +1,173 @@
+"""Which files of a lab's folder belong to which subject: the table of subjects, and names."""
+
+import re
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from sacd.data.cohort import VIDEO_SUFFIXES
+from sacd.data.problems import CohortError, first_line
+from sacd.data.texts import read_text
+
+EDF_SUFFIXES = (".edf", ".rec")
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".xml", ".rml")
+COLUMNS = (
+    "subject", "ahi", "sex", "age", "weight_kg", "eeg", "stages", "events", "video", "eeg_start",
+    "video_start", "video_offset_s",
+)  # fmt: skip
+"""Columns of the table; the first is needed."""
+
+_DATE = re.compile(
+    r"(?<!\d)20\d\d[-_.]?\d\d[-_.]?\d\d(?:[T _-]+\d\d[-_.h]?\d\d(?:[-_.m]?\d\d)?)?(?!\d)"
+)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Files of one subject; `edf` are recordings and hypnograms alike.
+
+    `shared` are those that may as well be another subject's.
+    """
+
+    edf: tuple[Path, ...]
+    texts: tuple[Path, ...]
+    videos: tuple[Path, ...]
+    shared: tuple[CohortError, ...]
+
+
+def read_subjects(path: Path) -> pd.DataFrame:
+    """The table of subjects as text, one row each; cells that are empty or `n/a` are empty.
+
+    Raises:
+        CohortError: it cannot be read, lacks the column `subject`, has a column that is not known,
+            or a subject twice.
+    """
+    text, _ = read_text(path)
+    first = text.partition("\n")[0]
+    mark = max("\t;,", key=first.count)
+    try:
+        table = pd.read_csv(StringIO(text), sep=mark, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        problem = f"cannot be read as a table ({first_line(error)})"
+        raise CohortError(path, problem, "save it as CSV") from None
+    table.columns = [str(name).strip().lower() for name in table.columns]
+    table = table.map(lambda cell: cell.strip() if isinstance(cell, str) else "")
+    table = table.replace({"n/a": "", "NA": "", "nan": ""})
+    if "participant_id" in table and "subject" not in table:
+        table = table.rename(columns={"participant_id": "subject"})
+    known = ", ".join(COLUMNS)
+    if "subject" not in table:
+        found = ", ".join(table.columns)
+        raise CohortError(path, f"lacks the column subject (it has: {found})", f"known: {known}")
+    if strange := [name for name in table.columns if name not in COLUMNS]:
+        fix = f"remove or rename it; known are {known}"
+        raise CohortError(path, f"has the column {strange[0]!r}, which is not known", fix)
+    table = table[table["subject"] != ""].reset_index(drop=True)
+    if table.empty:
+        raise CohortError(path, "names no subject", "write one row per subject")
+    names = table["subject"].map(cohort_name)
+    if (bad := names == "sub-").any():
+        which = table["subject"][bad].iloc[0]
+        raise CohortError(path, f"subject {which!r} has no letter or digit", "rename it")
+    if names.duplicated().any():
+        which = names[names.duplicated()].iloc[0]
+        fix = "give every night a name of its own, letters and digits"
+        raise CohortError(path, f"has two rows that become {which}", fix)
+    for column in COLUMNS:
+        if column not in table:
+            table[column] = ""
+    return table[list(COLUMNS)]
+
+
+def cohort_name(subject: str) -> str:
+    """Name in the cohort: letters and digits alone, as BIDS wants it.
+
+    >>> cohort_name("Lab 7_a"), cohort_name("sub-01")
+    ('sub-Lab7a', 'sub-01')
+    """
+    return "sub-" + re.sub(r"[^A-Za-z0-9]", "", subject.removeprefix("sub-"))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All files below a folder that may belong to a night, sorted; hidden ones are left out."""
+    known = (*EDF_SUFFIXES, *TEXT_SUFFIXES, *VIDEO_SUFFIXES)
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in known and not hidden and path.is_file():
+            found.append(path)
+    return found
+
+
+def belongs(path: Path, folder: Path, subject: str) -> bool:
+    """Whether the name of a file, or of a folder that it lies in, contains a subject's name.
+
+    Neither a digit may touch a digit nor a letter a letter: `7` is in `lab7_psg`, not in `lab17`.
+    Dates do not count: `01` is not in `lab_2024-03-01`.
+
+    >>> [belongs(Path("a", n), Path("a"), "SC4001") for n in ("SC4001E0-PSG.edf", "SC40012.edf")]
+    [True, False]
+    """
+    first = r"(?<!\d)" if subject[0].isdigit() else r"(?<![^\W\d_])"
+    last = r"(?!\d)" if subject[-1].isdigit() else r"(?![^\W\d_])"
+    text = path.relative_to(folder).as_posix()
+    if not _DATE.search(subject):
+        text = _DATE.sub("#", text)
+    return re.search(first + re.escape(subject) + last, text, re.IGNORECASE) is not None
+
+
+def candidates(subject: str, others: list[str], files: list[Path], folder: Path) -> Candidates:
+    """Files of one subject by name; the table names the file where several fit.
+
+    Args:
+        others: all names of the table. A file whose name contains two of them belongs to the longer
+            one: `P1_2` rather than `P1`. One with two names that are apart belongs to none.
+    """
+    own, shared = [], []
+    for path in files:
+        if belongs(path, folder, subject):
+            rivals = [o for o in others if o != subject and belongs(path, folder, o)]
+            apart = [o for o in rivals if subject not in o and o not in subject]
+            if apart:
+                problem = f"has the names of {subject} and {apart[0]}"
+                shared.append(CohortError(path, problem, "rename it, or name it in the table"))
+            elif not any(subject in o for o in rivals):
+                own.append(path)
+
+    def of(suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+        return tuple(path for path in own if path.suffix.lower() in suffixes)
+
+    return Candidates(of(EDF_SUFFIXES), of(TEXT_SUFFIXES), of(VIDEO_SUFFIXES), tuple(shared))
+
+
+def named(cell: str, folder: Path, column: str) -> Path | None:
+    """The file that a cell of the table names; None for an empty cell.
+
+    It is relative to the folder, or absolute.
+
+    Raises:
+        CohortError: there is no such file.
+    """
+    if not cell:
+        return None
+    path = folder / cell
+    if not path.is_file():
+        raise CohortError(path, "is missing", f"correct the column {column} of the table")
+    return path
+
+
+def one(paths: tuple[Path, ...], what: str, column: str, folder: Path) -> Path:
+    """The only file of its kind.
+
+    Raises:
+        CohortError: there is none, or there are several.
+    """
+    if len(paths) == 1:
+        return paths[0]
+    fix = f"name it in the column {column} of the table"
+    if not paths:
+        raise CohortError(folder, f"no {what} has the subject in its name", fix)
+    names = ", ".join(path.relative_to(folder).as_posix() for path in paths)
+    raise CohortError(folder, f"{len(paths)} files may be the {what}: {names}", fix)

@@ -1,0 +1,219 @@
+"""What a lab's scoring says: stages and events in the words of the contract, and their times."""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from sacd.data.events import SLACK_S
+from sacd.data.problems import CohortError
+from sacd.data.scoring import recognise, unknown_tiles
+from sacd.stages import CLIP_S, UNSCORED
+
+DAY_S = 24 * 3600
+LATEST_S = 7 * DAY_S
+BREATHS_COUNTED = ("obstructive_apnea", "central_apnea", "mixed_apnea", "apnea", "hypopnea")
+"""Events that the apnea-hypopnea index counts."""
+
+# The first that fits. What a cause is named after comes behind it: an "arousal (apnea)" is an
+# arousal, and an "apnea-related desaturation" is a desaturation.
+_EVENTS = (
+    ("rera", r"\brera\b|effort[ -]related arousal"),
+    ("arousal", r"arousal|\baro\b"),
+    ("desaturation", r"desat"),
+    ("hypopnea", r"hypopn|^hyp(-|$)"),
+    ("central_apnea", r"(central|zentral).*apno?e|apno?ea?[ -]+(central|c$)"),
+    ("mixed_apnea", r"(mixed|gemischt).*apno?e|apno?ea?[ -]+(mixed|m$)"),
+    ("obstructive_apnea", r"obstru.*apno?e|apno?ea?[ -]+(obstru|o$)"),
+    ("apnea", r"^apno?e[ae]?s?$"),
+)
+_LONGEST_NAME = 60
+"""Letters of an event's name; longer text is a note of the technician."""
+
+Note = tuple[float, float, str]
+"""Onset and duration in s, and the text. A stage without a duration lasts until the next one."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Stages in pieces of 30 s and events, in s from the start of the EEG, and what was left out.
+
+    Stages are labels 0..4 or `UNSCORED`; `coding` says in words how their names were read.
+    """
+
+    stages: list[tuple[float, int]]
+    events: list[Note]
+    coding: str
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def event_name(text: str) -> str:
+    """Name of a respiratory event or an arousal in the contract; empty for any other note.
+
+    >>> [event_name(t) for t in ("Obstructive apnea|Obstructive Apnea", "HYP-C", "light on")]
+    ['obstructive_apnea', 'hypopnea', '']
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    # CamelCase of Philips: ObstructiveApnea.
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower().replace("_", " ").strip()
+    if len(spaced) <= _LONGEST_NAME:
+        for name, pattern in _EVENTS:
+            if re.search(pattern, spaced):
+                return name
+    return ""
+
+
+def scoring_of(notes: Sequence[Note], path: Path) -> Scoring:
+    """Notes as stages of 30 s and events.
+
+    A stage's rest that is shorter than 30 s is left out, and so is what begins before the EEG.
+
+    Raises:
+        CohortError: a name looks like a stage and is unknown or has two readings, two stages
+            overlap, as in a file of two scorers, or a time is no number.
+    """
+    times = [value for onset, duration, _ in notes for value in (onset, duration)]
+    if not all(abs(value) <= LATEST_S or math.isnan(value) for value in times) or any(
+        math.isnan(onset) for onset, _, _ in notes
+    ):
+        problem = f"has times beyond {LATEST_S / DAY_S:.0f} days, or none"
+        raise CohortError(path, problem, "count s from the start of the EEG")
+    names = recognise([text for _, _, text in notes], path)
+    if names.unknown:
+        problem = f"has the stage {names.unknown[0]!r}, which is not known"
+        raise CohortError(path, problem, "name it W, N1, N2, N3, REM or unscored")
+    onsets, lengths = np.array([note[:2] for note in notes], float).reshape(-1, 2).T
+    texts = [text for _, _, text in notes]
+    tiles = unknown_tiles(onsets, np.nan_to_num(lengths), texts, names, SLACK_S)
+    if names.stages and tiles:
+        problem = f"has {tiles[0]!r} where the stages are, which is not known"
+        raise CohortError(path, problem, "name it W, N1, N2, N3, REM or unscored")
+    stages: list[tuple[float, int]] = []
+    left: Counter[str] = Counter()
+    end = -math.inf
+    scored = sorted(note for note in set(notes) if note[2] in names.stages)
+    for k, (onset, duration, text) in enumerate(scored):
+        if not duration > 0:
+            after_it = scored[k + 1][0] if k + 1 < len(scored) else onset + CLIP_S
+            duration = after_it - onset
+        if onset < end - SLACK_S:
+            problem = f"holds two stages at {onset:g} s of the EEG"
+            raise CohortError(path, problem, "export one scorer, one stage per epoch")
+        pieces, end = int((duration + SLACK_S) // CLIP_S), onset + duration
+        left["stages shorter than 30 s"] += duration - pieces * CLIP_S > SLACK_S
+        for at in (onset + CLIP_S * piece for piece in range(pieces)):
+            if at < -SLACK_S:
+                left["clips before the EEG"] += 1
+            else:
+                stages.append((max(at, 0.0), names.stages[text]))
+    events: set[Note] = set()
+    for onset, duration, text in notes:
+        if text not in names.stages:
+            name = event_name(text)
+            if not name:
+                left["other notes"] += 1
+            elif onset < 0:
+                left["events before the EEG"] += 1
+            else:
+                events.add((onset, max(duration, 0.0), name))
+    kept = {reason: n for reason, n in left.items() if n}
+    return Scoring(stages, sorted(events), names.coding, kept)
+
+
+def ahi_of(scoring: Scoring) -> float:
+    """Apneas and hypopneas that begin in sleep, per hour of sleep; NaN if none was scored.
+
+    A night without a single such event may have had none, or nobody scored them: a file cannot
+    tell. AASM manual: AHI = (apneas + hypopneas) * 60 / total sleep time in min.
+    """
+    asleep = [onset for onset, stage in scoring.stages if stage not in (UNSCORED, 0)]
+    breaths = [e for e in scoring.events if e[2] in BREATHS_COUNTED and e[1] > 0]
+    if not asleep or not breaths:
+        return math.nan
+    begin = sum(any(o <= onset < o + CLIP_S for o in asleep) for onset, _, _ in breaths)
+    return begin / (len(asleep) * CLIP_S / 3600)
+
+
+# --- times ---
+
+_CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)(?:[:.](\d\d)(?:[.,](\d{1,6}))?)?\s*([ap]m)?", re.I)
+_GERMAN_DATE = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})[ T,]+(.*)")
+
+
+def moment(text: str) -> datetime | time:
+    """A point in time: ISO 8601, dd.mm.yyyy with a clock time, or a clock time alone.
+
+    Raises:
+        ValueError: anything else, among it 03/04/2024, which is April in one country and March in
+            another.
+    """
+    text = text.strip()
+    if match := _GERMAN_DATE.fullmatch(text):
+        day, month, year, rest = match.groups()
+        text = f"{year}-{month}-{day} {rest}"
+    if match := _CLOCK.fullmatch(text):
+        hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+        if half := (match[5] or "").lower():
+            hour = hour % 12 + 12 * (half == "pm")
+        return time(hour, minute, second, int((match[4] or "").ljust(6, "0")))
+    return datetime.fromisoformat(text)
+
+
+def after(text: str, start: datetime, zone: ZoneInfo | None = None) -> float:
+    """Seconds from the start of the EEG to a point in time.
+
+    A clock time alone means the nearest one: 00:30 is 2 h after a start at 22:30, and 22:29 is a
+    minute before it.
+
+    Args:
+        text: see `moment`.
+        start: start of the EEG, local time without a zone, as EDF has it.
+        zone: of the lab. Needed where `text` has an offset from UTC; dates are then times in it.
+
+    Raises:
+        ValueError: `text` is no time, or has an offset from UTC and no zone is given.
+    """
+    when = moment(text)
+    if isinstance(when, time):
+        gap = _day_seconds(when) - _day_seconds(start.time())
+        return (gap + DAY_S / 2) % DAY_S - DAY_S / 2
+    if when.tzinfo and zone is None:
+        raise ValueError(f"{text!r} has an offset from UTC: say --timezone, as Europe/Paris")
+    if zone:
+        # Both in UTC: in the night in which the clocks change an hour is left out or comes twice.
+        moments = (when if when.tzinfo else when.replace(tzinfo=zone), start.replace(tzinfo=zone))
+        when, start = (instant.astimezone(UTC) for instant in moments)
+    return (when - start).total_seconds()
+
+
+def _day_seconds(clock: time) -> float:
+    return clock.hour * 3600 + clock.minute * 60 + clock.second + clock.microsecond / 1e6
+
+
+def clocks_after(texts: Sequence[str], start: datetime) -> list[float]:
+    """Seconds from the start of the EEG of a column of times; those of a row of clocks go on.
+
+    Numbers are seconds already. Clock times are in the order of the night: where one is more than
+    12 h earlier than the one before, a midnight lies between.
+
+    Raises:
+        ValueError: a text is no time.
+    """
+    found: list[float] = []
+    for text in texts:
+        try:
+            found.append(float(text.replace(",", ".")))
+            continue
+        except ValueError:
+            at = after(text, start)
+        if found:
+            at += DAY_S * math.floor((found[-1] - at) / DAY_S + 0.5)
+        found.append(at)
+    return found

@@ -1,0 +1,221 @@
+"""Scorings of a lab in any format: EDF+ annotations, tables of text, XML."""
+
+import csv
+import math
+import re
+import unicodedata
+from datetime import datetime
+from pathlib import Path
+
+from sacd.data.edf import read_header
+from sacd.data.lab_notes import (
+    DAY_S,
+    LATEST_S,
+    Note,
+    Scoring,
+    clocks_after,
+    scoring_of,
+)
+from sacd.data.lab_xml import xml_notes
+from sacd.data.problems import CohortError
+from sacd.data.scoring import recognise
+from sacd.data.texts import read_text
+from sacd.stages import CLIP_S
+
+# Names of columns, in lower case, without accents and units. RemLogic, Nox, Domino, YASA, BIDS.
+_ONSET = (
+    "onset", "start", "start time", "time", "clock time", "time hh mm ss", "start sec", "heure",
+    "zeit", "uhrzeit", "beginn", "startzeit", "hora", "inicio", "ora",
+)  # fmt: skip
+_DURATION = ("duration", "duration sec", "length", "duree", "dauer", "duracion", "durata")
+_EPOCH = ("epoch", "epoch number", "epoch no", "epoch num", "epoche", "epoque", "epoca")
+# Before the stages: RemLogic repeats the stage of the moment beside every event.
+_NAME = (
+    "trial type", "event", "evenement", "ereignis", "evento", "description", "annotation", "name",
+    "type", "event type", "stage", "sleep stage", "sleepstage", "stages", "stage name", "aasm",
+    "hypnogram", "score", "scoring", "label", "stade de sommeil", "schlafstadium", "stadium",
+    "fase", "estadio", "value",
+)  # fmt: skip
+_HEADER_WITHIN = 60
+"""Lines above the header of a table; RemLogic writes about 20 with the patient's name and date."""
+
+# PhysioNet's UCDDB: one code of its own per epoch, with 1 for REM.
+_UCDDB = re.compile(r"ucddb\d{3}_stage\.txt", re.IGNORECASE)
+_UCDDB_CODES = {"0": "W", "1": "REM", "2": "N1", "3": "N2", "4": "N3", "5": "N3"}
+_UCDDB_EVENT = re.compile(r"^(\d\d:\d\d:\d\d)\s+((?:APNEA|HYP)-[OCM])\s+(?:\S+\s+)??(\d+)\s")
+
+# SOMNOmedics Domino: rows below a few lines about the signal, without names of columns.
+_DOMINO = re.compile(
+    r"(\d{1,2}:\d\d:\d\d(?:[.,]\d+)?)(?:-(\d{1,2}:\d\d:\d\d(?:[.,]\d+)?))?\s*;"
+    r"(?:\s*[\d.,]+\s*;)?\s*([^;]+?)\s*(?:;.*)?"
+)
+
+
+def read_scoring(path: Path, start: datetime) -> Scoring:
+    """Stages and events of a file, in s from the start of the EEG.
+
+    Args:
+        path: EDF(+) with annotations, .xml or .rml, or a text: a table with a header, or one stage
+            per epoch from the start of the EEG.
+        start: start of the EEG, local time without a zone; clock times count from it, and so do
+            the annotations of an EDF file, which has a start of its own.
+
+    Raises:
+        CohortError: the file cannot be read, or holds neither a stage nor an event.
+    """
+    if path.suffix.lower() in (".edf", ".rec"):
+        notes = edf_notes(path, start)
+    elif path.suffix.lower() in (".xml", ".rml"):
+        notes = xml_notes(path)
+    else:
+        notes = text_notes(path, start)
+    scoring = scoring_of(notes, path)
+    if not scoring.stages and not scoring.events:
+        problem = "holds no stage and no respiratory event"
+        raise CohortError(path, problem, "give another file, or name its columns onset and stage")
+    return scoring
+
+
+def edf_notes(path: Path, start: datetime) -> list[Note]:
+    """Annotations of an EDF+ file."""
+    file = read_header(path)
+    shift = (file.start - start).total_seconds() if file.start else 0.0
+    if abs(shift) > LATEST_S:  # one of two dates was blanked: the clock times remain
+        shift = (shift + DAY_S / 2) % DAY_S - DAY_S / 2
+    return [(onset + shift, length, text) for onset, length, text in file.annotations()]
+
+
+def text_notes(path: Path, start: datetime) -> list[Note]:
+    """Stages and events of a text; see `read_scoring`."""
+    lines = [line for line in read_text(path)[0].splitlines() if line.strip()]
+    matches = [match for line in lines if (match := _UCDDB_EVENT.match(line + " "))]
+    if matches:
+        onsets = _onsets([match[1] for match in matches], start, path)
+        return [(t, float(m[3]), m[2]) for t, m in zip(onsets, matches, strict=True)]
+    if _UCDDB.fullmatch(path.name):
+        names = [_UCDDB_CODES.get(line.strip(), "unscored") for line in lines]
+        return _epochs(names)
+    if notes := _domino(lines, start, path):
+        return notes
+    table = _table(lines, path)
+    if table is None:
+        return _epochs(_column(lines, path))
+    columns, rows = table
+    return _table_notes(columns, rows, path, start)
+
+
+def _domino(lines: list[str], start: datetime, path: Path) -> list[Note]:
+    """Rows `22:00:30,000; N2` and `22:00:40,000-22:00:52,000; 12; Hypopnoe`; else nothing."""
+    first = next((k for k, line in enumerate(lines) if _DOMINO.fullmatch(line.strip())), None)
+    if first is None or first > _HEADER_WITHIN:
+        return []
+    rows = [match for line in lines[first:] if (match := _DOMINO.fullmatch(line.strip()))]
+    if len(rows) < len(lines) - first:
+        return []
+    onsets = _onsets([row[1] for row in rows], start, path)
+    ends = iter(_onsets([row[2] for row in rows if row[2]], start, path))
+    notes = []
+    for onset, row in zip(onsets, rows, strict=True):
+        duration = (next(ends) - onset) % DAY_S if row[2] else math.nan
+        notes.append((onset, duration, row[3]))
+    return notes
+
+
+def _onsets(cells: list[str], start: datetime, path: Path) -> list[float]:
+    """Times of a column in s from the start of the EEG."""
+    try:
+        return clocks_after(cells, start)
+    except ValueError as error:
+        fix = "write s from the start of the EEG, or HH:MM:SS"
+        raise CohortError(path, f"has a time that cannot be read ({error})", fix) from None
+
+
+def _epochs(names: list[str]) -> list[Note]:
+    return [(float(k * CLIP_S), float(CLIP_S), name) for k, name in enumerate(names)]
+
+
+def _column(lines: list[str], path: Path) -> list[str]:
+    """One stage per line; a first line that is a header is left out."""
+    names = [line.strip().strip('"') for line in lines]
+    if names and _plain(names[0]) in _NAME:
+        del names[0]
+    stages = recognise(names, path).stages
+    strange = [name for name in names if name not in stages]
+    if strange or not names:
+        problem = (
+            f"is no table, and its line {strange[0][:40]!r} is no stage" if names else "is empty"
+        )
+        raise CohortError(path, problem, "write one stage per line, or a table with a header")
+    return names
+
+
+def _plain(cell: str) -> str:
+    """A column's name in lower case without accents, brackets (a unit) and marks.
+
+    >>> _plain("Durée[s]"), _plain("Start_Time (s)")
+    ('duree', 'start time')
+    """
+    text = unicodedata.normalize("NFKD", cell).encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z]+", re.sub(r"[\[(].*?[\])]", " ", text))
+    return " ".join(word for word in words if word not in ("s", "seconds"))
+
+
+def _table(lines: list[str], path: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Names of the columns and the rows; None for a text of one column."""
+    for k, line in enumerate(lines[:_HEADER_WITHIN]):
+        for mark in "\t;,":
+            names = [_plain(cell) for cell in line.split(mark)]
+            timed = any(name in (*_ONSET, *_EPOCH) for name in names)
+            if len(names) > 1 and timed and any(name in _NAME for name in names):
+                rows = [_cells(line, mark, path) for line in lines[k + 1 :]]
+                return names, [row for row in rows if any(row)]
+    if any(mark in line for mark in "\t;," for line in lines):
+        problem = "has no header with a time (onset, time, epoch) and a name (stage, event)"
+        raise CohortError(path, problem, "name its columns onset, duration and stage")
+    return None
+
+
+def _cells(line: str, mark: str, path: Path) -> list[str]:
+    try:
+        [cells] = csv.reader([line], delimiter=mark, skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        problem = f"has the line {line[:40]!r}, which cannot be split into cells ({error})"
+        raise CohortError(path, problem, "close its quotation mark, or remove it") from None
+    return [cell.strip() for cell in cells]
+
+
+def _table_notes(
+    columns: list[str], rows: list[list[str]], path: Path, start: datetime
+) -> list[Note]:
+    def column(known: tuple[str, ...]) -> int | None:
+        return next((columns.index(name) for name in known if name in columns), None)
+
+    def cells(k: int) -> list[str]:
+        return [row[k] if k < len(row) else "" for row in rows]
+
+    named = [columns.index(name) for name in _NAME if name in columns]
+    staged = (k for k in named if recognise(filter(None, cells(k)), path).stages)
+    name = next(staged, named[0])
+    onset, length, epoch = column(_ONSET), column(_DURATION), column(_EPOCH)
+    onsets = [] if onset is None else _onsets(cells(onset), start, path)
+    try:
+        if onset is None:
+            numbers = [float(cell) for cell in cells(epoch)]
+            onsets = [CLIP_S * (number - min(numbers[0], 1)) for number in numbers]
+        lengths = [_number(cell) for cell in (cells(length) if length is not None else [])]
+    except (ValueError, IndexError) as error:
+        problem = f"has a duration or a number of an epoch that cannot be read ({error})"
+        raise CohortError(path, problem, "write a number") from None
+    lengths = lengths or [math.nan if onset is not None else float(CLIP_S)] * len(rows)
+    notes = list(zip(onsets, lengths, cells(name), strict=True))
+    return [note for note in notes if note[2]]
+
+
+def _number(cell: str) -> float:
+    """A duration in s, or as HH:MM:SS; NaN where there is none."""
+    if cell.lower() in ("", "n/a", "na", "nan", "-"):
+        return math.nan
+    if ":" in cell:
+        parts = [float(part) for part in cell.replace(",", ".").split(":")]
+        return sum(part * 60**k for k, part in enumerate(reversed(parts)))
+    return float(cell.replace(",", "."))
