@@ -239,13 +239,11 @@ def _work_off(
 
 def _arrived(store: RunStore, run: Run) -> bool:
     """Whether the folder of a run that a worker has finished is in the store."""
-    end = time.monotonic() + ARRIVAL_S
-    while not (found := (store.folder(run) / "checksums.json").is_file()):
-        if time.monotonic() > end:
-            break
+    done, end = store.folder(run) / "checksums.json", time.monotonic() + ARRIVAL_S
+    while not done.is_file() and time.monotonic() < end:
         os.listdir(store.root)  # lets a network file system look again
         time.sleep(0.2)
-    return found
+    return done.is_file()
 
 
 def _mtime(store: RunStore, run: Run) -> int:
