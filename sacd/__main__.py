@@ -110,7 +110,10 @@ def _run(args: argparse.Namespace) -> int:
             raise ValueError(
                 f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
             )
-        problems = check(space.cohort, space.profile.store.channel, space.profile.store.eeg_rate)
+        wanted = space.profile.store
+        problems = check(
+            space.cohort, wanted.channel, wanted.eeg_rate, wanted.frames, wanted.sampling
+        )
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
     if args.command == "simulate":

@@ -1,4 +1,4 @@
-"""All problems of a cohort in one table, found from a few EEG windows and one frame per night."""
+"""All problems of a cohort in one table, from a few EEG windows and one pass over each video."""
 
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from sacd.data.cohort import (
     video_offset,
 )
 from sacd.data.eeg import open_channel, refuse_slow
-from sacd.data.video import VideoInfo, probe
-from sacd.stages import CLIP_S, UNSCORED
+from sacd.data.look import Film, header_problems, odd_pictures, survey_film
+from sacd.data.video import Sampling, VideoInfo, probe
+from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 EEG_UV = (0.5, 1000.0)
 """Limits of the standard deviation of 30 s of scalp EEG. Typical values lie far inside; a value
@@ -28,13 +29,20 @@ CLIPPED = 0.02
 Problem = tuple[str, CohortError]
 
 
-def check(root: Path | str, channel: str = "C3", rate: int = 100) -> pd.DataFrame:
+def check(
+    root: Path | str,
+    channel: str = "C3",
+    rate: int = 100,
+    frames: int = 16,
+    sampling: Sampling = "spread",
+) -> pd.DataFrame:
     """All problems of a cohort; an empty table means that it can be ingested whole.
 
     Args:
         root: the cohort's folder.
         channel: EEG channel wanted.
         rate: EEG rate wanted, in Hz.
+        frames, sampling: frames wanted of a clip, as in `sacd.data.store.StoreConfig`.
 
     Returns:
         One row per problem: `subject`, `file`, `level`, `problem`, `fix`. The level is `error`
@@ -45,8 +53,9 @@ def check(root: Path | str, channel: str = "C3", rate: int = 100) -> pd.DataFram
     cohort, found = survey(root)
     rows = [(subject, "error", problem) for subject, problem in found]
     for night in cohort.nights:
-        for level, problem in night_problems(night, channel, rate):
+        for level, problem in night_problems(night, channel, rate, frames, sampling, True):
             rows.append((night.subject, level, problem))
+    rows += [(subject, *problem) for subject, problem in odd_pictures(cohort.nights)]
     table = []
     for subject, level, problem in rows:
         file = _relative(problem.file, root)
@@ -54,8 +63,14 @@ def check(root: Path | str, channel: str = "C3", rate: int = 100) -> pd.DataFram
     return pd.DataFrame(table, columns=["subject", "file", "level", "problem", "fix"])
 
 
-def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
-    """Problems of one night's files as `(level, problem)`."""
+def night_problems(
+    night: Night, channel: str, rate: int, frames: int, sampling: Sampling, survey: bool = False
+) -> list[Problem]:
+    """Problems of one night's files as `(level, problem)`.
+
+    Args:
+        survey: read the whole video; else its header alone, as ingest reads it afterwards.
+    """
     found: list[Problem] = []
 
     def attempt(read, *args):
@@ -69,12 +84,20 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
     offset = attempt(video_offset, night)
     events, wrong = survey_events(night.events)
     found += [("error", problem) for problem in wrong]
+    if video is not None:
+        found += header_problems(night.video, video, frames, sampling)
+    film = None
+    if survey and video is not None and offset is not None and not wrong:
+        clips = clip_table(events)
+        onsets = clips.loc[clips["stage"] != UNSCORED, "onset_s"].tolist()
+        film = attempt(survey_film, night.video, video, onsets, frames, sampling, offset)
+        video = None if film is None else video
     if raw is not None:
         attempt(refuse_slow, raw, night.eeg, rate)
         found += _cut(raw, night.eeg)
         found += attempt(_signal, raw, night.eeg) or []
         if not wrong:
-            found += _times(night, events, raw.n_times / raw.info["sfreq"], video, offset)
+            found += _times(night, events, raw.n_times / raw.info["sfreq"], video, offset, film)
     return found
 
 
@@ -120,9 +143,18 @@ def _signal(raw: "mne.io.BaseRaw", path: Path) -> list[Problem]:
 
 
 def _times(
-    night: Night, events: pd.DataFrame, end: float, video: VideoInfo | None, offset: float | None
+    night: Night,
+    events: pd.DataFrame,
+    end: float,
+    video: VideoInfo | None,
+    offset: float | None,
+    film: Film | None,
 ) -> list[Problem]:
-    """Problems where events, EEG (`end` in s) and video do not cover each other."""
+    """Problems where events, EEG (`end` in s) and video do not cover each other.
+
+    Args:
+        film: what the video holds; without it its header is believed.
+    """
     found: list[Problem] = []
     clips = clip_table(events)
     onset = clips.loc[clips["stage"] != UNSCORED, "onset_s"]
@@ -137,21 +169,38 @@ def _times(
         problem = f"no scored clip lies within the EEG of {end:g} s"
         fix = "count onsets from the start of the EEG"
         found.append(("error", CohortError(night.events, problem, fix)))
-    elif video and offset is not None and not np.isnan(video.duration_s):
+    elif video and offset is not None and not (film is None and np.isnan(video.duration_s)):
         # As in `read_clips`: up to 1.5 frames may be missing.
-        slack = 1.5 / video.rate
-        stop = offset + video.duration_s
-        seen = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
-        lost = int((whole & ~seen).sum())
+        slack = 1.5 / video.rate if video.rate > 0 else 1.0
+        stop = offset + (film.end_s if film else video.duration_s)
+        covered = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
+        seen = np.array(film.whole, bool) if film else covered
+        lost = whole & ~seen
+        stages = clips.loc[onset.index, "stage"]
         span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"
-        if not (whole & seen).any():
+        if not (whole & covered).any():
             problem = f"{span}, no scored clip lies within"
             found.append(("error", CohortError(night.sidecar, problem, "correct StartOffset")))
-        elif lost:
-            problem = f"{span}, {lost} scored clips are lost"
+        elif not (whole & seen).any():
+            problem = f"{span}, {_gap(film, offset)}: no scored clip is covered"
+            found.append(("error", CohortError(night.video, problem, "record at a steady rate")))
+        elif lost.any():
+            where = f", {_gap(film, offset)}" if (lost & covered).any() else ""
+            n = f"{lost.sum()} scored clips are lost ({_by_stage(stages[lost], stages)})"
             fix = "ignore it if these may be dropped; else add the video or correct StartOffset"
-            found.append(("warning", CohortError(night.video, problem, fix)))
+            found.append(("warning", CohortError(night.video, f"{span}{where}, {n}", fix)))
     return found
+
+
+def _gap(film: Film, offset: float) -> str:
+    at, length = film.gap
+    return f"with gaps or damage (the longest of {length:.3g} s, from {at + offset:.1f} s on)"
+
+
+def _by_stage(lost: pd.Series, scored: pd.Series) -> str:
+    """How many of which stage, e.g. "2 of 5 W": losing one stage biases what is learned."""
+    counts = [(STAGES[k], int((lost == k).sum()), int((scored == k).sum())) for k in range(5)]
+    return ", ".join(f"{n} of {m} {name}" for name, n, m in counts if n)
 
 
 def _relative(path: Path | str, root: Path) -> str:

@@ -5,7 +5,7 @@
     sub-01/eeg/sub-01_task-sleep_eeg.edf
     sub-01/eeg/sub-01_task-sleep_events.tsv     onset, duration (s from the start of the EEG),
                                                 trial_type
-    sub-01/video/sub-01_task-sleep_video.mp4    or .mkv, .avi
+    sub-01/video/sub-01_task-sleep_video.mp4    or another of `VIDEO_SUFFIXES`
     sub-01/video/sub-01_task-sleep_video.json   optional: StartOffset
 
 A row of the events is a stage (any spelling of `sacd.stages.label`, k * 30 s long), a respiratory
@@ -25,7 +25,11 @@ import pandas as pd
 from sacd.files import FileError, require_json
 from sacd.stages import CLIP_S, UNSCORED, label
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".wmv", ".asf", ".mxf", ".3gp", ".flv", ".ogv"),
+)
+"""Extensions of videos, in small letters or capitals."""
 SLACK_S = 0.01
 """Times that differ by less are equal: event times are rounded when they are written."""
 _LIKE_A_STAGE = re.compile(r"^(sleep\s*)?stage\b|^[a-z]?\d$", re.IGNORECASE)
@@ -187,8 +191,8 @@ def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
     for path in (eeg, events):
         if not path.is_file():
             raise CohortError(path, "is missing", fix)
-    candidates = [video.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
-    videos = [path for path in candidates if path.is_file()]
+    candidates = sorted(video.parent.glob(f"{video.name}.*"))
+    videos = [p for p in candidates if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
     if not videos:
         raise CohortError(video, f"no video here ({', '.join(VIDEO_SUFFIXES)})", fix)
     if len(videos) > 1:

@@ -25,6 +25,8 @@ _WAITING = 512
 _NO_ZEROS = ("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "vp8", "vp9", "av1")
 _ZEROS = 32
 _REORDERED = 16
+_SEARCHED = 300
+"""Frames decoded at most to come from a key frame to the wanted time."""
 _DEPTHS = (8, 10, 12, 14, 16)
 """Bits of camera sensors. A file of 16 bits often holds fewer."""
 
@@ -45,13 +47,18 @@ def open_film(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vide
     with container:
         if container.format.name.endswith("_pipe") or container.format.name == "image2":
             raise CohortError(path, "is a picture, not a video", "give the video")
-        films = [s for s in container.streams.video if not s.disposition & _NO_FILM]
-        if not films:
+        known = films(container)
+        if not known:
             raise CohortError(path, "holds no video", REWRITE)
         best = container.streams.best("video")
-        if best not in films:
-            best = max(films, key=lambda stream: stream.width * stream.height)
+        if best not in known:
+            best = max(known, key=lambda stream: stream.width * stream.height)
         yield container, best
+
+
+def films(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Videos of a file, without its cover pictures."""
+    return [s for s in container.streams.video if not s.disposition & _NO_FILM]
 
 
 def decoded(path: Path, threads: int = 1) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -202,20 +209,25 @@ class _Trust:
 
 
 def glances(path: Path, n: int) -> Iterator[av.VideoFrame]:
-    """Up to n frames, spread over the video; only its first one if it cannot be searched."""
+    """Up to n frames, spread over the video; over its first part if it cannot be searched."""
     with open_film(path) as (container, stream):
         start, length = stream.start_time or 0, stream.duration
         if not length and container.duration:
             length = int(container.duration / av.time_base / stream.time_base)
-        for k in range(n if length else 1):
+        for k in range(n):
+            target, near = (start + length * k // n, 0) if length else (None, 2**k)
             try:
-                if k:
-                    container.seek(int(start + length * k / n), stream=stream)
-                frame = next(container.decode(stream), None)
+                if k and length:
+                    container.seek(target, stream=stream)
+                # A search ends at the key frame before.
+                for j, frame in enumerate(container.decode(stream)):
+                    late = target is not None and frame.pts is not None and frame.pts >= target
+                    if late or j >= (near if target is None else _SEARCHED):
+                        if not frame.is_corrupt:
+                            yield frame
+                        break
             except (av.FFmpegError, OSError):
                 continue
-            if frame is not None and not frame.is_corrupt:
-                yield frame
 
 
 class Pictures:
@@ -265,5 +277,6 @@ def orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]
 
 def used_bits(path: Path) -> int:
     """How many of 16 bits a grey video uses, from frames spread over it."""
-    largest = max(int(frame.to_ndarray(format="gray16le").max()) for frame in glances(path, 16))
+    found = [int(frame.to_ndarray(format="gray16le").max()) for frame in glances(path, 16)]
+    largest = max(found, default=2**16 - 1)
     return next(bits for bits in _DEPTHS if largest < 2**bits)

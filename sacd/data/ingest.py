@@ -97,7 +97,9 @@ def _ingest_night(
     night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
 ) -> None:
     """Decode one night into `<store>/<subject>`, completely or not at all."""
-    for level, problem in night_problems(night, config.channel, config.eeg_rate):
+    for level, problem in night_problems(
+        night, config.channel, config.eeg_rate, config.frames, config.sampling
+    ):
         if level == "error":
             raise problem
     with atomic_folder(store / night.subject) as folder:

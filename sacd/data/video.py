@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from sacd.data.cohort import CohortError
-from sacd.data.decode import Pictures, decoded, open_film
+from sacd.data.decode import Pictures, decoded, films, open_film
 from sacd.stages import CLIP_S
 
 Sampling = Literal["spread", "consecutive"]
@@ -77,10 +77,10 @@ def probe(path: Path) -> VideoInfo:
             seconds = float(stream.duration * stream.time_base)
         else:
             seconds = container.duration / av.time_base if container.duration else math.nan
-        films = [s for s in container.streams.video if s.width * s.height >= 64 * 48]
+        videos = len(films(container))
     _, first = next(decoded(path))
     rate = float(rate) if rate else math.nan
-    return VideoInfo(rate, seconds, first.width, first.height, max(len(films), 1))
+    return VideoInfo(rate, seconds, first.width, first.height, videos)
 
 
 def read_clips(

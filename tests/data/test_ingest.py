@@ -98,7 +98,9 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
         *(f"sacd.data.{name}" for name in ("cohort", "decode", "eeg", "ingest", "store", "video")),
         "sacd.stages",
     }
-    assert modules == deciding | {"sacd.files", "sacd.workers", "sacd.data.check"}
+    assert modules == deciding | {
+        *("sacd.files", "sacd.workers", "sacd.data.check", "sacd.data.look")
+    }
     for module in modules:
         changed = {
             name: "changed" if name.startswith(f"{module}:") else code
