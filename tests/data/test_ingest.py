@@ -95,7 +95,10 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}
     deciding = {
-        *(f"sacd.data.{name}" for name in ("cohort", "decode", "eeg", "ingest", "store", "video")),
+        *(
+            f"sacd.data.{name}"
+            for name in ("cohort", "decode", "eeg", "ingest", "rows", "store", "video")
+        ),
         "sacd.stages",
     }
     assert modules == deciding | {
