@@ -14,6 +14,7 @@ AGAINST ?=
 CLUSTER ?=
 WORKERS ?=
 SEEDS ?=
+ACCEPT_LOSS ?=
 PYTHON ?= python3.11
 VENV ?= .venv
 
@@ -29,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS = --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") $(if $(NIGHTS),--nights "$(NIGHTS)") \
        $(if $(UCF101),--ucf101 "$(UCF101)") \
        $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
-EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)")
+EXTRA = $(if $(SLEEPEDF),--sleepedf "$(SLEEPEDF)") $(if $(filter 1,$(ACCEPT_LOSS)),--accept-loss)
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
 ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator explore
@@ -40,7 +41,7 @@ help:  ## this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):[^#]*## (.*)/  \1\t\2/' | expand -t 14
 	@echo; echo "items, a target each"; $(PYTHON) sacd/paper/contents.py 2>/dev/null || echo "  $(ITEMS)"
 	@echo; echo "variables"
-	@printf '  %-10s%s\n' \
+	@printf '  %-12s%s\n' \
 	  PROFILE "smoke (minutes, for CI), demo (default) or paper (the paper's settings; needs DATA= and a GPU)" \
 	  DATA "a cohort folder that exists (BIDS-style, see README); without it a cohort is simulated" \
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
@@ -51,6 +52,7 @@ help:  ## this list
 	  ONLY "parts for make bench: ingest memory loader step grid stages growth (default: all)" \
 	  AGAINST "for make verify: a results folder to compare with (default: what is committed)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
+	  ACCEPT_LOSS "1: go on although a night or a stage of DATA lost more than 5 % of its clips" \
 	  PYTHON "the Python 3.11 that builds the environment (default python3.11)" \
 	  VENV "folder of the environment (default .venv)"
 
@@ -102,7 +104,7 @@ runs: $(READY)  ## list every training: what, state, how long, why stale
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
-SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS=
+SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS= ACCEPT_LOSS=
 # A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
 PYTEST = $(PY) -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report

@@ -57,7 +57,8 @@ def reader_fingerprint(entry: str) -> str:
 
     Writing files and checking the input decide no bytes, so they are left out.
     """
-    return code_fingerprint([entry], without=("sacd.files", "sacd.workers", "sacd.data.check"))
+    checks = ("sacd.data.check", "sacd.data.eeg_problems", "sacd.data.look")
+    return code_fingerprint([entry], without=("sacd.files", "sacd.workers", *checks))
 
 
 def code_hashes(entries: Iterable[str]) -> dict[str, str]:
