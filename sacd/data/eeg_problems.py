@@ -19,14 +19,13 @@ Problem = tuple[str, CohortError]
 
 
 def cut(raw: Channel, path: Path) -> list[Problem]:
-    """A warning if the file is shorter than its header says."""
-    # A recorder that was not stopped properly writes -1 records.
-    if raw.file.promised <= raw.file.records:
-        return []
+    """A warning if the file is shorter or longer than its header says; its size is believed."""
     promised, there = (n * raw.file.record_s for n in (raw.file.promised, raw.file.records))
-    if promised <= there + 1:
+    # A recorder that was not stopped properly writes -1 records.
+    if raw.file.promised < 0 or abs(promised - there) <= 1:
         return []
-    problem = f"is cut: its header promises {promised:g} s, {there:g} s are there"
+    what = "is cut" if there < promised else "is longer than stated"
+    problem = f"{what}: its header promises {promised:g} s, {there:g} s are there"
     return [("warning", CohortError(path, problem, "copy or export the recording again"))]
 
 

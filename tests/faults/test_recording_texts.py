@@ -30,6 +30,12 @@ from sacd.data.ingest import ingest
 ALL = [0, 1, 2, 3, 4]
 
 
+def indexed(text):
+    header, *rows = text.splitlines()
+    lines = [f"\t{header}", *(f"{k}\t{row}" for k, row in enumerate(rows))]
+    return "\n".join(lines) + "\n"
+
+
 def reordered(root):
     eeg({"C3": stepped([0, 1, 3, 4])}, "EDF+D", [*range(60), *range(90, 150)])(root)
 
@@ -60,6 +66,13 @@ READ = {
     "patient in Latin-1": (patch(8, b"J\xf6rg M X X".ljust(80)), ALL, None),
     "impossible start": (patch(168, b"45.13.2225.61.61"), ALL, None),
     "-1 records": (patch(236, b"-1      "), ALL, None),
+    "more records than stated": (patch(236, b"120     "), ALL, "promises 120 s, 150 s are there"),
+    "fewer records than stated": (patch(236, b"180     "), ALL, "promises 180 s, 150 s are there"),
+    "index of pandas in front": (
+        events(indexed(CLEAN)),
+        ALL,
+        None,
+    ),
     "decimal comma in the header": (patch(244, b"1,0     "), ALL, None),
     "zero bytes as blanks": (patch(244, b"1\0\0\0\0\0\0\0"), ALL, None),
     "micro sign": (eeg({"C3": X}, unit=b"\xb5V"), ALL, None),
