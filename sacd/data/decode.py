@@ -96,8 +96,7 @@ def _frames(path: Path, threads: int) -> Iterator[tuple[float, av.VideoFrame] | 
                 yield None
             if frames and first is None:
                 # The first packets may be broken: the video starts with them all the same.
-                shown = [frames[0].pts, *trust.waiting]
-                known = [pts for pts in shown if pts is not None]
+                known = [pts for pts in (frames[0].pts, trust.start) if pts is not None]
                 first = float(min(known) * stream.time_base) if known else None
             for frame in frames:
                 if not trust.good(frame):
@@ -160,7 +159,9 @@ def listed(path: Path) -> Iterator[tuple[float, None]]:
             if not packet.size or packet.is_discard or at is None:
                 continue
             first = at if first is None else first
-            broken = packet.is_corrupt or (coded and bytes(_ZEROS) in bytes(packet))
+            data = bytes(packet)
+            zeros = not any(data) or bytes(_ZEROS) in data
+            broken = packet.is_corrupt or (coded and zeros)
             spoiled = broken or (spoiled and not packet.is_keyframe)
             back = packet.dts is not None and late is not None and packet.dts < late
             late = packet.dts
@@ -178,6 +179,8 @@ class _Trust:
 
     def __init__(self) -> None:
         self.spoiled = False
+        self.start: int | None = None
+        """Earliest time of a packet."""
         self.waiting: dict[int, tuple[bool, bool]] = {}
         """Of each packet whose frame was not shown yet, by its time: is it whole, and a key?"""
 
@@ -187,6 +190,7 @@ class _Trust:
         self.spoiled = packet.is_corrupt or (self.spoiled and not packet.is_keyframe)
         if packet.pts is not None and not packet.is_discard:
             self.waiting[packet.pts] = not self.spoiled, packet.is_keyframe
+            self.start = packet.pts if self.start is None else min(self.start, packet.pts)
         if len(self.waiting) > _WAITING:
             del self.waiting[next(iter(self.waiting))]
 
