@@ -19,6 +19,7 @@ CHANNEL ?=
 EEG_RATE ?=
 FRAMES ?=
 SAMPLING ?=
+ACCEPT_LOSS ?=
 PYTHON ?= python3.11
 VENV ?= .venv
 
@@ -49,12 +50,13 @@ export GIVEN_CHANNEL := $(value CHANNEL)
 export GIVEN_EEG_RATE := $(value EEG_RATE)
 export GIVEN_FRAMES := $(value FRAMES)
 export GIVEN_SAMPLING := $(value SAMPLING)
+export GIVEN_ACCEPT_LOSS := $(filter 1,$(value ACCEPT_LOSS))
 export SACD_DEVICE := $(value DEVICE)
 given = $${GIVEN_$(1):+--$(2)="$$GIVEN_$(1)"}
 ARGS = --profile="$$GIVEN_PROFILE" $(call given,DATA,data) $(call given,NIGHTS,nights) $(call given,UCF101,ucf101) \
        $(call given,CLUSTER,cluster) $(call given,WORKERS,workers) $(call given,SEEDS,seeds) \
        $(call given,CHANNEL,channel) $(call given,EEG_RATE,eeg-rate) $(call given,FRAMES,frames) $(call given,SAMPLING,sampling)
-EXTRA = $(call given,SLEEPEDF,sleepedf)
+EXTRA = $(call given,SLEEPEDF,sleepedf) $${GIVEN_ACCEPT_LOSS:+--accept-loss}
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
 ITEMS := tour method table1 table2 table3 table4 table5 table6 tuning fig2 fig5 fig6 fig7 fig8 fig9 fig10 fig11 fig12 fig13 readings audit mc2sleepnet few_labels simulator night explore
@@ -65,7 +67,7 @@ help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 14
 	@echo; echo "items, a target each"; $(PYTHON) sacd/paper/contents.py 2>/dev/null || echo "  $(ITEMS)"
 	@echo; echo "variables"
-	@printf '  %-10s%s\n' \
+	@printf '  %-12s%s\n' \
 	  PROFILE "smoke (minutes, for CI), demo (default) or paper (the paper's settings; needs DATA= and a GPU)" \
 	  DATA "a cohort folder that exists (BIDS-style, see README); without it a cohort is simulated" \
 	  CHANNEL "EEG channel of DATA (default: the cohort's Settings, else the profile's; so are the next three)" \
@@ -81,6 +83,7 @@ help:  ## this list
 	  AGAINST "for make verify: a results folder to compare with (default: what is committed)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
 	  DEVICE "cpu or cuda (default: a GPU where there is one)" \
+	  ACCEPT_LOSS "1: go on although a night or a stage of DATA lost more than 5 % of its clips" \
 	  PYTHON "the Python 3.11 that builds the environment (default python3.11)" \
 	  VENV "folder of the environment (default .venv)"
 
@@ -132,7 +135,7 @@ runs: $(READY)  ## list every training: what, state, how long, why stale
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
-SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS= CHANNEL= EEG_RATE= FRAMES= SAMPLING=
+SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS= CHANNEL= EEG_RATE= FRAMES= SAMPLING= ACCEPT_LOSS=
 # A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
 PYTEST = $(PY) -m pytest -n "$${GIVEN_WORKERS:-2}" --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report

@@ -126,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
                 "--sleepedf", type=_path, help="folder of Sleep-EDF, for the EEG stagers"
             )
             sub.add_argument(
+                "--accept-loss",
+                action="store_true",
+                help="go on although a night or a stage lost more than 5 % of its clips",
+            )
+            sub.add_argument(
                 "--only", action="append", help="an item or a notebook's name; may be repeated"
             )
         if name == "verify":
@@ -257,8 +262,15 @@ def _run(args: argparse.Namespace) -> int:
             raise ValueError(
                 f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
             )
-        store = space.profile.store
-        problems = check(space.cohort, store.channel, store.eeg_rate, FEWEST_SUBJECTS)
+        wanted = space.profile.store
+        problems = check(
+            space.cohort,
+            wanted.channel,
+            wanted.eeg_rate,
+            wanted.frames,
+            wanted.sampling,
+            subjects=FEWEST_SUBJECTS,
+        )
         _print(problems.attrs["nights"], f"{space.cohort}: nights")
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
         return int((problems["level"] == "error").any())
@@ -319,9 +331,11 @@ def _refuse_read_only(results: Path) -> None:
 
 
 def _reproduce(space, args: argparse.Namespace) -> int:
+    from sacd.experiments.intake import account_for, check_cohort  # as below
     from sacd.experiments.items import NOTEBOOKS  # --help and a refusal need none of it
     from sacd.experiments.record import write_manifest
     from sacd.experiments.reproduce import execute_notebooks
+    from sacd.experiments.workspace import Workspace
     from sacd.paper.contents import CONTENTS, notebook_of
 
     every = [item.notebook for item in CONTENTS if not item.beyond]
@@ -331,7 +345,16 @@ def _reproduce(space, args: argparse.Namespace) -> int:
     marks = [("start", time.perf_counter())]
     sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
     for source in {source.store_path: source for source in sources}.values():
+        # Of a cohort that somebody recorded: what is wrong with it, and what was lost of it.
+        recorded = isinstance(source, Workspace) and not source.simulated
+        if recorded and source.original is source:
+            problems = check_cohort(source)
+            if len(problems):
+                _print(problems, f"{source.cohort}: {len(problems)} problem(s)")
         source.prepare(args.workers)
+        if recorded:
+            kept = account_for(source, args.accept_loss)
+            _print(kept, f"{source.cohort}: clips kept and lost")
     marks.append(("simulate and ingest", time.perf_counter()))
     runs = [run for name in names for run in NOTEBOOKS[name].runs(space)]
     report = space.execute(runs, workers=args.workers, cluster=args.cluster)

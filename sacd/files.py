@@ -160,7 +160,7 @@ def read_json_text(text: str | None) -> dict[str, Any]:
     """A JSON object; empty if there is no text, or it is truncated or not an object."""
     try:
         value = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -190,7 +190,7 @@ def require_json(path: Path | str, fix: str, error: type[FileError] = FileError)
         raise error(path, "is missing", fix) from None
     except OSError as reason:
         raise error(path, f"cannot be read ({reason.strerror})", fix) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise error(path, "is not a JSON object", fix) from None
     if not isinstance(value, dict):
         raise error(path, "is not a JSON object", fix)

@@ -1,4 +1,4 @@
-"""All problems of a cohort in one table, found from its EEG and one frame per night."""
+"""All problems of a cohort in one table, from its EEG and one pass over each video."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,27 +8,28 @@ import numpy as np
 import pandas as pd
 
 from sacd.data.cohort import Night, stated_offset, stray_folders, survey
-from sacd.data.eeg import BAD_S, Channel, clip_losses, open_channel, refuse_slow
+from sacd.data.eeg import Channel, clip_losses, open_channel, refuse_slow
+from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
+from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.problems import CohortError, first_line
 from sacd.data.texts import read_table, read_text
-from sacd.data.video import VideoInfo, probe
+from sacd.data.video import Sampling, VideoInfo, probe
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
-EEG_UV = (0.5, 1000.0)
-"""Limits of the standard deviation of 30 s of scalp EEG. Typical values lie far inside; a value
-outside means that the file states a wrong unit."""
-CLIPPED = 0.02
-"""Largest accepted share of samples at the extremes of a recording."""
 FACTS: Final = ("subject", "hours", "scored", "coding", "video starts at")
 """Columns of `night_facts`."""
 FEWEST_SUBJECTS: Final = 3
 """A split has training, validation and test subjects."""
-Problem = tuple[str, CohortError]
 
 
 def check(
-    root: Path | str, channel: str = "C3", rate: int = 100, subjects: int = 0
+    root: Path | str,
+    channel: str = "C3",
+    rate: int = 100,
+    frames: int = 16,
+    sampling: Sampling = "spread",
+    subjects: int = 0,
 ) -> pd.DataFrame:
     """All problems of a cohort; an empty table means that it can be ingested whole.
 
@@ -36,6 +37,7 @@ def check(
         root: the cohort's folder.
         channel: EEG channel wanted.
         rate: EEG rate wanted, in Hz.
+        frames, sampling: frames wanted of a clip, as in `sacd.data.store.StoreConfig`.
         subjects: number of subjects that the caller needs at least.
 
     Returns:
@@ -56,11 +58,15 @@ def check(
     facts = []
     for night in cohort.nights:
         try:
-            problems = night_problems(night, channel, rate)
+            problems = night_problems(night, channel, rate, frames, sampling, True)
         except Exception as error:  # one bad night never hides the others
             problems = [("error", _odd(night.eeg, error))]
         rows += [(night.subject, level, problem) for level, problem in problems]
         facts.append(night_facts(night, channel))
+    try:
+        rows += [(subject, *problem) for subject, problem in odd_pictures(cohort.nights)]
+    except Exception as error:  # nor does a look at their pictures
+        rows.append(("", "error", _odd(root, error)))
     table = []
     for subject, level, problem in rows:
         file = _relative(problem.file, root)
@@ -88,8 +94,14 @@ def night_facts(night: Night, channel: str) -> tuple[str, str, str, str, str]:
     return night.subject, hours, share, coding, offset
 
 
-def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
-    """Problems of one night's files as `(level, problem)`; whatever a reader raises is one."""
+def night_problems(
+    night: Night, channel: str, rate: int, frames: int, sampling: Sampling, survey: bool = False
+) -> list[Problem]:
+    """Problems of one night's files as `(level, problem)`; whatever a reader raises is one.
+
+    Args:
+        survey: read the whole video; else its header alone, as ingest reads it afterwards.
+    """
     found: list[Problem] = []
 
     def attempt(file, read, *args):
@@ -113,21 +125,26 @@ def night_problems(night: Night, channel: str, rate: int) -> list[Problem]:
         found += [("error", problem) for problem in events.problems]
     for path in (night.events, night.sidecar):
         found += [("warning", problem) for problem in _said(path)]
+    scored = None if events is None or events.problems else _scored(events.events)
+    if video is not None:
+        found += header_problems(night.video, video, frames, sampling)
+    film = None
+    if survey and video is not None and offset is not None and scored is not None:
+        onsets = scored["onset_s"].tolist()
+        film = attempt(
+            night.video, survey_film, night.video, video, onsets, frames, sampling, offset
+        )
+        video = None if film is None else video
     if raw is not None:
         attempt(night.eeg, refuse_slow, raw, night.eeg, rate)
-        found += _cut(raw, night.eeg)
-        wrong = attempt(night.eeg, _signal, raw, night.eeg)
+        found += cut(raw, night.eeg)
+        wrong = attempt(night.eeg, signal, raw, night.eeg)
         found += wrong or []
-        unusable = wrong is None or any(level == "error" for level, _ in wrong)
-        if events is not None and not events.problems:
-            reasons = (
-                None
-                if unusable
-                else attempt(
-                    night.eeg, lambda: clip_losses(raw, rate, _scored(events.events)["onset_s"])
-                )
-            )
-            found += _times(night, events.events, raw, reasons, video, offset)
+        if scored is not None:
+            reasons = None
+            if wrong is not None and not any(level == "error" for level, _ in wrong):
+                reasons = attempt(night.eeg, clip_losses, raw, rate, scored["onset_s"])
+            found += _times(night, events.events, raw, reasons, video, offset, film)
     return found
 
 
@@ -156,67 +173,6 @@ def _said(path: Path) -> list[CohortError]:
     return [CohortError(path, f"is read as {said}", fix)] if said else []
 
 
-def _cut(raw: Channel, path: Path) -> list[Problem]:
-    """A warning if the file is shorter or longer than its header says; its size is believed."""
-    promised, there = (n * raw.file.record_s for n in (raw.file.promised, raw.file.records))
-    # A recorder that was not stopped properly writes -1 records.
-    if raw.file.promised < 0 or abs(promised - there) <= 1:
-        return []
-    what = "is cut" if there < promised else "is longer than stated"
-    problem = f"{what}: its header promises {promised:g} s, {there:g} s are there"
-    return [("warning", CohortError(path, problem, "copy or export the recording again"))]
-
-
-def _signal(raw: Channel, path: Path) -> list[Problem]:
-    """Problems of the signal itself, from up to ten windows of 30 s spread over the night."""
-    per_window = max(1, round(CLIP_S / raw.file.record_s))
-    length = min(raw.file.records, per_window)
-    starts = np.unique(np.linspace(0, raw.file.records - length, 10).astype(int))
-    windows = np.stack([raw.microvolts(s, s + length) for s in starts])
-    name, spreads = raw.name, windows.std(axis=1)
-    live = spreads > 0
-    if not live.any():
-        return [("error", CohortError(path, f"{name} is flat", "choose a connected channel"))]
-    windows, spread = windows[live], float(np.median(spreads[live]))
-    low, high = EEG_UV
-    if not low <= spread <= high:
-        problem = (
-            f"{name} has a standard deviation of {spread:.3g} uV, EEG has {low:g} to {high:g} uV"
-        )
-        fix = "correct the unit in the EDF header (uV, mV or V)"
-        return [("error", CohortError(path, problem, fix))]
-    share = float(np.mean((windows == windows.max()) | (windows == windows.min())))
-    if share > CLIPPED:
-        at_extremes = f"{share:.0%} of its samples lie at its extremes"
-        problem = f"{name} is clipped: {at_extremes}, limit {CLIPPED:.0%}"
-        return [("warning", CohortError(path, problem, "export with a wider physical range"))]
-    return []
-
-
-def _eeg_losses(raw: Channel, clips: pd.DataFrame, reasons: np.ndarray) -> list[Problem]:
-    """A warning for each reason for which scored clips have no usable EEG."""
-    gaps = raw.gaps
-    pauses = ", ".join(f"{a:g} to {b:g} s" for a, b in gaps[:5]) + ", ..." * (len(gaps) > 5)
-    told = {
-        "gap": (
-            f"was paused ({pauses})",
-            "make sure that onsets count from the start of the EEG, pauses included",
-        ),
-        "flat": (f"{raw.name} is flat for {BAD_S} s or more", "choose a connected channel"),
-        "railed": (f"{raw.name} is saturated for {BAD_S} s or more", "choose another channel"),
-    }
-    found: list[Problem] = []
-    for reason, (what, fix) in told.items():
-        lost = clips["stage"][reasons == reason]
-        if len(lost) or (reason == "gap" and gaps):
-            stages = [f"{(lost == k).sum()} {STAGES[k]}" for k in sorted(lost.unique())]
-            problem = f"{what}: {len(lost)} of {len(clips)} scored clips are lost"
-            problem += f" ({', '.join(stages)})" if stages else ""
-            level = "error" if (reasons != "").all() else "warning"
-            found.append((level, CohortError(raw.file.path, problem, fix)))
-    return found
-
-
 def _times(
     night: Night,
     events: pd.DataFrame,
@@ -224,10 +180,16 @@ def _times(
     reasons: np.ndarray | None,
     video: VideoInfo | None,
     offset: float | None,
+    film: Film | None,
 ) -> list[Problem]:
-    """Problems where events, EEG and video do not cover each other; `reasons`: `clip_losses`."""
+    """Problems where events, EEG and video do not cover each other.
+
+    Args:
+        reasons: from `clip_losses`, None if the EEG cannot be judged.
+        film: what the video holds; without it its header is believed.
+    """
     clips, end = _scored(events), raw.end_s
-    found = [] if reasons is None else _eeg_losses(raw, clips, reasons)
+    found = [] if reasons is None else eeg_losses(raw, clips, reasons)
     onset = clips["onset_s"]
     ends = events["onset"] + events["duration"]
     late = ends > end + SLACK_S
@@ -244,21 +206,38 @@ def _times(
         problem = f"no scored clip lies within the EEG of {end:g} s"
         fix = "count onsets from the start of the EEG"
         found.append(("error", CohortError(night.events, problem, fix)))
-    elif video and offset is not None and not np.isnan(video.duration_s):
+    elif video and offset is not None and not (film is None and np.isnan(video.duration_s)):
         # As in `read_clips`: up to 1.5 frames may be missing.
-        slack = 1.5 / video.rate
-        stop = offset + video.duration_s
-        seen = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
-        lost = int((whole & ~seen).sum())
+        slack = 1.5 / video.rate if video.rate > 0 else 1.0
+        stop = offset + (film.end_s if film else video.duration_s)
+        covered = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
+        seen = np.array(film.whole, bool) if film else covered
+        lost = whole & ~seen
+        stages = clips.loc[onset.index, "stage"]
         span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"
-        if not (whole & seen).any():
+        if not (whole & covered).any():
             problem = f"{span}, no scored clip lies within"
             found.append(("error", CohortError(night.sidecar, problem, "correct StartOffset")))
-        elif lost:
-            problem = f"{span}, {lost} scored clips are lost"
+        elif not (whole & seen).any():
+            problem = f"{span}, {_gap(film, offset)}: no scored clip is covered"
+            found.append(("error", CohortError(night.video, problem, "record at a steady rate")))
+        elif lost.any():
+            where = f", {_gap(film, offset)}" if (lost & covered).any() else ""
+            n = f"{lost.sum()} scored clips are lost ({_by_stage(stages[lost], stages)})"
             fix = "ignore it if these may be dropped; else add the video or correct StartOffset"
-            found.append(("warning", CohortError(night.video, problem, fix)))
+            found.append(("warning", CohortError(night.video, f"{span}{where}, {n}", fix)))
     return found
+
+
+def _gap(film: Film, offset: float) -> str:
+    at, length = film.gap
+    return f"with gaps or damage (the longest of {length:.3g} s, from {at + offset:.1f} s on)"
+
+
+def _by_stage(lost: pd.Series, scored: pd.Series) -> str:
+    """How many of which stage, e.g. "2 of 5 W": losing one stage biases what is learned."""
+    counts = [(STAGES[k], int((lost == k).sum()), int((scored == k).sum())) for k in range(5)]
+    return ", ".join(f"{n} of {m} {name}" for name, n, m in counts if n)
 
 
 def _relative(path: Path | str, root: Path) -> str:

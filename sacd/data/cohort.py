@@ -5,7 +5,7 @@
     sub-01/eeg/sub-01_task-sleep_eeg.edf
     sub-01/eeg/sub-01_task-sleep_events.tsv     onset, duration (s from the start of the EEG),
                                                 trial_type
-    sub-01/video/sub-01_task-sleep_video.mp4    or another container
+    sub-01/video/sub-01_task-sleep_video.mp4    or another of `VIDEO_SUFFIXES`
     sub-01/video/sub-01_task-sleep_video.json   optional: StartOffset, or BIDS' StartTime
 
 Extensions may be in capitals.
@@ -27,9 +27,10 @@ from sacd.data.problems import CohortError as CohortError
 from sacd.data.texts import number, read_object, read_table
 
 VIDEO_SUFFIXES = (
-    ".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".wmv", ".asf", ".mpg", ".mpeg", ".ts",
-    ".mts", ".m2ts", ".flv", ".3gp", ".ogv",
-)  # fmt: skip
+    *(".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".wmv", ".asf", ".mxf", ".3gp", ".flv", ".ogv"),
+)
+"""Extensions of videos, in small letters or capitals."""
 LIMITS: Final = {"age": 120, "weight_kg": 500, "ahi": 200}
 """Largest values, in years, kg and events/h: an event lasts 10 s or more, and 200 an hour leave no
 time for sleep between them."""

@@ -4,11 +4,13 @@ import hashlib
 import json
 import math
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -16,6 +18,7 @@ from sacd.data.check import night_problems
 from sacd.data.cohort import Cohort, CohortError, Night, read_cohort, video_offset
 from sacd.data.eeg import EEG_REASONS, clip_losses, open_channel, read_eeg
 from sacd.data.events import clip_table, read_events
+from sacd.data.rows import Rows
 from sacd.data.store import FORMAT, ClipStore, StoreConfig
 from sacd.data.video import probe, read_clips
 from sacd.files import (
@@ -84,16 +87,40 @@ def _ingest_nights(
     decode = partial(
         _ingest_night, root=root, store=store, config=config, threads=threads, code=code
     )
-    with tqdm(total=len(nights), desc="ingest", unit="night", disable=None) as bar:
-        for _ in parallel_map(decode, nights, workers):
-            bar.update()
+    try:
+        with tqdm(total=len(nights), desc="ingest", unit="night", disable=None) as bar:
+            for _ in parallel_map(decode, nights, workers):
+                bar.update()
+    except BrokenProcessPool:
+        open_nights = [n.subject for n in nights if (store / f".{n.subject}.partial").is_dir()]
+        remove_partial_folders(store)
+        which = " or ".join(open_nights) or "a night"
+        problem = f"a process ended while it read {which}: killed, or out of memory"
+        raise CohortError(
+            root, problem, "free memory or say WORKERS=1; finished nights stay"
+        ) from None
 
 
 def _ingest_night(
     night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
 ) -> None:
     """Decode one night into `<store>/<subject>`, completely or not at all."""
-    for level, problem in night_problems(night, config.channel, config.eeg_rate):
+    try:
+        _read_night(night, root, store, config, threads, code)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # A full disk names no file.
+        message = f"{error.strerror or error}, while this night is read and written"
+        raise OSError(error.errno, message, str(store / night.subject)) from error
+
+
+def _read_night(
+    night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
+) -> None:
+    for level, problem in night_problems(
+        night, config.channel, config.eeg_rate, config.frames, config.sampling
+    ):
         if level == "error":
             raise problem
     with atomic_folder(store / night.subject) as folder:
@@ -123,26 +150,26 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     eeg = read_eeg(raw, night.eeg, config.eeg_rate)
     offset, info = video_offset(night), probe(night.video)
     table = clip_table(read_events(night.events))
-    dropped = {"unscored": int((table["stage"] == UNSCORED).sum())}
+    unscored = int((table["stage"] == UNSCORED).sum())
     table = table[table["stage"] != UNSCORED]
     samples = CLIP_S * config.eeg_rate
     reasons = clip_losses(raw, config.eeg_rate, table["onset_s"].to_numpy())
-    dropped |= {reason: int((reasons == reason).sum()) for reason in EEG_REASONS}
+    lost = {why: table["stage"][reasons == why] for why in EEG_REASONS}
     table = table[reasons == ""]
     starts = (table["onset_s"] * config.eeg_rate).round().astype(int)
     kept = np.zeros(len(table), bool)
     size, onsets = (config.height, config.width), table["onset_s"].tolist()
     clips = read_clips(night.video, onsets, config.frames, size, config.sampling, offset, threads)
     with (
-        _Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
-        _Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
+        Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
+        Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
     ):
         for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):
             if clip is not None:
                 video_rows.append(clip)
                 eeg_rows.append(eeg[start : start + samples])
                 kept[k] = True
-    dropped["video"] = int((~kept).sum())
+    lost["video"] = table["stage"][~kept]
     table = table[kept].reset_index(drop=True)
     if table.empty:
         problem = "covers no scored clip completely"
@@ -153,11 +180,12 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     write_parquet(folder / "clips.parquet", table)
     return {
         "clips": len(table),
-        "dropped": dropped,
-        "stages": {name: int((table["stage"] == k).sum()) for k, name in enumerate(STAGES)},
+        "dropped": {"unscored": unscored} | {why: len(stages) for why, stages in lost.items()},
+        "lost": {why: _by_stage(stages) for why, stages in lost.items()},
+        "stages": _by_stage(table["stage"]),
         "eeg": {"channel": raw.name, "rate": raw.rate},
         "video": {
-            "rate": info.rate,
+            "rate": None if math.isnan(info.rate) else info.rate,
             "height": info.height,
             "width": info.width,
             "offset_s": offset,
@@ -165,32 +193,8 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     }
 
 
-class _Rows:
-    """An .npy file that grows row by row; its header has a fixed length and is rewritten last.
-
-    The number of clips is known only after the video was decoded, and a night does not fit into
-    memory.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type):
-        self.file, self.shape, self.dtype, self.n = path.open("wb"), shape, np.dtype(dtype), 0
-
-    def __enter__(self) -> "_Rows":
-        self._header()
-        return self
-
-    def append(self, row: np.ndarray) -> None:
-        self.file.write(np.ascontiguousarray(row, self.dtype).reshape(self.shape).data)
-        self.n += 1
-
-    def _header(self) -> None:
-        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.n, *self.shape)}
-        np.lib.format.write_array_header_1_0(self.file, header)
-
-    def __exit__(self, *_: object) -> None:
-        with self.file:
-            self.file.seek(0)
-            self._header()
+def _by_stage(stages: pd.Series) -> dict[str, int]:
+    return {name: int((stages == k).sum()) for k, name in enumerate(STAGES)}
 
 
 def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
@@ -226,19 +230,31 @@ def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
 def _current(night: Night, root: Path, folder: Path, config: StoreConfig, code: str) -> bool:
     """Whether this config and code made the folder from these sources, and it is undamaged."""
     record = read_json(folder / "night.json")
-    if record.get("format") != FORMAT or record["config"] != config.model_dump():
+    wanted = {"format": FORMAT, "config": config.model_dump(), "code": code}
+    if any(record.get(key) != value for key, value in wanted.items()):
         return False
-    if record.get("code") != code:
+    try:
+        return _unchanged(record, _sources(night, root), root) and all(
+            _undamaged(folder / name, record["files"][name]) for name in SHARDS
+        )
+    except (KeyError, TypeError, AttributeError):  # the record itself is damaged
         return False
-    sources = {_key(path, root): path for path in _sources(night, root)}
-    if sources.keys() != record["sources"].keys():
+
+
+def _unchanged(record: dict[str, Any], sources: list[Path], root: Path) -> bool:
+    """Whether these are the files that a night was made from."""
+    if {_key(path, root) for path in sources} != record["sources"].keys():
         return False
-    for key, path in sources.items():
-        then = record["sources"][key]
+    if record["stages"].keys() != set(STAGES) or {"unscored", *record["lost"]} != {
+        *record["dropped"]
+    }:
+        return False
+    for path in sources:
+        then = record["sources"][_key(path, root)]
         same = all(then[k] == v for k, v in _stamp(path).items())
         if not same and (then["size"] != path.stat().st_size or then["sha256"] != sha256(path)):
             return False
-    return all(_undamaged(folder / name, digest) for name, digest in record["files"].items())
+    return True
 
 
 def _undamaged(path: Path, digest: str) -> bool:

@@ -223,6 +223,9 @@ def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]
     eeg = read_eeg(raw, night.psg, RATE)
     table, dropped = scored_clips(night, len(eeg), raw.file.start)
     first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
+    if table.empty:
+        problem = f"none of its clips lies within the EEG ({len(eeg) / RATE:g} s)"
+        raise CohortError(night.hypnogram, problem, "download both files again")
     clips = np.stack([eeg[k : k + CLIP_S * RATE] for k in first])
     if np.isnan(clips).any():
         pause = ", ".join(f"{a:g} to {b:g} s" for a, b in raw.gaps)

@@ -191,10 +191,10 @@ def read_sound(path: Path, seconds: float) -> np.ndarray | None:
     computed from; here it is `seconds` of each video.
 
     Returns:
-        `(32000 * seconds,)` int16, or None if there is no audio track or it is empty.
+        `(32000 * seconds,)` int16, or None if there is no audio track.
 
     Raises:
-        CohortError: the track cannot be decoded.
+        CohortError: the track cannot be decoded, or nothing is in it: the file is damaged.
     """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SOUND_RATE)
     parts = []
@@ -204,10 +204,18 @@ def read_sound(path: Path, seconds: float) -> np.ndarray | None:
         parts += [frame.to_ndarray()[0] for frame in resampler.resample(None)]
     sound = np.concatenate(parts) if parts else np.empty(0, np.int16)
     if not len(sound):
-        return None
+        if _is_silent(path):
+            return None
+        raise CohortError(path, "its sound track is damaged", "fetch the file again")
     n = round(seconds * SOUND_RATE)
     start = max(len(sound) - n, 0) // 2
     return np.resize(sound[start : start + n], n)
+
+
+def _is_silent(path: Path) -> bool:
+    """Whether a file was made without sound: all of its streams are videos."""
+    with av.open(str(path)) as container:
+        return all(stream.type == "video" for stream in container.streams)
 
 
 def _decoded(path: Path, kind: str) -> Iterator[Any]:

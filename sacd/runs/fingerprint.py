@@ -61,7 +61,8 @@ def reader_fingerprint(entry: str) -> str:
 
     Checking the input decides no bytes, so it is left out.
     """
-    return code_fingerprint([entry], without=(*NO_BYTES, "sacd.data.check"))
+    checks = ("sacd.data.check", "sacd.data.eeg_problems", "sacd.data.look")
+    return code_fingerprint([entry], without=(*NO_BYTES, *checks))
 
 
 def code_hashes(entries: Iterable[str]) -> dict[str, str]:

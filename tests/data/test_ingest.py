@@ -94,10 +94,11 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     entry = "sacd.data.ingest:ingest"
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}
-    readers = ("cohort", "edf", "eeg", "events", "ingest", "problems", "scoring", "store")
-    readers = (*readers, "texts", "video")
+    readers = ("cohort", "decode", "edf", "eeg", "events", "ingest", "problems", "rows", "scoring")
+    readers = (*readers, "store", "texts", "video")
     deciding = {*(f"sacd.data.{name}" for name in readers), "sacd.stages"}
-    assert modules == deciding | {"sacd.files", "sacd.workers", "sacd.data.check"}
+    looking = ("sacd.data.check", "sacd.data.eeg_problems", "sacd.data.look")
+    assert modules == deciding | {"sacd.files", "sacd.workers", *looking}
     for module in modules:
         changed = {
             name: "changed" if name.startswith(f"{module}:") else code
@@ -215,9 +216,10 @@ def test_damaged_shard_is_found_and_made_again(good, tmp_path, name, damage):
 def test_impossible_settings_are_refused(good, tmp_path):
     cohort, _ = good
     with pytest.raises(
-        CohortError, match=r"4 frames/s are 120 frames a clip, 500 are wanted; set `frames` "
+        CohortError, match=r"4 frames/s are 120 frames a clip, 500 consecutive ones are wanted; "
     ):
-        ingest(cohort, tmp_path / "store", CONFIG.model_copy(update={"frames": 500}))
+        settings = CONFIG.model_copy(update={"frames": 500, "sampling": "consecutive"})
+        ingest(cohort, tmp_path / "store", settings)
     assert [p.name for p in (tmp_path / "store").iterdir()] == [".lock"]
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         StoreConfig(height=0, width=1, frames=1)
