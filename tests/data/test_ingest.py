@@ -97,7 +97,7 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     deciding = {
         *(
             f"sacd.data.{name}"
-            for name in ("cohort", "decode", "eeg", "ingest", "rows", "store", "video")
+            for name in ("cohort", "decode", "eeg", "ingest", "picture", "rows", "store", "video")
         ),
         "sacd.stages",
     }
