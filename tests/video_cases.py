@@ -93,6 +93,37 @@ def text(content):
     )
 
 
+def bad_sector(path):
+    """Zeros over some packets and their headers in clip 1."""
+    _, place, _ = next(p for p in packets(path) if p[0] > 45)
+    overwrite(path, place - 40, bytes(9000))
+
+
+def lose(path):
+    """Some packets of the transport stream are gone, in clip 1."""
+    data = path.read_bytes()
+    start = len(data) * 3 // 8 // 188 * 188
+    path.write_bytes(data[:start] + data[start + 40 * 188 :])
+
+
+def cover_track(stem):
+    """A video of one picture, larger than the film, stands first."""
+    stem.parent.mkdir(parents=True)
+    with av.open(str(stem.with_suffix(".mp4")), "w") as out:
+        cover, film = out.add_stream("mjpeg", rate=1), out.add_stream("libx264", rate=FPS)
+        cover.width, cover.height, cover.pix_fmt = 128, 96, "yuvj420p"
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        film.options = {"qp": "8", "threads": "1"}
+        shown = [(cover, picture(100, 96, 128), 0)]
+        shown += [(film, picture(time), k) for k, time in enumerate(TIMES)]
+        for stream, image, k in shown:
+            frame = av.VideoFrame.from_ndarray(image, format="gray")
+            frame = frame.reformat(format=stream.pix_fmt)
+            frame.pts = k
+            out.mux(stream.encode(frame))
+        out.mux([*cover.encode(None), *film.encode(None)])
+
+
 def sound(stem):
     stem.parent.mkdir(parents=True)
     with av.open(str(stem.with_suffix(".mp4")), "w") as out:
@@ -145,6 +176,14 @@ READ = {
     "repeated stamps": (at(lambda t: t - 0.2 if 40 <= t < 50 and t * 5 % 2 else t), ALL, ""),
     "jitter": (at(lambda t: t + 0.08 * np.sin(37 * t) + 0.1), ALL, ""),
     "every fifth frame lost": (only(lambda t: round(t * FPS) % 5), ALL, ""),
+    "bursts": (made(times=[k + j / 25 for k in range(122) for j in range(5)]), ALL, ""),
+    "cover that is not called one": (cover_track, ALL, "holds 2 videos"),
+    "chunks of an avi lost": (
+        made(".avi", codec="mjpeg", pix="yuvj420p", tick=FPS, image=noisy, then=bad_sector),
+        [0, 2, 3],
+        LOST.format(1),
+    ),
+    "packets of a ts lost": (made(".ts", image=noisy, then=lose), [0, 2, 3], LOST.format(1)),
     "pause": (only(lambda t: not 30 <= t < 60), [0, 2, 3], "1 of 1 N1"),
     "short pause": (only(lambda t: not 44 <= t < 47), [0, 2, 3], "longest of 3.2 s, from 43.8 s"),
     "half the night off": (only(lambda t: t < 30 or t >= 90), [0, 3], LOST.format(2)),

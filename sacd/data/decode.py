@@ -11,10 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
-import numpy as np
-from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from sacd.data.cohort import CohortError
 
@@ -25,10 +22,8 @@ _WAITING = 512
 _NO_ZEROS = ("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "vp8", "vp9", "av1")
 _ZEROS = 32
 _REORDERED = 16
-_SEARCHED = 300
-"""Frames decoded at most to come from a key frame to the wanted time."""
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits of camera sensors. A file of 16 bits often holds fewer."""
+_AVI_HEADER = 8
+"""Bytes of a packet's header in an AVI, where its index points to."""
 
 
 @contextmanager
@@ -50,6 +45,8 @@ def open_film(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vide
         known = films(container)
         if not known:
             raise CohortError(path, "holds no video", REWRITE)
+        # A picture among videos is a cover, whatever the file calls it.
+        known = [stream for stream in known if stream.frames != 1] or known
         best = container.streams.best("video")
         if best not in known:
             best = max(known, key=lambda stream: stream.width * stream.height)
@@ -88,8 +85,8 @@ def _frames(path: Path, threads: int) -> Iterator[tuple[float, av.VideoFrame] | 
     with open_film(path) as (container, stream):
         codec = stream.codec_context
         codec.thread_type, codec.thread_count = "AUTO", threads
-        for packet in _packets(path, container, stream):
-            trust.feed(packet)
+        for packet, unbroken in _packets(path, container, stream):
+            trust.feed(packet, unbroken)
             frames, whole = _decode(codec, packet)
             if not whole:
                 trust.broken(packet)
@@ -128,8 +125,17 @@ def _decode(codec: av.VideoCodecContext, packet: av.Packet) -> tuple[list[av.Vid
             return frames, whole
 
 
-def _packets(path: Path, container, stream) -> Iterator[av.Packet]:
-    """Packets up to the end of the file, or to where its structure is lost; then an empty one."""
+def _packets(path: Path, container, stream) -> Iterator[tuple[av.Packet, bool]]:
+    """Packets up to the end of the file, or to where its structure is lost; then an empty one.
+
+    Yields also whether the packet is whole, and so is what lies between it and the one before.
+
+    AVI holds no times: packets are counted, and of a damaged file all later times were too early.
+    Its index tells the true number of each packet.
+    """
+    index, shift = {}, 0
+    if container.format.name == "avi":
+        index = {entry.pos + _AVI_HEADER: entry.timestamp for entry in stream.index_entries}
     packets = container.demux(stream)
     while True:
         try:
@@ -140,9 +146,19 @@ def _packets(path: Path, container, stream) -> Iterator[av.Packet]:
             if isinstance(error, OSError) and not isinstance(error, ValueError | EOFError):
                 problem = f"cannot be read to its end ({error.strerror})"
                 raise CohortError(path, problem, "copy the file again") from None
-            yield av.Packet()
+            yield av.Packet(), True
             return
-        yield packet
+        whole = not packet.is_corrupt
+        if packet.dts is None:
+            yield packet, whole
+        elif packet.size:  # an empty one repeats the frame before
+            number = index.get(packet.pos, packet.dts + shift)
+            whole = whole and number == packet.dts + shift
+            shift = number - packet.dts
+            packet.dts += shift
+            if packet.pts is not None:
+                packet.pts += shift
+            yield packet, whole
 
 
 def listed(path: Path) -> Iterator[tuple[float, None]]:
@@ -154,14 +170,14 @@ def listed(path: Path) -> Iterator[tuple[float, None]]:
     first, spoiled, late, heap = None, False, None, []
     with open_film(path) as (container, stream):
         coded = stream.codec_context.name in _NO_ZEROS
-        for packet in _packets(path, container, stream):
+        for packet, unbroken in _packets(path, container, stream):
             at = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or packet.is_discard or at is None:
                 continue
             first = at if first is None else first
             data = bytes(packet)
             zeros = not any(data) or bytes(_ZEROS) in data
-            broken = packet.is_corrupt or (coded and zeros)
+            broken = not unbroken or (coded and zeros)
             spoiled = broken or (spoiled and not packet.is_keyframe)
             back = packet.dts is not None and late is not None and packet.dts < late
             late = packet.dts
@@ -184,10 +200,12 @@ class _Trust:
         self.waiting: dict[int, tuple[bool, bool]] = {}
         """Of each packet whose frame was not shown yet, by its time: is it whole, and a key?"""
 
-    def feed(self, packet: av.Packet) -> None:
+    def feed(self, packet: av.Packet, whole: bool) -> None:
         if not packet.size:
             return
-        self.spoiled = packet.is_corrupt or (self.spoiled and not packet.is_keyframe)
+        if not whole and packet.is_keyframe and not packet.is_corrupt:
+            whole = True  # what is lost lies before it
+        self.spoiled = not whole or (self.spoiled and not packet.is_keyframe)
         if packet.pts is not None and not packet.is_discard:
             self.waiting[packet.pts] = not self.spoiled, packet.is_keyframe
             self.start = packet.pts if self.start is None else min(self.start, packet.pts)
@@ -210,77 +228,3 @@ class _Trust:
                 self.spoiled = True
         whole, _ = self.waiting.pop(frame.pts, (not self.spoiled, False))
         return whole and not frame.is_corrupt
-
-
-def glances(path: Path, n: int) -> Iterator[av.VideoFrame]:
-    """Up to n frames, spread over the video; over its first part if it cannot be searched."""
-    with open_film(path) as (container, stream):
-        start, length = stream.start_time or 0, stream.duration
-        if not length and container.duration:
-            length = int(container.duration / av.time_base / stream.time_base)
-        for k in range(n):
-            target, near = (start + length * k // n, 0) if length else (None, 2**k)
-            try:
-                if k and length:
-                    container.seek(target, stream=stream)
-                # A search ends at the key frame before.
-                for j, frame in enumerate(container.decode(stream)):
-                    late = target is not None and frame.pts is not None and frame.pts >= target
-                    if late or j >= (near if target is None else _SEARCHED):
-                        if not frame.is_corrupt:
-                            yield frame
-                        break
-            except (av.FFmpegError, OSError):
-                continue
-
-
-class Pictures:
-    """Reduces frames to grey pictures of one size, turned and mirrored as players show them.
-
-    A display matrix that turns by no multiple of 90 degrees counts as the nearest one. Files of
-    16 bits often hold 10 or 12: the scale is then that of the bits in use.
-
-    Args:
-        size: height and width in pixels of the picture as it is shown.
-    """
-
-    def __init__(self, path: Path, size: tuple[int, int]):
-        self.path, self.size, self.shrink, self.bits = path, size, VideoReformatter(), 0
-
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """`(height, width)` uint8, grey levels 0..255, by area averaging."""
-        (a, b), (c, d) = orientation(frame)
-        lying = abs(a) + abs(d) < abs(b) + abs(c)
-        height, width = self.size[::-1] if lying else self.size
-        deep = frame.format.name.startswith("gray16")
-        picture = self.shrink.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="gray16le" if deep else "gray",
-            interpolation=Interpolation.AREA,
-            threads=1,
-        ).to_ndarray()
-        if deep:
-            self.bits = self.bits or used_bits(self.path)
-            picture = np.minimum(picture >> (self.bits - 8), 255).astype(np.uint8)
-        if lying:
-            # x' = c y and y' = b x.
-            picture, a, d = picture.T, c, b
-        return np.ascontiguousarray(picture[:: 1 if d >= 0 else -1, :: 1 if a >= 0 else -1])
-
-
-def orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(a, b), (c, d) of the display matrix: x' = a x + c y, y' = b x + d y; y points down."""
-    for data in frame.side_data:
-        if data.type == SideData.DISPLAYMATRIX:
-            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-            return (a, b), (c, d)
-    return (1, 0), (0, 1)
-
-
-def used_bits(path: Path) -> int:
-    """How many of 16 bits a grey video uses, from frames spread over it."""
-    found = [int(frame.to_ndarray(format="gray16le").max()) for frame in glances(path, 16)]
-    largest = max(found, default=2**16 - 1)
-    return next(bits for bits in _DEPTHS if largest < 2**bits)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import shutil
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,9 +90,8 @@ def _ingest_nights(
         with tqdm(total=len(nights), desc="ingest", unit="night", disable=None) as bar:
             for _ in parallel_map(decode, nights, workers):
                 bar.update()
-    except BrokenProcessPool:
+    except ChildProcessError:
         open_nights = [n.subject for n in nights if (store / f".{n.subject}.partial").is_dir()]
-        remove_partial_folders(store)
         which = " or ".join(open_nights) or "a night"
         problem = f"a process ended while it read {which}: killed, or out of memory"
         raise CohortError(

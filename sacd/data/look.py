@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from sacd.data.cohort import CohortError, Night
-from sacd.data.decode import Pictures, decoded, glances, listed, orientation
+from sacd.data.decode import decoded, listed
+from sacd.data.picture import Pictures, glances, orientation
 from sacd.data.video import Sampling, Shown, VideoInfo, choose, timed, too_slow
 from sacd.stages import CLIP_S
 

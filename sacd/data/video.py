@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
 
 from sacd.data.cohort import CohortError
-from sacd.data.decode import Pictures, decoded, films, open_film
+from sacd.data.decode import decoded, films, open_film
+from sacd.data.picture import Pictures
 from sacd.stages import CLIP_S
 
 Sampling = Literal["spread", "consecutive"]
@@ -26,7 +26,7 @@ SLOWEST_S = 2.0
 _EDGE_S = 1e-3
 """Containers round time stamps to 1 ms or finer; a frame that is earlier by less belongs to the
 clip."""
-_AROUND = 5
+_AROUND = 12
 """Intervals before and after a frame that give the rate around it."""
 _STRAY_S = 1.0
 """A time stamp that leaps ahead by more, and back with the next frame, is wrong."""
@@ -222,8 +222,8 @@ def _unbroken(run: list[Shown], start: float, middle: int, offset: float) -> boo
 def timed(path: Path, frames: Iterable[tuple[float, Any]], offset: float) -> Iterator[Shown]:
     """Frames with the rate around them.
 
-    It is the larger one of the medians of the intervals before and after, so that neither a lost
-    frame nor a change of the rate counts as a gap.
+    It is the larger one of the usual intervals before and after, so that neither a lost frame nor
+    a change of the rate counts as a gap.
 
     Raises:
         CohortError: time stamps start again.
@@ -241,11 +241,26 @@ def timed(path: Path, frames: Iterable[tuple[float, Any]], offset: float) -> Ite
         if not ahead:
             return
         coming = [b - a for (a, _), (b, _) in pairwise(ahead)]
-        period = max(median(side) for side in (past or coming, coming or past or [0.0]) if side)
+        period = max(_usual(past or coming), _usual(coming or past))
         t, frame = ahead.popleft()
         after = coming[0] if coming else 2 * period
         yield Shown(t + offset, t + offset + after / 2, period, frame)
         past.append(after)
+
+
+def _usual(intervals: Sequence[float]) -> float:
+    """The usual interval between frames, apart from the longest one, which may be a gap.
+
+    At least half of the time passes in intervals that are as long or longer. Cameras that send
+    frames in bursts have short and long ones.
+    """
+    rest = sorted(intervals)[:-1] or list(intervals)
+    passed, half = 0.0, sum(rest) / 2
+    for interval in rest:
+        passed += interval
+        if passed >= half:
+            return interval
+    return 0.0
 
 
 def _in_order(path: Path, frames: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:

@@ -94,8 +94,8 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     entry = "sacd.data.ingest:ingest"
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}
-    readers = ("cohort", "decode", "edf", "eeg", "events", "ingest", "problems", "rows", "scoring")
-    readers = (*readers, "store", "texts", "video")
+    readers = ("cohort", "decode", "edf", "eeg", "events", "ingest", "picture", "problems")
+    readers = (*readers, "rows", "scoring", "store", "texts", "video")
     deciding = {*(f"sacd.data.{name}" for name in readers), "sacd.stages"}
     looking = ("sacd.data.check", "sacd.data.eeg_problems", "sacd.data.look")
     assert modules == deciding | {"sacd.files", "sacd.workers", *looking}

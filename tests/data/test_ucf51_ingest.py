@@ -138,3 +138,11 @@ def test_a_broken_file_is_named_and_nothing_is_left(tmp_path):
 def test_only_all_51_classes_are_called_what_verify_compares_with_the_paper(tmp_path):
     assert OWN_DATA["table3"] in _name(tmp_path, len(CLASSES))
     assert OWN_DATA["table3"] not in _name(tmp_path, len(CLASSES) - 1)
+
+
+def test_a_damaged_sound_track_is_not_called_missing(tmp_path):
+    path = tmp_path / "v.avi"
+    write_avi(path, pictures(12), 25, tone(440, 0.5))
+    path.write_bytes(path.read_bytes().replace(b"01wb", b"xxwb"))  # no packet of it is found
+    with pytest.raises(CohortError, match=r"v\.avi: its sound track is damaged; fetch"):
+        read_sound(path, 0.5)
