@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, Final, TypeVar
 
 Item = TypeVar("Item")
@@ -104,6 +105,8 @@ def parallel_map(
 @contextmanager
 def deaf_children() -> Iterator[None]:
     """Processes that are started here never see Ctrl-C: this process hears it, and ends them."""
+    # The first process of `multiprocessing` starts this one too, which ends with SIGINT unblocked.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
