@@ -73,9 +73,9 @@ def agreement(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     Args:
         pairs: quantity -> true and predicted values `(nights,)`.
     """
-    columns = 3
+    columns = 5
     rows = -(-len(pairs) // columns)
-    figure = Figure((3.1 * columns, 2.5 * rows), layout="constrained")
+    figure = Figure((2.6 * columns, 2.5 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, (true, predicted)) in zip(grid, pairs.items(), strict=False):
         true, predicted = np.asarray(true, float), np.asarray(predicted, float)
@@ -88,9 +88,11 @@ def agreement(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
             for level in (bias - reach, bias + reach):
                 axes.axhline(level, color=INK, lw=0.8, ls="--")
         axes.axhline(0, color="#b0b0b0", lw=0.6, zorder=0)
-        axes.set_title(sentence(name), fontsize=9)
+        what, _, unit = name.partition(", ")
+        axes.set_title(f"{sentence(what)}\n{unit}", fontsize=8.5)
+        axes.set_xlabel("Mean of true and predicted", fontsize=8)
     for axes in grid[len(pairs) :]:
         axes.set_visible(False)
-    figure.supxlabel("Mean of true and predicted", fontsize=9)
-    figure.supylabel("Predicted minus true", fontsize=9)
+    for axes in grid[::columns]:
+        axes.set_ylabel("Predicted minus true", fontsize=8)
     return figure
