@@ -1,60 +1,86 @@
-"""Video of a night: decoded once, in order, and reduced to a few small grey frames per clip."""
+"""Video of a night: decoded once, in order, and reduced to a few small grey frames per clip.
 
-from collections.abc import Iterator, Sequence
+Frames are chosen by the time at which they are shown. A gap is judged against the rate around it:
+cameras with automatic exposure slow down in the dark, and then no frame is missing.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from statistics import median
+from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from sacd.data.cohort import CohortError
+from sacd.data.decode import Pictures, decoded, open_film
 from sacd.stages import CLIP_S
 
 Sampling = Literal["spread", "consecutive"]
+SLOWEST_S = 2.0
+"""Longest accepted time between frames; breathing, of 0.2 to 0.3 Hz, is not seen in fewer."""
 _EDGE_S = 1e-3
 """Containers round time stamps to 1 ms or finer; a frame that is earlier by less belongs to the
 clip."""
+_AROUND = 5
+"""Intervals before and after a frame that give the rate around it."""
+_STRAY_S = 1.0
+"""A time stamp that leaps ahead by more, and back with the next frame, is wrong."""
+_BACK = 4
+"""So many frames in a row that are earlier than one before: time stamps have started again."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Header of a video: rate in frames/s, duration in s (NaN if not stated), size in pixels."""
+    """Header of a video, which may be wrong.
+
+    Rate in frames/s and duration in s (NaN if not stated), size in pixels, number of videos in the
+    file.
+    """
 
     rate: float
     duration_s: float
     width: int
     height: int
+    videos: int = 1
+
+
+class Shown(NamedTuple):
+    """A frame, or None in its place, with its time in s from the start of the EEG."""
+
+    t: float
+    reach: float
+    """Time until which it is the nearest frame."""
+    period: float
+    """Time between frames around it, s."""
+    frame: Any
+
+    @property
+    def slack(self) -> float:
+        """A frame that is wanted may be so far away: one that is lost is bridged."""
+        return min(1.5 * self.period, SLOWEST_S / 2 + _EDGE_S)
 
 
 def probe(path: Path) -> VideoInfo:
     """Header of a video.
 
     Raises:
-        CohortError: it cannot be opened, its first frame cannot be decoded, or it states no frame
-            rate.
+        CohortError: it cannot be opened, or none of its first frames can be decoded.
     """
-    fix = "re-encode it, for example `ffmpeg -i in -c:v libx264 -an out.mp4`"
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise CohortError(path, "holds no video", fix)
-            stream = container.streams.video[0]
-            first = next(container.decode(stream), None)
-            rate = stream.average_rate or stream.guessed_rate
-            if first is None:
-                raise CohortError(path, "has no frame that can be decoded", fix)
-            if not rate:
-                raise CohortError(path, "has no frame rate", fix)
-            if stream.duration:
-                seconds = float(stream.duration * stream.time_base)
-            else:
-                seconds = container.duration / av.time_base if container.duration else float("nan")
-            return VideoInfo(float(rate), seconds, first.width, first.height)
-    except (av.FFmpegError, OSError) as error:
-        problem = f"cannot be opened as video ({error.strerror or error})"
-        raise CohortError(path, problem, fix) from None
+    with open_film(path) as (container, stream):
+        rate = stream.average_rate or stream.guessed_rate
+        if stream.duration:
+            seconds = float(stream.duration * stream.time_base)
+        else:
+            seconds = container.duration / av.time_base if container.duration else math.nan
+        films = [s for s in container.streams.video if s.width * s.height >= 64 * 48]
+    _, first = next(decoded(path))
+    rate = float(rate) if rate else math.nan
+    return VideoInfo(rate, seconds, first.width, first.height, max(len(films), 1))
 
 
 def read_clips(
@@ -68,104 +94,187 @@ def read_clips(
 ) -> Iterator[np.ndarray | None]:
     """Frames of every clip, in one pass over the video, holding one clip in memory at a time.
 
-    `spread`: for a clip at onset o the frames nearest to `o + k * 30 / frames`. `consecutive`:
-    native frames around the middle of the clip, as in the paper. Frames outside the clip are never
-    used.
+    `spread`: for a clip at onset o the frames nearest to `o + k * 30 / frames`; a slow video
+    repeats frames. `consecutive`: native frames around the middle of the clip, as in the paper.
+    Frames outside the clip are never used.
 
     Args:
         onsets: s from the start of the EEG, ascending, 30 s apart or more.
-        frames: number kept per clip, at most as many as the video has in 30 s.
+        frames: number kept per clip.
         size: height and width in pixels; frames are resized by area averaging to grey levels
-            0..255.
+            0..255, and turned as players show them.
         offset: time of the first video frame minus the start of the EEG in s.
-        threads: of the decoder; 0 lets FFmpeg decide.
+        threads: of the decoder; 0 lets FFmpeg decide. It does not change the result.
 
     Yields:
         For each onset `(frames, height, width)` uint8; or None if the video does not cover the
-        clip, or has a gap of more than 1.5 frames at a time that is needed.
+        clip, or has a gap at a time that is needed: more than one and a half frames from it.
 
     Raises:
-        CohortError: the video cannot be decoded, has no time stamps, or has too few frames.
+        CohortError: the video cannot be decoded, has no time stamps, has time stamps that start
+            again, or has too few frames.
     """
-    rate = probe(path).rate
+    problem = too_slow(probe(path), frames, sampling)
+    if problem:
+        raise CohortError(path, problem, TOO_SLOW)
+    picture = Pictures(path, size)
+    shown = timed(path, decoded(path, threads), offset)
+    for chosen in choose(shown, onsets, frames, sampling, offset, picture):
+        yield None if chosen is None else np.stack(chosen)
+
+
+TOO_SLOW = "record at a higher rate, or take a profile with fewer frames"
+
+
+def too_slow(info: VideoInfo, frames: int, sampling: Sampling) -> str:
+    """What is wrong if a video states too low a rate for so many frames of a clip, else ""."""
+    if sampling == "spread":
+        # The mean rate in the header counts pauses too: it is refused only far below the limit.
+        slow = info.rate < 0.5 / SLOWEST_S
+        return f"{info.rate:.3g} frames/s, at least {1 / SLOWEST_S:g} are needed" if slow else ""
     # The mean rate in the header is a little low if frames were lost.
-    if frames > CLIP_S * rate * 1.05:
-        problem = f"{rate:g} frames/s are {CLIP_S * rate:.0f} frames a clip, {frames} are wanted"
-        raise CohortError(path, problem, "lower `frames`")
-    spread = sampling == "spread"
-    period = 1 / rate
-    if spread:
-        step, first = CLIP_S / frames, 0.0
-    else:
-        step, first = period, CLIP_S / 2 - frames // 2 * period
-    slack = 1.5 * period
-    shrink = VideoReformatter()
-    grey = {
-        "width": size[1],
-        "height": size[0],
-        "format": "gray",
-        "interpolation": Interpolation.AREA,
-        "threads": 1,
-    }
-    # `done` clips are finished; the current one has k frames so far and no gap if `whole`.
-    clip, k = np.empty((frames, *size), np.uint8), 0
-    whole, done = True, 0
-    for t, reach, frame in _shown(path, offset, period, threads):
+    if not frames > CLIP_S * info.rate * 1.05:
+        return ""
+    own = f"{info.rate:g} frames/s are {CLIP_S * info.rate:.0f} frames a clip"
+    return f"{own}, {frames} consecutive ones are wanted"
+
+
+def choose(
+    shown: Iterator[Shown],
+    onsets: Sequence[float],
+    frames: int,
+    sampling: Sampling,
+    offset: float,
+    take: Callable[[Any], Any],
+) -> Iterator[list[Any] | None]:
+    """For each onset what `take` makes of the frames of the clip, or None; see `read_clips`."""
+    select = _spread if sampling == "spread" else _consecutive
+    return select(shown, onsets, frames, offset, take)
+
+
+def _spread(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
+    # `done` clips are finished; the current one has the frames `found` and no gap if `whole`.
+    step, found, whole, done = CLIP_S / frames, [], True, 0
+    for now in shown:
+        (t, reach, period, frame), slack, picture = now, now.slack, None
         while done < len(onsets):
             start = onsets[done]
-            if k == frames:
+            if len(found) == frames or not whole:
                 if whole and t + period < start + CLIP_S - slack:
                     break  # the video must reach the end of the clip
-                yield clip if whole else None
-                clip, k, whole, done = np.empty_like(clip), 0, True, done + 1
+                yield found if whole else None
+                found, whole, done = [], True, done + 1
                 continue
-            due = start + first + k * step
-            # The frame is before the clip, or a later one is nearer to `due`.
-            if t < start - _EDGE_S or (reach < due and (spread or k == 0)):
+            due = start + len(found) * step
+            # The frame is before the clip, or a later one of the clip is nearer to `due`.
+            last = 2 * reach - t > start + CLIP_S - _EDGE_S
+            if t < start - _EDGE_S or (reach < due and not last):
                 break
             # A gap, a frame after the clip, or a video that starts within the clip.
             if abs(t - due) > slack or t > start + CLIP_S - _EDGE_S or offset > start + slack:
-                k, whole = frames, False
+                whole = False
                 continue
-            clip[k] = shrink.reformat(frame, **grey).to_ndarray()
-            k += 1
-            if not spread:
-                break
+            picture = take(frame) if picture is None else picture
+            found.append(picture)
         if done == len(onsets):
             return
     for _ in range(done, len(onsets)):
         yield None
 
 
-def _shown(
-    path: Path, offset: float, period: float, threads: int
-) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """For each frame: its time, the time until which it is the nearest frame, and the frame.
+def _consecutive(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
+    # The frames up to now; then those of the current clip, from the one nearest to its middle on.
+    held, run, done = deque(maxlen=frames // 2 + 1), [], 0
+    for now in shown:
+        held.append(now)
+        while done < len(onsets):
+            start = onsets[done]
+            if not run and now.reach < start + CLIP_S / 2:
+                break
+            if not run:
+                run = list(held)
+            elif len(run) < frames and now.t > run[-1].t:
+                run.append(now)
+            within = now.t < start + CLIP_S - _EDGE_S
+            if within and (len(run) < frames or now.t + now.period < start + CLIP_S - now.slack):
+                break  # the video must reach the end of the clip
+            whole = len(run) == frames and _unbroken(run, start, frames // 2, offset)
+            yield [take(one.frame) for one in run] if whole else None
+            run, done = [], done + 1
+        if done == len(onsets):
+            return
+    for _ in range(done, len(onsets)):
+        yield None
 
-    Times are in s from the start of the EEG.
+
+def _unbroken(run: list[Shown], start: float, middle: int, offset: float) -> bool:
+    """Whether these frames are the neighbours of the middle of a clip, without a gap."""
+    if offset > start + run[0].slack or run[0].t < start - _EDGE_S:
+        return False
+    if run[-1].t > start + CLIP_S - _EDGE_S:
+        return False
+    if abs(run[middle].t - (start + CLIP_S / 2)) > run[middle].slack:
+        return False
+    # One lost frame makes an interval of two periods.
+    return all(b.t - a.t <= 2.5 * max(a.period, b.period) for a, b in pairwise(run))
+
+
+def timed(path: Path, frames: Iterable[tuple[float, Any]], offset: float) -> Iterator[Shown]:
+    """Frames with the rate around them.
+
+    It is the larger one of the medians of the intervals before and after, so that neither a lost
+    frame nor a change of the rate counts as a gap.
+
+    Raises:
+        CohortError: time stamps start again.
     """
-    fix = "write it again, for example `ffmpeg -fflags +genpts -i in -c:v libx264 -an out.mp4`"
-    last = origin = t = None
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if threads:
-                stream.codec_context.thread_count = threads
-            for frame in container.decode(stream):
-                if frame.time is None:
-                    raise CohortError(path, "has frames without time stamps", fix)
-                origin = frame.time if origin is None else origin
-                t = frame.time - origin + offset
-                if last is not None:
-                    if t <= last[0]:
-                        continue  # a repeated time stamp
-                    yield last[0], (last[0] + t) / 2, last[1]
-                last = t, frame
+    past: deque[float] = deque(maxlen=_AROUND)
+    ahead: deque[tuple[float, Any]] = deque()
+    ordered = _in_order(path, frames)
+    ended = False
+    while True:
+        while not ended and len(ahead) <= _AROUND:
+            item = next(ordered, None)
+            ended = item is None
+            if item is not None:
+                ahead.append(item)
+        if not ahead:
+            return
+        coming = [b - a for (a, _), (b, _) in pairwise(ahead)]
+        period = max(median(side) for side in (past or coming, coming or past or [0.0]) if side)
+        t, frame = ahead.popleft()
+        after = coming[0] if coming else 2 * period
+        yield Shown(t + offset, t + offset + after / 2, period, frame)
+        past.append(after)
+
+
+def _in_order(path: Path, frames: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
+    """Frames with rising times: repeated and single wrong time stamps are left out.
+
+    Raises:
+        CohortError: time stamps start again. How much time passed before is not known.
+    """
+    before, last, early = -math.inf, None, []
+    slipped = 0.0
+    for t, frame in frames:
+        if last is None or t > last[0]:
+            slipped += last[0] - early[0] if len(early) > 1 else 0.0
             if last is not None:
-                yield last[0], last[0] + period, last[1]
-    except av.FFmpegError as error:
-        at = 0.0 if t is None else t - offset
-        raise CohortError(
-            path, f"cannot be decoded after {at:.1f} s of video ({error.strerror})", fix
-        ) from None
+                yield last
+                before = last[0]
+            last, early = (t, frame), []
+        elif t > before and last[0] - before > _STRAY_S and last[0] - t > _STRAY_S:
+            last = t, frame  # the one before leapt ahead
+        elif t < last[0] and not (early and t <= early[-1]):
+            early.append(t)
+        restarts = len(early) > 1 and last[0] - early[0] > _STRAY_S
+        if restarts or len(early) >= _BACK or slipped > _STRAY_S:
+            at = f"after {last[0]:.1f} s of video they go back to {(early or [t])[0]:.1f} s"
+            problem = f"its time stamps start again: {at}, and how long the pause was is not known"
+            fix = (
+                "cut it there and keep one part with its StartOffset, or join the parts at their "
+                "true times, for example with `ffmpeg -f concat`"
+            )
+            raise CohortError(path, problem, fix)
+    if last is not None:
+        yield last

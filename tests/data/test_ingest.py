@@ -95,7 +95,7 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}
     deciding = {
-        *(f"sacd.data.{name}" for name in ("cohort", "eeg", "ingest", "store", "video")),
+        *(f"sacd.data.{name}" for name in ("cohort", "decode", "eeg", "ingest", "store", "video")),
         "sacd.stages",
     }
     assert modules == deciding | {"sacd.files", "sacd.workers", "sacd.data.check"}
@@ -216,9 +216,10 @@ def test_damaged_shard_is_found_and_made_again(good, tmp_path, name, damage):
 def test_impossible_settings_are_refused(good, tmp_path):
     cohort, _ = good
     with pytest.raises(
-        CohortError, match=r"4 frames/s are 120 frames a clip, 500 are wanted; lower `frames`"
+        CohortError, match=r"4 frames/s are 120 frames a clip, 500 consecutive ones are wanted; "
     ):
-        ingest(cohort, tmp_path / "store", CONFIG.model_copy(update={"frames": 500}))
+        settings = CONFIG.model_copy(update={"frames": 500, "sampling": "consecutive"})
+        ingest(cohort, tmp_path / "store", settings)
     assert [p.name for p in (tmp_path / "store").iterdir()] == [".lock"]
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         StoreConfig(height=0, width=1, frames=1)

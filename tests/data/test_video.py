@@ -101,9 +101,25 @@ def test_resizing_is_the_mean_over_areas_in_full_range(tmp_path):
 def test_more_frames_than_the_video_has_are_refused(film):
     with pytest.raises(
         CohortError,
-        match=r"v\.mp4: 8 frames/s are 240 frames a clip, 300 are wanted; lower `frames`",
+        match=r"v\.mp4: 8 frames/s are 240 frames a clip, 300 consecutive ones are wanted; ",
     ):
-        list(read_clips(film, [0], 300, (16, 32)))
+        list(read_clips(film, [0], 300, (16, 32), "consecutive"))
+
+
+def test_a_slow_video_repeats_frames(film, tmp_path):
+    [clip] = read_clips(film, [0], 300, (16, 32))
+    assert np.diff(numbers(clip)).tolist().count(0) == 60 and set(numbers(clip)) == {*range(240)}
+    write_video(tmp_path / "v.mp4", map(numbered, range(70)), 1)
+    clips = read_clips(tmp_path / "v.mp4", [3, 33], 64, (16, 32))
+    for onset, clip in zip([3, 33], clips, strict=True):
+        assert np.abs(np.array(numbers(clip)) - onset - np.arange(64) * 30 / 64).max() < 1
+        assert set(numbers(clip)) == {*range(onset, onset + 30)}
+    write_video(tmp_path / "slow.mp4", map(numbered, range(20)), 1, range(0, 100, 5))
+    with pytest.raises(CohortError, match=r"0\.208 frames/s, at least 0\.5 are needed"):
+        list(read_clips(tmp_path / "slow.mp4", [0], 64, (16, 32)))
+    # A wrong rate in the header changes nothing.
+    write_video(tmp_path / "slow.mkv", map(numbered, range(20)), 1, range(0, 60, 3))
+    assert list(read_clips(tmp_path / "slow.mkv", [0], 64, (16, 32))) == [None]
 
 
 def test_unreadable(tmp_path):
@@ -126,5 +142,7 @@ def test_real_video_is_too_short_for_a_clip():
     path = REAL / "video" / "nasa_13013.mp4"
     if not path.is_file():
         pytest.skip("no real data here")
-    assert probe(path).rate == 25 and probe(path).duration_s == pytest.approx(13)
+    # Of its two videos the larger one, as players do.
+    assert probe(path).rate == pytest.approx(29.97, abs=0.01) and probe(path).height == 270
+    assert probe(path).duration_s == pytest.approx(13.013) and probe(path).videos == 2
     assert list(read_clips(path, [0], 16, (45, 80))) == [None]
