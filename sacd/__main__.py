@@ -16,6 +16,7 @@ from rich.table import Table
 
 from sacd import cpu
 from sacd.files import write_text
+from sacd.predict import cli as predict_cli
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="fill in the generated parts of README.md as well",
             )
+    predict_cli.add_commands(commands)
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -97,6 +99,8 @@ def _run(args: argparse.Namespace) -> int:
         from sacd.runs import cli
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
+    if args.command in predict_cli.COMMANDS:
+        return predict_cli.run(args)
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     sleepedf = getattr(args, "sleepedf", None)
