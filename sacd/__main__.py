@@ -100,7 +100,7 @@ def _run(args: argparse.Namespace) -> int:
 
         return cli(args.rest, CHECKOUT / "runs", wanted)
     if args.command in predict_cli.COMMANDS:
-        return predict_cli.run(args)
+        return predict_cli.run(args, _demo_students)
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     sleepedf = getattr(args, "sleepedf", None)
@@ -127,6 +127,15 @@ def _run(args: argparse.Namespace) -> int:
         return _conclude(
             space.results, site=args.command == "report", readme=readme, against=against
         )
+
+
+def _demo_students() -> list[Path]:
+    """Folders of the demo's students of the paper's method, one a seed."""
+    from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
+
+    space = Workspace()
+    seeds = range(space.seeds)
+    return [space.runs.folder(space.student(method="sacd", seed=seed)) for seed in seeds]
 
 
 @contextmanager

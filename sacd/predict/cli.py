@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,9 +39,13 @@ def add_commands(commands: Any) -> None:
     export.add_argument("--model", type=Path, help="for `sacd predict --model`")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run a command; returns the exit code."""
-    return _predict(args) if args.command == "predict" else _export(args)
+def run(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
+    """Run a command; returns the exit code.
+
+    Args:
+        demo: gives the folders of the demo's students of the paper's method.
+    """
+    return _predict(args) if args.command == "predict" else _export(args, demo)
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -147,15 +152,19 @@ def summarise(night, about, other) -> dict[str, Any]:
     }
 
 
-def _export(args: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
     # --help needs none of it
-    from sacd.predict.model import find, save
+    from sacd.predict.card import write_card
+    from sacd.predict.model import SHIPPED, best, find, from_run, save
+    from sacd.runs.provenance import REPOSITORY
 
     if not (args.onnx or args.model):
         raise ValueError("nothing to write; say --onnx FILE or --model FILE")
-    stager = find(args.run)
+    stager = from_run(best(demo())) if args.run == "best" else find(args.run)
     if args.model:
         save(stager, args.model)
+        if args.model.resolve() == SHIPPED:
+            write_card(REPOSITORY / "docs" / "model_card.md", stager.about)
         print(f"{args.model}: {os.path.getsize(args.model) / 1e6:.2f} MB")
     if args.onnx:
         from sacd.predict.export import write_onnx  # needs onnx

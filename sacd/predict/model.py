@@ -30,7 +30,7 @@ from sacd.stages import STAGES
 from sacd.training.common import config_of
 from sacd.training.pretext import make_student, without_stem
 
-SHIPPED: Final = Path(__file__).parent / "demo.safetensors"
+SHIPPED: Final = Path(__file__).resolve().parent / "demo.safetensors"
 UNCERTAIN: Final = 0.3
 """Share of the validation clips that are marked as uncertain: the least confident ones."""
 _MEAN: Final = "night_mean"
@@ -188,7 +188,14 @@ def from_run(folder: Path) -> Stager:
 
 
 def best(folders: Sequence[Path]) -> Path:
-    """Of some runs, the one with the largest AUC on the validation subjects."""
+    """Of some runs, the one with the largest AUC on the validation subjects.
+
+    Raises:
+        FileError: one was not computed.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileError(folder, "was not computed", "`make reproduce` computes the demo's runs")
 
     def auc(folder: Path) -> float:
         table = pd.read_parquet(folder / "predictions.parquet")

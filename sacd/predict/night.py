@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sacd.analysis.auc import PROBABILITIES
-from sacd.data.pixels import LAG_S, MOVING, breathing, movement
+from sacd.data.pixels import BREATH_HZ, LAG_S, MOVING, breathing, movement
 from sacd.data.video import probe
 from sacd.files import FileError, atomic, read_json, write_json
 from sacd.predict.frames import Clip, clips_of
@@ -114,15 +114,18 @@ def _compute(batch: list[Clip], stager: Stager, rate: float) -> _Piece:
     trace = np.full(seen.shape, np.nan, np.float32)
     for k in range(len(batch)):
         trace[k] = _trace(frames[k], seen[k], rate)
-    breaths = breathing(frames, rate, np.nan_to_num(trace, nan=1))
+    breaths = rhythm = np.full(len(batch), np.nan)
+    if rate > 2 * BREATH_HZ[1]:  # a model of fewer frames sees no breath
+        found = breathing(frames, rate, np.nan_to_num(trace, nan=1))
+        breaths, rhythm = found.rate, found.regularity
     return {
         "number": np.array([clip.number for clip in batch]),
         "whole": whole,
         "seen": seen.mean(axis=1),
         "features": features,
         "trace": trace,
-        "breaths": np.where(whole, breaths.rate, np.nan),
-        "regularity": np.where(whole, breaths.regularity, np.nan),
+        "breaths": np.where(whole, breaths, np.nan),
+        "regularity": np.where(whole, rhythm, np.nan),
     }
 
 
