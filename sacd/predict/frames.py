@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sacd.data.cohort import CohortError
-from sacd.data.decode import Pictures, decoded
 from sacd.data.store import StoreConfig
-from sacd.data.video import probe, timed, too_slow
+from sacd.data.video import Pictures, decoded, probe, timed, too_slow
 from sacd.stages import CLIP_S
 
 _EDGE_S = 1e-3
@@ -103,7 +102,9 @@ def _of_one(
                 clip, k = empty(clip.number + 1), 0
                 continue
             due = onset + k * step
-            if shown.t < onset - _EDGE_S or shown.reach < due:
+            # The frame is before the clip, or a later one of the clip is nearer to `due`.
+            last = 2 * shown.reach - shown.t > onset + CLIP_S - _EDGE_S
+            if shown.t < onset - _EDGE_S or (shown.reach < due and not last):
                 break
             if abs(shown.t - due) <= shown.slack and shown.t <= onset + CLIP_S - _EDGE_S:
                 clip.seen[k] = True
