@@ -18,6 +18,7 @@ from benchmarks.execution import grid, stages
 from benchmarks.ingest import growth, ingest_speed, memory
 from benchmarks.losses import losses
 from benchmarks.measure import Row
+from benchmarks.predict import speed
 from benchmarks.training import distilling, loading
 from sacd.files import write_json, write_text
 from sacd.runs.provenance import git_state, machine
@@ -31,6 +32,7 @@ PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "grid": grid,
     "stages": stages,
     "growth": growth,
+    "predict": speed,
 }
 
 

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from sacd import cpu
 from sacd.files import remove_leftovers, write_text
+from sacd.predict import cli as predict_cli
 from sacd.workers import Terminated, raise_on_sigterm
 
 KEPT = {
@@ -31,6 +32,8 @@ KEPT = {
     "verify": "nothing was changed but verify.md and CLAIMS.md",
     "report": "what lies in the results is kept",
     "runs": "runs that are not yet removed are kept",
+    "predict": "stages of finished parts are kept",
+    "export": "a file is written whole or not at all",
     "import-lab": "a cohort is written whole or not at all, so nothing of it is kept",
 }
 """What Ctrl-C and SIGTERM leave of each command's work."""
@@ -155,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("--eeg-only", action="store_true", help="keep nights without a video")
     lab.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
     _add_settings(lab)
+    predict_cli.add_commands(commands)
     runs = commands.add_parser("runs", help="list, show or prune runs")
     runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
@@ -240,6 +244,8 @@ def _run(args: argparse.Namespace) -> int:
         return cli(args.rest, CHECKOUT / "runs", wanted)
     if args.command == "import-lab":
         return _import_lab(args)
+    if args.command in predict_cli.COMMANDS:
+        return predict_cli.run(args, _demo_students)
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
     for name in ("data", "nights", "root", "ucf101", "sleepedf"):
@@ -302,6 +308,15 @@ def _refuse_loop(path: Path | None) -> None:
         _ = path and path.resolve()
     except RuntimeError:
         raise ValueError(f"{path}: a link that leads to itself; give the folder itself") from None
+
+
+def _demo_students() -> list[Path]:
+    """Folders of the demo's students of the paper's method, one a seed."""
+    from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
+
+    space = Workspace()
+    seeds = range(space.seeds)
+    return [space.runs.folder(space.student(method="sacd", seed=seed)) for seed in seeds]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ FLOORS = (
     ("simulate", "losses", "results"),
     ("training", "analysis"),
     ("figures",),
-    ("experiments", "report"),
+    ("experiments", "report", "predict"),
     ("__main__",),
 )
 MOST_FLOORS = 7

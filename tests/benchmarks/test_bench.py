@@ -7,7 +7,7 @@ import av
 import pytest
 
 import benchmarks as bench
-from benchmarks import execution, training
+from benchmarks import execution, predict, training
 from benchmarks.__main__ import main
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.nights import write_night
@@ -57,7 +57,10 @@ def test_record_keeps_what_was_measured_before(tmp_path):
 
 def test_command_line_refuses_an_unknown_part(tmp_path, capsys):
     assert main(["--only", "speed", "--output", str(tmp_path)]) == 1
-    assert "known: ingest, memory, loader, step, grid, stages, growth" in capsys.readouterr().err
+    assert (
+        "known: ingest, memory, loader, step, grid, stages, growth, predict"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_night_of_joined_pieces_is_a_whole_video(tmp_path):
@@ -75,6 +78,14 @@ def test_a_step_of_sacd_trains_what_it_should(tmp_path):
         step(training._example(backbone, 32, 64, (24, 32)))
     backbone, step = training._step(False, 16, (32, 32))
     step(training._example(backbone, 4, 16, (32, 32)))
+
+
+@pytest.mark.slow
+def test_the_speed_of_predict_is_measured_with_the_share_of_decoding(tmp_path):
+    rows = predict.speed(tmp_path, clips=1, pairs=1, x3d_px=32)
+    speeds, shares = [row.value for row in rows[::2]], [row.value for row in rows[1::2]]
+    assert len(rows) == 4 and min(speeds) > 0 and min(shares) > 0
+    assert rows[0].aim == ">= 100" and rows[0].met == (rows[0].value >= 100)
 
 
 @pytest.mark.slow

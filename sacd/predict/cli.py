@@ -1,0 +1,174 @@
+"""Commands `predict` and `export`."""
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+COMMANDS: Final = ("predict", "export")
+LEAST_CLIPS: Final = 60
+"""Half an hour. The student was trained on features that are centred by night; the mean of fewer
+clips is mostly that of their stages."""
+_WARNING: Final = (
+    "Not a medical device. The model has seen simulated nights only; what it says of a real "
+    "sleeper is unproven and serves no diagnosis."
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Add both commands to the subparsers of the command line."""
+    predict = commands.add_parser("predict", help="stage a night from its video alone")
+    predict.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="parts in order")
+    predict.add_argument("--out", type=Path, required=True, help="folder of the results")
+    predict.add_argument("--model", help="id of a student run, or a model file; default: shipped")
+    predict.add_argument("--eeg", type=Path, help="EDF of the same night, staged by YASA beside it")
+    predict.add_argument("--channel", default="C3", help="channel of the EEG (default C3)")
+    predict.add_argument(
+        "--start",
+        type=float,
+        help="first frame in s after the EEG's start; default: StartOffset of VIDEO.json, or 0",
+    )
+    predict.add_argument(
+        "--anonymise", action="store_true", help="write tables only, without names of files"
+    )
+    export = commands.add_parser("export", help="write a trained student as one file")
+    export.add_argument("run", help="id of a student run, a model file, or `best` of the demo's")
+    export.add_argument("--onnx", type=Path, help="with its preprocessing, for onnxruntime")
+    export.add_argument("--model", type=Path, help="for `sacd predict --model`")
+
+
+def run(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
+    """Run a command; returns the exit code.
+
+    Args:
+        demo: gives the folders of the demo's students of the paper's method.
+    """
+    return _predict(args) if args.command == "predict" else _export(args, demo)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    # --help needs none of it
+    from sacd.files import FileError
+    from sacd.predict.model import find
+    from sacd.predict.night import predict
+
+    for path in [*args.videos, *([args.eeg] if args.eeg else [])]:
+        if not path.is_file():
+            raise FileError(path, "is not a file", "give the path of a video or an EDF file")
+    start = _start_offset(args.videos[0]) if args.start is None else args.start
+    if not abs(start) < float("inf"):
+        raise ValueError(f"--start {start} is not a number of seconds; correct it")
+    stager = find(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
+    cache = args.out / ".partial"
+    night = predict(args.videos, stager, cache, start)
+    summary = _write(args, night, stager)
+    shutil.rmtree(cache)
+    print(summary["lead"])
+    for text in summary["warnings"]:
+        print(f"warning: {text}")
+    print(args.out / ("hypnogram.csv" if args.anonymise else "index.html"))
+    return 0
+
+
+def _start_offset(video: Path) -> float:
+    """`StartOffset` of the JSON file beside a video of a cohort; 0 without one."""
+    from sacd.data.cohort import Night, video_offset  # --help needs none of it
+
+    unknown = float("nan")
+    return video_offset(Night("", video, video, video, "n/a", unknown, unknown, unknown))
+
+
+def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
+    """Write every file of a night; returns what summary.json says."""
+    # --help needs none of it
+    from sacd.figures.base import label_data, save
+    from sacd.figures.predicted import predicted_night
+    from sacd.files import write_json
+    from sacd.predict.eeg import staged
+    from sacd.predict.model import about_json, about_text
+    from sacd.predict.page import write_page
+    from sacd.predict.write import tables
+
+    other = staged(args.eeg, args.channel, night.clips["clip"]) if args.eeg else None
+    tables(args.out, night, stager.about, other)
+    summary = summarise(night, stager.about, other)
+    files = {} if args.anonymise else {"videos": [path.name for path in args.videos]}
+    write_json(args.out / "summary.json", summary | files | {"model": about_json(stager.about)})
+    if not args.anonymise:
+        title = f"A night from video: {args.videos[0].name}"
+        figure = label_data(predicted_night(night.clips, other), args.videos[0].name)
+        png, pdf = save(figure, args.out, "night")
+        pdf.unlink()
+        write_page(args.out / "index.html", png, summary, title, about_text(stager.about))
+    return summary
+
+
+def summarise(night, about, other) -> dict[str, Any]:
+    """What summary.json and the page say: counts, sleep statistics, certainty, agreement."""
+    # --help needs none of it
+    from sacd.predict.night import movements
+    from sacd.predict.write import agreement, names, statistics
+    from sacd.stages import CLIP_S, UNSCORED
+
+    clips = night.clips
+    known = clips["stage"] != UNSCORED
+    certain = known & ~clips["uncertain"]
+    counts = names(clips["stage"]).value_counts()
+    warnings = [_WARNING]
+    if known.sum() < LEAST_CLIPS:
+        warnings.append(
+            f"{known.sum()} clips of {CLIP_S} s were staged. The model compares each clip with the "
+            f"rest of the night, so that fewer than {LEAST_CLIPS} clips are staged badly."
+        )
+    if not known.all():
+        warnings.append(f"Not staged, since the video does not cover them: {(~known).sum()} clips.")
+    coverage = float(certain.sum() / known.sum())
+    test = about.figures["test"]
+    moved = movements(night)
+    minutes = len(clips) * CLIP_S / 60
+    certainty = {
+        "clips above the threshold, this night": f"{coverage:.0%}",
+        "on the model's test sleepers": f"{test['coverage']:.0%}",
+        "right there, above the threshold": f"{test['accuracy of certain clips']:.0%}",
+        "right there, below the threshold": f"{test['accuracy of uncertain clips']:.0%}",
+        "threshold (largest probability)": f"{about.threshold:.2f}",
+    }
+    rate = clips["breaths_per_minute"].median()
+    regular = f", {rate:.0f} breaths a minute (median)" if rate == rate else ""
+    return {
+        "lead": f"{minutes:.0f} min of recording, {known.sum()} clips staged, {coverage:.0%} of "
+        f"them above the threshold; {len(moved)} movements{regular}.",
+        "warnings": warnings,
+        "clips": {str(name): int(n) for name, n in counts.items()},
+        "sleep": statistics(clips["stage"].to_numpy()),
+        "certainty": certainty,
+        "agreement": {}
+        if other is None
+        else {"staged by": other["by"].iloc[0]}
+        | agreement(clips["stage"].to_numpy(), other["stage"].to_numpy()),
+    }
+
+
+def _export(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
+    # --help needs none of it
+    from sacd.predict.card import write_card
+    from sacd.predict.model import SHIPPED, best, find, from_run, save
+    from sacd.runs.provenance import REPOSITORY
+
+    if not (args.onnx or args.model):
+        raise ValueError("nothing to write; say --onnx FILE or --model FILE")
+    stager = from_run(best(demo())) if args.run == "best" else find(args.run)
+    if args.model:
+        save(stager, args.model)
+        if args.model.resolve() == SHIPPED:
+            write_card(REPOSITORY / "docs" / "model_card.md", stager.about)
+        print(f"{args.model}: {os.path.getsize(args.model) / 1e6:.2f} MB")
+    if args.onnx:
+        from sacd.predict.export import write_onnx  # needs onnx
+
+        write_onnx(stager, args.onnx)
+        print(f"{args.onnx}: {os.path.getsize(args.onnx) / 1e6:.2f} MB")
+    return 0

@@ -1,0 +1,217 @@
+"""Reads a recording and stages it: clip by clip, resumable, in bounded memory."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sacd.analysis.auc import PROBABILITIES
+from sacd.data.pixels import BREATH_HZ, LAG_S, MOVING, breathing, movement
+from sacd.data.video import probe
+from sacd.files import FileError, atomic, read_json, write_json
+from sacd.predict.frames import Clip, clips_of
+from sacd.predict.model import Stager
+from sacd.stages import CLIP_S, STAGES, UNSCORED
+
+BATCH: Final = 32
+"""Clips that are computed, and kept for a resume, at a time: 16 min of video."""
+_Piece = Mapping[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Night:
+    """A staged recording.
+
+    Attributes:
+        clips: one row per clip of the recording, without a hole: clip, onset_s, stage (0..4, or
+            `UNSCORED`), p_W .. p_REM and confidence (0..1, NaN if unscored), uncertain, seen (share
+            of its frames), movement_s (s with movement), breaths_per_minute and
+            breathing_regularity (NaN where there is none).
+        trace: `(n, T)` change of the picture in units of its rest, NaN where it was not seen; see
+            `sacd.data.pixels.movement`.
+        rate: of the frames, in frames/s.
+    """
+
+    clips: pd.DataFrame
+    trace: NDArray[np.float32]
+    rate: float
+
+
+def predict(
+    videos: Sequence[Path], stager: Stager, cache: Path, start: float = 0.0, threads: int = 0
+) -> Night:
+    """Stage a recording that lies in one or several files.
+
+    Args:
+        videos: files that follow each other.
+        cache: folder of what was computed already, for a resume; holds features and numbers, and
+            never a frame. The caller removes it.
+        start: time of the first frame in s from the start of the recording.
+        threads: of the decoder; 0 lets FFmpeg decide.
+
+    Raises:
+        CohortError: a video cannot be used.
+        FileError: the videos hold no whole clip.
+    """
+    rate = stager.about.store.frames / CLIP_S
+    pieces = _open(cache, videos, stager, start)
+    done = sum(len(piece["number"]) for piece in pieces)
+    first = int(pieces[0]["number"][0]) if done else 0
+    total = sum(probe(video).duration_s for video in videos)
+    bar = tqdm(
+        desc="video",
+        total=None if math.isnan(total) else round(total / 60, 1),
+        unit=" min",
+        disable=None,
+        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} min of video, {remaining} left",
+    )
+    with bar:
+        read = clips_of(videos, start, stager.about.store, first + done, threads)
+        new = (clip for clip in _counted(read, bar, start) if clip.number >= first + done)
+        for batch in _batches(new):
+            piece = _compute(batch, stager, rate)
+            with atomic(cache / f"{len(pieces):05d}.npz") as half:
+                np.savez(half, **piece)
+            pieces.append(piece)
+    every = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+    if not every["whole"].any():
+        problem = f"covers no whole clip of {CLIP_S} s"
+        raise FileError(videos[0], problem, f"give a video of {CLIP_S} s or more, better a night")
+    return _staged(every, stager, rate)
+
+
+def _counted(clips: Iterator[Clip], bar: tqdm, start: float) -> Iterator[Clip]:
+    for clip in clips:
+        yield clip
+        bar.update((clip.reached - start) / 60 - bar.n)
+
+
+def _batches(clips: Iterator[Clip]) -> Iterator[list[Clip]]:
+    batch: list[Clip] = []
+    for clip in clips:
+        batch.append(clip)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _compute(batch: list[Clip], stager: Stager, rate: float) -> _Piece:
+    frames = np.stack([clip.frames for clip in batch])
+    seen = np.stack([clip.seen for clip in batch])
+    whole = np.array([clip.whole for clip in batch])
+    features = stager.features(frames)  # of incomplete clips too, which nobody will use
+    trace = np.full(seen.shape, np.nan, np.float32)
+    for k in range(len(batch)):
+        trace[k] = _trace(frames[k], seen[k], rate)
+    breaths = rhythm = np.full(len(batch), np.nan)
+    if rate > 2 * BREATH_HZ[1]:  # a model of fewer frames sees no breath
+        found = breathing(frames, rate, np.nan_to_num(trace, nan=1))
+        breaths, rhythm = found.rate, found.regularity
+    return {
+        "number": np.array([clip.number for clip in batch]),
+        "whole": whole,
+        "seen": seen.mean(axis=1),
+        "features": features,
+        "trace": trace,
+        "breaths": np.where(whole, breaths, np.nan),
+        "regularity": np.where(whole, rhythm, np.nan),
+    }
+
+
+def _trace(frames: NDArray, seen: NDArray, rate: float) -> NDArray[np.float32]:
+    """Movement over one clip; of an incomplete one, over its longest stretch without a hole."""
+    trace = np.full(len(seen), np.nan, np.float32)
+    stretches = np.split(np.arange(len(seen)), np.flatnonzero(np.diff(seen)) + 1)
+    longest = max((s for s in stretches if seen[s[0]]), key=len, default=np.arange(0))
+    if len(longest) > max(1, round(LAG_S * rate)):
+        trace[longest] = movement(frames[longest], rate)
+    return trace
+
+
+def _open(cache: Path, videos: Sequence[Path], stager: Stager, start: float) -> list[_Piece]:
+    """Pieces that were computed from the same files by the same model; others are removed."""
+    asked = {
+        "model": stager.about.model_dump(mode="json"),
+        "file": stager.digest,
+        "start": start,
+        "videos": [[path.stat().st_size, path.stat().st_mtime_ns] for path in videos],
+    }
+    text = json.dumps(asked, sort_keys=True)
+    identity = {"identity": hashlib.sha256(text.encode()).hexdigest()}
+    cache.mkdir(parents=True, exist_ok=True)
+    if read_json(cache / "identity.json") != identity:
+        for old in cache.iterdir():
+            old.unlink()
+        write_json(cache / "identity.json", identity)
+    pieces: list[_Piece] = []
+    for k in count():
+        path = cache / f"{k:05d}.npz"
+        if not path.is_file():
+            return pieces
+        with np.load(path, allow_pickle=False) as file:
+            pieces.append(dict(file))
+
+
+def _staged(every: _Piece, stager: Stager, rate: float) -> Night:
+    """The night from all of its pieces."""
+    number, whole = every["number"], every["whole"]
+    places = number - number[0]
+    n = int(places[-1]) + 1
+    p = np.full((n, len(STAGES)), np.nan)
+    p[places[whole]] = stager.probabilities(every["features"][whole])
+
+    def over(values: NDArray, empty: float = np.nan) -> NDArray:
+        out = np.full((n, *values.shape[1:]), empty, float)
+        out[places] = values
+        return out
+
+    known = np.isfinite(p[:, 0])
+    stage = np.where(known, np.nan_to_num(p).argmax(axis=1), UNSCORED)
+    confidence = p.max(axis=1)
+    clip = number[0] + np.arange(n)
+    table = pd.DataFrame({"clip": clip, "onset_s": CLIP_S * clip, "stage": stage})
+    for k, name in enumerate(PROBABILITIES):
+        table[name] = p[:, k]
+    table = table.assign(
+        confidence=confidence,
+        uncertain=known & (confidence < stager.about.threshold),
+        seen=over(every["seen"], 0.0),
+        movement_s=_seconds(over(every["trace"]), rate),
+        breaths_per_minute=over(every["breaths"]),
+        breathing_regularity=over(every["regularity"]),
+    )
+    return Night(table, over(every["trace"]).astype(np.float32), rate)
+
+
+def _seconds(trace: NDArray, rate: float) -> NDArray[np.float64]:
+    """Seconds with movement of each clip; NaN where it was not seen."""
+    known = np.isfinite(trace)
+    seconds = (np.nan_to_num(trace) > MOVING).sum(axis=1) / rate
+    return np.where(known.any(axis=1), seconds, np.nan)
+
+
+def movements(night: Night, join_s: float = 1.0) -> pd.DataFrame:
+    """When the body moves: onset and duration in s from the start of the recording.
+
+    Movements that are less than `join_s` apart are one.
+    """
+    moving = (np.nan_to_num(night.trace) > MOVING).ravel()
+    edges = np.flatnonzero(np.diff(moving, prepend=False, append=False))
+    first, last = edges[::2] / night.rate, edges[1::2] / night.rate
+    apart = np.flatnonzero(first[1:] - last[:-1] >= join_s)
+    starts, ends = np.append(0, apart + 1), np.append(apart, len(first) - 1)
+    if not len(first):
+        return pd.DataFrame({"onset": [], "duration": []})
+    onset = first[starts] + night.clips["onset_s"].iloc[0]
+    return pd.DataFrame({"onset": onset, "duration": last[ends] - first[starts]}).round(3)

@@ -1,0 +1,43 @@
+"""The page of a staged night: a single file, with the picture inside."""
+
+import base64
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sacd.files import write_text
+
+
+def write_page(
+    path: Path, picture: Path, summary: Mapping[str, Any], title: str, model: str
+) -> None:
+    """Write the page.
+
+    Args:
+        picture: PNG of the night.
+        summary: of `sacd.predict.cli`, as written to summary.json.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    sleep = {name: "–" if v is None else f"{v:g}" for name, v in summary["sleep"].items()}
+    tables = {"Sleep": sleep, "How sure": summary["certainty"]}
+    if summary["agreement"]:
+        tables["Beside the EEG"] = {
+            name: "–" if value is None else value for name, value in summary["agreement"].items()
+        }
+    stages = ", ".join(f"{name} {n}" for name, n in summary["clips"].items())
+    page = environment.from_string(text).render(
+        title=title,
+        lead=summary["lead"],
+        warnings=summary["warnings"],
+        picture=base64.b64encode(picture.read_bytes()).decode(),
+        alt=f"Clips of 30 s by stage: {stages}",
+        tables=tables,
+        model=model,
+    )
+    write_text(path, page + "\n")
