@@ -106,9 +106,9 @@ class Stager:
         if not self.about.backbone.frozen:
             return features
         own = features.float().mean(dim=(2, 3, 4)).mean(dim=0)
-        shift = (self.mean - own).half()[:, None, None, None]
-        pieces = (features + shift).split(batch)
-        return torch.cat([self.tail(piece.float()).logits for piece in pieces])
+        shift = (self.mean - own)[:, None, None, None]
+        pieces = features.split(batch)
+        return torch.cat([self.tail(piece.float() + shift).logits for piece in pieces])
 
 
 def load(path: Path) -> Stager:
@@ -166,10 +166,16 @@ def from_run(folder: Path) -> Stager:
     fitted = biases(validation["stage"], validation[PROBABILITIES])
     weights = load_file(folder / "weights.safetensors")
     if config.backbone.frozen:
-        # Every night of the cache has the channel means of the training clips.
+        if config.backbone.centre != "night":
+            what = f"is a student with features centred by {config.backbone.centre!r}"
+            raise FileError(folder, what, "export one that is centred by the night")
+        # Training shifts the channel means of every night to those of the training clips.
         stem = np.load(folder.parent / identity["inputs"]["pretext"] / "stem.npy", mmap_mode="r")
-        mean = np.mean(stem[0], axis=(0, 2, 3, 4), dtype=np.float64)
-        weights[_MEAN] = torch.from_numpy(mean.astype(np.float32))
+        rows = np.flatnonzero(table["part"].to_numpy() == "train")
+        sums = np.zeros(stem.shape[2])
+        for piece in np.array_split(rows, len(rows) // 256 + 1):
+            sums += stem[0, piece].mean(axis=(2, 3, 4), dtype=np.float64).sum(axis=0)
+        weights[_MEAN] = torch.from_numpy((sums / len(rows)).astype(np.float32))
     threshold = float(np.quantile(_calibrated(validation, fitted).max(axis=1), UNCERTAIN))
     about = About(
         run=folder.name,

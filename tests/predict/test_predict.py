@@ -11,7 +11,7 @@ import pytest
 from films import likeness, pictures_in, remade, sleeper, some_frames
 
 from sacd.__main__ import main
-from sacd.data.cohort import read_events
+from sacd.data.events import read_events
 from sacd.predict import night as nights
 from sacd.predict.model import SHIPPED, load
 from sacd.stages import STAGES
