@@ -68,8 +68,7 @@ def tables(folder: Path, night: Night, about: About, other: pd.DataFrame | None)
     """Write every table of a night into `folder`.
 
     `events.tsv` is one that `sacd.data.cohort` reads. BIDS has no `_hypnogram.tsv` yet; the one
-    here has the columns that the drafts of a sleep extension share with `_events.tsv`, and the
-    probabilities; its JSON file explains them.
+    here has the columns of `_events.tsv`, and the probabilities; its JSON file explains them.
 
     Args:
         other: the same clips staged from the EEG; columns by and stage.
