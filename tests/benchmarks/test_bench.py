@@ -58,7 +58,7 @@ def test_record_keeps_what_was_measured_before(tmp_path):
 def test_command_line_refuses_an_unknown_part(tmp_path, capsys):
     assert main(["--only", "speed", "--output", str(tmp_path)]) == 1
     assert (
-        "known: ingest, memory, loader, step, grid, stages, growth, predict"
+        "known: ingest, memory, loader, step, losses, grid, stages, growth, predict"
         in capsys.readouterr().err
     )
 
