@@ -248,8 +248,6 @@ def _run(args: argparse.Namespace) -> int:
         return predict_cli.run(args, _demo_students)
     from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
 
-    for name in ("data", "nights", "root", "ucf101", "sleepedf"):
-        _refuse_loop(getattr(args, name, None))
     sleepedf = getattr(args, "sleepedf", None)
     space = Workspace(
         args.profile,
@@ -300,14 +298,6 @@ def _withdraw(space) -> None:
 
     if removed := withdraw_frames(space):
         print(f"{space.results}: removed, for frames of real sleepers are not shown: {removed}")
-
-
-def _refuse_loop(path: Path | None) -> None:
-    """Raise ValueError if a path is a link that leads to itself."""
-    try:
-        _ = path and path.resolve()
-    except RuntimeError:
-        raise ValueError(f"{path}: a link that leads to itself; give the folder itself") from None
 
 
 def _demo_students() -> list[Path]:

@@ -77,14 +77,15 @@ def test_real_eeg_is_plausible(cohort):
 def test_a_link_to_itself_is_one_line(tmp_path, capsys):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    assert main(["check", "--data", str(tmp_path / "a")]) == 1
-    assert capsys.readouterr().err == (
-        f"error: {tmp_path / 'a'}: a link that leads to itself; give the folder itself\n"
-    )
+    with pytest.raises(SystemExit) as refused:
+        main(["check", "--data", str(tmp_path / "a")])
+    [line] = capsys.readouterr().err.splitlines()
+    assert refused.value.code == 2 and "Symlink loop" in line and "give another path" in line
     assert check(tmp_path / "a")["problem"].tolist() == ["is not a folder"]
 
 
-def test_the_command_shows_every_night_and_counts_subjects(good, capsys):
+def test_the_command_shows_every_night_and_counts_subjects(good, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # a table is as wide as the screen
     assert main(["check", "--data", str(good)]) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "scored" in out and "100%" in out and "needed for" in out

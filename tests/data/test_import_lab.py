@@ -100,7 +100,8 @@ def test_videos_are_copied_on_request(tmp_path):
     assert video.read_bytes() == (tmp_path / "lab" / "video" / "P02.mkv").read_bytes()
 
 
-def test_a_dry_run_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # a table is as wide as the screen
     table = write_lab(tmp_path / "lab")
     before = everything(tmp_path)
     words = [str(tmp_path / "lab"), "--table", str(table), "--out", str(tmp_path / "out")]
