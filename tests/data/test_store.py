@@ -75,7 +75,8 @@ def test_pairing(tmp_path, offset, rate, sampling):
     assert clips["stage"].tolist() == [0, 0, 0, 3, 2, 2][late:]
     assert (clips["block"] - clips["block"].iloc[0]).tolist() == [0, 0, 0, 1, 1, 1][late:]
     dropped = store.manifest["nights"]["sub-02"]["dropped"]
-    assert dropped == {"unscored": 2, "eeg": 0, "video": int(late)}
+    reasons = dict.fromkeys(("unscored", "eeg", "gap", "flat", "railed"), 0)
+    assert dropped == reasons | {"unscored": 2, "video": int(late)}
 
     rows = store.clips.sample(frac=1, random_state=3)
     for order in (store.clips, rows, pd.concat([rows, rows])):
@@ -96,7 +97,9 @@ def test_rows_are_the_clips_of_their_times(tmp_path):
     root = tmp_path / "cohort"
     write_about(root, {"sub-01": 1})
     eeg, events, video = paths(root, "sub-01")
-    write_edf(eeg, {"C3": (np.repeat(np.arange(9) * 40.0 + np.sin(np.arange(9)), 30 * 128), 128)})
+    level = np.repeat(np.arange(9) * 40.0 + np.sin(np.arange(9)), 30 * 128)
+    wave = 3 * np.sin(2 * np.pi * 5 * np.arange(len(level)) / 128)  # a constant would be dropped
+    write_edf(eeg, {"C3": (level + wave, 128)})
     write_events(events, [(0, 60, "W"), (60, 30, "?"), (90, 0, "boundary"), (90, 180, "N2")])
     write_video(video, (numbered(n) for n in range(4 * 270)), 4)
     video.with_suffix(".json").write_text('{"StartOffset": -2.5}')

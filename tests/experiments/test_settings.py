@@ -67,8 +67,9 @@ def test_check_obeys_what_its_messages_tell_to_set(tmp_path, capsys):
 
 
 def test_ingest_obeys_and_a_notebook_takes_what_was_ingested(cohort, tmp_path):
-    with pytest.raises(CohortError, match="500 are wanted"):
-        Workspace("smoke", cohort, root=tmp_path, settings={"frames": 500}).prepare(1)
+    many = {"frames": 500, "sampling": "consecutive"}
+    with pytest.raises(CohortError, match="500 consecutive ones are wanted"):
+        Workspace("smoke", cohort, root=tmp_path, settings=many).prepare(1)
     settings = {"frames": 20, "eeg_rate": 64, "sampling": "consecutive"}
     Workspace("smoke", cohort, root=tmp_path, settings=settings).prepare(1)
     notebook = Workspace("smoke", cohort, root=tmp_path)

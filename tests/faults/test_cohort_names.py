@@ -12,12 +12,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from sacd.__main__ import _print
-from sacd.analysis import explore, tables
-from sacd.escape import as_latex, as_markdown, one_line
+from sacd.analysis import tables
+from sacd.analysis.latex import escaped
+from sacd.escape import as_markdown, one_line
 from sacd.experiments.items import NOTEBOOKS, Notebook
 from sacd.experiments.session import Session
 from sacd.experiments.workspace import Workspace
-from sacd.figures import base
+from sacd.figures import base, explorer
 from sacd.report import page, verify
 from sacd.report.cards import answer_of, inline
 from sacd.report.notebook_page import to_html
@@ -111,7 +112,7 @@ def test_the_report_shows_the_name(name, tmp_path, monkeypatch):
     table = (space.results / "tables" / "table2.md").read_text()
     assert f"Data: {name};" in shown(mistune.html(table))
     caption = re.search(r"\\caption\{(.*)\}", (space.results / "tables" / "table2.tex").read_text())
-    assert f"Data: {as_latex(name)};" in caption[1] and r"\input" not in caption[1]
+    assert f"Data: {escaped(name)};" in caption[1] and r"\input" not in caption[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,10 +121,9 @@ def test_a_figure_and_a_plot_show_the_name(name, tmp_path):
     [text] = figure.texts
     assert text.get_text().startswith(name) and not text.get_parse_math()
     figure.draw_without_rendering()
-    columns = {"subject": ["sub-01"] * 2, "stage": [0, 1], "prediction": [0, 2], "clip": [0, 1]}
-    clips = pd.DataFrame(columns | {"confidence": 0.5, "ahi": 3.0, "x": 0.0, "y": [0.0, 1.0]})
-    title = explore.scatter(clips, "run", name).layout.title.text
-    assert shown(title.replace("<br>", " ")).startswith(f"run {' '.join(name.split())}"[:40])
+    content = {"runs": [{"name": "a"}], "subjects": [], "data": name}
+    [text] = re.findall(r'<script[^>]*id="data">(.*?)</script>', explorer.page(content), re.S)
+    assert json.loads(text)["data"] == name and "<" not in text  # it is set as text, not as HTML
 
 
 @pytest.mark.parametrize("name", NAMES)
