@@ -27,9 +27,9 @@ def write_readme(v: Verification) -> None:
 
 
 def results(v: Verification) -> dict[str, str]:
-    """The generated parts of README.md: `status` and `items`."""
+    """The generated parts of README.md: `status`, `items` and `night`."""
     status = "\n".join(f"- {line}" for line in short.status(v))
-    return {"status": status, "items": markdown(short.by_item(v))}
+    return {"status": status, "items": markdown(short.by_item(v)), "night": short.night(v)}
 
 
 def deviations(package: Path = Path(__file__).parents[1]) -> str:

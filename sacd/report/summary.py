@@ -201,6 +201,24 @@ def _in_words(family: pd.DataFrame) -> str:
     return "; ".join(said) or "not computed yet"
 
 
+def night(v: Verification) -> str:
+    """The picture of `45_night`'s typical night as Markdown, and what is typical of it."""
+    if not (v.results / "tables" / "night_sleepers.csv").is_file():
+        return ""
+    table = _table(v, "night_sleepers").pivot(index="row", columns="column", values="value")
+    ordered = table.sort_values("rank")
+    place = (len(ordered) - 1) // 2  # as `sacd.analysis.night.typical` chooses it
+    subject, _, name = ordered.index[place].partition(", ")
+    kappas = ordered["kappa"]
+    picture = f"results/{v.results.name}/figures/night_typical.png"
+    return (
+        f"![Hypnogram of a whole simulated night, true and predicted]({picture})\n\n"
+        f"The median of {len(ordered)} whole simulated nights ({subject}; {name}): kappa "
+        f"{kappas.iloc[place]:.2f}, rank {place + 1}; all nights {kappas.min():.2f} to "
+        f"{kappas.max():.2f}."
+    )
+
+
 def _table(v: Verification, name: str) -> pd.DataFrame:
     return pd.read_csv(v.results / "tables" / f"{name}.csv")
 
