@@ -152,7 +152,10 @@ def test_an_empty_store_lists_nothing(tmp_path, capsys):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"identity": 1, "about": 2}', '{"identity": {}, "about": {}}']
 )
-def test_a_damaged_config_is_listed_and_its_run_computed_again_or_refused(tmp_path, capsys, text):
+def test_a_damaged_config_is_listed_and_its_run_computed_again_or_refused(
+    tmp_path, capsys, monkeypatch, text
+):
+    monkeypatch.setenv("COLUMNS", "400")  # a table is as wide as the screen
     store, r = RunStore(tmp_path), run()
     reader = run(1, inputs=(("first", r),))
     execute([reader], store, workers=0, quiet=True)
