@@ -71,7 +71,9 @@ def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
         seconds = interleaved([partial(taught, x), partial(plain, x)], rounds)
         detail = f"batch {batch}, {statistics.median(seconds[1]):.2f} core-s a plain step"
         shape = (
-            "stages 3 and 4 of the narrow student" if backbone.frozen else "R(2+1)D-18 at 16x112x112"
+            "stages 3 and 4 of the narrow student"
+            if backbone.frozen
+            else "R(2+1)D-18 at 16x112x112"
         )
         rows.append(
             ratio(

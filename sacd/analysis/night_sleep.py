@@ -34,8 +34,8 @@ def sleep_statistics(stage: ArrayLike) -> dict[str, float]:
     a night has no sleep, or no REM.
 
     >>> found = sleep_statistics([0, 0, 1, 2, 0, 2, 4, 0])
-    >>> found["TST"], found["SOL"], found["WASO"], found["REM latency"], found["REM share"]
-    (2.0, 1.0, 0.5, 2.0, 25.0)
+    >>> [float(found[name]) for name in ("TST", "SOL", "WASO", "REM latency", "REM share")]
+    [2.0, 1.0, 0.5, 2.0, 25.0]
     """
     stage = np.asarray(stage)
     asleep = np.flatnonzero(stage > 0)

@@ -36,4 +36,4 @@ def staged(edf: Path, channel: str, clips: pd.Series) -> pd.DataFrame:
         raise FileError(edf, problem, "give the whole recording, or leave --eeg out")
     found = yasa_probabilities(eeg[: n * RATE * CLIP_S].reshape(n, -1), RATE).argmax(axis=1)
     stages = pd.Series(found).reindex(clips.to_numpy()).fillna(UNSCORED).astype(int)
-    return pd.DataFrame({"by": f"YASA, {raw.ch_names[0]}", "stage": stages.to_numpy()})
+    return pd.DataFrame({"by": f"YASA, {raw.name}", "stage": stages.to_numpy()})

@@ -59,6 +59,8 @@ def run(part: str, root: Path, last: int = 0, by: int = signal.SIGKILL) -> Endin
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            # A shell's background job ignores Ctrl-C, and what it starts inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         code = victim.wait()
         end_of_family(mark)
