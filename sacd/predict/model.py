@@ -68,7 +68,7 @@ class Stager:
 
     def __init__(self, about: About, weights: dict[str, Tensor], digest: str = "") -> None:
         self.about, self.digest = about, digest
-        weights = dict(weights)
+        weights = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
         self.mean = weights.pop(_MEAN, None)
         student = make_student(about.backbone)
         student.load_state_dict(weights)
@@ -129,8 +129,14 @@ def load(path: Path) -> Stager:
 
 
 def save(stager: Stager, path: Path) -> None:
-    """Write a model file; equal models give equal bytes."""
-    tensors = {name: value.contiguous() for name, value in stager.student.state_dict().items()}
+    """Write a model file; equal models give equal bytes.
+
+    Weights of layers are rounded to float16, which halves the file; means and spreads are not.
+    """
+    tensors = {}
+    for name, value in stager.student.state_dict().items():
+        many = value.is_floating_point() and value.ndim > 1
+        tensors[name] = (value.half() if many else value).contiguous()
     if stager.mean is not None:
         tensors[_MEAN] = stager.mean
     with atomic(path) as half:
