@@ -79,7 +79,7 @@ help:  ## this list
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
 	  WORKERS "parallel runs (default: one per core); of make test: test files at a time (default 2)" \
 	  CLUSTER "tcp://host:port (or tls://) of a Dask scheduler that runs the trainings instead" \
-	  ONLY "parts for make bench: ingest memory loader step losses grid stages growth predict (default: all)" \
+	  ONLY "parts for make bench: ingest memory loader step losses grid stages growth predict scale (default: all)" \
 	  AGAINST "for make verify: a results folder to compare with (default: what is committed)" \
 	  SEEDS "seeds a row, instead of the profile's own number" \
 	  DEVICE "cpu or cuda (default: a GPU where there is one)" \

@@ -19,6 +19,7 @@ from benchmarks.ingest import growth, ingest_speed, memory
 from benchmarks.losses import losses
 from benchmarks.measure import Row
 from benchmarks.predict import speed
+from benchmarks.scale import long_store
 from benchmarks.training import distilling, loading
 from sacd.files import write_json, write_text
 from sacd.runs.provenance import git_state, machine
@@ -33,6 +34,7 @@ PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "stages": stages,
     "growth": growth,
     "predict": speed,
+    "scale": long_store,
 }
 
 

@@ -7,12 +7,12 @@ import av
 import pytest
 
 import benchmarks as bench
-from benchmarks import execution, predict, training
+from benchmarks import execution, predict, scale, training
 from benchmarks.__main__ import main
 from benchmarks.measure import Row, interleaved, ratio
 from benchmarks.nights import write_night
 from sacd.data.ingest import ingest
-from sacd.data.store import StoreConfig
+from sacd.data.store import ClipStore, StoreConfig
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count():
@@ -58,7 +58,7 @@ def test_record_keeps_what_was_measured_before(tmp_path):
 def test_command_line_refuses_an_unknown_part(tmp_path, capsys):
     assert main(["--only", "speed", "--output", str(tmp_path)]) == 1
     assert (
-        "known: ingest, memory, loader, step, losses, grid, stages, growth, predict"
+        "known: ingest, memory, loader, step, losses, grid, stages, growth, predict, scale"
         in capsys.readouterr().err
     )
 
@@ -118,3 +118,12 @@ def test_stages_come_from_what_the_command_says(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="exit 3: no disk"):
         monkeypatch.undo()
         execution._timed(["sh", "-c", "echo no disk >&2; exit 3"], tmp_path)
+
+
+def test_a_long_store_opens_and_takes_no_disk(tmp_path):
+    store = scale.sparse_store(tmp_path, clips=31, nights=2, size=(16, 16))
+    opened = ClipStore(store)
+    assert len(opened.clips) == 31 and opened.clips["block"].nunique() == 2
+    assert opened.gather_video(opened.clips.iloc[[15, 16]]).shape == (2, 16, 16, 16)
+    rows = scale.long_store(tmp_path / "small", clips=40, nights=2, steps=2)
+    assert [row.met for row in rows[1:]] == [True]

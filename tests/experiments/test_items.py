@@ -1,11 +1,21 @@
 """Which runs the items ask for: counted on a workspace whose stores are never read."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
 from sacd.experiments import items as experiments
-from sacd.experiments.items import ITEMS, NOTEBOOKS, PAPER_LAMBDAS, PLANES, flat, planes
+from sacd.experiments.items import (
+    CHECKOUT,
+    ITEMS,
+    NOTEBOOKS,
+    PAPER_LAMBDAS,
+    PLANES,
+    flat,
+    planes,
+    table2,
+)
 from sacd.experiments.profiles import PROFILES
 from sacd.experiments.workspace import Workspace
 from sacd.models.eeg import TEACHERS
@@ -178,3 +188,23 @@ def test_a_notebook_hands_its_parameters_to_its_rows(w):
 def test_an_unknown_row_is_refused_in_one_line(w, item, changed, reason):
     with pytest.raises(ValueError, match=f"^{reason}"):
         ITEMS[item].rows(w, **changed)
+
+
+@pytest.mark.parametrize("w", ["paper"], indirect=True)
+def test_the_page_on_scale_counts_these_runs(w):
+    """Trainings per step in docs/scale.md: students, fusion and reverse; each counted once."""
+    steps = [
+        table2(w, ["R(2+1)D-18"], ["AttnSleep"], ["CCL", "SACD"], ["KD"]),
+        *(ITEMS[item].rows(w) for item in ("table2", "table5", "table4", "fig5")),
+        NOTEBOOKS["24_tuning"].rows(w),
+        ITEMS["readings"].rows(w),
+    ]
+    networks = (":student", ":fusion", ":reverse")
+    counted, seen = [], set()
+    for rows in steps:
+        trained = {run.id for run in flat(rows) if run.task.endswith(networks)}
+        counted.append(len(trained - seen))
+        seen |= trained
+    page = (CHECKOUT / "docs" / "scale.md").read_text()
+    lines = re.findall(r"^\| (?:\d\. |together)[^|]*\| (\d+) \|", page, re.MULTILINE)
+    assert [int(number) for number in lines] == [*counted, sum(counted)]
