@@ -13,11 +13,14 @@ from sacd.analysis.crossed import Verdict, correct, decide
 ENDPOINT: Final = "auc"
 """It has no operating point: methods that weight stages differently do not differ in it."""
 
+ALONE: Final = "SACD against the student alone"
+ALONE_FEW: Final = "SACD against the student alone, 12 labelled"
+
 FAMILY: Final = (
-    ("SACD against the student alone", "table2_paired", "AttnSleep/SACD - -/R(2+1)D-18"),
+    (ALONE, "table2_paired", "AttnSleep/SACD - -/R(2+1)D-18"),
     ("SACD against CCL", "table2_paired", "AttnSleep/SACD - AttnSleep/CCL"),
     ("SACD against KD", "table2_paired", "AttnSleep/SACD - AttnSleep/KD"),
-    ("SACD against the student alone, 12 labelled", "few_labels_paired", "SACD, 12 - alone, 12"),
+    (ALONE_FEW, "few_labels_paired", "SACD, 12 - alone, 12"),
     ("the EEG teacher against SACD", "table2_paired", "teacher/AttnSleep - AttnSleep/SACD"),
 )  # fmt: skip
 """Comparison, table and row."""

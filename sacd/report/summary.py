@@ -10,7 +10,7 @@ from sacd.escape import as_markdown
 from sacd.paper import printed as paper
 from sacd.paper.contents import CONTENTS, Item
 from sacd.report import claims
-from sacd.report.primary import FAMILY, primary
+from sacd.report.primary import ALONE, ALONE_FEW, primary
 from sacd.report.verify import Verification
 from sacd.stages import STAGES
 
@@ -119,17 +119,27 @@ def status(v: Verification) -> list[str]:
 
 
 def _answer(family: pd.DataFrame) -> str:
-    """Does SACD help a video student? A sentence from its primary comparison, "" without it."""
-    alone = family[family["comparison"] == FAMILY[0][0]]
-    if alone.empty:
+    """Does SACD help a video student? A sentence from its primary comparisons, "" without them."""
+    verdicts = dict(zip(family["comparison"], family["verdict"], strict=True))
+    all_labels, few_labels = verdicts.get(ALONE), verdicts.get(ALONE_FEW)
+    if all_labels is None:
         return ""
-    said = {
+    said = f"Video taught by SACD {_compared(all_labels)} video alone"
+    if few_labels is None:
+        return f"{said}."
+    return (
+        f"{said} where every training subject is scored by hand, and {_compared(few_labels)} it "
+        "where 12 are."
+    )
+
+
+def _compared(verdict: str) -> str:
+    words = {
         Verdict.BETTER.value: "stages sleep better than",
         Verdict.WORSE.value: "stages sleep worse than",
         Verdict.EQUAL.value: "stages sleep neither better nor worse than",
     }
-    how = said.get(alone["verdict"].iloc[0], "cannot be told, by these data, from")
-    return f"Video taught by SACD {how} video alone."
+    return words.get(verdict, "cannot be told, by these data, from")
 
 
 def by_item(v: Verification) -> pd.DataFrame:

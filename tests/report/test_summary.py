@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sacd.report import summary, verify
+from sacd.report.primary import ALONE, ALONE_FEW
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_every_claim_is_listed_once_with_its_weakest_part(found):
 
 
 def test_the_status_says_what_was_found(found, monkeypatch):
-    compared = {"comparison": ["SACD against the student alone"], "verdict": ["undecided"]}
+    compared = {"comparison": [ALONE], "verdict": ["undecided"]}
     compared |= {"value": [0.02], "ci_low": [-0.01], "ci_high": [0.05], "n_subjects": [12.0]}
     monkeypatch.setattr(summary, "primary", lambda tables: pd.DataFrame(compared))
     reproduced, runs, what, primary, claimed, _ = summary.status(found)
@@ -53,6 +54,14 @@ def test_without_comparisons_the_status_says_so(found):
     [("better", " better than"), ("worse", " worse than"), ("equal", "neither better nor worse")],
 )
 def test_the_answer_follows_the_verdict(verdict, said):
-    family = pd.DataFrame({"comparison": ["SACD against the student alone"], "verdict": [verdict]})
+    family = pd.DataFrame({"comparison": [ALONE], "verdict": [verdict]})
     assert said in summary._answer(family)
     assert summary._answer(family.iloc[:0]) == ""
+
+
+def test_the_answer_tells_few_labels_apart():
+    family = pd.DataFrame({"comparison": [ALONE, ALONE_FEW], "verdict": ["equal", "better"]})
+    assert summary._answer(family) == (
+        "Video taught by SACD stages sleep neither better nor worse than video alone where every "
+        "training subject is scored by hand, and stages sleep better than it where 12 are."
+    )
