@@ -49,7 +49,6 @@ class MC2SleepNet(Teacher):
         sfreq: sampling rate in Hz.
         n_classes: number of stages.
         width: factor on channels and feed-forward units; the clip feature stays at 128.
-        stage: first training stage.
         sequence: clips in a sequence.
         layers: layers of the sequence part.
         depth: layers of the spectrogram's Transformer.
@@ -57,7 +56,7 @@ class MC2SleepNet(Teacher):
         temperature: temperature of InfoNCE.
 
     Raises:
-        ValueError: `mask` is outside 0..0.5, or `stage` is unknown.
+        ValueError: `mask` is outside 0..0.5.
     """
 
     stages = ("contrast", "sequence", "finetune")
@@ -67,7 +66,6 @@ class MC2SleepNet(Teacher):
         sfreq: int = 100,
         n_classes: int = len(STAGES),
         width: float = 1.0,
-        stage: str = "sequence",
         sequence: int = 16,
         layers: int = 4,
         depth: int = 4,
@@ -94,7 +92,8 @@ class MC2SleepNet(Teacher):
         self.hidden_clip = nn.Parameter(torch.randn(2, 128) * 0.02)
         self.restore = nn.ModuleList(nn.Linear(128, 128) for _ in range(2))
         self.classify_stream = nn.Linear(128, n_classes)
-        self.set_stage(stage)
+        # The stage in which everything is trained, until `fit` begins with the first one.
+        self.set_stage("sequence")
 
     def set_stage(self, stage: str) -> None:
         super().set_stage(stage)
