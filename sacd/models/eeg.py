@@ -10,11 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sacd.models import TEACHERS
-from sacd.models.output import Output
+from sacd.models.output import EMBEDDING, Output
 from sacd.stages import STAGES
-
-EMBEDDING: Final = 512
-"""Size of the latent vector F that teacher and student share (Sec. V-B)."""
 
 SCALE_UV: Final = 25.0
 """Divisor of the input, in uV: about the standard deviation of the EEG of one night."""

@@ -140,10 +140,13 @@ class MC2SleepNet(Teacher):
         empty = None
         if missing:
             empty = torch.arange(n + missing, device=raw.device).view(-1, length) >= n
-        for layers in zip(*self.streams, strict=True):
+        padding = {"tgt_key_padding_mask": empty, "memory_key_padding_mask": empty}
+        for layer_raw, layer_spectrogram in zip(*self.streams, strict=True):
+            first, second = streams
+            # Both layers see the other stream as it was before this layer.
             streams = [
-                layer(own, other, tgt_key_padding_mask=empty, memory_key_padding_mask=empty)
-                for layer, own, other in zip(layers, streams, streams[::-1], strict=True)
+                layer_raw(first, second, **padding),
+                layer_spectrogram(second, first, **padding),
             ]
         return [s.reshape(-1, 128)[:n] for s in streams]
 
@@ -243,14 +246,16 @@ class _RawEncoder(nn.Sequential):
 
         super().__init__(
             *block(1, sfreq // 2, max(1, sfreq // 16)),
-            *(nn.MaxPool1d(8, ceil_mode=True), nn.Dropout(0.5)),
-            *(m for _ in range(3) for m in block(channels, 8, 1)),
-            *(
-                nn.MaxPool1d(4, ceil_mode=True),
-                nn.AdaptiveAvgPool1d(16),
-                nn.Flatten(),
-                nn.Dropout(0.5),
-            ),
+            nn.MaxPool1d(8, ceil_mode=True),
+            nn.Dropout(0.5),
+            *block(channels, 8, 1),
+            *block(channels, 8, 1),
+            *block(channels, 8, 1),
+            nn.MaxPool1d(4, ceil_mode=True),
+            # 16 to 18 steps, by the sampling rate; the linear layer needs a fixed number.
+            nn.AdaptiveAvgPool1d(16),
+            nn.Flatten(),
+            nn.Dropout(0.5),
             nn.Linear(16 * channels, 128),
         )
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sacd.models.conv3d import Conv, convolve, max_pool
-from sacd.models.output import Output
+from sacd.models.output import EMBEDDING, Output
 
 Kind = Literal["r2plus1d", "r3d"]
 Init = Literal["kaiming", "looks_linear"]
@@ -123,7 +123,6 @@ class VideoResNet(_Units):
         stem_kernel: spatial size of the kernel of the stem in px, odd.
         freeze_norm_statistics: batch norms always use their running statistics, because those of a
             batch from one night are not representative.
-        embedding: length of the embedding.
         init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) fills the spatial half of an
             r2plus1d unit with pairs of filters f, -f and the temporal half with weights w, -w. The
             unit then starts as if it had no inner ReLU. Otherwise a narrow network loses the
@@ -146,7 +145,6 @@ class VideoResNet(_Units):
         blocks: Sequence[int] = (2, 2, 2, 2),
         stem_kernel: int = 7,
         freeze_norm_statistics: bool = False,
-        embedding: int = 512,
         init: Init = "kaiming",
     ) -> None:
         super().__init__()
@@ -171,9 +169,9 @@ class VideoResNet(_Units):
             rest = [Block(conv, c_out, c_out, (1, 1)) for _ in range(n - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
         self.project = (
-            nn.Identity() if channels[-1] == embedding else nn.Linear(channels[-1], embedding)
+            nn.Identity() if channels[-1] == EMBEDDING else nn.Linear(channels[-1], EMBEDDING)
         )
-        self.fc = nn.Linear(embedding, n_classes)
+        self.fc = nn.Linear(EMBEDDING, n_classes)
         if init == "looks_linear":
             for module in self.modules():
                 if isinstance(module, _Units):
