@@ -78,7 +78,7 @@ class BackboneConfig(Config):
     freeze_norm: bool = False
     """Freeze the batch-norm statistics: a batch of one block has those of a single subject."""
     options: dict[str, int | bool | str | tuple[int, ...]] = {}
-    """Arguments of the builder: `stem_kernel`, `max_pool`, ... for ours, `img_size` for timm's."""
+    """Arguments of the builder: `stem_kernel`, `blocks`, ... for ours, `img_size` for timm's."""
 
 
 class MotionConfig(Config):

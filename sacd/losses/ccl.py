@@ -98,22 +98,31 @@ class CCL(Method):
         self.head = Composition(*sizes, classes, context.generator)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        def contrast(x: Tensor, y: Tensor) -> Tensor:
-            pairs = (x, y), (y, x)
-            return sum(
-                class_nce(*pair, batch.labels, temperature=self.temperature) for pair in pairs
-            )
-
-        compose = in_float32(lambda v, a, weights: functional_call(self.head, weights, (v, a)))
         v, logits, a = batch.student.embedding, batch.student.logits, batch.teacher.embedding
         a = a if self.train_teacher else a.detach()
         weights = dict(self.head.named_parameters())
-        av, logits_av = compose(v, a, {name: w.detach() for name, w in weights.items()})
-        student = contrast(v, av) + contrast(v, a)
+        # The student's terms see the head as a constant. Its gradient still passes through the
+        # composition into v, which detaching `av` would cut off.
+        constant = {name: w.detach() for name, w in weights.items()}
+        av, logits_av = self._compose(v, a, constant)
+        student = self._contrast(v, av, batch.labels) + self._contrast(v, a, batch.labels)
         likeness = divergence(logits, logits_av, "half_jeffreys")
 
+        # The head's term sees both embeddings as constants.
         v, logits, a = v.detach(), logits.detach(), a.detach()
-        av, logits_av = compose(v, a, weights)
-        head = F.cross_entropy(logits_av, batch.labels) + contrast(v, av) + contrast(av, a)
+        av, logits_av = self._compose(v, a, weights)
+        contrasts = self._contrast(v, av, batch.labels), self._contrast(av, a, batch.labels)
+        head = F.cross_entropy(logits_av, batch.labels) + contrasts[0] + contrasts[1]
         head = head + divergence(logits, logits_av, "half_jeffreys")
         return {"ccl_contrast": student, "ccl_divergence": likeness, "ccl_head": head}
+
+    def _contrast(self, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
+        """`class_nce` in both directions."""
+        forth = class_nce(x, y, labels, temperature=self.temperature)
+        back = class_nce(y, x, labels, temperature=self.temperature)
+        return forth + back
+
+    def _compose(self, v: Tensor, a: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Composed embedding and its logits, by a head of the given weights."""
+        compose = in_float32(lambda v, a: functional_call(self.head, weights, (v, a)))
+        return compose(v, a)

@@ -86,19 +86,19 @@ def k_hard_contrastive(
             keys = to_float32(queue.detach())
             keys = keys if unit_queues else unit(keys)
             similar = anchor @ keys.to(anchor.dtype).T
-            index, valid = _select(
-                similar.detach(),
-                positive.detach(),
-                other,
-                queue_labels,
-                margin,
-                k,
-                selection,
-                generator,
-            )
+            # Which entries are hardest is a choice without a gradient; only their cosines have one.
+            chosen = similar.detach(), positive.detach(), other
+            if selection == "semi_hard_random":
+                index, valid = _semi_hard(*chosen, margin, k, generator)
+            elif selection == "per_class":
+                index, valid = _hardest_per_class(chosen[0], other, queue_labels, k)
+            else:
+                index, valid = _hardest(chosen[0], other, k)
             hinge = (margin - positive[:, None] + similar.gather(1, index)).relu()
             hinges.append(hinge.masked_fill(~valid, 0))
             valids.append(valid)
+    # The mean is over valid pairs, active or not: a mean over active hinges alone would keep its
+    # size while fewer and fewer pairs violate the margin.
     loss = sum(h.sum() / v.sum().clamp_min(1) for h, v in zip(hinges, valids, strict=True))
     pairs = sum(v.sum() for v in valids)
     return Contrast(
@@ -109,37 +109,46 @@ def k_hard_contrastive(
     )
 
 
-def _select(
+def _hardest(similar: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Indices `(B, min(k, m))` of the most similar allowed entries, and a mask of the valid ones.
+
+    An anchor with fewer than k allowed entries gets forbidden ones as well, of similarity -inf, by
+    which the mask tells them.
+    """
+    size = min(k, similar.shape[1])
+    value, index = similar.masked_fill(~allowed, -torch.inf).topk(size, dim=1)
+    return index, value.isfinite()
+
+
+def _hardest_per_class(
+    similar: Tensor, other: Tensor, queue_labels: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """`_hardest` of each stage in the bank, side by side."""
+    if not len(queue_labels):
+        return _hardest(similar, other, k)
+    found = [_hardest(similar, other & (queue_labels == s), k) for s in queue_labels.unique()]
+    indices, valids = zip(*found, strict=True)
+    return torch.cat(indices, dim=1), torch.cat(valids, dim=1)
+
+
+def _semi_hard(
     similar: Tensor,
     positive: Tensor,
     other: Tensor,
-    queue_labels: Tensor,
     margin: float,
     k: int,
-    selection: Selection,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    """Indices `(B, K)` of the bank entries chosen for each anchor, and a mask of the valid ones."""
-    entries = similar.shape[1]
-    if selection == "semi_hard_random" and entries:
-        hinge = margin - positive[:, None] + similar
-        mask = other & (hinge > 0) & (hinge < margin)
-        count = mask.sum(dim=1, keepdim=True)
-        # The draw is made where the generator lives, so a GPU gives the numbers of a CPU.
-        device = "cpu" if generator is None else generator.device
-        draw = torch.rand(len(similar), k, generator=generator, device=device).to(similar.device)
-        # Semi-hard entries come first in `order`; the draw picks a position among those.
-        order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        return (
-            order.gather(1, (draw * count).long().clamp_max(entries - 1)),
-            (count > 0).expand(-1, k),
-        )
-    groups = [other]
-    if selection == "per_class" and entries:
-        groups = [other & (queue_labels == s) for s in queue_labels.unique()]
-    indices, valids = [], []
-    for mask in groups:
-        value, index = similar.masked_fill(~mask, -torch.inf).topk(min(k, entries), dim=1)
-        indices.append(index)
-        valids.append(value.isfinite())
-    return torch.cat(indices, dim=1), torch.cat(valids, dim=1)
+    """Indices `(B, k)` drawn with replacement among 0 < hinge < margin; mask of the valid ones."""
+    if not similar.shape[1]:
+        return _hardest(similar, other, k)
+    hinge = margin - positive[:, None] + similar
+    mask = other & (hinge > 0) & (hinge < margin)
+    count = mask.sum(dim=1, keepdim=True)
+    # The draw is made where the generator lives, so a GPU gives the numbers of a CPU.
+    device = "cpu" if generator is None else generator.device
+    draw = torch.rand(len(similar), k, generator=generator, device=device).to(similar.device)
+    # Semi-hard entries come first in `order`; the draw picks a position among those. It is at most
+    # 1 - 2^-24, so that the product stays below `count` in float32 too.
+    order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return order.gather(1, (draw * count).long()), (count > 0).expand(-1, k)

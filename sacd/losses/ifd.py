@@ -41,9 +41,14 @@ def ifd(student: Tensor, teacher: Tensor) -> Tensor:
     >>> float(ifd(x, x))
     0.0
     """
-    pairs = zip(_kernels(student.flatten(1)), _kernels(teacher.detach().flatten(1)), strict=True)
-    divergences = [((p - q) * ((p + EPS) / (q + EPS)).log()).sum(1).mean() for q, p in pairs]
-    return divergences[0] + divergences[1]
+    cosine_student, t_student = _kernels(student.flatten(1))
+    cosine_teacher, t_teacher = _kernels(teacher.detach().flatten(1))
+    return _jeffreys(cosine_teacher, cosine_student) + _jeffreys(t_teacher, t_student)
+
+
+def _jeffreys(p: Tensor, q: Tensor) -> Tensor:
+    """Divergence of each row of two `(B, B)` matrices of probabilities, mean over the rows."""
+    return ((p - q) * ((p + EPS) / (q + EPS)).log()).sum(1).mean()
 
 
 class IFD(Method):
@@ -77,13 +82,9 @@ class IFD(Method):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         losses = {"ifd_last": self.weight * ifd(batch.student.embedding, batch.teacher.embedding)}
-        if self.pairs:
-            pairs = zip(
-                batch.student.features[-self.pairs :],
-                batch.teacher.features[-self.pairs :],
-                strict=True,
-            )
-            losses["ifd_stages"] = (
-                self.weight_stages * self.decay**batch.epoch * sum(ifd(s, t) for s, t in pairs)
-            )
+        if self.pairs:  # a slice [-0:] would be all features
+            student = batch.student.features[-self.pairs :]
+            teacher = batch.teacher.features[-self.pairs :]
+            stages = sum(ifd(s, t) for s, t in zip(student, teacher, strict=True))
+            losses["ifd_stages"] = self.weight_stages * self.decay**batch.epoch * stages
         return losses

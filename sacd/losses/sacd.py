@@ -1,7 +1,11 @@
-"""SACD, the paper's method: cross-entropy + L_D (graphs) + L_C (contrast) + JSD (eq. 5)."""
+"""SACD, the paper's method: cross-entropy + L_D (graphs) + L_C (contrast) + JSD (eq. 5).
+
+The three terms have files of their own (`structure`, `contrastive`, `divergence`). This one weights
+them and keeps what L_C needs from past steps: the memory banks and the momentum encoder.
+"""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,49 +81,46 @@ class SACD(Method):
         train_teacher: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, kind in (
-            ("structure", structure, StructureKind),
-            ("directions", directions, Directions),
-            ("selection", selection, Selection),
-            ("divergence", divergence, Divergence),
-        ):
-            if value not in get_args(kind):
-                raise ValueError(f"{name} {value!r} is unknown; known: {', '.join(get_args(kind))}")
-        weights = {
-            "weight_structure": weight_structure,
-            "weight_contrastive": weight_contrastive,
-            "weight_jsd": weight_jsd,
-        }
-        sizes = {"bank": bank, "k": k, "graph_size": graph_size}
-        for least, options in (
-            (0, {**weights, "margin": margin, "gamma": gamma, "layers": layers}),
-            (1, sizes),
-        ):
-            for name, value in options.items():
-                if not value >= least:
-                    raise ValueError(f"{name} {value} is not >= {least}")
+        _check_known("structure", structure, StructureKind)
+        _check_known("directions", directions, Directions)
+        _check_known("selection", selection, Selection)
+        _check_known("divergence", divergence, Divergence)
+        _check_least(
+            0,
+            weight_structure=weight_structure,
+            weight_contrastive=weight_contrastive,
+            weight_jsd=weight_jsd,
+            margin=margin,
+            gamma=gamma,
+            layers=layers,
+        )
+        _check_least(1, bank=bank, k=k, graph_size=graph_size)
         if not 0 <= decay <= 1:
             raise ValueError(f"decay {decay} is not in 0..1")
         if not structure_lr_multiplier > 0:
             raise ValueError(f"structure_lr_multiplier {structure_lr_multiplier} is not > 0")
-        self.weight_structure, self.weight_contrastive, self.weight_jsd = weights.values()
+        self.weight_structure = weight_structure
+        self.weight_contrastive = weight_contrastive
+        self.weight_jsd = weight_jsd
         self.divergence_kind, self.train_teacher = divergence, train_teacher
         self.contrast = {"margin": margin, "k": k, "selection": selection, "directions": directions}
-        # In a tuple, so that the student is not registered as a part of the method.
+        # In a tuple, so that the student is not registered as a part of the method: its weights
+        # would be saved twice and count as the method's own.
         self._student = (context.student,)
         video_dim = context.student_example.embedding.shape[1]
         eeg_dim = context.teacher_example.embedding.shape[1]
 
-        seed = torch.randint(2**31, (), generator=context.generator)
+        # One seed for both uses of chance: initial weights of L_D, draws of `semi_hard_random`.
+        seed = int(torch.randint(2**31, (), generator=context.generator))
         self.structure: StructureLoss | None = None
-        # Layers are initialised by the global generator, so we lend it a seed.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))
-            if weight_structure and structure != "sp":
+        if weight_structure and structure != "sp":
+            # Layers are initialised by the global generator, so we lend it a seed.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
                 self.structure = StructureLoss(
                     video_dim, eeg_dim, layers, gamma, structure, size=graph_size
                 )
-                self.lr_multipliers["structure"] = structure_lr_multiplier
+            self.lr_multipliers["structure"] = structure_lr_multiplier
 
         self.ema: nn.Module | None = None
         if weight_contrastive:
@@ -128,18 +129,12 @@ class SACD(Method):
                     f"embedding widths {video_dim} (student) and {eeg_dim} (teacher) differ; "
                     "L_C needs equal ones"
                 )
+            self.step, self.seed = 0, seed
             self.bank_s = MemoryBank(bank, eeg_dim)
-            self.step, self.seed = 0, int(seed)
             # Video anchors are compared with EEG keys only, which need no momentum encoder.
             if directions != "video":
                 self.bank_v = MemoryBank(bank, eeg_dim)
-                # timm takes seconds to import, and listing runs does not need it.
-                from timm.utils import ModelEmaV3
-
-                self.ema = ModelEmaV3(
-                    context.student, decay=decay, use_warmup=True, exclude_buffers=True
-                )
-                self.ema.requires_grad_(False)
+                self.ema = _momentum_encoder(context.student, decay)
 
     def get_extra_state(self) -> dict[str, int]:
         """Number of steps so far and seed of the draws, for `state_dict`."""
@@ -163,40 +158,49 @@ class SACD(Method):
         video, eeg = batch.student.embedding, teacher.embedding
         losses: dict[str, Tensor] = {}
         self.monitor = {}
-        if self.structure is not None:
-            loss, figures = self.structure(video, eeg)
-            losses["structure"] = self.weight_structure * loss
-            self.monitor |= {"structure": loss.detach(), **figures}
-        elif self.weight_structure:
-            loss = len(video) * similarity_preserving(video, eeg)
-            losses["structure"] = self.weight_structure * loss
-            self.monitor["structure"] = loss.detach()
+        if self.weight_structure:
+            losses["structure"] = self.weight_structure * self._structure_loss(video, eeg)
         if self.weight_contrastive:
-            keys_s, labels = self.bank_s.get()
-            keys_v = keys_s[:0] if self.ema is None else self.bank_v.get()[0]
-            contrast = k_hard_contrastive(
-                video,
-                eeg,
-                keys_s,
-                keys_v,
-                batch.labels,
-                labels,
-                generator=torch.Generator().manual_seed(self.seed + self.step),
-                unit_queues=True,
-                **self.contrast,
-            )
-            losses["contrastive"] = self.weight_contrastive * contrast.loss
-            self.monitor |= {
-                "contrastive": contrast.loss.detach(),
-                "negatives": contrast.negatives.float().mean(),
-                "active": contrast.active,
-                "positive": contrast.positive,
-            }
+            loss = self._contrastive_loss(video, eeg, batch.labels)
+            losses["contrastive"] = self.weight_contrastive * loss
         if self.weight_jsd:
             loss = divergence(batch.student.logits, teacher.logits, self.divergence_kind)
             losses["jsd"] = self.weight_jsd * loss
             self.monitor["jsd"] = loss.detach()
         return losses
+
+    def _structure_loss(self, video: Tensor, eeg: Tensor) -> Tensor:
+        if self.structure is None:
+            # SP divides by B^2. Times B it is a mean over clips, like d.
+            loss = len(video) * similarity_preserving(video, eeg)
+            self.monitor["structure"] = loss.detach()
+        else:
+            loss, figures = self.structure(video, eeg)
+            self.monitor |= {"structure": loss.detach(), **figures}
+        return loss
+
+    def _contrastive_loss(self, video: Tensor, eeg: Tensor, labels: Tensor) -> Tensor:
+        keys_s, bank_labels = self.bank_s.get()
+        keys_v = keys_s[:0] if self.ema is None else self.bank_v.get()[0]
+        contrast = k_hard_contrastive(
+            video,
+            eeg,
+            keys_s,
+            keys_v,
+            labels,
+            bank_labels,
+            # One seed per step: a resumed run draws the same without saving a generator's state.
+            generator=torch.Generator().manual_seed(self.seed + self.step),
+            unit_queues=True,
+            **self.contrast,
+        )
+        self.monitor |= {
+            "contrastive": contrast.loss.detach(),
+            "negatives": contrast.negatives.float().mean(),
+            "active": contrast.active,
+            "positive": contrast.positive,
+        }
+        return contrast.loss
 
     @torch.no_grad()
     def on_step_end(self, batch: Batch) -> None:
@@ -212,3 +216,25 @@ class SACD(Method):
                 self.bank_v.enqueue(unit(to_float32(keys)), batch.labels)
         if self.structure is not None:
             self.structure.push(video, eeg)
+
+
+def _momentum_encoder(student: nn.Module, decay: float) -> nn.Module:
+    """A copy of the student whose weights follow as a moving average (reading A19)."""
+    # timm takes seconds to import, and listing runs does not need it.
+    from timm.utils import ModelEmaV3
+
+    # `use_warmup` is the growth of the decay in the docstring of `SACD`. `exclude_buffers` copies
+    # the batch-norm statistics; as averages they would lag behind the weights they belong to.
+    encoder = ModelEmaV3(student, decay=decay, use_warmup=True, exclude_buffers=True)
+    return encoder.requires_grad_(False)
+
+
+def _check_known(name: str, value: str, kind: Any) -> None:
+    if value not in get_args(kind):
+        raise ValueError(f"{name} {value!r} is unknown; known: {', '.join(get_args(kind))}")
+
+
+def _check_least(least: int, **options: float) -> None:
+    for name, value in options.items():
+        if not value >= least:  # also refuses NaN
+            raise ValueError(f"{name} {value} is not >= {least}")

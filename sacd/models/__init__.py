@@ -8,8 +8,8 @@ For the same reason, the file names of published weights are here and not in `pr
 from typing import Final
 
 TEACHERS: Final = {
-    "attnsleep": "sacd.models.eeg:AttnSleep",
-    "deepsleepnet": "sacd.models.eeg:DeepSleepNet",
+    "attnsleep": "sacd.models.braindecode_teachers:AttnSleep",
+    "deepsleepnet": "sacd.models.braindecode_teachers:DeepSleepNet",
     "modified_sen": "sacd.models.modified_sen:ModifiedSEN",
     "mc2sleepnet": "sacd.models.mc2sleepnet:MC2SleepNet",
 }

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import Tensor, nn
 
-from sacd.models.output import Output
+from sacd.models.output import EMBEDDING, Output
 
 SAMPLE_RATE = 32_000
 """Hz."""
@@ -31,13 +31,12 @@ class CNN14(nn.Module):
     Args:
         n_classes: number of classes (51 in UCF51).
         width: factor > 0 on the channels of the blocks.
-        embedding: length of the embedding.
 
     Raises:
         ValueError: `width` leaves no channel.
     """
 
-    def __init__(self, n_classes: int = 51, width: float = 1.0, embedding: int = 512) -> None:
+    def __init__(self, n_classes: int = 51, width: float = 1.0) -> None:
         super().__init__()
         channels = [int(c * width) for c in _CHANNELS]
         if channels[0] < 1:
@@ -54,8 +53,8 @@ class CNN14(nn.Module):
         self.bn0 = nn.BatchNorm2d(MELS)
         for i, (c_in, c_out) in enumerate(zip([1, *channels[:-1]], channels, strict=True)):
             self.add_module(f"conv_block{i + 1}", _Block(c_in, c_out))
-        self.fc1 = nn.Linear(channels[-1], embedding)
-        self.fc = nn.Linear(embedding, n_classes)
+        self.fc1 = nn.Linear(channels[-1], EMBEDDING)
+        self.fc = nn.Linear(EMBEDDING, n_classes)
         for layer in (self.fc1, self.fc):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

@@ -5,14 +5,15 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from sacd.models.output import Output
+from sacd.models.output import EMBEDDING, Output
+from sacd.stages import STAGES
 
 
 class HeadA(nn.Sequential):
     """Experiments A and C: one fully connected layer, 1024 -> 5 (section V-D)."""
 
-    def __init__(self, width: int = 1024, n_classes: int = 5) -> None:
-        super().__init__(nn.Linear(width, n_classes))
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2 * EMBEDDING, len(STAGES)))
 
 
 class HeadB(nn.Sequential):
@@ -22,13 +23,13 @@ class HeadB(nn.Sequential):
     activation are equivalent to one.
     """
 
-    def __init__(self, width: int = 1024, n_classes: int = 5) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            nn.Linear(width, 256),
+            nn.Linear(2 * EMBEDDING, 256),
             nn.ReLU(),
             nn.Linear(256, 64),
             nn.ReLU(),
-            nn.Linear(64, n_classes),
+            nn.Linear(64, len(STAGES)),
         )
 
 

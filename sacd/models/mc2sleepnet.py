@@ -49,7 +49,6 @@ class MC2SleepNet(Teacher):
         sfreq: sampling rate in Hz.
         n_classes: number of stages.
         width: factor on channels and feed-forward units; the clip feature stays at 128.
-        stage: first training stage.
         sequence: clips in a sequence.
         layers: layers of the sequence part.
         depth: layers of the spectrogram's Transformer.
@@ -57,7 +56,7 @@ class MC2SleepNet(Teacher):
         temperature: temperature of InfoNCE.
 
     Raises:
-        ValueError: `mask` is outside 0..0.5, or `stage` is unknown.
+        ValueError: `mask` is outside 0..0.5.
     """
 
     stages = ("contrast", "sequence", "finetune")
@@ -67,7 +66,6 @@ class MC2SleepNet(Teacher):
         sfreq: int = 100,
         n_classes: int = len(STAGES),
         width: float = 1.0,
-        stage: str = "sequence",
         sequence: int = 16,
         layers: int = 4,
         depth: int = 4,
@@ -94,7 +92,8 @@ class MC2SleepNet(Teacher):
         self.hidden_clip = nn.Parameter(torch.randn(2, 128) * 0.02)
         self.restore = nn.ModuleList(nn.Linear(128, 128) for _ in range(2))
         self.classify_stream = nn.Linear(128, n_classes)
-        self.set_stage(stage)
+        # The stage in which everything is trained, until `fit` begins with the first one.
+        self.set_stage("sequence")
 
     def set_stage(self, stage: str) -> None:
         super().set_stage(stage)
@@ -141,10 +140,13 @@ class MC2SleepNet(Teacher):
         empty = None
         if missing:
             empty = torch.arange(n + missing, device=raw.device).view(-1, length) >= n
-        for layers in zip(*self.streams, strict=True):
+        padding = {"tgt_key_padding_mask": empty, "memory_key_padding_mask": empty}
+        for layer_raw, layer_spectrogram in zip(*self.streams, strict=True):
+            first, second = streams
+            # Both layers see the other stream as it was before this layer.
             streams = [
-                layer(own, other, tgt_key_padding_mask=empty, memory_key_padding_mask=empty)
-                for layer, own, other in zip(layers, streams, streams[::-1], strict=True)
+                layer_raw(first, second, **padding),
+                layer_spectrogram(second, first, **padding),
             ]
         return [s.reshape(-1, 128)[:n] for s in streams]
 
@@ -244,14 +246,16 @@ class _RawEncoder(nn.Sequential):
 
         super().__init__(
             *block(1, sfreq // 2, max(1, sfreq // 16)),
-            *(nn.MaxPool1d(8, ceil_mode=True), nn.Dropout(0.5)),
-            *(m for _ in range(3) for m in block(channels, 8, 1)),
-            *(
-                nn.MaxPool1d(4, ceil_mode=True),
-                nn.AdaptiveAvgPool1d(16),
-                nn.Flatten(),
-                nn.Dropout(0.5),
-            ),
+            nn.MaxPool1d(8, ceil_mode=True),
+            nn.Dropout(0.5),
+            *block(channels, 8, 1),
+            *block(channels, 8, 1),
+            *block(channels, 8, 1),
+            nn.MaxPool1d(4, ceil_mode=True),
+            # 16 to 18 steps, by the sampling rate; the linear layer needs a fixed number.
+            nn.AdaptiveAvgPool1d(16),
+            nn.Flatten(),
+            nn.Dropout(0.5),
             nn.Linear(16 * channels, 128),
         )
 

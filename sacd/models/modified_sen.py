@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sacd.models.eeg import EMBEDDING, Teacher, scaled
-from sacd.models.output import Output
+from sacd.models.eeg import Teacher, scaled
+from sacd.models.output import EMBEDDING, Output
 from sacd.stages import CLIP_S, STAGES
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sacd.models.output import Output
+from sacd.models.output import EMBEDDING, Output
 from sacd.models.video import VideoResNet
 
 RESNETS = {"r2plus1d_18": "r2plus1d", "r3d_18": "r3d"}
@@ -18,7 +18,6 @@ STUDENTS = (
     *(f"pytorchvideo:{name}" for name in PYTORCHVIDEO),
     "timm:<any 2-D model>",
 )
-EMBEDDING = 512
 
 
 def build_student(

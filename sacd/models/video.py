@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sacd.models.output import Output
+from sacd.models.conv3d import Conv, convolve, max_pool
+from sacd.models.output import EMBEDDING, Output
 
 Kind = Literal["r2plus1d", "r3d"]
 Init = Literal["kaiming", "looks_linear"]
@@ -28,81 +29,6 @@ def mid_channels(c_in: int, c_out: int, kernel_t: int = 3, kernel_s: int = 3) ->
     """
     area = kernel_s**2
     return kernel_t * area * c_in * c_out // (area * c_in + kernel_t * c_out)
-
-
-class Conv(nn.Conv3d):
-    """A `Conv3d` without bias that picks the fastest exact computation on a CPU.
-
-    Activations are channels-last in memory, where `(B, C, T, H, W)` is also `(B, C, T, H·W)`. A
-    temporal kernel is then a 2-D convolution on the same memory. A spatial kernel on a grid of at
-    most 2x2 pixels is one matrix product.
-    """
-
-    def __init__(
-        self, c_in: int, c_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)
-    ) -> None:
-        (kernel_t, kernel_s), (stride_t, stride_s) = kernel, stride
-        super().__init__(
-            c_in,
-            c_out,
-            (kernel_t, kernel_s, kernel_s),
-            (stride_t, stride_s, stride_s),
-            (kernel_t // 2, kernel_s // 2, kernel_s // 2),
-            bias=False,
-        )
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(
-        self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
-    ) -> Tensor:
-        """Convolve; `weight` and `bias` replace those of the layer if a batch norm is folded in."""
-        weight = self.weight if weight is None else weight
-        b, c, t, h, w = x.shape
-        kernel_t, kernel_s, _ = self.kernel_size
-        stride_t, stride_s, _ = self.stride
-        if kernel_t == kernel_s == 1:
-            pixels = x.permute(0, 2, 3, 4, 1)[:, ::stride_t, ::stride_s, ::stride_s]
-            return F.linear(pixels, weight.flatten(1), bias).permute(0, 4, 1, 2, 3)
-        if kernel_t == 1 and kernel_s == 3 and h <= 2 and w <= 2:
-            return self._small_grid(x, weight, bias)
-        if kernel_s == 1 and h <= 2 and w <= 2:
-            frames = F.pad(
-                x.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, kernel_t // 2, kernel_t // 2)
-            )
-            taps = torch.cat([frames[:, i : i + t : stride_t] for i in range(kernel_t)], -1)
-            return F.linear(taps, weight[..., 0, 0].mT.flatten(1), bias).permute(0, 4, 1, 2, 3)
-        if kernel_s == 1:
-            flat = F.conv2d(
-                x.reshape(b, c, t, h * w), weight[..., 0], bias, (stride_t, 1), (kernel_t // 2, 0)
-            )
-            return flat.unflatten(3, (h, w))
-        return F.conv3d(x, weight, bias, self.stride, self.padding)
-
-    def _small_grid(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        b, c, t, h, w = x.shape
-        # Output pixel o (a multiple of the stride) reads input pixel i through tap i - o + 1, which
-        # always exists on a 2x2 grid. Each entry of taps is (C', C, 1, h, w).
-        rows = [weight[..., 1 - o : 1 - o + h, :] for o in range(0, h, self.stride[1])]
-        taps = [r[..., 1 - o : 1 - o + w] for r in rows for o in range(0, w, self.stride[2])]
-        # (pixels·C', h·w·C)
-        matrix = torch.stack(taps).permute(0, 1, 3, 4, 5, 2).flatten(2).flatten(0, 1)
-        pixels = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w * c)
-        y = F.linear(pixels, matrix, None if bias is None else bias.repeat(len(taps)))
-        return y.view(b, t, len(rows), len(taps) // len(rows), -1).permute(0, 4, 1, 2, 3)
-
-
-def convolve(conv: Conv, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolve and normalise.
-
-    A batch norm with fixed statistics is folded into the weight. This saves one pass over the
-    activations, forward and backward.
-    """
-    if isinstance(norm, nn.BatchNorm3d) and not norm.training and conv.weight.numel() < x.numel():
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        return conv(
-            x, conv.weight * scale.view(-1, 1, 1, 1, 1), norm.bias - norm.running_mean * scale
-        )
-    return norm(conv(x))
 
 
 class _Units(nn.Module):
@@ -137,9 +63,9 @@ class _Units(nn.Module):
         The second half of the spatial filters is minus the first, and so are the temporal weights
         on their outputs.
         """
-        for name in [
-            name for name in self._modules if name.startswith("conv") and name.endswith("_s")
-        ]:
+        for name in self._modules:
+            if not (name.startswith("conv") and name.endswith("_s")):
+                continue
             space, time = self._modules[name].weight, self._modules[f"{name[:-1]}t"].weight
             half = len(space) // 2
             space[half : 2 * half] = -space[:half]
@@ -185,8 +111,8 @@ class VideoResNet(_Units):
     Source: arXiv:1711.09577, arXiv:2004.04968.
 
     Deviation: the paper trains 16 frames of 112x112 pixels at full width; a width below 1 (every
-    stage is narrower, with one more linear layer to the 512-d embedding) and other temporal strides
-    are for long clips of few pixels on a CPU.
+    stage is narrower, with one more linear layer to the 512-d embedding) is for long clips of few
+    pixels on a CPU.
 
     Args:
         conv: "r2plus1d" (1x3x3 then 3x1x1) or "r3d" (3x3x3).
@@ -195,12 +121,8 @@ class VideoResNet(_Units):
         n_classes: number of sleep stages.
         blocks: number of basic blocks in each stage.
         stem_kernel: spatial size of the kernel of the stem in px, odd.
-        strides_t: temporal strides of the max pool and the four stages.
-        max_pool: False keeps the grid of the stem, which is twice as fine in height and width and
-            has no temporal stride.
         freeze_norm_statistics: batch norms always use their running statistics, because those of a
             batch from one night are not representative.
-        embedding: length of the embedding.
         init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) fills the spatial half of an
             r2plus1d unit with pairs of filters f, -f and the temporal half with weights w, -w. The
             unit then starts as if it had no inner ReLU. Otherwise a narrow network loses the
@@ -222,10 +144,7 @@ class VideoResNet(_Units):
         n_classes: int = 5,
         blocks: Sequence[int] = (2, 2, 2, 2),
         stem_kernel: int = 7,
-        strides_t: Sequence[int] = (2, 1, 2, 2, 2),
-        max_pool: bool = True,
         freeze_norm_statistics: bool = False,
-        embedding: int = 512,
         init: Init = "kaiming",
     ) -> None:
         super().__init__()
@@ -236,7 +155,7 @@ class VideoResNet(_Units):
             raise ValueError(
                 f"width {width} leaves the stem without a channel; give at least {1 / _CHANNELS[0]}"
             )
-        self.in_channels, self.max_pool, self.pool_stride_t = in_channels, max_pool, strides_t[0]
+        self.in_channels = in_channels
         self.freeze_norm_statistics, self.frozen = freeze_norm_statistics, 0
         # The published networks have 3 input channels. With 3 in the formula, a grey network has
         # the same 110 middle channels and can load their weights.
@@ -245,16 +164,18 @@ class VideoResNet(_Units):
         for i, (c_in, c_out, n) in enumerate(
             zip(channels[:1] + channels[:-1], channels, blocks, strict=True)
         ):
-            first = Block(conv, c_in, c_out, (strides_t[1 + i], 2 if i else 1))
+            # Stage 1 keeps the grid, because the max pool has halved it just before.
+            first = Block(conv, c_in, c_out, (2, 2) if i else (1, 1))
             rest = [Block(conv, c_out, c_out, (1, 1)) for _ in range(n - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
         self.project = (
-            nn.Identity() if channels[-1] == embedding else nn.Linear(channels[-1], embedding)
+            nn.Identity() if channels[-1] == EMBEDDING else nn.Linear(channels[-1], EMBEDDING)
         )
-        self.fc = nn.Linear(embedding, n_classes)
+        self.fc = nn.Linear(EMBEDDING, n_classes)
         if init == "looks_linear":
-            for units in [m for m in self.modules() if isinstance(m, _Units)]:
-                units.mirrored_init()
+            for module in self.modules():
+                if isinstance(module, _Units):
+                    module.mirrored_init()
         self.train()
 
     def forward(self, x: Tensor) -> Output:
@@ -307,8 +228,7 @@ class VideoResNet(_Units):
     def _part(self, part: int, x: Tensor) -> Tensor:
         if part:
             return self._modules[f"layer{part}"](x)
-        x = F.relu_(self.unit(1, x))
-        return max_pool(x, self.pool_stride_t) if self.max_pool else x
+        return max_pool(F.relu_(self.unit(1, x)))
 
     def _parts(self) -> list[list[nn.Module]]:
         """Modules of (stem, stage 1..4)."""
@@ -334,23 +254,13 @@ class VideoResNet(_Units):
     def train(self, mode: bool = True) -> "VideoResNet":
         super().train(mode)
         for i, modules in enumerate(self._parts()):
-            for norm in (
-                m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm3d)
-            ):
-                norm.train(mode and i >= self.frozen and not self.freeze_norm_statistics)
+            # `requires_grad` stops the gradient only: a batch norm in training mode would still
+            # update its statistics, and the cached features of a frozen part would go stale.
+            updates = mode and i >= self.frozen and not self.freeze_norm_statistics
+            for part in nn.ModuleList(modules).modules():
+                if isinstance(part, nn.BatchNorm3d):
+                    part.train(updates)
         return self
-
-
-def max_pool(x: Tensor, stride_t: int) -> Tensor:
-    """Compute `MaxPool3d(3, (stride_t, 2, 2), 1)` over space, then over time.
-
-    The result is the same, and it is faster for channels-last memory.
-    """
-    b, c, t, h, w = x.shape
-    x = F.max_pool2d(x.transpose(1, 2).reshape(b * t, c, h, w), 3, 2, 1)
-    h, w = x.shape[2:]
-    x = x.unflatten(0, (b, t)).transpose(1, 2).reshape(b, c, t, h * w)
-    return F.max_pool2d(x, (3, 1), (stride_t, 1), (1, 0)).unflatten(3, (h, w))
 
 
 class Tail(nn.Module):

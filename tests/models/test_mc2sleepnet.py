@@ -100,7 +100,8 @@ def test_stages(stage, terms, moved):
 
 
 def test_contrast_stage_ignores_the_labels():
-    net = model(stage="contrast")
+    net = model()
+    net.set_stage("contrast")
     x = torch.randn(8, 1, 3000)
     out = net(x)
     assert not out.logits.requires_grad
@@ -151,7 +152,7 @@ def test_every_layer_counts():
 
 
 def test_contrast_falls_and_restoring_is_learned():
-    net = model(stage="contrast", layers=1)
+    net = model(layers=1)
     x = (
         torch.randn(16, 1, 1)
         * torch.sin(torch.arange(3000) * torch.linspace(0.05, 1, 16)[:, None, None])
