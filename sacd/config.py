@@ -109,8 +109,6 @@ class EegTrainingConfig(Config):
     """Settings shared by everything that trains an EEG network of `sacd.models`."""
 
     fit: FitConfig
-    stage_fits: dict[str, dict[str, float | int | str]] = {}
-    """Overrides of `fit` by training stage, for networks with several stages (MC2SleepNet)."""
     seed: int = 0
     class_weights: bool = True
     """Weight the cross-entropy by AttnSleep's rule, computed from training labels only."""

@@ -8,6 +8,15 @@ import numpy as np
 import torch
 
 
+def runs(ids: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each run of equal ids, in order.
+
+    >>> [rows.tolist() for rows in runs(np.array([7, 7, 3]))]
+    [[0, 1], [2]]
+    """
+    return np.split(np.arange(len(ids)), np.flatnonzero(np.diff(ids)) + 1)
+
+
 def batches(
     blocks: np.ndarray,
     size: int,

@@ -92,7 +92,11 @@ def pixel_facts(clip: Tensor) -> Tensor:
         `(B, F)` float32, not standardised.
     """
     level, change = clip.float().unbind(1)
-    time = level.shape[1]
+    return torch.cat([_change_facts(change), _component_facts(level)], dim=1)
+
+
+def _change_facts(change: Tensor) -> Tensor:
+    """`(B, F)`: how much the frames `(B, T, H, W)` change, when, and for how long."""
     facts = []
     energy = change.square().mean(dim=(2, 3)).clamp_min(1e-8).log()
     local = _quantiles(change.abs().flatten(2), 0.98)[..., 0].clamp_min(1e-6).log()
@@ -108,7 +112,12 @@ def pixel_facts(clip: Tensor) -> Tensor:
         facts += [((course - rest) > height).float().mean(dim=1, keepdim=True) for height in (1, 2)]
     largest = change.abs().amax(dim=1).flatten(1)
     facts.append(_quantiles(largest, 0.1, 0.5, 0.9, 0.98).clamp_min(1e-6).log())
+    return torch.cat(facts, dim=1)
 
+
+def _component_facts(level: Tensor) -> Tensor:
+    """`(B, F)`: strength and rhythm of the leading temporal components of `(B, T, H, W)`."""
+    time = level.shape[1]
     flat = level.flatten(2)
     flat = flat - flat.mean(dim=1, keepdim=True)
     values, vectors = torch.linalg.eigh(flat @ flat.transpose(1, 2) / flat.shape[2])
@@ -123,7 +132,7 @@ def pixel_facts(clip: Tensor) -> Tensor:
     own = own / own[..., :1].clamp_min(1e-6)
     envelope = torch.nn.functional.avg_pool1d(score.abs(), time // 8, time // 16)
     envelope = envelope / envelope.mean(dim=2, keepdim=True).clamp_min(1e-6)
-    facts += [
+    facts = [
         strength.log(),
         strength / values.sum(dim=1, keepdim=True).clamp_min(1e-8),
         torch.nn.functional.adaptive_avg_pool1d(power, 16).clamp_min(1e-5).log().flatten(1),

@@ -41,13 +41,8 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
         `(n, T)` float32, of standard deviation about `CLIP_UV`.
 
     Raises:
-        ValueError: shapes do not fit, rate too low, or a night has fewer than `MIN_CLIPS` clips.
+        ValueError: rate too low, or a night has fewer than `MIN_CLIPS` clips.
     """
-    eeg, night = np.asarray(eeg), np.asarray(night)
-    if eeg.ndim != 2 or night.shape != eeg.shape[:1]:
-        raise ValueError(
-            f"whiten takes clips (n, T) and n nights, not {eeg.shape} and {night.shape}"
-        )
     if rate < 64:
         raise ValueError(f"EEG rate {rate} Hz is below 64 Hz: give a faster recording")
     low, high = PASS_HZ[0], min(PASS_HZ[1], 0.45 * rate)

@@ -80,18 +80,19 @@ def signal_facts(breathing: np.ndarray, activity: np.ndarray, rate: float) -> np
     return np.hstack([np.stack(columns, axis=1), coarse, envelope, pieces])
 
 
-def _true_signals(clips: pd.DataFrame, cohort: Path) -> np.ndarray:
-    """`signal_facts` of every clip; activity and breathing have one row per 30 s."""
-    parts = []
-    for subject, rows in clips.groupby("subject", sort=False):
-        path = cohort / "derivatives" / "simulator" / f"{subject}_truth.npz"
-        if not path.exists():
-            raise ValueError(f"{path} is missing; this bound needs the truth of a simulated cohort")
-        with np.load(path) as truth:
-            k = rows["clip"].to_numpy()
-            rate = truth["breathing"].shape[1] / CLIP_S
-            parts.append(signal_facts(truth["breathing"][k], truth["activity"][k], rate))
-    return np.concatenate(parts)
+def true_signals(cohort: Path, clips: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, float]:
+    """True breathing and activity `(n, T)` of clips of one simulated subject, and their rate in Hz.
+
+    Raises:
+        ValueError: the cohort has no truth of this subject.
+    """
+    path = cohort / "derivatives" / "simulator" / f"{clips['subject'].iloc[0]}_truth.npz"
+    if not path.exists():
+        raise ValueError(f"{path} is missing; this bound needs the truth of a simulated cohort")
+    rows = clips["clip"].to_numpy()  # the simulator writes one row per 30 s of the night
+    with np.load(path) as truth:
+        breathing, activity = truth["breathing"][rows], truth["activity"][rows]
+    return breathing, activity, breathing.shape[1] / CLIP_S
 
 
 def yasa_probabilities(eeg: np.ndarray, rate: int) -> np.ndarray:
@@ -140,14 +141,12 @@ def baseline(
         _write(folder, clips, _by_yasa(store, clips))
         return
     rows = rows_of(clips, "train")
-    subjects = clips["subject"].to_numpy()
     if config.name.startswith("band-power forest"):
         x = band_powers(store.gather_eeg(clips), store.config.eeg_rate)
-        x = within_night(x, subjects) if config.name.endswith("by night") else x
         model = RandomForestClassifier(300, min_samples_leaf=2, random_state=config.seed)
     elif config.name.startswith("true signals"):
-        x = _true_signals(clips, Path(resources["cohort"]))
-        x = within_night(x, subjects) if config.name.endswith("by night") else x
+        cohort, nights = Path(resources["cohort"]), clips.groupby("subject", sort=False)
+        x = np.concatenate([signal_facts(*true_signals(cohort, night)) for _, night in nights])
         model = HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.06, random_state=config.seed
         )
@@ -155,6 +154,8 @@ def baseline(
         x = np.zeros((len(clips), 1))
         strategy = "prior" if config.name == "majority" else "stratified"
         model = DummyClassifier(strategy=strategy, random_state=config.seed)
+    if config.name.endswith("by night"):
+        x = within_night(x, clips["subject"].to_numpy())
     stage = clips["stage"].to_numpy()
     model.fit(x[rows], stage[rows])
     p = np.zeros((len(clips), len(STAGES)))

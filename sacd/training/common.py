@@ -59,7 +59,7 @@ def published_weights(path: str, expected: str) -> Path:
 
 
 def rows_of(clips: pd.DataFrame, part: str) -> np.ndarray:
-    """Row numbers of one part of the split."""
+    """Row numbers of one part of the split, of clips or videos."""
     return np.flatnonzero(clips["part"].to_numpy() == part)
 
 

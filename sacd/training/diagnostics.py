@@ -7,6 +7,8 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from sacd.data.batches import runs
+
 
 def matching_auc(distance: np.ndarray) -> float:
     """Area under the ROC curve of matched against mismatched pairs, scored by `-distance`.
@@ -33,9 +35,7 @@ def block_stack(values: np.ndarray, blocks: np.ndarray, size: int) -> np.ndarray
         values: `(n, d)`; the rows of a block must be adjacent.
         blocks: `(n,)` block ids.
     """
-    starts = np.flatnonzero(np.r_[True, blocks[1:] != blocks[:-1]])
-    lengths = np.diff(np.r_[starts, len(blocks)])
-    groups = [values[s : s + size] for s in starts[lengths >= size]]
+    groups = [values[rows[:size]] for rows in runs(blocks) if len(rows) >= size]
     return np.stack(groups) if groups else np.empty((0, size, *values.shape[1:]), values.dtype)
 
 

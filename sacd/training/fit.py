@@ -227,6 +227,8 @@ def fit(
         ValueError: a part in `lr_multipliers` has no trained parameters, or its factor is not > 0.
         FloatingPointError: the loss is not finite; the message names epoch, term and value.
     """
+    if config.select == "last":
+        validate = None  # the validation subjects are not looked at, not even for a log
     groups = parameter_groups(trained, config.lr, lr_multipliers or {})
     training = _Training(trained, groups, config, count_steps(blocks, config, seed))
     training.generator.manual_seed(seed)
@@ -237,7 +239,7 @@ def fit(
         for epoch in range(len(training.history), config.epochs):
             order = _batches_of_epoch(blocks, config, seed, epoch)
             row = {"epoch": epoch + 1, **training.epoch(objective, epoch, order)}
-            if validate is not None and config.select == "best":
+            if validate is not None:
                 row |= training.validate(validate)
             training.history.append(row)
             if checkpoint is not None:
@@ -248,7 +250,7 @@ def fit(
             )
     if training.best:
         trained.load_state_dict(training.best)
-    elif validate is not None and config.select == "best":
+    elif validate is not None:
         warnings.warn(
             f"validation kappa is NaN in all {config.epochs} epochs: the last one is kept",
             stacklevel=2,

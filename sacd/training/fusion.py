@@ -154,7 +154,6 @@ def fusion(
     networks = _Trained(config.split, inputs, resources)
     torch.manual_seed(config.seed)
     head = HEADS[config.head]()
-    read: Read
     if config.finetune:
         state = load_file(inputs["head"] / "weights.safetensors")
         head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
@@ -164,7 +163,10 @@ def fusion(
         video = load_file(inputs["student"] / "embeddings.safetensors")["embedding"].float()
         eeg = load_outputs(inputs["teacher"]).embedding
         model = Fusion(_Precomputed(), _Precomputed(), head, finetune=False)
-        read = lambda rows, _=None: (video[rows], eeg[rows])  # noqa: E731
+
+        def read(rows: np.ndarray, generator: torch.Generator | None = None) -> tuple:
+            return video[rows], eeg[rows]
+
         lr_multipliers = {}
     model.to(resources["device"])
     objective = _FusionObjective(model, read, networks)
@@ -222,8 +224,15 @@ def reverse(
     def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         return networks.signals(networks.rows[rows], generator)
 
-    weights = networks.weights, config.method.weight
-    settings = (networks.eeg, method, augmented, networks.labels, source, *weights)
+    settings = (
+        networks.eeg,
+        method,
+        augmented,
+        networks.labels,
+        source,
+        networks.weights,
+        config.method.weight,
+    )
     encoders = {"eeg": networks.eeg}
     if config.finetune:
         encoders["video"] = networks.video

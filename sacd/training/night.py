@@ -4,7 +4,7 @@
 student, of pixels alone or of the simulator's truth, and predicts the test nights at every rung.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,17 +17,18 @@ from safetensors.torch import load_file as load_weights
 from torch import Tensor
 
 from sacd.config import NightConfig, NightEmbedConfig, PretextConfig
+from sacd.data.batches import runs
 from sacd.data.motion import motion
 from sacd.data.store import ClipStore
 from sacd.files import create_array, save_tensors, write_parquet
-from sacd.metrics import summary
-from sacd.training.common import Inputs, Resources, outputs_of, predictions
+from sacd.training.common import Inputs, Resources, outputs_of, predictions, scores_of
 from sacd.training.fit import Progress
 from sacd.training.night_heads import (
     SHARPNESS,
     Markov,
     Rung,
     beside_night,
+    mean_so_far,
     stage_by,
     train_head,
 )
@@ -59,26 +60,29 @@ def stem(
     student = make_student(config.backbone)
     student.load_state_dict(load_weights(inputs["pretext"] / "weights.safetensors"))
     student.eval()
+
+    @torch.inference_mode()
+    def features(clips: pd.DataFrame) -> Tensor:
+        frames = torch.from_numpy(store.gather_video(clips))
+        # Rounded to float16, as the cached motion that the pretext run was trained on.
+        return student.frozen_stem(motion(frames).half().float(), config.backbone.frozen)
+
     n = len(store.clips)
-    out: np.ndarray | None = None
-    level: list[np.ndarray] = []
+    shape = features(store.clips.iloc[:1]).shape[1:]
+    out = create_array(folder / "stem.npy", np.float16, (n, *shape))
+    level = []
     for start in range(0, n, 64):
-        frames = torch.from_numpy(store.gather_video(store.clips.iloc[start : start + 64]))
-        with torch.inference_mode():
-            h = student.frozen_stem(motion(frames).half().float(), config.backbone.frozen)
-        if out is None:
-            out = create_array(folder / "stem.npy", np.float16, (n, *h.shape[1:]))
+        h = features(store.clips.iloc[start : start + 64])
         out[start : start + len(h)] = h.half().numpy()
         level.append(h.mean(dim=(2, 3, 4)).numpy())
         progress((start + len(h)) / n, "frozen stages of the nights")
-    if out is not None:
-        out.flush()
+    out.flush()
     np.save(folder / "level.npy", np.concatenate(level))
     # Every sleeper of the training store has the same level by now: that of the training clips.
-    features = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")[0]
+    cached = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")[0]
     known = pd.read_parquet(inputs["known"] / "clips.parquet", columns=["subject", "row"])
     rows = known.loc[known["subject"] == known["subject"].iloc[0], "row"].to_numpy()
-    np.save(folder / "target.npy", features[rows].astype(np.float32).mean(axis=(0, 2, 3, 4)))
+    np.save(folder / "target.npy", cached[rows].astype(np.float32).mean(axis=(0, 2, 3, 4)))
 
 
 def embed(
@@ -123,11 +127,11 @@ def _reader(
 
 def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:
     """What centres the features of the frozen stages by night, `(n, C, 1, 1, 1)`."""
-    own = pd.DataFrame(np.load(stem / "level.npy")).groupby(subject.to_numpy(), sort=False)
+    level, subjects = np.load(stem / "level.npy"), subject.to_numpy()
     if live:
-        mean = own.expanding().mean().droplevel(0).sort_index().to_numpy()
+        mean = mean_so_far(level, subjects)
     else:
-        mean = own.transform("mean").to_numpy()
+        mean = pd.DataFrame(level).groupby(subjects, sort=False).transform("mean").to_numpy()
     shift = (np.load(stem / "target.npy") - mean).astype(np.float32)
     return torch.from_numpy(shift)[:, :, None, None, None]
 
@@ -150,30 +154,35 @@ def _inputs_of(
     """What the heads see: name -> live -> `(n, F)` of the known clips and of the test nights."""
     facts = {part: load_file(inputs[part] / "facts.safetensors") for part in ("known", "nights")}
     if config.reads != "student":
-        x, y = (facts[part][config.reads] for part in ("known", "nights"))
-        return {"": {live: (x, y) for live in (False, True)}}
+        both = facts["known"][config.reads], facts["nights"][config.reads]
+        return {"": {False: both, True: both}}
     embedding = load_file(inputs["student"] / "embeddings.safetensors")["embedding"]
     own = embedding[known["row"].to_numpy()].astype(np.float32)
     of_nights = load_file(inputs["embeddings"] / "embeddings.safetensors")
     rows = nights["row"].to_numpy()
+    # Fitted to training clips alone: a component must not be chosen by the clips it is tested on.
     reduce = _Components(own[(known["part"] == "train").to_numpy()], config.components)
+    x = reduce(own)
     alone, joined = {}, {}
     for live in (False, True):
-        test = of_nights["live" if live else "night"][rows].astype(np.float32)
-        x, y = reduce(own), reduce(test)
+        y = reduce(of_nights["live" if live else "night"][rows].astype(np.float32))
         alone[live] = x, y
-        joined[live] = tuple(
-            np.hstack([each, facts[part]["pixels"]]) for each, part in ((x, "known"), (y, "nights"))
+        joined[live] = (
+            np.hstack([x, facts["known"]["pixels"]]),
+            np.hstack([y, facts["nights"]["pixels"]]),
         )
     return {"": alone, " + pixels": joined}
 
 
 def _standard(x: NDArray, y: NDArray, train: NDArray) -> tuple[Tensor, Tensor]:
-    """Both standardised by the training clips, and clipped."""
+    """Both standardised by the training clips `x[train]`, and clipped at `LIMIT`."""
     mean, spread = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
-    both = (np.clip((each - mean) / spread, -LIMIT, LIMIT) for each in (x, y))
-    x, y = (torch.from_numpy(each.astype(np.float32)) for each in both)
-    return x, y
+
+    def standard(each: NDArray) -> Tensor:
+        clipped = np.clip((each - mean) / spread, -LIMIT, LIMIT)
+        return torch.from_numpy(clipped.astype(np.float32))
+
+    return standard(x), standard(y)
 
 
 def night(
@@ -193,7 +202,10 @@ def night(
     held = np.flatnonzero(known["part"] == "validation")
     stage = torch.from_numpy(known["stage"].to_numpy(np.int64, copy=True))
     block = known["block"].to_numpy()
+    # A test night is one sequence: its heads see across gaps of clips that were dropped.
     sleeper = pd.factorize(nights["subject"])[0]
+    seen_by = _inputs_of(config, inputs, known, nights)
+    number = 9 if config.reads == "student" else 7  # rungs, with two more where pixels are added
     parts, lines = [], []
 
     def keep(rung: str, held_p: NDArray, p: NDArray, decided: NDArray | None = None) -> None:
@@ -201,11 +213,10 @@ def night(
         if decided is not None:
             table = table.assign(prediction=decided.astype(np.int8))
         parts.append(table.assign(rung=rung))
-        scored = known.iloc[held].assign(prediction=held_p.argmax(axis=1))
-        scores = {name: summary(scored)[name] for name in ("accuracy", "macro_f1", "kappa")}
-        lines.append({"rung": rung, **scores})
+        lines.append({"rung": rung, **scores_of(known, held, torch.from_numpy(held_p))})
+        progress(len(parts) / number, rung)
 
-    for name, by_live in _inputs_of(config, inputs, known, nights).items():
+    for name, by_live in seen_by.items():
         for rung, (kind, live) in RUNGS.items():
             if name and kind != "night":
                 continue  # the last rung adds the pixels
@@ -218,32 +229,55 @@ def night(
             p = stage_by(head, test, sleeper).numpy()
             keep(rung + name, held_p, p)
             if kind == "clip":
-                _markov(known, train, held, held_p, p, sleeper, keep, name)
-            progress(len(parts) / 9, rung + name)
+                for found in _markov(known, train, held, held_p, p, sleeper):
+                    keep(*found)
     write_parquet(folder / "predictions.parquet", pd.concat(parts, ignore_index=True))
     pd.DataFrame(lines).to_csv(folder / "validation.csv", index=False)
 
 
-def _markov(known, train, held, held_p, p, sleeper, keep, name) -> None:
-    """Both hidden Markov models; the validation sleepers choose how sharp a clip's vote is."""
+def _markov(
+    known: pd.DataFrame,
+    train: NDArray,
+    held: NDArray,
+    held_p: NDArray,
+    p: NDArray,
+    sleeper: NDArray,
+) -> Iterator[tuple[str, NDArray, NDArray, NDArray | None]]:
+    """Both hidden Markov models on the probabilities of single clips.
+
+    The validation sleepers choose how sharp the vote of a clip is.
+
+    Args:
+        known: table of the clips of the training store; `train` and `held` are rows of it.
+        held_p, p: probabilities `(n, 5)` of the clips `held`, and of the test nights.
+        sleeper: `(n,)`, a number for each test night.
+
+    Yields:
+        Rung, probabilities of both, and the decided stages of the test nights; None if each is the
+        most probable one.
+    """
     stage, block = known["stage"].to_numpy(), known["block"].to_numpy()
     model = Markov(stage[train], block[train])
-
-    def by(each: NDArray, groups: NDArray, sharpness: float, method: str) -> NDArray:
-        pieces = np.split(np.arange(len(each)), np.flatnonzero(np.diff(groups)) + 1)
-        return np.concatenate([getattr(model, method)(each[k], sharpness) for k in pieces])
-
     for rung, live in MARKOV.items():
-        method = "filtered" if live else "smoothed"
-        tried = {}
+        infer = model.filtered if live else model.smoothed
+        kappa = {}
         for sharpness in SHARPNESS:
-            found = by(held_p, block[held], sharpness, method).argmax(axis=1)
-            tried[sharpness] = summary(known.iloc[held].assign(prediction=found))["kappa"]
-        best = max(tried, key=tried.get)
-        decided = None if live else by(p, sleeper, best, "path")
-        keep(
-            rung + name,
-            by(held_p, block[held], best, method),
-            by(p, sleeper, best, method),
+            found = _by_sequence(infer, held_p, block[held], sharpness)
+            kappa[sharpness] = scores_of(known, held, torch.from_numpy(found))["kappa"]
+        best = max(kappa, key=kappa.get)
+        # The most probable path is one decision about all clips; it has no probabilities of its
+        # own, so that the smoothed ones stand beside it.
+        decided = None if live else _by_sequence(model.path, p, sleeper, best)
+        yield (
+            rung,
+            _by_sequence(infer, held_p, block[held], best),
+            _by_sequence(infer, p, sleeper, best),
             decided,
         )
+
+
+def _by_sequence(
+    infer: Callable[[NDArray, float], NDArray], p: NDArray, sequence: NDArray, sharpness: float
+) -> NDArray:
+    """`infer` of each sequence of clips by itself."""
+    return np.concatenate([infer(p[rows], sharpness) for rows in runs(sequence)])

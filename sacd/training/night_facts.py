@@ -11,7 +11,7 @@ from sacd.data.pixels import breathing, movement
 from sacd.data.store import ClipStore
 from sacd.files import save_tensors, write_parquet
 from sacd.stages import CLIP_S
-from sacd.training.baselines import signal_facts
+from sacd.training.baselines import signal_facts, true_signals
 from sacd.training.common import Inputs, Resources, open_clips
 from sacd.training.fit import Progress
 
@@ -50,11 +50,9 @@ def of_pixels(frames: NDArray, rate: float) -> tuple[NDArray[np.float32], pd.Dat
 
 def of_truth(cohort: Path, clips: pd.DataFrame) -> NDArray[np.float32]:
     """`signal_facts` of the true breathing and movement of the clips of one simulated sleeper."""
-    subject = clips["subject"].iloc[0]
-    with np.load(cohort / "derivatives" / "simulator" / f"{subject}_truth.npz") as truth:
-        k = clips["clip"].to_numpy()
-        breath, activity = (np.nan_to_num(truth[name][k]) for name in ("breathing", "activity"))
-    return signal_facts(breath, activity, breath.shape[1] / CLIP_S).astype(np.float32)
+    breath, activity, rate = true_signals(cohort, clips)
+    # The networks that read these facts, unlike the trees of the bound, cannot read NaN.
+    return signal_facts(np.nan_to_num(breath), np.nan_to_num(activity), rate).astype(np.float32)
 
 
 def facts(

@@ -1,5 +1,6 @@
 """Heads that stage a clip by the clips around it, and a hidden Markov model as their baseline."""
 
+import math
 from typing import Final, Literal
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sacd.config import NightConfig
+from sacd.data.batches import runs
 from sacd.stages import STAGES, UNSCORED
+from sacd.training.baselines import within_night
 
 Rung = Literal["clip", "window", "night"]
 REACH: Final = 4
@@ -57,9 +60,8 @@ class Head(nn.Module):
 
 def sequences(sequence: NDArray) -> list[NDArray[np.int64]]:
     """Row numbers of each sequence of equal numbers, cut to at most `LONGEST` rows."""
-    edges = np.flatnonzero(np.diff(sequence)) + 1
     pieces = []
-    for rows in np.split(np.arange(len(sequence)), edges):
+    for rows in runs(sequence):
         pieces += [rows[k : k + LONGEST] for k in range(0, len(rows), LONGEST)]
     return pieces
 
@@ -81,7 +83,7 @@ def train_head(
     labels = nn.utils.rnn.pad_sequence(
         [stage[rows] for rows in pieces], batch_first=True, padding_value=UNSCORED
     )
-    steps = -(-len(pieces) // config.batch)
+    steps = math.ceil(len(pieces) / config.batch)
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.epochs * steps)
     order = torch.Generator().manual_seed(config.seed)
@@ -103,8 +105,7 @@ def train_head(
 @torch.inference_mode()
 def stage_by(head: Head, x: Tensor, sequence: NDArray) -> Tensor:
     """Probabilities `(n, 5)` of clips; a sequence is read as a whole, however long it is."""
-    edges = np.flatnonzero(np.diff(sequence)) + 1
-    parts = [head(x[rows][None])[0] for rows in np.split(np.arange(len(sequence)), edges)]
+    parts = [head(x[rows][None])[0] for rows in runs(sequence)]
     return torch.cat(parts).softmax(dim=1)
 
 
@@ -168,10 +169,12 @@ def beside_night(x: NDArray, subject: NDArray, live: bool) -> NDArray[np.float32
 
     The level is the median of the night; `live`, the mean of the clips so far.
     """
-    frame = pd.DataFrame(x)
-    groups = frame.groupby(np.asarray(subject), sort=False)
-    if live:
-        level = groups.expanding().mean().droplevel(0).sort_index()
-    else:
-        level = groups.transform("median")
-    return np.hstack([x, x - level.to_numpy()]).astype(np.float32)
+    beside = np.hstack([x, x - mean_so_far(x, subject)]) if live else within_night(x, subject)
+    return beside.astype(np.float32)
+
+
+def mean_so_far(x: NDArray, subject: NDArray) -> NDArray:
+    """Mean of each column of `x` `(n, F)` over the sleeper's clips up to and with each clip."""
+    groups = pd.DataFrame(x).groupby(subject, sort=False)
+    # `expanding` returns the rows by sleeper; the index brings them back into the given order.
+    return groups.expanding().mean().droplevel(0).sort_index().to_numpy()

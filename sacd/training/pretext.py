@@ -31,17 +31,15 @@ def motion(
 ) -> None:
     """Write `level.npy` `(n, T, H, W)` float16: channel 0 of `sacd.data.motion.motion`."""
     store = ClipStore(Path(resources["store"]))
-    n = len(store.clips)
-    out: np.ndarray | None = None
+    c, n = store.config, len(store.clips)
+    shape = n, c.frames, c.height // 2, c.width // 2  # motion has half the resolution
+    out = create_array(folder / "level.npy", np.float16, shape)
     for start in range(0, n, 64):
         frames = store.gather_video(store.clips.iloc[start : start + 64])
         level = motion_level(torch.from_numpy(frames)).half().numpy()
-        if out is None:
-            out = create_array(folder / "level.npy", np.float16, (n, *level.shape[1:]))
         out[start : start + len(level)] = level
         progress((start + len(level)) / n, "motion of clips")
-    if out is not None:
-        out.flush()
+    out.flush()
 
 
 def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Reader:
@@ -177,19 +175,17 @@ def _cache_stem(
     """Write the features of the frozen stages; returns the mean of each channel `(4, n, C)`."""
     student.eval()
     device = next(student.parameters()).device
-    out: np.ndarray | None = None
-    level = np.empty((4, n, 0), np.float32)
+    shape = student.frozen_stem(read(np.arange(1), 0).to(device), stages).shape[1:]
+    out = create_array(path, np.float16, (4, n, *shape))
+    level = np.empty((4, n, shape[0]), np.float32)
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
         for flip in range(4):
             h = student.frozen_stem(read(rows, flip).to(device), stages)
-            if out is None:
-                out = create_array(path, np.float16, (4, n, *h.shape[1:]))
-                level = np.empty((4, n, h.shape[1]), np.float32)
             out[flip, rows] = h.half().cpu().numpy()
+            # Of the features before rounding: float16 sums of a whole clip would lose digits.
             level[flip, rows] = h.mean(dim=(2, 3, 4)).cpu().numpy()
-    if out is not None:
-        out.flush()
+    out.flush()
     return level
 
 

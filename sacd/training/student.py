@@ -3,6 +3,7 @@
 The training step itself is in `sacd.training.distil`.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,18 @@ def _classifier(model: nn.Module, factor: float) -> dict[str, float]:
     return {last[0]: factor}
 
 
+def _initial(config: StudentConfig, inputs: Inputs) -> nn.Module:
+    """The student before its training: random, or with the weights of the run `pretext`."""
+    # Initial weights depend on the seed of the run alone, not on what this process drew before.
+    torch.manual_seed(config.seed)
+    student = make_student(config.backbone)
+    if "pretext" in inputs:
+        # The classifier stays as initialised: pretraining did not train it.
+        fresh = {k: v for k, v in student.state_dict().items() if k.startswith("fc.")}
+        student.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors") | fresh)
+    return student
+
+
 @torch.inference_mode()
 def distillation_figures(
     method: Method, video: Tensor, eeg: Tensor, stages: Tensor, blocks: np.ndarray
@@ -88,20 +101,18 @@ def distillation_figures(
     if getattr(method, "weight_contrastive", 0):
         figures["hinge"] = held_out_hinge(video, eeg, stages, method.contrast["margin"])
     networks = getattr(method, "structure", None)
-    if networks is not None:
+    groups = [torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)) for x in (video, eeg)]
+    # Short nights may hold no block of `GROUP` clips.
+    if networks is not None and len(groups[0]):
         device = next(networks.parameters()).device
-        groups = [
-            torch.from_numpy(block_stack(x.numpy(), blocks, GROUP)).to(device) for x in (video, eeg)
-        ]
-        if len(groups[0]):
-            distance, spread_video, spread_eeg = graph_distances(
-                networks.video, networks.eeg, *groups
-            )
-            figures |= {
-                "auc_graph": matching_auc(distance),
-                "spread_video": spread_video,
-                "spread_eeg": spread_eeg,
-            }
+        distance, spread_video, spread_eeg = graph_distances(
+            networks.video, networks.eeg, *(group.to(device) for group in groups)
+        )
+        figures |= {
+            "auc_graph": matching_auc(distance),
+            "spread_video": spread_video,
+            "spread_eeg": spread_eeg,
+        }
     return figures
 
 
@@ -112,7 +123,7 @@ def _whole_blocks(blocks: np.ndarray, most: int) -> np.ndarray:
     """
     ids, first = np.unique(blocks, return_index=True)
     in_order = ids[np.argsort(first)]
-    every = -(-len(blocks) // most)  # rounded up
+    every = math.ceil(len(blocks) / most)
     return np.flatnonzero(np.isin(blocks, in_order[::every]))
 
 
@@ -139,18 +150,13 @@ def student(
         taught = load_outputs(inputs["teacher"], features=reads_features(config.method.name))
     if taught is None:
         train = train[known[train].numpy() != UNSCORED]
-    if taught is not None and len(taught.embedding) != len(clips):
+    elif len(taught.embedding) != len(clips):
         raise ValueError(
             f"{inputs['teacher']}: outputs for {len(taught.embedding)} clips, "
             f"but the store has {len(clips)}"
         )
 
-    torch.manual_seed(config.seed)
-    backbone = make_student(config.backbone)
-    if "pretext" in inputs:
-        # The classifier stays as initialised: pretraining did not train it.
-        fresh = {k: v for k, v in backbone.state_dict().items() if k.startswith("fc.")}
-        backbone.load_state_dict(load_file(inputs["pretext"] / "weights.safetensors") | fresh)
+    backbone = _initial(config, inputs)
     model = without_stem(backbone, config.backbone).to(torch.device(resources["device"]))
     read = reader(config.backbone, inputs, resources)
 

@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from sacd.config import EegTrainingConfig, FitConfig, StagerConfig, TeacherConfig
+from sacd.config import EegTrainingConfig, StagerConfig, TeacherConfig
+from sacd.data.batches import runs
 from sacd.data.sleepedf import SleepEdf
 from sacd.data.store import ClipStore
 from sacd.data.whiten import whiten
@@ -93,8 +94,7 @@ def train_teacher(
         The teacher, and one row per epoch of each of its training stages.
 
     Raises:
-        ValueError: the teacher sees neighbouring clips and the batches are shuffled; `stage_fits`
-            names no training stage of this teacher.
+        ValueError: the teacher sees neighbouring clips and the batches are shuffled.
     """
     rows, validation = _trained(clips), rows_of(clips, "validation")
     torch.manual_seed(config.seed)
@@ -105,11 +105,6 @@ def train_teacher(
         raise ValueError(
             f"{config.name} needs neighbouring clips, which order 'shuffled' separates; "
             "use order 'block'"
-        )
-    if unknown := config.stage_fits.keys() - set(model.stages):
-        raise ValueError(
-            f"stage_fits: {config.name} has no training {min(unknown)!r}, "
-            f"only {', '.join(model.stages)}"
         )
     device = torch.device(resources["device"])
     weights = class_weights(labels).to(device) if config.class_weights else None
@@ -127,15 +122,15 @@ def train_teacher(
     histories = []
     for k, stage in enumerate(model.stages):  # a single one, but for MC2SleepNet, which has three
         model.set_stage(stage)
-        settings = config.fit.model_dump() | config.stage_fits.get(stage, {})
+        settings = config.fit
         # The kappa of a classifier that is not trained in this stage must not select the weights.
         if not any(p.requires_grad for p in model.classify.parameters()):
-            settings["select"] = "last"
+            settings = settings.model_copy(update={"select": "last"})
         history = fit(
             model,
             objective,
             clips["block"].to_numpy()[rows],
-            FitConfig(**settings),
+            settings,
             seed=config.seed,
             checkpoint=folder / f"checkpoint_{stage}.pt",
             validate=validate,
@@ -149,10 +144,9 @@ def teacher_outputs(model: Teacher, eeg: Tensor, clips: pd.DataFrame, rows: np.n
     """Outputs for some rows; a teacher that sees neighbouring clips gets one block at a time."""
     if not hasattr(model, "sequence"):
         return outputs_of(model, lambda r: eeg[r], rows, features=True)
-    cuts = np.flatnonzero(np.diff(clips["block"].to_numpy()[rows])) + 1
-    parts = [
-        outputs_of(model, lambda r: eeg[r], block, features=True) for block in np.split(rows, cuts)
-    ]
+    parts = []
+    for run in runs(clips["block"].to_numpy()[rows]):
+        parts.append(outputs_of(model, lambda r: eeg[r], rows[run], features=True))
     return concatenate(parts)
 
 

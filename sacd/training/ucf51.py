@@ -20,7 +20,14 @@ from sacd.models.audio import CNN14
 from sacd.models.output import Output
 from sacd.models.pretrained import load_cnn14
 from sacd.models.registry import build_student
-from sacd.training.common import Inputs, Resources, outputs_of, published_weights
+from sacd.training.common import (
+    Inputs,
+    Resources,
+    labels_of,
+    outputs_of,
+    published_weights,
+    rows_of,
+)
 from sacd.training.distil import distil, take
 from sacd.training.fit import Progress
 from sacd.training.teacher import load_outputs, save_outputs
@@ -54,7 +61,7 @@ def teacher(
     `predictions.parquet` and, if the teacher was trained, `metrics.csv`.
     """
     store = Ucf51Store(resources["ucf51"])
-    train, labels = _train_rows(store), _labels(store)
+    train, labels = rows_of(store.videos, "train"), labels_of(store.videos, "label")
     torch.manual_seed(config.seed)
     model = CNN14(len(store.classes), config.width).to(resources["device"])
 
@@ -80,8 +87,7 @@ def teacher(
             progress=progress,
         )
         history.to_csv(folder / "metrics.csv", index=False)
-    with torch.inference_mode():
-        output = outputs_of(model, sound, np.arange(len(labels)), batch=32)
+    output = outputs_of(model, sound, np.arange(len(labels)), batch=32)
     logits = output.logits
     if config.weights:
         model.fc = linear_head(
@@ -111,7 +117,7 @@ def student(
     float16).
     """
     store = Ucf51Store(resources["ucf51"])
-    train, labels = _train_rows(store), _labels(store)
+    train, labels = rows_of(store.videos, "train"), labels_of(store.videos, "label")
     taught = None
     if "teacher" in inputs:
         taught = load_outputs(inputs["teacher"], features=reads_features(config.method.name))
@@ -142,14 +148,12 @@ def student(
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
+
+    def of_window(w: int) -> Output:
+        return outputs_of(model, lambda rows: _scaled(store.frames[rows, w]), every)
+
     every = np.arange(len(labels))
-    outputs = []
-    for w in range(store.config.windows):
-
-        def of_window(rows: np.ndarray, w: int = w) -> Tensor:
-            return _scaled(store.frames[rows, w])
-
-        outputs.append(outputs_of(model, of_window, every))
+    outputs = [of_window(w) for w in range(store.config.windows)]
     p = torch.stack([output.logits.softmax(dim=1) for output in outputs]).mean(dim=0)
     embedding = torch.stack([output.embedding for output in outputs]).mean(dim=0)
     save_tensors(folder / "weights.safetensors", model.state_dict())
@@ -180,14 +184,6 @@ def _scaled(frames: np.ndarray) -> Tensor:
     """`(B, T, H, W, 3)` uint8 to `(B, 3, T, H, W)`, standardised as Kinetics, as in CCL."""
     mean, spread = torch.tensor([0.4345, 0.4051, 0.3775]), torch.tensor([0.2768, 0.2713, 0.2737])
     return ((torch.from_numpy(frames).float() / 255 - mean) / spread).permute(0, 4, 1, 2, 3)
-
-
-def _train_rows(store: Ucf51Store) -> np.ndarray:
-    return np.flatnonzero(store.videos["part"].to_numpy() == "train")
-
-
-def _labels(store: Ucf51Store) -> Tensor:
-    return torch.from_numpy(store.videos["label"].to_numpy(np.int64, copy=True))
 
 
 def _predictions(store: Ucf51Store, logits: Tensor) -> pd.DataFrame:

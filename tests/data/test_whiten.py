@@ -72,13 +72,9 @@ def test_silence_stays_silent():
 
 
 @pytest.mark.parametrize(
-    ("shape", "night", "rate", "message"),
-    [
-        ((9, T), np.zeros(8), 100, "n nights"),
-        ((9, T), np.zeros(9), 50, "50 Hz"),
-        ((4, T), np.zeros(4), 100, "4 clips"),
-    ],
+    ("clips", "rate", "message"),
+    [(9, 50, "50 Hz is below 64 Hz"), (4, 100, "has 4 clips, whitening needs at least 8")],
 )
-def test_refuses(shape, night, rate, message):
+def test_too_low_a_rate_and_too_few_clips_are_refused(clips, rate, message):
     with pytest.raises(ValueError, match=message):
-        whiten(np.ones(shape), night, rate)
+        whiten(np.ones((clips, T)), np.zeros(clips), rate)

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pydantic import ValidationError
 
 from sacd.analysis import stats, tables
 from sacd.config import FitConfig, StagerConfig
@@ -154,31 +153,6 @@ def test_mc2sleepnet_has_three_trainings_and_needs_neighbours(tmp_path, monkeypa
     with pytest.raises(ValueError, match="mc2sleepnet needs neighbouring clips"):
         run(tmp_path / "b", monkeypatch, name="mc2sleepnet")
     assert train_teacher is task.train_teacher
-
-
-def test_each_training_of_mc2sleepnet_may_have_its_own_settings(tmp_path, monkeypatch):
-    fit = FIT.model_copy(update={"epochs": 1, "order": "block", "batch": 4})
-    own = {"contrast": {"epochs": 3, "lr": 1e-4}, "finetune": {"epochs": 2}}
-    _, history, _ = run(tmp_path / "a", monkeypatch, name="mc2sleepnet", fit=fit, stage_fits=own)
-    assert history["stage"].tolist() == ["contrast"] * 3 + ["sequence"] + ["finetune"] * 2
-    with pytest.raises(
-        ValueError, match="mc2sleepnet has no training 'tuning', only contrast, sequence, finetune"
-    ):
-        run(
-            tmp_path / "b",
-            monkeypatch,
-            name="mc2sleepnet",
-            fit=fit,
-            stage_fits={"tuning": {"epochs": 2}},
-        )
-    with pytest.raises(ValidationError, match="epoch\n"):
-        run(
-            tmp_path / "c",
-            monkeypatch,
-            name="mc2sleepnet",
-            fit=fit,
-            stage_fits={"contrast": {"epoch": 2}},
-        )
 
 
 def test_only_the_clips_that_are_asked_for_are_read(tmp_path, monkeypatch):
