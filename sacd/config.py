@@ -45,10 +45,12 @@ class FitConfig(Config):
     """Blocks of `batch` consecutive clips per mini-batch; the paper uses 1 (reading A20)."""
     batches_per_epoch: Annotated[int, Field(ge=0)] = 0
     """Mini-batches after which an epoch ends, other ones in each epoch; 0: all."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "amsgrad"] = "sgd"
+    """SGD with momentum 0.9, AdamW, or Adam with amsgrad, whose weight decay is an L2 penalty."""
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    schedule: Literal["multistep", "onecycle"] = "multistep"
+    schedule: Literal["multistep", "onecycle", "drop"] = "multistep"
+    """Divided by 10 at 50 % and 75 % of the steps; one cycle; or divided by 10 after 10 epochs."""
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     """Maximum gradient norm; 0 disables clipping."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -55,6 +55,8 @@ class Profile(Config):
     """Of `TeacherConfig`, for every teacher."""
     teacher_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a teacher that differ from its defaults."""
+    teacher_fits: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Changes to `teacher` and to `stagers.fit` for one EEG network."""
     stagers: Stagers
     student: FitConfig
     fusion: FitConfig
@@ -244,6 +246,8 @@ PAPER = Profile(
     backbone=BackboneConfig(),
     pretext=None,
     teacher=_PAPER_TEACHER,
+    # As its authors train it (github.com/emadeldeen24/AttnSleep), but for the paper's 58 epochs.
+    teacher_fits={"attnsleep": {"optimizer": "amsgrad", "schedule": "drop"}},
     stagers=Stagers(fit=_PAPER_TEACHER, folds=10),
     student=FitConfig(),
     fusion=FitConfig(epochs=100, order="shuffled"),

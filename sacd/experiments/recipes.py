@@ -145,7 +145,7 @@ class Recipes:
             raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
         p = self.profile
         options = p.teacher_options.get(name, {})
-        fit = self._longer(p.teacher, labelled)
+        fit = self._longer(self._own_fit(p.teacher, name), labelled)
         fit = _in_sequence(fit) if name == "mc2sleepnet" else fit
         split = p.split.model_copy(update={"labelled": labelled})
         config = TeacherConfig(
@@ -161,6 +161,10 @@ class Recipes:
             label=f"teacher {name}{of}",
             cost=_COSTS.get(name, 35),
         )
+
+    def _own_fit(self, fit: FitConfig, name: str) -> FitConfig:
+        """`fit` with the profile's changes for one EEG network."""
+        return fit.model_copy(update=self.profile.teacher_fits.get(name, {}))
 
     def _longer(self, fit: FitConfig, labelled: int) -> FitConfig:
         """More epochs where only `labelled` training subjects are seen, for as many steps.
@@ -314,7 +318,7 @@ class Recipes:
         common = {
             "name": name,
             "source": "sleepedf" if self.sleepedf else "cohort",
-            "fit": _in_sequence(p.fit) if name == "mc2sleepnet" else p.fit,
+            "fit": _in_sequence(p.fit) if name == "mc2sleepnet" else self._own_fit(p.fit, name),
             "folds": folds,
             "subjects": p.subjects,
             "clips": p.clips,
