@@ -105,8 +105,16 @@ class Recipes:
             known = get_pretrained_cfg(student.removeprefix("timm:"))
             if known and known.fixed_input_size:
                 store, half = self.profile.store, 2 if own.input == "motion" else 1
-                options["img_size"] = (store.height // half, store.width // half)
-        return BackboneConfig(name=student, input=own.input, options=options)
+                size = (own.crop, own.crop) if own.crop else (store.height, store.width)
+                options["img_size"] = (size[0] // half, size[1] // half)
+        return BackboneConfig(
+            name=student,
+            input=own.input,
+            crop=own.crop,
+            crop_area=own.crop_area,
+            flips=own.flips,
+            options=options,
+        )
 
     def _start(self, student: str) -> Run | None:
         if student not in PAPER_STUDENTS.values():
