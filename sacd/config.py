@@ -4,9 +4,9 @@ Resources (workers, device, cluster) are not settings and never change a run's i
 profiles `smoke`, `demo` and `paper` are in `sacd.experiments.profiles`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -17,6 +17,19 @@ class Config(BaseModel):
     """Base of all settings: immutable; unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    added: ClassVar[tuple[str, ...]] = ()
+    """Fields that are written only where they differ from their default.
+
+    They were added later: runs that do not use them keep their settings and stay comparable.
+    """
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: Any) -> dict[str, Any]:
+        found = write(self)
+        for name in self.added:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del found[name]
+        return found
 
 
 class SplitConfig(Config):
@@ -45,10 +58,12 @@ class FitConfig(Config):
     """Blocks of `batch` consecutive clips per mini-batch; the paper uses 1 (reading A20)."""
     batches_per_epoch: Annotated[int, Field(ge=0)] = 0
     """Mini-batches after which an epoch ends, other ones in each epoch; 0: all."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "amsgrad"] = "sgd"
+    """SGD with momentum 0.9, AdamW, or Adam with amsgrad, whose weight decay is an L2 penalty."""
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    schedule: Literal["multistep", "onecycle"] = "multistep"
+    schedule: Literal["multistep", "onecycle", "drop"] = "multistep"
+    """Divided by 10 at 50 % and 75 % of the steps; one cycle; or divided by 10 after 10 epochs."""
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     """Maximum gradient norm; 0 disables clipping."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -68,8 +83,15 @@ class BackboneConfig(Config):
 
     name: str = "r2plus1d_18"
     width: Positive = 1.0
-    input: Literal["frames", "motion"] = "frames"
-    """Grey frames (one channel), or `sacd.data.motion.motion` (two)."""
+    input: Literal["frames", "motion", "rgb"] = "frames"
+    """Grey frames (one channel), `sacd.data.motion.motion` (two), or grey frames as red, green and
+    blue, each with the mean and spread that the published weights expect (three)."""
+    crop: Annotated[int, Field(ge=0)] = 0
+    """Side in pixels of a square crop, the largest one in the centre for evaluation; 0: none."""
+    crop_area: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Smallest area of a random crop in training, as a share of the largest square."""
+    flips: Literal["four", "horizontal"] = "four"
+    """One of four flips for a whole batch, or a horizontal one of half of the clips."""
     frozen: Annotated[int, Field(ge=0, le=4)] = 0
     """Number of pretrained stages that stay frozen and cached: 1 the stem, 2 also layer 1, ..."""
     centre: Literal["night", "start", "none"] = "night"
@@ -79,6 +101,14 @@ class BackboneConfig(Config):
     """Freeze the batch-norm statistics: a batch of one block has those of a single subject."""
     options: dict[str, int | bool | str | tuple[int, ...]] = {}
     """Arguments of the builder: `stem_kernel`, `blocks`, ... for ours, `img_size` for timm's."""
+    added: ClassVar[tuple[str, ...]] = ("crop", "crop_area", "flips")
+
+    @model_validator(mode="after")
+    def _cached_views_exist(self) -> Self:
+        """Features of frozen stages are cached for the four flips of whole frames alone."""
+        if self.frozen and (self.crop or self.flips != "four"):
+            raise ValueError("frozen stages need crop 0 and flips 'four'")
+        return self
 
 
 class MotionConfig(Config):

@@ -55,6 +55,8 @@ class Profile(Config):
     """Of `TeacherConfig`, for every teacher."""
     teacher_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of a teacher that differ from its defaults."""
+    teacher_fits: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Changes to `teacher` and to `stagers.fit` for one EEG network."""
     stagers: Stagers
     student: FitConfig
     fusion: FitConfig
@@ -240,10 +242,13 @@ _PAPER_TEACHER = FitConfig(
 PAPER = Profile(
     name="paper",
     simulate=SimulateConfig(n_subjects=105, blocks=0, fps_num=25, fps_den=1, width=320, height=240),
-    store=StoreConfig(height=112, width=112, frames=16, sampling="consecutive"),
-    backbone=BackboneConfig(),
+    # Pictures of 320 x 240, as in the paper, with their short side resized to 112.
+    store=StoreConfig(height=112, width=150, frames=16, sampling="consecutive"),
+    backbone=BackboneConfig(input="rgb", crop=112, crop_area=0.25, flips="horizontal"),
     pretext=None,
     teacher=_PAPER_TEACHER,
+    # As its authors train it (github.com/emadeldeen24/AttnSleep), but for the paper's 58 epochs.
+    teacher_fits={"attnsleep": {"optimizer": "amsgrad", "schedule": "drop"}},
     stagers=Stagers(fit=_PAPER_TEACHER, folds=10),
     student=FitConfig(),
     fusion=FitConfig(epochs=100, order="shuffled"),

@@ -105,8 +105,16 @@ class Recipes:
             known = get_pretrained_cfg(student.removeprefix("timm:"))
             if known and known.fixed_input_size:
                 store, half = self.profile.store, 2 if own.input == "motion" else 1
-                options["img_size"] = (store.height // half, store.width // half)
-        return BackboneConfig(name=student, input=own.input, options=options)
+                size = (own.crop, own.crop) if own.crop else (store.height, store.width)
+                options["img_size"] = (size[0] // half, size[1] // half)
+        return BackboneConfig(
+            name=student,
+            input=own.input,
+            crop=own.crop,
+            crop_area=own.crop_area,
+            flips=own.flips,
+            options=options,
+        )
 
     def _start(self, student: str) -> Run | None:
         if student not in PAPER_STUDENTS.values():
@@ -145,7 +153,7 @@ class Recipes:
             raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
         p = self.profile
         options = p.teacher_options.get(name, {})
-        fit = self._longer(p.teacher, labelled)
+        fit = self._longer(self._own_fit(p.teacher, name), labelled)
         fit = _in_sequence(fit) if name == "mc2sleepnet" else fit
         split = p.split.model_copy(update={"labelled": labelled})
         config = TeacherConfig(
@@ -161,6 +169,10 @@ class Recipes:
             label=f"teacher {name}{of}",
             cost=_COSTS.get(name, 35),
         )
+
+    def _own_fit(self, fit: FitConfig, name: str) -> FitConfig:
+        """`fit` with the profile's changes for one EEG network."""
+        return fit.model_copy(update=self.profile.teacher_fits.get(name, {}))
 
     def _longer(self, fit: FitConfig, labelled: int) -> FitConfig:
         """More epochs where only `labelled` training subjects are seen, for as many steps.
@@ -314,7 +326,7 @@ class Recipes:
         common = {
             "name": name,
             "source": "sleepedf" if self.sleepedf else "cohort",
-            "fit": _in_sequence(p.fit) if name == "mc2sleepnet" else p.fit,
+            "fit": _in_sequence(p.fit) if name == "mc2sleepnet" else self._own_fit(p.fit, name),
             "folds": folds,
             "subjects": p.subjects,
             "clips": p.clips,

@@ -16,6 +16,7 @@ from sacd.data.motion import GREY, _quadratic
 from sacd.files import FileError, atomic
 from sacd.models.video import VideoResNet
 from sacd.predict.model import Stager, about_text
+from sacd.training.views import View, input_of, seen
 
 OPSET = 17
 _CLIPS = 7
@@ -81,15 +82,17 @@ class _Whole(nn.Module):
     def __init__(self, stager: Stager) -> None:
         super().__init__()
         about, store = stager.about, stager.about.store
-        self.motion = about.backbone.input == "motion"
+        self.backbone, self.motion = about.backbone, about.backbone.input == "motion"
         self.level = _Level(store.frames, store.height, store.width) if self.motion else None
         self.student, self.frozen = stager.student, about.backbone.frozen
         self.register_buffer("biases", torch.tensor(about.biases))
         self.register_buffer("mean", stager.mean if self.frozen else torch.zeros(1))
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = frames.float()
-        x = self._two_channels(x) if self.motion else (x[:, None] / 255 - 0.4) / 0.28
+        if self.motion:
+            x = seen(self._two_channels(frames.float()), View(), self.backbone)
+        else:
+            x = input_of(frames, View(), self.backbone)
         if isinstance(self.student, VideoResNet):
             logits = self._logits(x)
         else:

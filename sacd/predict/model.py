@@ -29,6 +29,7 @@ from sacd.runs.store import RunStore, check
 from sacd.stages import STAGES
 from sacd.training.common import config_of
 from sacd.training.pretext import make_student, without_stem
+from sacd.training.views import View, input_of, seen
 
 SHIPPED: Final = Path(__file__).resolve().parent / "demo.safetensors"
 UNCERTAIN: Final = 0.3
@@ -89,9 +90,9 @@ class Stager:
         x = torch.from_numpy(np.ascontiguousarray(frames))
         if self.about.backbone.input == "motion":
             # Half precision as in the cache that the student was trained on.
-            x = with_change(motion_level(x).half())
+            x = seen(with_change(motion_level(x).half()), View(), self.about.backbone)
         else:
-            x = (x.float()[:, None] / 255 - 0.4) / 0.28
+            x = input_of(x, View(), self.about.backbone)
         if not self.about.backbone.frozen:
             return self.student(x).logits.numpy()
         return self.student.frozen_stem(x, self.about.backbone.frozen).half().numpy()

@@ -23,6 +23,12 @@ from sacd.training.checkpoint import load_checkpoint, save_checkpoint
 
 Progress = Callable[[float, str], None]
 
+DROP_EPOCHS = 10
+"""Epochs at the full learning rate under the schedule "drop", as AttnSleep's authors train it.
+
+Source: github.com/emadeldeen24/AttnSleep, which trains 10 epochs at 1e-3 and the rest at 1e-4.
+"""
+
 
 class Objective(Protocol):
     """The loss that `fit` minimises, as named terms of one mini-batch."""
@@ -53,11 +59,21 @@ def parameter_groups(
     return [{"params": list(free.values()), "lr": lr}, *groups]
 
 
-def make_optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) -> tuple[Any, Any]:
-    """Optimizer and learning-rate schedule for a training of `steps` steps."""
+def make_optimizer(
+    groups: list[dict[str, Any]], config: FitConfig, steps: int, early: int = 0
+) -> tuple[Any, Any]:
+    """Optimizer and learning-rate schedule for a training of `steps` steps.
+
+    Args:
+        early: steps of the first `DROP_EPOCHS` epochs; only the schedule "drop" reads it.
+    """
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(
             groups, momentum=0.9, weight_decay=config.weight_decay, fused=True
+        )
+    elif config.optimizer == "amsgrad":
+        optimizer = torch.optim.Adam(
+            groups, weight_decay=config.weight_decay, amsgrad=True, fused=True
         )
     else:
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
@@ -69,7 +85,8 @@ def make_optimizer(groups: list[dict[str, Any]], config: FitConfig, steps: int) 
             optimizer, highest, total_steps=total, pct_start=rise
         )
     else:
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 2, steps * 3 // 4])
+        at = [early] if config.schedule == "drop" else [steps // 2, steps * 3 // 4]
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, at)
     return optimizer, schedule
 
 
@@ -105,11 +122,16 @@ class _Training:
     """Everything that changes during a training; `state` and `restore` make it resumable."""
 
     def __init__(
-        self, trained: nn.Module, groups: list[dict[str, Any]], config: FitConfig, steps: int
+        self,
+        trained: nn.Module,
+        groups: list[dict[str, Any]],
+        config: FitConfig,
+        steps: int,
+        early: int,
     ) -> None:
         self.trained, self.config = trained, config
         self.parameters = [p for group in groups for p in group["params"]]
-        self.optimizer, self.schedule = make_optimizer(groups, config, steps)
+        self.optimizer, self.schedule = make_optimizer(groups, config, steps, early)
         self.generator = torch.Generator()
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -230,7 +252,9 @@ def fit(
     if config.select == "last":
         validate = None  # the validation subjects are not looked at, not even for a log
     groups = parameter_groups(trained, config.lr, lr_multipliers or {})
-    training = _Training(trained, groups, config, count_steps(blocks, config, seed))
+    first = config.model_copy(update={"epochs": DROP_EPOCHS})
+    early = count_steps(blocks, first, seed) if config.schedule == "drop" else 0
+    training = _Training(trained, groups, config, count_steps(blocks, config, seed), early)
     training.generator.manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -31,8 +31,9 @@ from sacd.training.common import (
 )
 from sacd.training.distil import DistillationObjective, build_method, method_lr_multipliers
 from sacd.training.fit import Objective, Progress, count_steps, fit
-from sacd.training.pretext import make_student, random_flip, reader, without_stem
+from sacd.training.pretext import make_student, reader, without_stem
 from sacd.training.teacher import eeg_of, load_outputs, make_teacher, random_gain
+from sacd.training.views import View, random_view
 
 HEADS = {"A": HeadA, "B": HeadB}
 
@@ -64,12 +65,14 @@ class _Trained:
         eeg.set_stage(eeg.stages[-1])
         self.video = without_stem(video, student_config.backbone).to(device)
         self.eeg = eeg.to(device)
-        self._read_frames = reader(student_config.backbone, inputs, resources)
+        self._backbone = student_config.backbone
+        self._read_frames = reader(self._backbone, inputs, resources)
         self._signals = eeg_of(teacher_config, store, self.clips, rate)
 
     def frames(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
-        """The video network's input; with a generator, in a random flip."""
-        return self._read_frames(rows, 0 if generator is None else random_flip(generator))
+        """The video network's input; with a generator, in a random view."""
+        view = View() if generator is None else random_view(self._backbone, len(rows), generator)
+        return self._read_frames(rows, view)
 
     def signals(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
         """The EEG network's input; with a generator, at a random gain."""

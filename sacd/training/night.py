@@ -33,6 +33,7 @@ from sacd.training.night_heads import (
     train_head,
 )
 from sacd.training.pretext import make_student, reader, without_stem
+from sacd.training.views import View
 
 RUNGS: Final[dict[str, tuple[Rung, bool]]] = {
     "one clip": ("clip", False),
@@ -122,7 +123,7 @@ def _reader(
     if config.backbone.input == "motion":
         return lambda rows: motion(torch.from_numpy(store.gather_video(store.clips.iloc[rows])))
     grey = reader(config.backbone, {}, {"store": str(store.root)})
-    return lambda rows: grey(rows, 0)
+    return lambda rows: grey(rows, View())
 
 
 def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:

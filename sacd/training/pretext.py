@@ -18,12 +18,13 @@ from sacd.models.registry import build_student
 from sacd.models.video import Tail
 from sacd.training.common import Inputs, Resources, open_clips, published_weights, rows_of
 from sacd.training.fit import Objective, Progress, fit
+from sacd.training.views import View, input_of, random_view, seen
 
 START_CLIPS = 20
 """Clips of 30 s in the first 10 minutes of a night."""
 
-Reader = Callable[[np.ndarray, int], Tensor]
-"""Returns the student's input for some rows of the store, in one of four flips."""
+Reader = Callable[[np.ndarray, View], Tensor]
+"""Returns the student's input for some rows of the store, as `View` says."""
 
 
 def motion(
@@ -57,38 +58,28 @@ def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Re
     if backbone.frozen:
         stem = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")
         if backbone.centre == "none":
-            return lambda rows, flip: moved(stem[flip, rows]).float()
+            return lambda rows, view: moved(stem[view.flip, rows]).float()
         shifts = load_file(inputs["pretext"] / "centres.safetensors")[backbone.centre].numpy()
-        return lambda rows, flip: (
-            moved(stem[flip, rows]).float() + moved(shifts[flip, rows])[..., None, None, None]
+        return lambda rows, view: (
+            moved(stem[view.flip, rows]).float()
+            + moved(shifts[view.flip, rows])[..., None, None, None]
         )
     if backbone.input == "motion":
         level = np.load(inputs["motion"] / "level.npy", mmap_mode="r")
-        return lambda rows, flip: _flip(with_change(moved(level[rows])), flip)
+        return lambda rows, view: seen(with_change(moved(level[rows])), view, backbone)
     store = ClipStore(Path(resources["store"]))
-    return lambda rows, flip: _flip(_grey(moved(store.gather_video(store.clips.iloc[rows]))), flip)
 
+    def read(rows: np.ndarray, view: View) -> Tensor:
+        return input_of(moved(store.gather_video(store.clips.iloc[rows])), view, backbone)
 
-def _grey(frames: Tensor) -> Tensor:
-    """`(B, T, H, W)` uint8 to `(B, 1, T, H, W)`, standardised as for the published weights."""
-    return (frames.float()[:, None] / 255 - 0.4) / 0.28
-
-
-def _flip(x: Tensor, flip: int) -> Tensor:
-    """Flip 0..3: none, vertical, horizontal, both."""
-    return x.flip([d for d in (3, 4) if flip & (d - 2)])
-
-
-def random_flip(generator: torch.Generator) -> int:
-    """One of the four flips, the students' only augmentation."""
-    return int(torch.randint(4, (), generator=generator))
+    return read
 
 
 def make_student(config: BackboneConfig) -> nn.Module:
     """The student that a config describes."""
     # Networks of other libraries have no such argument, so it is given only where it is set.
     norm = {"freeze_norm_statistics": True} if config.freeze_norm else {}
-    channels = 2 if config.input == "motion" else 1
+    channels = {"frames": 1, "motion": 2, "rgb": 3}[config.input]
     return build_student(
         config.name, in_channels=channels, width=config.width, **norm, **config.options
     )
@@ -119,11 +110,20 @@ class _Regressor(nn.Module):
 
 
 class _PretextObjective(Objective):
-    def __init__(self, model: _Regressor, read: Reader, rows: np.ndarray, facts: Tensor) -> None:
-        self.model, self.read, self.rows, self.facts = model, read, rows, facts
+    def __init__(
+        self,
+        model: _Regressor,
+        backbone: BackboneConfig,
+        read: Reader,
+        rows: np.ndarray,
+        facts: Tensor,
+    ) -> None:
+        self.model, self.backbone, self.read = model, backbone, read
+        self.rows, self.facts = rows, facts
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = self.read(self.rows[rows], random_flip(generator)).to(self.facts.device)
+        view = random_view(self.backbone, len(rows), generator)
+        x = self.read(self.rows[rows], view).to(self.facts.device)
         predicted = self.model.head(self.model.student(x).embedding)
         return {"facts": nn.functional.smooth_l1_loss(predicted, self.facts[rows])}
 
@@ -143,7 +143,7 @@ def pretext(
     torch.manual_seed(config.seed)
     # All clips at once would not fit into memory.
     pieces = np.array_split(rows, len(rows) // 64 + 1)
-    facts = torch.cat([pixel_facts(read(piece, 0).cpu()) for piece in pieces])
+    facts = torch.cat([pixel_facts(read(piece, View()).cpu()) for piece in pieces])
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
     # Pretraining is what estimates the batch-norm statistics that the student freezes later.
     student = make_student(config.backbone.model_copy(update={"freeze_norm": False}))
@@ -152,7 +152,7 @@ def pretext(
     facts = facts.to(resources["device"])
     history = fit(
         model,
-        _PretextObjective(model, read, rows, facts),
+        _PretextObjective(model, config.backbone, read, rows, facts),
         clips["block"].to_numpy()[rows],
         config.fit,
         seed=config.seed,
@@ -181,7 +181,7 @@ def _cache_stem(
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
         for flip in range(4):
-            h = student.frozen_stem(read(rows, flip).to(device), stages)
+            h = student.frozen_stem(read(rows, View(flip)).to(device), stages)
             out[flip, rows] = h.half().cpu().numpy()
             # Of the features before rounding: float16 sums of a whole clip would lose digits.
             level[flip, rows] = h.mean(dim=(2, 3, 4)).cpu().numpy()

@@ -38,8 +38,9 @@ from sacd.training.diagnostics import (
 )
 from sacd.training.distil import distil, take
 from sacd.training.fit import Progress
-from sacd.training.pretext import make_student, random_flip, reader, without_stem
+from sacd.training.pretext import make_student, reader, without_stem
 from sacd.training.teacher import load_outputs
+from sacd.training.views import View, random_view
 
 GROUP = 16
 """Clips per graph when held-out graphs are compared: the paper's batch size."""
@@ -161,10 +162,10 @@ def student(
     read = reader(config.backbone, inputs, resources)
 
     def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        return read(train[rows], random_flip(generator))
+        return read(train[rows], random_view(config.backbone, len(rows), generator))
 
     def predicted(rows: np.ndarray) -> Output:
-        return outputs_of(model, lambda r: read(r, 0), rows)
+        return outputs_of(model, lambda r: read(r, View()), rows)
 
     def held_out(method: Method, output: Output) -> dict[str, float]:
         figures = scores_of(clips, validation, output.logits)

@@ -30,6 +30,7 @@ from sacd.losses.base import METHODS, Method
 from sacd.training.pretext import centres, make_student, motion, pretext, reader
 from sacd.training.student import student
 from sacd.training.teacher import load_outputs, teacher
+from sacd.training.views import View
 
 pytestmark = pytest.mark.slow
 CLIPS, FPS, RATE = 20, 2, 128
@@ -223,4 +224,4 @@ def test_a_student_reads_the_centring_that_its_settings_name(chain):
     for name in ("night", "start", "none"):
         read = reader(backbone.model_copy(update={"centre": name}), inputs, {})
         shift = 0 if name == "none" else shifts[name][0, rows].numpy()[..., None, None, None]
-        assert np.allclose(read(rows, 0).numpy(), stem + shift, atol=1e-6)
+        assert np.allclose(read(rows, View()).numpy(), stem + shift, atol=1e-6)
