@@ -67,6 +67,10 @@ class Estimate(NamedTuple):
     var_residual: float = np.nan
 
 
+COMPONENTS: Final = ("se", "df", "var_subject", "var_seed", "var_residual")
+"""Columns by which a claim tests a line of a table for equality, and plans a design."""
+
+
 def margin(column: str) -> float:
     """The difference below which two values of a column count as equal; NaN if it has none.
 

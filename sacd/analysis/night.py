@@ -94,9 +94,8 @@ def ladder(tests: Tests, data: str) -> pd.DataFrame:
         five = stats.intervals(predictions)
         five = five[five["column"].isin(COLUMNS)]
         four = stats.intervals(predictions, score=four_stages, names=FOUR)
-        numbers = pd.concat([five, four], ignore_index=True)
-        parts.append(tables.rows("night", row, numbers, data))
-    return pd.concat(parts, ignore_index=True)
+        parts.append((row, pd.concat([five, four], ignore_index=True)))
+    return tables.stack("night", parts, data)
 
 
 def pairs(rows: Sequence[str]) -> list[tuple[str, str]]:
@@ -201,5 +200,5 @@ def per_night(nights: pd.DataFrame, row: str, extra: Mapping[str, Any], data: st
     parts = []
     for subject, line in full.iterrows():
         numbers = pd.DataFrame({"column": full.columns, "value": line.to_numpy(float)})
-        parts.append(tables.rows("night", f"{subject}, {row}", numbers.assign(n_subjects=1), data))
-    return pd.concat(parts, ignore_index=True)
+        parts.append((f"{subject}, {row}", numbers.assign(n_subjects=1)))
+    return tables.stack("night", parts, data)

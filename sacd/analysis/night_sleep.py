@@ -119,9 +119,8 @@ def agreements(pairs: Mapping[str, tuple[ArrayLike, ArrayLike]], data: str) -> p
         of_bias = numbers["column"] == "bias"
         numbers["ci_low"] = np.where(of_bias, found["ci_low"], np.nan)
         numbers["ci_high"] = np.where(of_bias, found["ci_high"], np.nan)
-        numbers = numbers.assign(n_subjects=found["n"], n_seeds=1)
-        parts.append(tables.rows("night", name, numbers, data))
-    return pd.concat(parts, ignore_index=True)
+        parts.append((name, numbers.assign(n_subjects=found["n"], n_seeds=1)))
+    return tables.stack("night", parts, data)
 
 
 def _of_breathing(clips: pd.DataFrame) -> tuple[pd.Index, NDArray[np.float64]]:

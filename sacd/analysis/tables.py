@@ -1,6 +1,6 @@
 """Result tables: tidy as CSV; wide, with the printed value beside ours, as Markdown and LaTeX."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,19 @@ def rows(
     printed = [paper.value(item, paper_row or row, column) for column in numbers["column"]]
     table = numbers.assign(item=item, row=row, paper_value=printed, data=data)
     return table.reindex(columns=[*COLUMNS, *keep])
+
+
+def stack(
+    item: str, parts: Iterable[tuple[str, pd.DataFrame]], data: str, keep: Collection[str] = ()
+) -> pd.DataFrame:
+    """`rows` of several rows below each other; an empty table where there are none.
+
+    Args:
+        parts: pairs of row and numbers; a row may occur more than once.
+        item, data, keep: as in `rows`.
+    """
+    lines = [rows(item, row, numbers, data, keep=keep) for row, numbers in parts]
+    return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=COLUMNS)
 
 
 def audit_rows(table: pd.DataFrame) -> pd.DataFrame:

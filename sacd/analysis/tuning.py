@@ -36,15 +36,15 @@ def table(alone: Predictions, grid: Grid, used: Mapping[str, float], data: str) 
         alone: predictions of the validation clips by the student that nobody taught.
         used: method -> its weight in every other notebook.
     """
-    parts = [tables.rows("tuning", ALONE, _auc(alone, AUC), data)]
+    parts = [(ALONE, _auc(alone, AUC))]
     for method, by_weight in grid.items():
         lines = [_auc(found, AUC_AT.format(weight)) for weight, found in by_weight.items()]
         values = [line["value"].iloc[0] for line in lines]
         best = best_weight(dict(zip(by_weight, values, strict=True)))
         chosen = pd.DataFrame({"column": [USED, BEST], "value": [used[method], best]})
         numbers = pd.concat([*lines, chosen], ignore_index=True)
-        parts.append(tables.rows("tuning", method, numbers, data))
-    return pd.concat(parts, ignore_index=True)
+        parts.append((method, numbers))
+    return tables.stack("tuning", parts, data)
 
 
 def _auc(predictions: Predictions, name: str) -> pd.DataFrame:

@@ -80,19 +80,29 @@ def error_bars(lines: pd.DataFrame) -> NDArray[np.float64]:
     return np.nan_to_num(np.abs(bounds - lines["value"].to_numpy(float)))
 
 
-def spread(places: ArrayLike, gap: float) -> NDArray[np.float64]:
+def spread(
+    places: ArrayLike, gap: float, low: float = -np.inf, high: float = np.inf
+) -> NDArray[np.float64]:
     """Places `(n,)` of labels, moved as little as possible so that any two are `gap` apart.
 
-    The least squares solution: isotonic regression after the gaps are taken away.
+    The least squares solution: without the gaps, places only have to ascend, and the nearest such
+    ones are an isotonic regression. They stay between `low` and `high`; where these leave no room
+    for the gap, the gaps are equal and smaller.
 
     >>> spread([0.0, 5.0, 0.1], 1.0).round(2).tolist()
     [-0.45, 5.0, 0.55]
+    >>> spread([0.5, 0.5, 0.0], 0.25, 0.0, 1.0).tolist()
+    [0.375, 0.625, 0.0]
     """
     places = np.asarray(places, float)
-    order, steps = np.argsort(places, kind="stable"), gap * np.arange(len(places))
+    if not len(places):
+        return places
+    order = np.argsort(places, kind="stable")
+    gap = min(gap, (high - low) / max(len(places) - 1, 1))
+    steps = gap * np.arange(len(places))
+    ascending = isotonic_regression(places[order] - steps).x
     moved = np.empty(len(places))
-    if len(places):
-        moved[order] = isotonic_regression(places[order] - steps).x + steps
+    moved[order] = np.clip(ascending, low, high - steps[-1]) + steps
     return moved
 
 
@@ -121,7 +131,8 @@ def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
     margin = 0.02 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     digits = 2 if high <= 1 else 1  # shares and kappa, or %
-    places = spread(list(values.values()), 0.04 * (high - low))
+    # Slanted names need less room side by side than level ones; this gap is one line of text.
+    places = spread(list(values.values()), 0.055 * (high - low))
     above = axes.get_xaxis_transform()
     for place, (name, value) in zip(places, values.items(), strict=True):
         axes.axvline(value, color="#8a8a8a", lw=0.8, zorder=0)
@@ -130,7 +141,7 @@ def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
             [value, place], [1, 1.012], color="#8a8a8a", lw=0.6, transform=above, clip_on=False
         )
         axes.text(
-            place, 1.015, f"{name} {value:.{digits}f}", transform=above, rotation=48, fontsize=7.5,
+            place, 1.015, f"{name} {value:.{digits}f}", transform=above, rotation=60, fontsize=7.5,
             rotation_mode="anchor", ha="left", va="center", color=INK,
         )  # fmt: skip
 

@@ -7,12 +7,18 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from sacd.analysis import few_labels as few
 from sacd.analysis import tuning as tuned
-from sacd.figures.base import INK, Figure, error_bars, sentence, styled
+from sacd.figures.base import (
+    INK,
+    Figure,
+    error_bars,
+    legend_entries,
+    sentence,
+    spread,
+    styled,
+)
 
 _CHOSEN, _GREY = "#D55E00", "#888888"
 _NAMES: Final = {"auc": "macro AUC", "kappa_calibrated": "Cohen's kappa, calibrated"}
@@ -51,9 +57,7 @@ def tuning(table: pd.DataFrame, weights: Sequence[float]) -> Figure:
         if number + width >= len(chosen):
             axes.set_xlabel("Weight on its terms")
             axes.tick_params(labelbottom=True)
-    entries = {}
-    for axes in figure.axes:
-        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    entries = legend_entries(figure)
     figure.legend(entries.values(), entries, loc="outside upper center", ncols=3)
     figure.supylabel("Macro AUC, validation subjects", fontsize=9)
     return figure
@@ -71,9 +75,8 @@ def few_labels(table: pd.DataFrame, columns: Sequence[str] = ("auc", "kappa_cali
         columns: metrics.
     """
     figure = Figure((5.2 * len(columns), 4.2), layout="constrained")
-    for axes, column in zip(
-        figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True
-    ):
+    panels = figure.subplots(1, len(columns), squeeze=False)[0]
+    for axes, column in zip(panels, columns, strict=True):
         _by_labels(axes, table[table["column"] == column].set_index("row", drop=False))
         axes.set(title=sentence(_NAMES.get(column, column)), xlabel="Labelled training subjects")
     return figure
@@ -112,18 +115,11 @@ def _by_labels(axes: Axes, lines: pd.DataFrame) -> None:
 def _styles(rows: pd.Index) -> Mapping[str, dict[str, Any]]:
     """Kind of row -> how its line is drawn."""
     styles = {few.ALONE: {"color": INK, "fmt": "o-", "ms": 4, "lw": 1.5}}
-    taught = few.taught(rows)
-    for colour, method in zip(
-        _PALETTE, [kind for kind in taught if not kind.endswith(few.BY_YASA)], strict=False
-    ):
-        styles[method] = {"color": colour, "fmt": "s-", "ms": 4, "lw": 1.5}
-        styles[method + few.BY_YASA] = {
-            "color": colour,
-            "fmt": "D--",
-            "ms": 4,
-            "lw": 1.2,
-            "mfc": "w",
-        }
+    methods = [kind for kind in few.taught(rows) if not kind.endswith(few.BY_YASA)]
+    for colour, method in zip(_PALETTE, methods, strict=False):
+        style = {"color": colour, "ms": 4}
+        styles[method] = style | {"fmt": "s-", "lw": 1.5}
+        styles[method + few.BY_YASA] = style | {"fmt": "D--", "lw": 1.2, "mfc": "w"}
     styles[few.TEACHER] = {"color": _GREY, "fmt": ".-", "ms": 4, "lw": 0.8}
     return {kind: style for kind, style in styles.items() if kind in few.budgets(rows)}
 
@@ -131,7 +127,7 @@ def _styles(rows: pd.Index) -> Mapping[str, dict[str, Any]]:
 def _name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
     """Names of lines right of the axes, at the height of their ends, without overlap."""
     low, high = axes.get_ylim()
-    heights = spread(np.array([end for end, _ in ends.values()]), 0.055 * (high - low), low, high)
+    heights = spread([end for end, _ in ends.values()], 0.055 * (high - low), low, high)
     for height, (name, (end, colour)) in zip(heights, ends.items(), strict=True):
         axes.annotate(
             name, (1, end), (1.06, height), xycoords=axes.get_yaxis_transform(),
@@ -139,22 +135,3 @@ def _name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 0, "shrinkB": 0,
                         "relpos": (0, 0.5)},
         )  # fmt: skip
-
-
-def spread(wanted: NDArray, gap: float, low: float, high: float) -> NDArray[np.float64]:
-    """Heights near the `wanted` ones, in their order, `gap` apart and between `low` and `high`.
-
-    Where there is no room for the gap, the gaps are equal and smaller.
-
-    >>> spread(np.array([0.5, 0.5, 0.0]), 0.25, 0.0, 1.0).tolist()
-    [0.375, 0.625, 0.0]
-    """
-    order = np.argsort(wanted, kind="stable")
-    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
-    steps = gap * np.arange(len(wanted))
-    # Without the steps, heights only have to ascend: the nearest such ones are a regression.
-    ascending = isotonic_regression(wanted[order] - steps).x
-    placed = np.clip(ascending, low, high - steps[-1]) + steps
-    heights = np.empty(len(wanted))
-    heights[order] = placed
-    return heights

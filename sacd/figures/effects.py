@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from sacd.analysis.crossed import Verdict
 from sacd.figures.base import INK, Figure, error_bars, sentence, styled
-from sacd.figures.comparison import NAMES
+from sacd.figures.labels import NAMES
 
 _CLEAR = "#D55E00"
 _MARKS = (

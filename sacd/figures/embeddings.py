@@ -110,7 +110,8 @@ def subject_maps(
             axes.scatter(*at, s=170, color=colour, zorder=3, **star)
             axes.scatter([], [], s=110, color="white", label="New, placed", **star)
             every = np.vstack([coordinates, at])
-        axes.set(title=title, xlabel="t-SNE 1", ylabel="t-SNE 2")
+        axes.set_title(title, fontsize=8.5)  # at the default size the right one would be cut
+        axes.set(xlabel="t-SNE 1", ylabel="t-SNE 2")
         _bare(axes, every)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return figure

@@ -16,7 +16,7 @@ from sacd.stages import AHI_COLOURS, AHI_GROUPS, CLIP_S, COLOURS, STAGES, ahi_gr
 _BAND_EDGES_HZ: Final = {"delta": 0.5, "theta": 4, "alpha": 8, "sigma": 12, "beta": 16}
 """Lower edges of the EEG bands."""
 _HIGHEST_HZ: Final = 30.0
-_ORDER: Final = ("N3", "N2", "N1", "REM", "W")
+ORDER: Final = ("N3", "N2", "N1", "REM", "W")
 """Of a hypnogram: from deep sleep at the bottom to wakefulness."""
 
 
@@ -47,13 +47,13 @@ def night(
     left = np.arange(len(start)) + np.repeat(before, [len(run) for run in runs])
     figure = Figure((7.2, 3.3), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 0.9])
-    level = np.array([_ORDER.index(name) for name in STAGES], float)
+    level = np.array([ORDER.index(name) for name in STAGES], float)
     true, guess = (level[np.asarray(labels, int)] for labels in (stage, prediction))
     for run in runs:
         _run(above, below, left[run], true[run], np.asarray(probability, float)[run])
     for name, colour in COLOURS.items():
-        at = left[guess == _ORDER.index(name)]
-        above.hlines(np.full(len(at), _ORDER.index(name)), at, at + 1, color=colour, lw=4.5)
+        at = left[guess == ORDER.index(name)]
+        above.hlines(np.full(len(at), ORDER.index(name)), at, at + 1, color=colour, lw=4.5)
     for clips, (last, first) in zip(hidden, pairwise(runs), strict=True):
         band = left[last[-1]] + 1, left[first[0]]
         for axes in (above, below):
@@ -64,12 +64,12 @@ def night(
                 ha="center", va="center", fontsize=6.5, color="#666666",
             )  # fmt: skip
     wrong = 100 * np.mean(np.asarray(stage) != np.asarray(prediction))
-    above.set(yticks=range(5), yticklabels=_ORDER, ylim=(-0.5, 4.5), ylabel="Stage")
+    above.set(yticks=range(5), yticklabels=ORDER, ylim=(-0.5, 4.5), ylabel="Stage")
     above.set_title(f"True (line) and predicted (colour) stages; {wrong:.0f} % of clips differ")
     below.set(ylim=(0, 1), ylabel="Probability", xlim=(left[0], left[-1] + 1))
     handles, names = below.get_legend_handles_labels()
     of = dict(zip(names, handles, strict=True))
-    order = _ORDER[::-1]  # as in the axis above and in the stack
+    order = ORDER[::-1]  # as in the axis above and in the stack
     below.legend(
         [of[name] for name in order], order, loc="center left", bbox_to_anchor=(1, 0.5),
         handlelength=1,
@@ -86,7 +86,7 @@ def _run(above: Axes, below: Axes, left: NDArray, true: NDArray, probability: ND
     edges = np.append(left, left[-1] + 1)
     above.plot(np.repeat(edges, 2)[1:-1], np.repeat(true, 2), color=INK, lw=0.9, label="True")
     low = np.zeros(len(left) + 1)
-    for name in _ORDER:  # N3 at the bottom, as in the axis above
+    for name in ORDER:  # N3 at the bottom, as in the axis above
         share = probability[:, STAGES.index(name)]
         high = low + np.append(share, share[-1])  # the last step ends where the last clip ends
         below.fill_between(edges, low, high, step="post", color=COLOURS[name], lw=0, label=name)

@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.patches import Patch
 
 from sacd.figures.base import INK, Figure, styled
+from sacd.figures.nights import ORDER
 from sacd.stages import CLIP_S, COLOURS, STAGES, UNSCORED
 
-_ORDER: Final = ("N3", "N2", "N1", "REM", "W")
-"""Of a hypnogram: from deep sleep at the bottom to wakefulness."""
 _GREY: Final = "#bdbdbd"
 
 
@@ -30,7 +29,7 @@ def predicted_night(clips: pd.DataFrame, beside: pd.DataFrame | None = None) -> 
     above, shares, moves, breaths = figure.subplots(
         4, 1, sharex=True, height_ratios=[1.7, 1.1, 0.7, 0.7]
     )
-    level = np.array([_ORDER.index(name) for name in STAGES], float)
+    level = np.array([ORDER.index(name) for name in STAGES], float)
     if beside is not None:
         known = beside["stage"].to_numpy() != UNSCORED
         other = np.where(known, level[beside["stage"].to_numpy()], np.nan)
@@ -39,20 +38,20 @@ def predicted_night(clips: pd.DataFrame, beside: pd.DataFrame | None = None) -> 
     for k, (name, colour) in enumerate(COLOURS.items()):
         for sure in (False, True):
             at = np.flatnonzero((stage == k) & (clips["uncertain"].to_numpy() != sure))
-            height = np.full(len(at), _ORDER.index(name))
+            height = np.full(len(at), ORDER.index(name))
             width = {"lw": 5} if sure else {"lw": 2}
             above.hlines(height, edges[at], edges[at + 1], color=colour, **width)
     marks = above.get_legend_handles_labels()[0]
     if (stage == UNSCORED).any():
         marks.append(Patch(color=_GREY, alpha=0.5, label="Not staged"))
-    above.set_yticks(range(5), _ORDER)
+    above.set_yticks(range(5), ORDER)
     above.set(ylim=(-0.5, 4.5), ylabel="Stage")
     above.set_title("Stages from the video (thin where uncertain)", loc="left")
     if marks:
         above.legend(handles=marks, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
 
     low = np.zeros(len(clips))
-    for name in _ORDER:
+    for name in ORDER:
         high = low + clips[f"p_{name}"].fillna(0).to_numpy()
         shares.stairs(high, edges, baseline=low, fill=True, color=COLOURS[name], label=name)
         low = high

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sacd.analysis.night_measures import CHANGE, MOVING, POWER, RATE, SHARE, SPREAD
-from sacd.figures.base import INK, Figure, styled
+from sacd.figures.base import INK, Figure, legend_entries, styled
 from sacd.stages import STAGES
 
 _SIMULATED = "#0072B2"
@@ -29,15 +29,13 @@ def simulator(table: pd.DataFrame) -> Figure:
     """
     figure = Figure((10.4, 6.6), layout="constrained")
     axes = figure.subplots(2, 3)
+    hypnogram = table[(table["measure"] == SHARE) | (table["column"] == "sleep efficiency (%)")]
+    hypnogram = hypnogram.replace({"column": {"sleep efficiency (%)": "efficiency"}})
+    _beside(axes[0, 0], hypnogram, "(a) Stages (% of sleep), efficiency (%)")
     stays = []
     for stage in STAGES:  # the diagonal of the transition matrix
         same = (table["measure"] == CHANGE.format(stage)) & (table["column"] == stage)
         stays.append(table[same])
-    hypnogram = table[(table["measure"] == SHARE) | (table["column"] == "sleep efficiency (%)")]
-    names = {"sleep efficiency (%)": "efficiency"}
-    _beside(
-        axes[0, 0], hypnogram.replace({"column": names}), "(a) Stages (% of sleep), efficiency (%)"
-    )
     _beside(axes[0, 1], pd.concat(stays), "(b) Next clip has the same stage (%)")
     _beside(axes[0, 2], table[table["measure"] == MOVING], "(c) Clips with movement (%)")
     breath = table[(table["measure"] == RATE) & (table["column"] != "sd over clips")]
@@ -46,11 +44,8 @@ def simulator(table: pd.DataFrame) -> Figure:
     _beside(axes[1, 1], n2, "(e) Power in N2 (log10 uV$^2$/Hz)")
     spread = table[table["measure"] == SPREAD]
     _beside(axes[1, 2], spread, "(f) Sd between nights of (e)", bars="ci")
-    handles = {}
-    for panel in axes.flat:
-        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(name, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
+    entries = legend_entries(figure)
+    figure.legend(entries.values(), entries, loc="outside upper center", ncols=3)
     return figure
 
 

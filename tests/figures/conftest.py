@@ -1,4 +1,4 @@
-"""What every figure has to satisfy: it draws, names its data, and saves equal bytes twice."""
+"""What every figure satisfies: it draws, names its data, cuts no text, saves equal bytes twice."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,4 +31,9 @@ def _saved(figure: base.Figure, folder: Path) -> list[Path]:
     # A narrow figure has the label on two lines.
     labels = [" ".join(text.get_text().split()) for text in figure.texts]
     assert LABEL in labels
-    return base.save(figure, folder, "figure")
+    written = base.save(figure, folder, "figure")
+    drawn = figure.get_tightbbox(figure._get_renderer())  # in inches
+    width, height = figure.get_size_inches()
+    outside = max(-drawn.x0, -drawn.y0, drawn.x1 - width, drawn.y1 - height)
+    assert outside < 0.015, "a text is cut at the edge"
+    return written

@@ -5,6 +5,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sacd import files
 from sacd.figures import base, comparison
@@ -40,6 +42,33 @@ def test_legend_entries_name_each_line_once():
 
 
 @pytest.mark.slow
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.3))
+def test_names_are_a_gap_apart_in_the_order_of_their_lines(wanted, gap):
+    wanted = np.array(wanted)
+    heights = base.spread(wanted, gap, 0.0, 1.0)
+    assert heights.min() >= -1e-9 and heights.max() <= 1 + 1e-9
+    order = np.argsort(wanted, kind="stable")
+    room = min(gap, 1 / max(len(wanted) - 1, 1))
+    assert (np.diff(heights[order]) >= room - 1e-9).all()
+
+
+def test_names_with_room_stay_where_their_lines_end():
+    wanted = np.array([0.9, 0.1, 0.5])
+    assert base.spread(wanted, 0.1, 0.0, 1.0) == pytest.approx(wanted)
+
+
+def test_slanted_names_of_near_lines_are_a_line_of_text_apart():
+    figure = base.Figure((7.2, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlim(0, 0.8)
+    base.label_lines(axes, {"stratified random": -0.01, "majority": 0.0, "forest": 0.7})
+    figure.draw_without_rendering()
+    first, second, _ = axes.texts
+    (x, _), (next_x, _) = (t.get_transform().transform(t.get_position()) for t in (first, second))
+    apart = (next_x - x) * np.sin(np.radians(first.get_rotation())) * 72 / figure.dpi
+    assert apart > 1.2 * first.get_fontsize()
+
+
 def test_saved_bytes_are_equal_in_another_process(tmp_path):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sacd.analysis import tables, tuning
 from sacd.figures import budgets
@@ -74,18 +72,3 @@ def test_a_single_number_and_unknown_intervals_are_drawn():
     figure = budgets.few_labels(table, ["auc"])
     (axes,) = figure.axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["6"]
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.3))
-def test_names_are_a_gap_apart_in_the_order_of_their_lines(wanted, gap):
-    wanted = np.array(wanted)
-    heights = budgets.spread(wanted, gap, 0.0, 1.0)
-    assert heights.min() >= -1e-9 and heights.max() <= 1 + 1e-9
-    order = np.argsort(wanted, kind="stable")
-    room = min(gap, 1 / max(len(wanted) - 1, 1))
-    assert (np.diff(heights[order]) >= room - 1e-9).all()
-
-
-def test_names_with_room_stay_where_their_lines_end():
-    wanted = np.array([0.9, 0.1, 0.5])
-    assert budgets.spread(wanted, 0.1, 0.0, 1.0) == pytest.approx(wanted)
