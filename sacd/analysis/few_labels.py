@@ -1,7 +1,7 @@
 """Students taught where few nights are scored, against the untaught ones (`43_few_labels`).
 
 Rows are named `<kind>, <number of labelled training subjects>`, as in
-`sacd.experiments.items.few_labels`: "alone, 12", "SACD, 12", "SACD by YASA, 12", "teacher, 12".
+`sacd.experiments.rows.few_labels`: "alone, 12", "SACD, 12", "SACD by YASA, 12", "teacher, 12".
 """
 
 from collections.abc import Iterable, Sequence

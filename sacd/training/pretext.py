@@ -175,7 +175,7 @@ def _cache_stem(
     """Write the features of the frozen stages; returns the mean of each channel `(4, n, C)`."""
     student.eval()
     device = next(student.parameters()).device
-    shape = student.frozen_stem(read(np.arange(1), 0).to(device), stages).shape[1:]
+    shape = student.frozen_stem(read(np.arange(1), View()).to(device), stages).shape[1:]
     out = create_array(path, np.float16, (4, n, *shape))
     level = np.empty((4, n, shape[0]), np.float32)
     for start in range(0, n, batch):

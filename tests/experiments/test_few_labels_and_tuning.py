@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from sacd.analysis import few_labels as few
-from sacd.experiments.items import NOTEBOOKS, few_labels, flat, tuning
+from sacd.experiments.items import NOTEBOOKS
+from sacd.experiments.rows import few_labels, flat, tuning
 from sacd.experiments.workspace import Workspace
 
 PEOPLE = pd.DataFrame({"ahi": np.tile([2.0, 10, 20, 50], 25)}, [f"sub-{k:03d}" for k in range(100)])

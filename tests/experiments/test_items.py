@@ -5,18 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sacd.experiments import items as experiments
-from sacd.experiments.items import (
-    CHECKOUT,
-    ITEMS,
-    NOTEBOOKS,
-    PAPER_LAMBDAS,
-    PLANES,
-    flat,
-    planes,
-    table2,
-)
+from sacd.experiments.items import CHECKOUT, ITEMS, NOTEBOOKS
 from sacd.experiments.profiles import PROFILES
+from sacd.experiments.rows import PAPER_LAMBDAS, PLANES, flat, planes, point_name, table2
 from sacd.experiments.workspace import Workspace
 from sacd.models.eeg import TEACHERS
 from sacd.paper import printed as paper
@@ -150,7 +141,7 @@ def test_grids_of_the_small_profiles_are_no_longer_than_a_whole_training():
             short.epochs * short.blocks_per_batch <= student.epochs * student.blocks_per_batch
         )
     assert PROFILES["demo"].grid["epochs"] < PROFILES["demo"].student.epochs
-    assert PROFILES["paper"].grid == {} and experiments.point_name((0.1, 10.0, 0.5)) == "0.1/10/0.5"
+    assert PROFILES["paper"].grid == {} and point_name((0.1, 10.0, 0.5)) == "0.1/10/0.5"
 
 
 def test_a_run_names_the_module_of_its_teacher(w):

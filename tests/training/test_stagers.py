@@ -7,7 +7,7 @@ import torch
 
 from sacd.analysis import stats, tables
 from sacd.config import FitConfig, StagerConfig
-from sacd.experiments import items as experiments
+from sacd.experiments import rows as experiments
 from sacd.experiments.workspace import Workspace
 from sacd.figures import comparison
 from sacd.metrics import F1, stage_f1

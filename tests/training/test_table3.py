@@ -16,7 +16,7 @@ from sacd.config import (
 )
 from sacd.data.ucf51 import Ucf51StoreConfig
 from sacd.data.ucf51_ingest import ingest
-from sacd.experiments import items as experiments
+from sacd.experiments import rows as experiments
 from sacd.experiments.workspace import Workspace
 from sacd.files import sha256
 from sacd.metrics import right_or_wrong
