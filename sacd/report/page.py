@@ -19,17 +19,11 @@ from sacd.files import sha256, write_text
 from sacd.report import summary as short
 from sacd.report.cards import cards, counts, inline, plain, size
 from sacd.report.notebook_page import FAVICON, write_pages
+from sacd.report.numbers import DIFFERS, REPRODUCED
 from sacd.report.overview import rungs, write_overview
 from sacd.report.primary import primary
 from sacd.report.publish import LOOK, embedded, write_zips
-from sacd.report.verify import (
-    AUDIT_TITLE,
-    DIFFERS,
-    REPRODUCED,
-    Verification,
-    changes,
-    numbers_by_item,
-)
+from sacd.report.verify import AUDIT_TITLE, Verification, changes, numbers_by_item
 from sacd.results import ONE_FILE, OVERVIEW, RECORD, read_manifest
 
 KINDS: Final = {
