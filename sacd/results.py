@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from sacd.files import sha256
-from sacd.runs.store import read_json
+from sacd.files import read_json, sha256
 
 MANIFEST: Final = "MANIFEST.json"
 RUNS: Final = "runs.csv"
@@ -12,7 +11,7 @@ RECORD: Final = "record.csv"
 """Dates, durations, machines: they differ between equal computations; not in the manifest."""
 SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices per test subject, by item, row and seed. All metrics follow from them."""
-_DERIVED: Final = ("report", "failed", ".ipynb_checkpoints")
+_DERIVED: Final = ("report", "failed")
 """Folders whose content follows from the rest, or that hold failed executions."""
 COHORT: Final = "cohort.json"
 """Says from which path of the user's the results are made. Of this machine: not in the manifest."""

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sacd"
 # that lies above all that it imports.
 FLOORS = (
     ("cpu", "stages", "clean", "config", "escape", "files", "workers"),
-    ("metrics", "data", "models", "paper", "runs"),
-    ("simulate", "losses", "results"),
+    ("metrics", "data", "models", "paper", "runs", "results"),
+    ("simulate", "losses"),
     ("training", "analysis"),
     ("figures",),
     ("experiments", "report", "predict"),

@@ -139,7 +139,7 @@ def _name(root: Path, n: int) -> str:
         name = require_json(root / ABOUT, fix, CohortError).get("Name", "simulated UCF51")
     if n == len(CLASSES):
         return name
-    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.report.verify` compares
+    # Not "UCF101": printed accuracies are of all 51 classes, and `sacd.report.numbers` compares
     # with them only data that have that word in their name.
     return f"{name if simulated else 'part of UCF51'}, {n} of {len(CLASSES)} classes"
 

@@ -1,20 +1,13 @@
 """Commands `predict` and `export`."""
 
 import argparse
-import os
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 COMMANDS: Final = ("predict", "export")
-LEAST_CLIPS: Final = 60
-"""Half an hour. The student was trained on features that are centred by night; the mean of fewer
-clips is mostly that of their stages."""
-_WARNING: Final = (
-    "Not a medical device. The model has seen simulated nights only; what it says of a real "
-    "sleeper is unproven and serves no diagnosis."
-)
 
 
 def add_commands(commands: Any) -> None:
@@ -49,7 +42,7 @@ def run(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    # --help needs none of it
+    # --help needs none of it, and torch takes seconds to import
     from sacd.files import FileError
     from sacd.predict.model import find
     from sacd.predict.night import predict
@@ -58,7 +51,7 @@ def _predict(args: argparse.Namespace) -> int:
         if not path.is_file():
             raise FileError(path, "is not a file", "give the path of a video or an EDF file")
     start = _start_offset(args.videos[0]) if args.start is None else args.start
-    if not abs(start) < float("inf"):
+    if not math.isfinite(start):
         raise ValueError(f"--start {start} is not a number of seconds; correct it")
     stager = find(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -77,8 +70,8 @@ def _start_offset(video: Path) -> float:
     """`StartOffset` of the JSON file beside a video of a cohort; 0 without one."""
     from sacd.data.cohort import Night, video_offset  # --help needs none of it
 
-    unknown = float("nan")
-    return video_offset(Night("", video, video, video, "n/a", unknown, unknown, unknown))
+    # `video_offset` looks at the video's path alone.
+    return video_offset(Night("", video, video, video, "n/a", math.nan, math.nan, math.nan))
 
 
 def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
@@ -90,6 +83,7 @@ def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
     from sacd.predict.eeg import staged
     from sacd.predict.model import about_json, about_text
     from sacd.predict.page import write_page
+    from sacd.predict.summary import summarise
     from sacd.predict.write import tables
 
     other = staged(args.eeg, args.channel, night.clips["clip"]) if args.eeg else None
@@ -101,55 +95,9 @@ def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
         title = f"A night from video: {args.videos[0].name}"
         figure = label_data(predicted_night(night.clips, other), args.videos[0].name)
         png, pdf = save(figure, args.out, "night")
-        pdf.unlink()
+        pdf.unlink()  # the page shows the PNG
         write_page(args.out / "index.html", png, summary, title, about_text(stager.about))
     return summary
-
-
-def summarise(night, about, other) -> dict[str, Any]:
-    """What summary.json and the page say: counts, sleep statistics, certainty, agreement."""
-    # --help needs none of it
-    from sacd.predict.night import movements
-    from sacd.predict.write import agreement, names, statistics
-    from sacd.stages import CLIP_S, UNSCORED
-
-    clips = night.clips
-    known = clips["stage"] != UNSCORED
-    certain = known & ~clips["uncertain"]
-    counts = names(clips["stage"]).value_counts()
-    warnings = [_WARNING]
-    if known.sum() < LEAST_CLIPS:
-        warnings.append(
-            f"{known.sum()} clips of {CLIP_S} s were staged. The model compares each clip with the "
-            f"rest of the night, so that fewer than {LEAST_CLIPS} clips are staged badly."
-        )
-    if not known.all():
-        warnings.append(f"Not staged, since the video does not cover them: {(~known).sum()} clips.")
-    coverage = float(certain.sum() / known.sum())
-    test = about.figures["test"]
-    moved = movements(night)
-    minutes = len(clips) * CLIP_S / 60
-    certainty = {
-        "clips above the threshold, this night": f"{coverage:.0%}",
-        "on the model's test sleepers": f"{test['coverage']:.0%}",
-        "right there, above the threshold": f"{test['accuracy of certain clips']:.0%}",
-        "right there, below the threshold": f"{test['accuracy of uncertain clips']:.0%}",
-        "threshold (largest probability)": f"{about.threshold:.2f}",
-    }
-    rate = clips["breaths_per_minute"].median()
-    regular = f", {rate:.0f} breaths a minute (median)" if rate == rate else ""
-    return {
-        "lead": f"{minutes:.0f} min of recording, {known.sum()} clips staged, {coverage:.0%} of "
-        f"them above the threshold; {len(moved)} movements{regular}.",
-        "warnings": warnings,
-        "clips": {str(name): int(n) for name, n in counts.items()},
-        "sleep": statistics(clips["stage"].to_numpy()),
-        "certainty": certainty,
-        "agreement": {}
-        if other is None
-        else {"staged by": other["by"].iloc[0]}
-        | agreement(clips["stage"].to_numpy(), other["stage"].to_numpy()),
-    }
 
 
 def _export(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
@@ -165,10 +113,10 @@ def _export(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int
         save(stager, args.model)
         if args.model.resolve() == SHIPPED:
             write_card(REPOSITORY / "docs" / "model_card.md", stager.about)
-        print(f"{args.model}: {os.path.getsize(args.model) / 1e6:.2f} MB")
+        print(f"{args.model}: {args.model.stat().st_size / 1e6:.2f} MB")
     if args.onnx:
         from sacd.predict.export import write_onnx  # needs onnx
 
         write_onnx(stager, args.onnx)
-        print(f"{args.onnx}: {os.path.getsize(args.onnx) / 1e6:.2f} MB")
+        print(f"{args.onnx}: {args.onnx.stat().st_size / 1e6:.2f} MB")
     return 0

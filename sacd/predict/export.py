@@ -1,7 +1,7 @@
 """Export of a student with its preprocessing to ONNX.
 
-`sacd.data.motion` solves least squares and takes quantiles, which ONNX cannot; `_Level` says the
-same in operations that it has.
+`sacd.data.motion` solves least squares and takes quantiles, for which ONNX has no operators;
+`_Level` computes the same with operators that it has.
 """
 
 import warnings
@@ -20,7 +20,8 @@ from sacd.training.views import View, input_of, seen
 
 OPSET = 17
 _CLIPS = 7
-"""Of the example that is traced; no other size of the graph is a multiple of it."""
+"""Clips of the example that is traced. No other dimension in the graph is a multiple of 7, so the
+dimensions that depend on the number of clips can be told from the rest."""
 
 
 class _Level(nn.Module):
@@ -37,12 +38,14 @@ class _Level(nn.Module):
         pooled = nn.functional.avg_pool2d(frames, 2)
         x = torch.log(pooled + GREY).flatten(2)
         x = x - x.mean(dim=1, keepdim=True)
+        # The factor is 1; it makes the size of `basis` follow the number of clips in the graph.
         residual, basis = x, self.light * (0 * x[:, :1] + 1)
-        for _ in range(2):
+        for _ in range(2):  # least squares with weights, twice
             gram = basis @ self.light.T + self.ridge
             coefficients = _solve(gram, basis @ x.transpose(1, 2))
             residual = x - coefficients.transpose(1, 2) @ self.light
             spread = residual.abs().mean(dim=1, keepdim=True)
+            # torch's median: of an even number, the lower of the two in the middle.
             middle = _sorted(spread)[..., (self.height * self.width - 1) // 2][..., None]
             basis = self.light * (1 / (1 + (spread / (middle + 1e-6)) ** 2))
         padded = nn.functional.pad(
@@ -50,6 +53,7 @@ class _Level(nn.Module):
         )
         mean = nn.functional.avg_pool1d(padded, 2 * self.half + 1, 1).transpose(1, 2)
         residual = residual - mean
+        # torch's quantile 0.9: linear between the two nearest ranks.
         ordered = _sorted(residual.abs().mean(dim=1))
         place = 0.9 * (self.height * self.width - 1)
         low, share = int(place), place - int(place)
@@ -100,7 +104,7 @@ class _Whole(nn.Module):
         return torch.softmax(logits + self.biases, dim=1)
 
     def _logits(self, x: Tensor) -> Tensor:
-        """`VideoResNet.forward` without its choice of a memory layout, which ONNX has no word for.
+        """`VideoResNet.forward` without its choice of a memory layout, which ONNX does not have.
 
         Features of the frozen stages are centred over the clips, as in `Stager`.
         """
@@ -142,8 +146,8 @@ def write_onnx(stager: Stager, path: Path) -> None:
     example = np.random.default_rng(0).integers(0, 255, (_CLIPS, *shape)).astype(np.uint8)
     with atomic(path) as half:
         with warnings.catch_warnings():
-            # Of the tracer: shapes become constants, as they shall; and that it is the old
-            # exporter, which needs no further package.
+            # The tracer warns that shapes become constants, which is intended, and that it is
+            # the old exporter; the new one needs a further package.
             warnings.simplefilter("ignore")
             torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)
             torch.onnx.export(
@@ -165,7 +169,8 @@ def write_onnx(stager: Stager, path: Path) -> None:
         ):
             model.metadata_props.add(key=key, value=value)
         onnx.save(model, half)
-        session = onnxruntime.InferenceSession(str(half), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(half), _quiet())
+        # Another number of clips than in the example, as a night will have.
         other = np.concatenate([example, example[:4, ::-1]])
         found = session.run(None, {"frames": other})[0]
         expected = stager.probabilities(stager.features(other))
@@ -173,6 +178,15 @@ def write_onnx(stager: Stager, path: Path) -> None:
             gap = float(np.abs(found - expected).max())
             problem = f"would give probabilities that differ by {gap:.3f} from torch's"
             raise FileError(path, problem, "use `sacd predict` instead, and report this")
+
+
+def _quiet():
+    """Options with which onnxruntime reports errors alone, and not what its optimiser removes."""
+    import onnxruntime  # slow to import
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options
 
 
 def _for_any_number_of_clips(model, example: NDArray[np.uint8]) -> None:
@@ -189,7 +203,7 @@ def _for_any_number_of_clips(model, example: NDArray[np.uint8]) -> None:
     open_model.CopyFrom(model)
     for node in reshapes:
         open_model.graph.output.append(onnx.ValueInfoProto(name=node.output[0]))
-    session = onnxruntime.InferenceSession(open_model.SerializeToString())
+    session = onnxruntime.InferenceSession(open_model.SerializeToString(), _quiet())
     names = [node.output[0] for node in reshapes]
     for k, value in enumerate(session.run(names, {"frames": example})):
         if value.ndim > 1 and value.shape[0] % _CLIPS == 0:
@@ -197,6 +211,7 @@ def _for_any_number_of_clips(model, example: NDArray[np.uint8]) -> None:
             name = f"size_of_reshape_{k}"
             model.graph.initializer.append(onnx.numpy_helper.from_array(size, name))
             reshapes[k].input[1] = name
+    # The sizes that were replaced are left without a use, and onnxruntime warns of them.
     used = {name for node in model.graph.node for name in node.input}
     for tensor in [x for x in model.graph.initializer if x.name not in used]:
         model.graph.initializer.remove(tensor)

@@ -31,7 +31,7 @@ class Clip:
     seen: NDArray[np.bool_]
     """`(T,)`."""
     whole: bool
-    """Whether `read_clips` would give it."""
+    """Whether `read_clips` would return it: every frame was seen."""
     reached: float
     """Time of the last frame so far, in s from the start of the recording."""
 
@@ -44,7 +44,7 @@ def clips_of(
     Args:
         start: time of the first frame in s from the start of the recording, where clip 0 begins.
         skip: clips with a lower number are known; their frames are decoded and thrown away, since
-            a camera's file cannot be trusted to give the same frames after a seek.
+            after a seek a camera's file does not always give the same frames.
 
     Yields:
         Every clip that the recording touches, in order.
@@ -67,7 +67,7 @@ def clips_of(
 
 
 def _joined(a: Clip, b: Clip) -> Clip:
-    """A clip that lies in two files; nobody knows what is missing between them."""
+    """A clip that lies in two files; it is not whole, as the gap between them is unknown."""
     frames = np.where(b.seen[:, None, None], b.frames, a.frames)
     return Clip(a.number, frames, a.seen | b.seen, False, b.reached)
 
@@ -75,6 +75,11 @@ def _joined(a: Clip, b: Clip) -> Clip:
 def _of_one(
     path: Path, start: float, config: StoreConfig, skip: int, threads: int
 ) -> Iterator[Clip]:
+    """Clips of one file: frame k of a clip is the one shown nearest to `k * step` after its onset.
+
+    The rule and its tolerances are those of `sacd.data.video`, so that a whole clip has the frames
+    that the student was trained on.
+    """
     if config.sampling != "spread":
         problem = "cannot be staged by a model of consecutive frames"
         raise CohortError(path, problem, "give a model whose frames are spread over the clip")
@@ -88,22 +93,24 @@ def _of_one(
         onset = number * CLIP_S
         return Clip(number, frames, np.zeros(config.frames, bool), False, max(start, onset))
 
+    # k counts the frames of the clip that are taken or known to be missing.
     clip, k = empty(max(0, int((start + _EDGE_S) // CLIP_S))), 0
     for shown in timed(path, decoded(path, threads), start):
         small = None
-        while True:
+        while True:  # one frame may serve several places, or close a clip and open the next
             onset = clip.number * CLIP_S
             if k == config.frames:
                 if shown.t + shown.period < onset + CLIP_S - shown.slack:
-                    break
+                    break  # all places are filled; the clip ends with a later frame
                 clip.whole = bool(clip.seen.all())
                 clip.reached = min(shown.t + shown.period, onset + CLIP_S)
                 yield clip
                 clip, k = empty(clip.number + 1), 0
                 continue
             due = onset + k * step
-            # The frame is before the clip, or a later one of the clip is nearer to `due`.
+            # `reach` is halfway to the next frame, which comes after the clip's end if `last`.
             last = 2 * shown.reach - shown.t > onset + CLIP_S - _EDGE_S
+            # The frame is before the clip, or a later one of the clip is nearer to `due`.
             if shown.t < onset - _EDGE_S or (shown.reach < due and not last):
                 break
             if abs(shown.t - due) <= shown.slack and shown.t <= onset + CLIP_S - _EDGE_S:

@@ -106,6 +106,7 @@ class Stager:
     def _logits(self, features: Tensor, batch: int = 128) -> Tensor:
         if not self.about.backbone.frozen:
             return features
+        # The mean of each channel over this night moves to that of the training nights.
         own = features.float().mean(dim=(2, 3, 4)).mean(dim=0)
         shift = (self.mean - own)[:, None, None, None]
         pieces = features.split(batch)
@@ -176,14 +177,13 @@ def from_run(folder: Path) -> Stager:
         if config.backbone.centre != "night":
             what = f"is a student with features centred by {config.backbone.centre!r}"
             raise FileError(folder, what, "export one that is centred by the night")
-        # Training shifts the channel means of every night to those of the training clips.
         stem = np.load(folder.parent / identity["inputs"]["pretext"] / "stem.npy", mmap_mode="r")
-        rows = np.flatnonzero(table["part"].to_numpy() == "train")
-        sums = np.zeros(stem.shape[2])
-        for piece in np.array_split(rows, len(rows) // 256 + 1):
-            sums += stem[0, piece].mean(axis=(2, 3, 4), dtype=np.float64).sum(axis=0)
-        weights[_MEAN] = torch.from_numpy((sums / len(rows)).astype(np.float32))
-    threshold = float(np.quantile(_calibrated(validation, fitted).max(axis=1), UNCERTAIN))
+        weights[_MEAN] = _channel_means(stem, np.flatnonzero(table["part"] == "train"))
+    confidence = _calibrated(validation, fitted).max(axis=1)
+    threshold = round(float(np.quantile(confidence, UNCERTAIN)), 4)
+    figures = {}
+    for part in ("validation", "test"):
+        figures[part] = _figures(table[table["part"] == part], fitted, threshold)
     about = About(
         run=folder.name,
         label=record["about"]["label"],
@@ -191,13 +191,21 @@ def from_run(folder: Path) -> Stager:
         backbone=config.backbone,
         store=StoreConfig(**manifest["config"]),
         biases=tuple(map(float, fitted)),
-        threshold=round(threshold, 4),
-        figures={
-            part: _figures(table[table["part"] == part], fitted, round(threshold, 4))
-            for part in ("validation", "test")
-        },
+        threshold=threshold,
+        figures=figures,
     )
     return Stager(about, weights)
+
+
+def _channel_means(stem: NDArray, rows: NDArray[np.int_]) -> Tensor:
+    """Means `(C,)` over some clips of the frozen stages' features `(1, n, C, T, H, W)`.
+
+    Training shifts the channel means of every night to these.
+    """
+    sums = np.zeros(stem.shape[2])
+    for piece in np.array_split(rows, len(rows) // 256 + 1):  # the file may exceed memory
+        sums += stem[0, piece].mean(axis=(2, 3, 4), dtype=np.float64).sum(axis=0)
+    return torch.from_numpy((sums / len(rows)).astype(np.float32))
 
 
 def best(folders: Sequence[Path]) -> Path:
@@ -219,6 +227,7 @@ def best(folders: Sequence[Path]) -> Path:
 
 
 def _calibrated(table: pd.DataFrame, fitted: NDArray) -> NDArray[np.float64]:
+    """Probabilities of a run's predictions with the fitted biases, as `Stager.probabilities`."""
     logs = np.log(np.maximum(table[PROBABILITIES].to_numpy(float), 1e-30)) + fitted
     odds = np.exp(logs - logs.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)

@@ -20,7 +20,7 @@ from sacd.data.video import probe
 from sacd.files import FileError, atomic, read_json, write_json
 from sacd.predict.frames import Clip, clips_of
 from sacd.predict.model import Stager
-from sacd.stages import CLIP_S, STAGES, UNSCORED
+from sacd.stages import CLIP_S, UNSCORED
 
 BATCH: Final = 32
 """Clips that are computed, and kept for a resume, at a time: 16 min of video."""
@@ -110,12 +110,11 @@ def _compute(batch: list[Clip], stager: Stager, rate: float) -> _Piece:
     frames = np.stack([clip.frames for clip in batch])
     seen = np.stack([clip.seen for clip in batch])
     whole = np.array([clip.whole for clip in batch])
-    features = stager.features(frames)  # of incomplete clips too, which nobody will use
-    trace = np.full(seen.shape, np.nan, np.float32)
-    for k in range(len(batch)):
-        trace[k] = _trace(frames[k], seen[k], rate)
+    features = stager.features(frames)  # those of incomplete clips are left out in `_staged`
+    pairs = zip(frames, seen, strict=True)
+    trace = np.stack([_trace(of_clip, shown, rate) for of_clip, shown in pairs])
     breaths = rhythm = np.full(len(batch), np.nan)
-    if rate > 2 * BREATH_HZ[1]:  # a model of fewer frames sees no breath
+    if rate > 2 * BREATH_HZ[1]:  # Nyquist: fewer frames show no breath
         found = breathing(frames, rate, np.nan_to_num(trace, nan=1))
         breaths, rhythm = found.rate, found.regularity
     return {
@@ -151,6 +150,7 @@ def _open(cache: Path, videos: Sequence[Path], stager: Stager, start: float) -> 
     identity = {"identity": hashlib.sha256(text.encode()).hexdigest()}
     cache.mkdir(parents=True, exist_ok=True)
     if read_json(cache / "identity.json") != identity:
+        # Of another model or video: the pieces would be mixed up with the new ones.
         for old in cache.iterdir():
             old.unlink()
         write_json(cache / "identity.json", identity)
@@ -164,19 +164,20 @@ def _open(cache: Path, videos: Sequence[Path], stager: Stager, start: float) -> 
 
 
 def _staged(every: _Piece, stager: Stager, rate: float) -> Night:
-    """The night from all of its pieces."""
+    """The night from all of its pieces; a clip that no frame touches gets a row too."""
     number, whole = every["number"], every["whole"]
     places = number - number[0]
     n = int(places[-1]) + 1
-    p = np.full((n, len(STAGES)), np.nan)
-    p[places[whole]] = stager.probabilities(every["features"][whole])
 
-    def over(values: NDArray, empty: float = np.nan) -> NDArray:
+    def over(values: NDArray, of: NDArray = places, empty: float = np.nan) -> NDArray:
+        """One value for every clip of the night, from those of some clips."""
         out = np.full((n, *values.shape[1:]), empty, float)
-        out[places] = values
+        out[of] = values
         return out
 
+    p = over(stager.probabilities(every["features"][whole]), places[whole])
     known = np.isfinite(p[:, 0])
+    # argmax refuses no NaN but would take the first for the largest, hence nan_to_num.
     stage = np.where(known, np.nan_to_num(p).argmax(axis=1), UNSCORED)
     confidence = p.max(axis=1)
     clip = number[0] + np.arange(n)
@@ -186,7 +187,7 @@ def _staged(every: _Piece, stager: Stager, rate: float) -> Night:
     table = table.assign(
         confidence=confidence,
         uncertain=known & (confidence < stager.about.threshold),
-        seen=over(every["seen"], 0.0),
+        seen=over(every["seen"], empty=0.0),
         movement_s=_seconds(over(every["trace"]), rate),
         breaths_per_minute=over(every["breaths"]),
         breathing_regularity=over(every["regularity"]),
@@ -207,11 +208,12 @@ def movements(night: Night, join_s: float = 1.0) -> pd.DataFrame:
     Movements that are less than `join_s` apart are one.
     """
     moving = (np.nan_to_num(night.trace) > MOVING).ravel()
+    # `diff` of booleans is true where they change: a start and an end in turn.
     edges = np.flatnonzero(np.diff(moving, prepend=False, append=False))
     first, last = edges[::2] / night.rate, edges[1::2] / night.rate
     apart = np.flatnonzero(first[1:] - last[:-1] >= join_s)
-    starts, ends = np.append(0, apart + 1), np.append(apart, len(first) - 1)
     if not len(first):
         return pd.DataFrame({"onset": [], "duration": []})
+    starts, ends = np.append(0, apart + 1), np.append(apart, len(first) - 1)
     onset = first[starts] + night.clips["onset_s"].iloc[0]
     return pd.DataFrame({"onset": onset, "duration": last[ends] - first[starts]}).round(3)

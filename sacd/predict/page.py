@@ -18,18 +18,15 @@ def write_page(
 
     Args:
         picture: PNG of the night.
-        summary: of `sacd.predict.cli`, as written to summary.json.
+        summary: of `sacd.predict.summary`, as written to summary.json.
     """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
     text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    sleep = {name: "–" if v is None else f"{v:g}" for name, v in summary["sleep"].items()}
-    tables = {"Sleep": sleep, "How sure": summary["certainty"]}
+    tables = {"Sleep": _shown(summary["sleep"]), "How sure": summary["certainty"]}
     if summary["agreement"]:
-        tables["Beside the EEG"] = {
-            name: "–" if value is None else value for name, value in summary["agreement"].items()
-        }
+        tables["Beside the EEG"] = _shown(summary["agreement"])
     stages = ", ".join(f"{name} {n}" for name, n in summary["clips"].items())
     page = environment.from_string(text).render(
         title=title,
@@ -41,3 +38,12 @@ def write_page(
         model=model,
     )
     write_text(path, page + "\n")
+
+
+def _shown(values: Mapping[str, Any]) -> dict[str, str]:
+    """Numbers and words as text; a dash where a number is undefined."""
+    texts = {}
+    for name, value in values.items():
+        number = f"{value:g}" if isinstance(value, float) else str(value)
+        texts[name] = "–" if value is None else number
+    return texts

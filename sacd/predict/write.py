@@ -20,7 +20,8 @@ NOBODY: Final = datetime.date(1985, 1, 1)
 _EDF: Final = {UNSCORED: "Sleep stage ?", 4: "Sleep stage R"} | {
     k: f"Sleep stage {name}" for k, name in enumerate(STAGES[:4])
 }
-_YASA: Final = ("WAKE", "N1", "N2", "N3", "REM", "UNS")  # the last one for UNSCORED, -1
+_YASA: Final = ("WAKE", "N1", "N2", "N3", "REM", "UNS")
+"""YASA's names by label; the index -1 of `UNSCORED` gives the last one."""
 UNITS: Final = {
     "TIB": "time in bed (min)",
     "SPT": "sleep period (min)",
@@ -67,9 +68,6 @@ def names(stage: pd.Series) -> pd.Series:
 def tables(folder: Path, night: Night, about: About, other: pd.DataFrame | None) -> None:
     """Write every table of a night into `folder`.
 
-    `events.tsv` is one that `sacd.data.cohort` reads. BIDS has no `_hypnogram.tsv` yet; the one
-    here has the columns of `_events.tsv`, and the probabilities; its JSON file explains them.
-
     Args:
         other: the same clips staged from the EEG; columns by and stage.
     """
@@ -80,38 +78,51 @@ def tables(folder: Path, night: Night, about: About, other: pd.DataFrame | None)
     if other is not None:
         clips["stage_eeg"] = names(other["stage"]).to_numpy()
     _table(folder / "hypnogram.csv", clips, ",")
+    moved = movements(night)
+    _bids(folder, clips, moved, about)
+    _annotations(folder / "annotations.edf", night.clips, moved)
 
+
+def _bids(folder: Path, clips: pd.DataFrame, moved: pd.DataFrame, about: About) -> None:
+    """Write the night as BIDS tables, with the JSON files that explain them.
+
+    `events.tsv` is one that `sacd.data.cohort` reads. BIDS has no `_hypnogram.tsv` yet; the one
+    here has the columns of `_events.tsv`, and the probabilities.
+    """
     rows = pd.DataFrame({"onset": clips["onset_s"].astype(float), "duration": float(CLIP_S)})
-    rows["trial_type"] = clips["stage"]
-    moved = movements(night).assign(trial_type="body movement")
-    events = pd.concat([rows, moved]) if len(moved) else rows
+    stages = rows.assign(trial_type=clips["stage"])
+    # An empty table beside it would turn the columns into objects.
+    moving = moved.assign(trial_type="body movement")
+    events = pd.concat([stages, moving]) if len(moving) else stages
+    # Stable: a movement that starts with a clip stands below it.
     events = events.sort_values("onset", kind="stable")
     _table(folder / "sub-01_task-sleep_events.tsv", events, "\t")
-    types = dict.fromkeys(STAGES, "sleep stage (AASM), from the video") | {
-        "unscored": "the video does not cover the clip",
-        "body movement": "the picture changes more than twice as much as at rest",
-    }
-    write_json(folder / "sub-01_task-sleep_events.json", {"trial_type": {"Levels": types}})
+    levels = dict.fromkeys(STAGES, "sleep stage (AASM), from the video")
+    levels["unscored"] = "the video does not cover the clip"
+    movement = {"body movement": "the picture changes more than twice as much as at rest"}
+    types = {"trial_type": {"Levels": levels | movement}}
+    write_json(folder / "sub-01_task-sleep_events.json", types)
 
-    columns = {"onset": rows["onset"], "duration": rows["duration"], "stage": clips["stage"]}
-    hypnogram = pd.DataFrame(columns | {"uncertain": clips["uncertain"]})
-    for name in PROBABILITIES:
-        hypnogram[name] = clips[name]
-    _table(folder / "sub-01_task-sleep_hypnogram.tsv", hypnogram, "\t")
+    columns = ["stage", "uncertain", *PROBABILITIES]
+    _table(folder / "sub-01_task-sleep_hypnogram.tsv", rows.join(clips[columns]), "\t")
     said = {
-        "stage": {"Description": "sleep stage of 30 s", "Levels": dict(list(types.items())[:6])},
+        "stage": {"Description": "sleep stage of 30 s", "Levels": levels},
         "uncertain": {"Description": f"1: the largest probability is below {about.threshold}"},
         "Sources": "video alone",
         "Model": about_json(about),
     }
     write_json(folder / "sub-01_task-sleep_hypnogram.json", said)
 
+
+def _annotations(path: Path, clips: pd.DataFrame, moved: pd.DataFrame) -> None:
+    """Write stages and movements as an EDF+ file without a signal, for viewers of recordings."""
+    onsets = clips["onset_s"].astype(float)
     notes = [
         EdfAnnotation(onset, CLIP_S, _EDF[stage])
-        for onset, stage in zip(rows["onset"], night.clips["stage"], strict=True)
+        for onset, stage in zip(onsets, clips["stage"], strict=True)
     ]
     notes += [EdfAnnotation(m.onset, m.duration, "Body movement") for m in moved.itertuples()]
-    with atomic(folder / "annotations.edf") as half:
+    with atomic(path) as half:
         Edf([], recording=Recording(startdate=NOBODY), annotations=notes).write(half)
 
 

@@ -10,14 +10,16 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
+from sacd.files import read_json
 from sacd.paper.contents import CONTENTS, Item
-from sacd.report.summary import SHORT
+from sacd.report.summary import claims_of, counts, in_short
 from sacd.report.verify import Verification
-from sacd.runs.store import read_json
 
 NOT_MADE: Final = "Not computed yet."
 """Answer of an item whose notebook was not executed."""
+# "**In short** (name of the data):"; a bracket within the name is escaped.
 _PREFIX: Final = re.compile(r"\s*\*\*In short\*\*(?: \(.*?(?<!\\)\))?:\s*")
+# Up to the first full stop before a space: "1.5" goes on.
 _SENTENCE: Final = re.compile(r".+?\.(?=\s|$)", re.DOTALL)
 
 
@@ -70,6 +72,7 @@ def inline(text: str) -> Markup:
     >>> inline("a **bold** <b> `c`")
     Markup('a <strong>bold</strong> &lt;b&gt; <code>c</code>')
     """
+    # Escaped signs wait as numbers behind a NUL, which no text holds, until the marks are gone.
     signs = re.sub(r"\\([^A-Za-z0-9\s])", lambda sign: f"\0{ord(sign[1])};", text)
     marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(signs)))
     marked = re.sub(r"`(.+?)`", r"<code>\1</code>", marked)
@@ -87,16 +90,16 @@ def answer_of(notebook: Path) -> str:
     The answer is the output of the cell tagged "answer", without "In short" and the data's name.
     """
     cells = read_json(notebook).get("cells", [])
-    for cell in cells:
-        if "answer" in cell["metadata"].get("tags", []):
-            for output in cell.get("outputs", []):
-                text = "".join(output.get("data", {}).get("text/markdown", ""))
-                text = _PREFIX.sub("", " ".join(text.replace("\n>", "\n").lstrip("> ").split()), 1)
-                if text:
-                    return text[0].upper() + text[1:]
+    tagged = [cell for cell in cells if "answer" in cell["metadata"].get("tags", [])]
+    for output in [output for cell in tagged for output in cell.get("outputs", [])]:
+        quoted = "".join(output.get("data", {}).get("text/markdown", ""))
+        line = " ".join(quoted.replace("\n>", "\n").lstrip("> ").split())
+        text = _PREFIX.sub("", line, count=1)
+        if text:
+            return text[0].upper() + text[1:]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    below = " ".join(line for line in texts[0].splitlines() if line[:1] != "#") if texts else ""
-    sentence = _SENTENCE.match(below.strip())
+    below = [line for line in texts[0].splitlines() if not line.startswith("#")] if texts else []
+    sentence = _SENTENCE.match(" ".join(below).strip())
     return " ".join(sentence[0].split()) if sentence else ""
 
 
@@ -104,8 +107,7 @@ def _card(
     item: Item, v: Verification, manifest: Mapping[str, Any], captions: Mapping[str, str]
 ) -> Card:
     copy = v.results / "notebooks" / f"{item.notebook}.ipynb"
-    own = v.claims[v.claims["item"].isin((item.target, *item.also))]
-    words = own["verdict"].map(in_short)
+    own = claims_of(v, item)
     made = {name for name, entry in manifest["files"].items() if entry["notebook"] == copy.stem}
     return Card(
         target=item.target,
@@ -113,23 +115,11 @@ def _card(
         page=f"{item.notebook}.html" if copy.is_file() else "",
         answer=answer_of(copy) if copy.is_file() else NOT_MADE,
         counts=counts(own["verdict"]),
-        claims=own.assign(word=words).fillna("").to_dict("records"),
+        claims=own.assign(word=own["verdict"].map(in_short)).fillna("").to_dict("records"),
         findings=v.audit if item.target == "audit" else v.audit.iloc[:0],
         pictures=_pictures(v.results, made, captions, item.title),
         tables=sorted(name for name in made if re.fullmatch(r"tables/.*\.csv", name)),
     )
-
-
-def in_short(verdict: str) -> str:
-    """A verdict in the words of `summary.SHORT`; one that it does not know stays as it is."""
-    return SHORT.get(verdict, verdict)
-
-
-def counts(verdicts: pd.Series) -> dict[str, int]:
-    """How often each verdict occurs, in the words and the order of `summary.SHORT`."""
-    found = verdicts.map(in_short).value_counts().to_dict()
-    order = dict.fromkeys([*SHORT.values(), *sorted(found)])
-    return {word: found[word] for word in order if word in found}
 
 
 def _pictures(

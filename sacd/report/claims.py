@@ -41,7 +41,8 @@ MARGIN: Final = 2.0
 """Percentage points within which `~` calls two values alike, as the claims say; wider than
 `crossed.POINTS`."""
 
-_TOLD: Final = ("paper", "ours", "parts", "weakest", "n", "needs", "verdict")
+_JUDGED: Final = ("paper", "ours", "parts", "weakest", "n", "needs", "verdict")
+"""Columns that judging adds to a claim."""
 
 Side = list[tuple[int, str, list[str]]]
 """Sign, row and quantities (to be averaged) of each term."""
@@ -69,7 +70,7 @@ class State(StrEnum):
     UNDECIDED = "undecided"
 
 
-_WEAKNESS: Final = [State.AGAINST, State.UNDECIDED, State.EQUAL, State.FOR]
+_WEAKEST_FIRST: Final = [State.AGAINST, State.UNDECIDED, State.EQUAL, State.FOR]
 
 
 class Part(NamedTuple):
@@ -88,10 +89,8 @@ class Part(NamedTuple):
 def load() -> tuple[Claim, ...]:
     """All claims, in the paper's order."""
     with resources.files(__package__).joinpath("claims.csv").open(encoding="utf-8") as file:
-        return tuple(
-            Claim(*line)
-            for line in pd.read_csv(file, dtype=str, keep_default_na=False).itertuples(False)
-        )
+        lines = pd.read_csv(file, dtype=str, keep_default_na=False)
+    return tuple(Claim(*line) for line in lines.itertuples(index=False))
 
 
 def inequalities(claim: Claim) -> Iterator[tuple[str, Side, str, Side]]:
@@ -105,19 +104,25 @@ def inequalities(claim: Claim) -> Iterator[tuple[str, Side, str, Side]]:
     ['ours@kappa > v1@kappa', 'ours@kappa > v2@kappa']
     """
     names = dict(pair.split("=") for pair in claim.each.split("; ")) if claim.each else {}
-    choices = product(*(words.split() for words in names.values()))
-    filled = [claim.test.format(**dict(zip(names, values, strict=True))) for values in choices]
-    for text in dict.fromkeys(text for test in filled for text in test.split("; ")):
+    texts = []
+    for values in product(*(words.split() for words in names.values())):
+        texts += claim.test.format(**dict(zip(names, values, strict=True))).split("; ")
+    # One without a brace is the same in every combination, and counts once.
+    for text in dict.fromkeys(texts):
         left, relation, right = re.split(r" ([>~]) ", text)
         if left != right:
             yield text, _side(left), relation, _side(right)
 
 
 def _side(text: str) -> Side:
+    """Terms of one side; the first counts positive, all others are subtracted.
+
+    Names of rows contain " - " too ("SACD - CCL"), so only one with an "@" behind it separates
+    terms. A side that is 0 has no terms.
+    """
     terms = re.findall(r"(.+?)@(.+?)(?: - (?=.*@)|$)", text)
-    return [
-        (-1 if number else 1, row, names.split(",")) for number, (row, names) in enumerate(terms)
-    ]
+    signs = [1] + [-1] * (len(terms) - 1)
+    return [(sign, row, names.split(",")) for sign, (row, names) in zip(signs, terms, strict=False)]
 
 
 def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -153,14 +158,14 @@ def _judged(claim: Claim, source: Subjects | Table | None) -> dict[str, str]:
     rows = {row for row, _ in cells}
     if absent := source.absent(cells) if source else sorted(rows):
         missing = f"not computed: {', '.join(absent)}"
-        return dict.fromkeys(_TOLD, "") | {"n": missing, "verdict": MISSING}
+        return dict.fromkeys(_JUDGED, "") | {"n": missing, "verdict": MISSING}
     parts = []
     for text, left, relation, right in wanted:
         difference = _difference(left, right)
         estimate = source.estimate(difference)
         margin = MARGIN if relation == "~" else crossed.margin(difference[0][2])
         state = _state(relation, estimate, margin, len(wanted))
-        parts.append(Part(text, _printed(claim, left, relation, right), estimate, margin, state))
+        parts.append(Part(text, _printed(claim, left, right), estimate, margin, state))
     known = [part for part in parts if np.isfinite(part.printed)]
     agree = sum(_agrees(part, part.printed) for part in known)
     weakest = min(parts, key=_strength)
@@ -172,16 +177,16 @@ def _judged(claim: Claim, source: Subjects | Table | None) -> dict[str, str]:
         ours = f"same direction {same}/{len(parts)}"
     states = [part.state for part in parts]
     judgement = _verdict(states)
-    told = (
-        printed if known else "",
-        ours,
-        ", ".join(f"{state} {states.count(state)}" for state in State),
-        detail,
-        source.describe(rows),
-        _needs(parts) if judgement == UNDECIDED else "",
-        CONTRADICTS if agree < len(known) else judgement,
-    )
-    return dict(zip(_TOLD, told, strict=True))
+    return {
+        "paper": printed if known else "",
+        "ours": ours,
+        "parts": ", ".join(f"{state} {states.count(state)}" for state in State),
+        "weakest": detail,
+        "n": source.describe(rows),
+        "needs": _needs(parts) if judgement == UNDECIDED else "",
+        # A claim that the paper's own numbers deny is not held against our data.
+        "verdict": CONTRADICTS if agree < len(known) else judgement,
+    }
 
 
 def _verdict(states: Sequence[State]) -> str:
@@ -217,7 +222,7 @@ def _agrees(part: Part, value: float) -> bool:
 def _strength(part: Part) -> tuple[int, float]:
     """Sort key: state, then lower bound; no interval counts as the weakest."""
     low = part.estimate.ci_low
-    return _WEAKNESS.index(part.state), low if np.isfinite(low) else -np.inf
+    return _WEAKEST_FIRST.index(part.state), low if np.isfinite(low) else -np.inf
 
 
 def _as_text(estimate: Estimate) -> str:
@@ -227,10 +232,11 @@ def _as_text(estimate: Estimate) -> str:
     return f"{value} [{estimate.ci_low:+.3g}, {estimate.ci_high:+.3g}]"
 
 
-def _printed(claim: Claim, left: Side, relation: str, right: Side) -> float:
-    """Difference of the sides by the printed numbers, rounded: 0.3 - 0.1 - 0.2 has to be 0."""
+def _printed(claim: Claim, left: Side, right: Side) -> float:
+    """Difference of the sides by the printed numbers; NaN where one is not printed."""
     cells = _difference(left, right)
-    return round(sum(weight * _paper(claim.data, row, name) for weight, row, name in cells), 6)
+    total = sum(weight * _paper(claim.data, row, name) for weight, row, name in cells)
+    return round(total, 6)  # 0.3 - 0.1 - 0.2 has to be 0
 
 
 def _paper(item: str, row: str, name: str) -> float:
@@ -238,8 +244,11 @@ def _paper(item: str, row: str, name: str) -> float:
 
     The rows of Fig. 5 are listed by panel; a point in several panels has one value.
     """
-    names = (row, f"a: {row}", f"b: {row}", f"c: {row}")
-    return next((x for x in (paper.value(item, n, name) for n in names) if np.isfinite(x)), np.nan)
+    for listed in (row, f"a: {row}", f"b: {row}", f"c: {row}"):
+        value = paper.value(item, listed, name)
+        if np.isfinite(value):
+            return value
+    return np.nan
 
 
 def _difference(left: Side, right: Side) -> Cells:
@@ -254,7 +263,7 @@ def _state(relation: str, estimate: Estimate, margin: float, parts: int) -> Stat
     `~` is for the claim if the difference is above `-margin` and below `margin` (two one-sided
     tests), and against it if it is decidedly beyond one of them.
     """
-    strict = estimate.p_value * parts
+    bonferroni = estimate.p_value * parts
     if relation == "~":
         if crossed.within(estimate, margin):
             return State.FOR
@@ -264,6 +273,6 @@ def _state(relation: str, estimate: Estimate, margin: float, parts: int) -> Stat
         return State.AGAINST if beyond else State.UNDECIDED
     if decide(estimate, np.nan) is Verdict.BETTER:
         return State.FOR
-    if decide(estimate, np.nan, strict) is Verdict.WORSE:
+    if decide(estimate, np.nan, bonferroni) is Verdict.WORSE:
         return State.AGAINST
     return State.EQUAL if crossed.within(estimate, margin) else State.UNDECIDED

@@ -10,7 +10,8 @@ are. A change of settings, clips or labels is not noise; hashes detect it.
 """
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from io import StringIO
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,7 @@ from sacd.analysis import tables
 from sacd.files import read_json_text
 from sacd.report import claims
 from sacd.report.evidence import read_subjects
+from sacd.results import MANIFEST, RUNS, SUBJECTS
 
 PRIMARY: Final = tuple(
     product(
@@ -43,8 +45,6 @@ EQUAL: Final = "equal to the digit"
 WITHIN: Final = "within the noise of retraining"
 OUTSIDE: Final = "outside the noise"
 ABSENT: Final = "not here"
-TABLES: Final = "tables/"
-SUBJECTS: Final = "tables/subjects.csv"
 _KEY: Final = ["item", "row", "column"]
 
 
@@ -90,23 +90,24 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def drift(results: Path, before: Reader) -> Drift:
-    """Compare a results folder with an earlier computation; noise does not explain `problems`."""
+    """Compare a results folder with an earlier computation.
+
+    `Drift.problems` are differences that the noise of retraining does not explain.
+    """
     now = folder(results)
-    manifests = read_json_text(before("MANIFEST.json")), read_json_text(now("MANIFEST.json"))
-    names = [
-        name
-        for name in manifests[0].get("files", {})
-        if name.startswith(TABLES) and name.endswith(".csv")
-    ]
-    read = {name: (before(name), now(name)) for name in names if name != SUBJECTS}
-    problems = [
-        f"{name}: missing here, but among the results compared with"
-        for name, (_, b) in read.items()
-        if not b
-    ]
-    pairs = {name: pair for name, pair in read.items() if all(pair)}
+    manifests = read_json_text(before(MANIFEST)), read_json_text(now(MANIFEST))
+    problems, pairs = [], {}
+    for name in manifests[0].get("files", {}):
+        if not fnmatch(name, "tables/*.csv") or name == SUBJECTS:
+            continue
+        earlier, current = before(name), now(name)
+        if not current:
+            problems.append(f"{name}: missing here, but among the results compared with")
+        elif earlier:
+            pairs[name] = earlier, current
     numbers = _numbers(pairs)
-    notes = list(_asked_for(manifests, before("runs.csv"), now("runs.csv"), problems))
+    wrong, notes = _asked_for(manifests, before(RUNS), now(RUNS))
+    problems += wrong
     outside = numbers["primary"] & numbers["verdict"].isin([OUTSIDE, ABSENT])
     for line in numbers[outside].itertuples():
         problems.append(
@@ -158,29 +159,31 @@ def _noise(both: pd.DataFrame) -> pd.Series:
     spread = both["column"].map(np.sqrt(pooled.astype(float)))
     spread = np.fmax(spread, both["sd"].where(both["n_seeds"] >= 2))
     seeds, seeds_now = both["n_seeds"].clip(lower=1), both["n_seeds_now"].clip(lower=1)
+    # The difference of two means over seeds; two-sided, Bonferroni over the primary numbers.
     reach = stats.norm.ppf(1 - LEVEL / (2 * len(PRIMARY)))
     return (reach * spread * np.sqrt(1 / seeds + 1 / seeds_now)).astype(float)
 
 
 def _asked_for(
-    manifests: tuple[dict, dict], before: str | None, now: str | None, problems: list[str]
-) -> Iterator[str]:
-    """Compare settings, code and data by their hashes.
+    manifests: tuple[dict, dict], before: str | None, now: str | None
+) -> tuple[list[str], list[str]]:
+    """Compare settings, code and data of the runs by their hashes.
 
-    Appends to `problems` if the experiment is another one, and yields notes on smaller changes.
+    Returns:
+        Problems, if it is another experiment, and notes on smaller changes.
     """
+    problems, notes = [], []
     clips = [manifest.get("clips") for manifest in manifests]
     if all(clips) and clips[0] != clips[1]:
         problems.append("the clips or their stages differ: the data are not the same")
     if not before or not now:
-        return
-    keys = ["item", "row", "seed"]
+        return problems, notes
     old, new = (
         pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for text in (before, now)
     )
-    if "settings" not in old:
-        return  # an earlier version wrote it
-    both = old.merge(new, on=keys, suffixes=("", "_now"))
+    if "settings" not in old:  # an earlier version wrote it
+        return problems, notes
+    both = old.merge(new, on=["item", "row", "seed"], suffixes=("", "_now"))
     other = both[both["settings"] != both["settings_now"]]
     if len(other):
         first = other.iloc[0]
@@ -190,10 +193,14 @@ def _asked_for(
         )
     lacking = len(old) - len(both)
     if lacking:
-        yield f"{lacking} of the {len(old)} runs compared with were not computed here"
+        notes.append(f"{lacking} of the {len(old)} runs compared with were not computed here")
     for what in ("code", "data"):
-        if number := int((both[what] != both[f"{what}_now"]).sum()):
-            yield f"{number} of {len(both)} runs were computed with other {what} (by its hash)"
+        number = (both[what] != both[f"{what}_now"]).sum()
+        if number:
+            notes.append(
+                f"{number} of {len(both)} runs were computed with other {what} (by its hash)"
+            )
+    return problems, notes
 
 
 def _claims(before: Reader, now: Reader, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
@@ -214,14 +221,18 @@ def summary(found: Drift) -> list[str]:
     """What was compared, in a few lines."""
     if found.numbers.empty:
         return ["nothing to compare with: this folder has no committed results"]
-    counts = found.numbers["verdict"].value_counts()
-    primary = found.numbers.loc[found.numbers["primary"], "verdict"].value_counts()
-    kinds = (EQUAL, WITHIN, OUTSIDE, ABSENT)
-    lines = [
-        f"{len(found.numbers)} numbers compared: "
-        + ", ".join(f"{counts[k]} {k}" for k in kinds if k in counts)
+    verdicts = found.numbers["verdict"]
+    primary = _counted(verdicts[found.numbers["primary"]])
+    return [
+        f"{len(verdicts)} numbers compared: {_counted(verdicts)}",
+        f"primary numbers (only these are judged): {primary or 'none here'}",
+        f"claims whose verdict changed: {len(found.claims)}",
+        *found.notes,
     ]
-    told = ", ".join(f"{primary[k]} {k}" for k in kinds if k in primary)
-    lines.append(f"primary numbers (only these are judged): {told or 'none here'}")
-    lines.append(f"claims whose verdict changed: {len(found.claims)}")
-    return lines + found.notes
+
+
+def _counted(verdicts: pd.Series) -> str:
+    """How many numbers have which verdict, such as "9 equal to the digit"."""
+    counts = verdicts.value_counts()
+    kinds = [kind for kind in (EQUAL, WITHIN, OUTSIDE, ABSENT) if kind in counts]
+    return ", ".join(f"{counts[kind]} {kind}" for kind in kinds)

@@ -13,8 +13,10 @@ from sacd.analysis import crossed
 from sacd.analysis.crossed import Estimate
 from sacd.analysis.stats import trained_once
 from sacd.metrics import ERRORS, METRICS, scores
+from sacd.stages import STAGES
 
 QUANTITIES: Final = (*METRICS, *ERRORS)
+"""What a claim may compare: overall metrics, recall per stage, and the shares of a true stage."""
 
 Cells = list[tuple[float, str, str]]
 """Weight, row and quantity of the values that a difference sums up."""
@@ -60,16 +62,7 @@ class Subjects:
 
     def _row(self, row: str) -> _Row:
         if row not in self._rows:
-            counts = self._lines[row].pivot(index="subject", columns="seed", values=list(ERRORS))
-            seeds = counts.columns.get_level_values("seed").unique()
-            # A row tested on other subjects gets NaN here, which leaves its claims undecided.
-            counts = counts.reindex(self._subjects).to_numpy(float)
-            counts = np.moveaxis(counts.reshape(len(counts), 5, 5, -1), -1, 1)  # (S, K, 5, 5)
-            pooled, of_stage = counts.sum(0), counts[:, 0].sum(-1)
-            relevant = [of_stage.sum(-1)] * (len(METRICS) - 5) + list(of_stage.T)
-            relevant += list(np.repeat(of_stage.T, 5, axis=0))
-            there = ~(np.stack(relevant, -1) == 0)  # unknown ones count
-            self._rows[row] = _Row(seeds, _values(pooled), _values(pooled - counts), there)
+            self._rows[row] = _quantities(self._lines[row], self._subjects)
         return self._rows[row]
 
     def estimate(self, cells: Cells) -> Estimate:
@@ -80,9 +73,8 @@ class Subjects:
         names = {row for _, row, _ in cells}
         once = {row for row in names if trained_once(row) and len(self._row(row).seeds) == 1}
         once = once if names - once else set()
-        seeds = reduce(
-            pd.Index.intersection, (self._row(row).seeds for row in sorted(names - once))
-        )
+        trained = [self._row(row).seeds for row in sorted(names - once)]
+        seeds = reduce(pd.Index.intersection, trained)
         total = left_out = there = 0
         for weight, name, quantity in cells:
             row, q = self._row(name), QUANTITIES.index(quantity)
@@ -93,6 +85,23 @@ class Subjects:
         if seeds.empty:
             return Estimate(np.nan, n_subjects=len(self._subjects), n_seeds=0)
         return crossed.estimates(total[:, None], left_out[..., None], there[:, None])[0]
+
+
+def _quantities(lines: pd.DataFrame, subjects: list[str]) -> _Row:
+    """Quantities of one row from its confusion matrices, pooled and with each subject left out."""
+    counts = lines.pivot(index="subject", columns="seed", values=list(ERRORS))
+    seeds = counts.columns.get_level_values("seed").unique()
+    # A row tested on other subjects gets NaN here, which leaves its claims undecided.
+    counts = counts.reindex(subjects).to_numpy(float)
+    counts = np.moveaxis(counts.reshape(len(counts), 5, 5, -1), -1, 1)  # (S, K, 5, 5)
+    pooled = counts.sum(axis=0)
+    # A subject without clips of a stage says nothing about the recalls and errors of that stage.
+    # All seeds share the true stages, so the first tells who has which.
+    clips = counts[:, 0].sum(axis=-1).T  # (5, S): of each true stage
+    of_all = np.repeat(clips.sum(axis=0)[None], len(METRICS) - len(STAGES), axis=0)
+    relevant = np.concatenate([of_all, clips, np.repeat(clips, len(STAGES), axis=0)])
+    there = (relevant != 0).T  # NaN counts as there
+    return _Row(seeds, _values(pooled), _values(pooled - counts), there)
 
 
 def _values(matrices: NDArray) -> NDArray[np.float64]:
@@ -125,6 +134,7 @@ class Table:
         ((_, row, name),) = cells
         line = self._table.loc[(row, name)]
         known = {field: line.get(field, np.nan) for field in Estimate._fields}
+        # With p = 0 the interval alone decides, whatever the number of parts.
         return Estimate(**known | {"p_value": 0.0})
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import matplotlib as mpl
 from matplotlib.mathtext import math_to_image
 
+# $$..$$, or $..$ within a line; a dollar before a word or behind one is money or a variable.
 _FORMULA: Final = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\w)", re.DOTALL)
 _UNKNOWN: Final = (
     (r"\\[td]frac(\d)(\d)", r"\\frac{\1}{\2}"),
@@ -52,6 +53,7 @@ def image(tex: str) -> str:
     known = tex
     for pattern, same in _UNKNOWN:
         known = re.sub(pattern, same, known)
+    # A fixed salt gives the same ids in every drawing, hence the same bytes.
     style = {"mathtext.fontset": "cm", "svg.hashsalt": "formula", "font.size": _SIZE}
     out = io.StringIO()
     try:

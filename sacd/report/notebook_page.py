@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from sacd.files import sha256, write_json, write_text
+from sacd.files import read_json, sha256, write_json, write_text
 from sacd.paper.contents import CONTENTS
 from sacd.report.cards import load_captions
 from sacd.report.formulas import with_formulas
-from sacd.runs.store import read_json
 
 FAVICON: Final = Markup(
     '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%27http://www.w3.org/2000/svg%27'
@@ -41,10 +40,9 @@ def write_pages(notebooks: Path, folder: Path) -> None:
     titles = {item.notebook: item.title[0].upper() + item.title[1:] for item in CONTENTS}
     there = {path.stem for path in notebooks.glob("*.ipynb")}
     names = [name for name in titles if name in there] + sorted(there - titles.keys())
-    pages = [(name, titles.get(name, name)) for name in names]
+    pages = [None, *((name, titles.get(name, name)) for name in names), None]
     made = {}
-    for number, (name, _) in enumerate(pages):
-        before, after = pages[number - 1] if number else None, [*pages, None][number + 1]
+    for before, (name, _), after in zip(pages, pages[1:-1], pages[2:], strict=False):
         made[name] = f"{sha256(notebooks / f'{name}.ipynb')} {before} {after} {look}"
         page = folder / f"{name}.html"
         if known.get(name) != made[name] or not page.is_file():
@@ -119,7 +117,7 @@ def _arrange(notebook: Any, captions: Mapping[str, str]) -> list[tuple[int, str]
                 contents.append((len(contents) + 1, _line(cell.source)))
                 cell.metadata["part"] = len(contents)
             heading = _line(cell.source) if cell.source.startswith("#") else heading
-            # The notebooks link each other as files; on the site those are pages.
+            # Notebooks link each other as files; on the site those are pages.
             linked = re.sub(r"\]\((?:\./)?(\w+)\.ipynb\)", r"](\1.html)", cell.source)
             cell.source = with_formulas(linked)
             continue
@@ -179,13 +177,13 @@ def _with_plots(notebook: Any) -> int:
     for n, data in enumerate(outputs):
         import plotly.io  # slow to import
 
-        figure, script = data[_PLOTLY], False if n else "directory"  # the first loads plotly.js
+        figure = data[_PLOTLY]
         data["text/html"] = plotly.io.to_html(
             {"data": figure["data"], "layout": figure["layout"]},
             full_html=False,
-            include_plotlyjs=script,
+            include_plotlyjs=False if n else "directory",  # the first one loads it
             config={"showSendToCloud": False, "displaylogo": False},  # no button that uploads data
             validate=False,
-            div_id=f"plotly-{n}",
+            div_id=f"plotly-{n}",  # the default is a random id
         )
     return len(outputs)

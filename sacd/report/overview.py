@@ -7,7 +7,7 @@ import pandas as pd
 from sacd.figures import base
 from sacd.figures import overview as figures
 from sacd.paper.contents import CONTENTS
-from sacd.report.summary import RUNGS, SHORT
+from sacd.report.summary import RUNGS, claims_of, counts
 from sacd.report.verify import Verification
 from sacd.results import OVERVIEW
 
@@ -40,9 +40,9 @@ def verdicts_by_item(v: Verification) -> pd.DataFrame:
     """Number of claims by item (such as "Table II") and verdict, in the order of the items."""
     lines = {}
     for item in CONTENTS:
-        own = v.claims[v.claims["item"].isin((item.target, *item.also))]
+        own = claims_of(v, item)
         if len(own):
             name = item.title.partition(",")[0]
-            lines[name] = own["verdict"].map(SHORT).value_counts()
-    counts = pd.DataFrame.from_dict(lines, orient="index")
-    return counts.reindex(columns=list(figures.COLOURS)).fillna(0).astype(int)
+            lines[name] = counts(own["verdict"])
+    table = pd.DataFrame.from_dict(lines, orient="index")
+    return table.reindex(columns=list(figures.COLOURS)).fillna(0).astype(int)

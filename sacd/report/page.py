@@ -17,25 +17,23 @@ import pandas as pd
 from sacd.analysis.crossed import MIN_SUBJECTS, Verdict
 from sacd.files import sha256, write_text
 from sacd.report import summary as short
-from sacd.report.cards import cards, counts, inline, plain, size
+from sacd.report.cards import cards, inline, plain, size
 from sacd.report.notebook_page import FAVICON, write_pages
+from sacd.report.numbers import DIFFERS, REPRODUCED
 from sacd.report.overview import rungs, write_overview
 from sacd.report.primary import primary
 from sacd.report.publish import LOOK, embedded, write_zips
-from sacd.report.verify import (
-    AUDIT_TITLE,
-    DIFFERS,
-    REPRODUCED,
-    Verification,
-    changes,
-    numbers_by_item,
-)
+from sacd.report.verify import AUDIT_TITLE, Verification, changes, numbers_by_item
 from sacd.results import ONE_FILE, OVERVIEW, RECORD, read_manifest
 
 KINDS: Final = {
-    **{"hold": "good", "fail": "bad", "equal": "equal", "undecided": "open"},
-    **{"paper contradicts itself": "odd", Verdict.BETTER.value: "good"},
-    **{Verdict.WORSE.value: "bad", Verdict.EQUAL.value: "equal"},
+    "hold": "good",
+    "fail": "bad",
+    "equal": "equal",
+    "undecided": "open",
+    "paper contradicts itself": "odd",
+    Verdict.BETTER.value: "good",
+    Verdict.WORSE.value: "bad",
 }
 """Style class of a verdict, on a claim or on a comparison."""
 GIB: Final = 1024
@@ -61,6 +59,7 @@ def build(v: Verification) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a page unless it has this text already, so that its date says when it changed."""
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
@@ -83,10 +82,11 @@ def _write_one_file(v: Verification, content: dict[str, Any]) -> None:
 
     It leaves out what differs from the committed results, since it is committed with them.
     """
-    path, pictures = v.results / ONE_FILE, []
+    path, pictures, leading = v.results / ONE_FILE, [], [OVERVIEW]
     for card in content["cards"]:
-        pictures += [f"figures/{picture.name}.png" for picture in card.pictures]
-    leading = [f"figures/{card.pictures[0].name}.png" for card in content["cards"] if card.pictures]
+        names = [f"figures/{picture.name}.png" for picture in card.pictures]
+        pictures += names
+        leading += names[:1]
     pictures += [OVERVIEW] if content["overview"] else []
     way = {
         "up": "",
@@ -101,7 +101,7 @@ def _write_one_file(v: Verification, content: dict[str, Any]) -> None:
     made_of = hashlib.sha256("".join([LOOK, text, *digests]).encode()).hexdigest()
     if path.is_file() and f"made of {made_of}" in path.read_text(encoding="utf-8"):
         return
-    way |= {"picture": embedded(v.results, [OVERVIEW, *leading]), "made_of": made_of}
+    way |= {"picture": embedded(v.results, leading), "made_of": made_of}
     write_text(path, template("report.html").render(content | way))
 
 
@@ -130,7 +130,7 @@ def _content(v: Verification, manifest: dict[str, Any], overview: Path | None) -
         status=_status(v),
         overview=overview and (OVERVIEW, *size(overview)),
         ladder=", ".join(f"{name} {value}" for name, value in ladder.items()),
-        counts=counts(v.claims["verdict"]),
+        counts=short.counts(v.claims["verdict"]),
         primary=list(_primary(v)),
         cards=shown,
         figures=[picture for card in shown for picture in card.pictures[1:]],
@@ -151,21 +151,24 @@ def _status(v: Verification) -> list[str]:
 
 def _primary(v: Verification) -> Iterator[dict[str, Any]]:
     """The primary comparisons as text, with the places of their drawings."""
-    paths = sorted((v.results / "tables").glob("*_paired.csv"))
-    family = primary({path.stem: pd.read_csv(path) for path in paths})
+    family = primary(short.paired(v))
     if family.empty:
         return
     margin = family["margin"].fillna(0)
     lowest = min(family["ci_low"].min(), -margin.max(), 0)
     highest = max(family["ci_high"].max(), margin.max(), 0)
     scale = (PLOT[1] - PLOT[0]) / (highest - lowest)
+
+    def place(value: float) -> float:
+        return round(PLOT[0] + scale * (value - lowest), 1)
+
     for line, width in zip(family.itertuples(), margin, strict=True):
-        places = {
-            "low": line.ci_low, "high": line.ci_high, "at": line.value, "zero": 0,
-            "margin_from": -width,
-        }  # fmt: skip
-        drawn = {key: round(PLOT[0] + scale * (x - lowest), 1) for key, x in places.items()}
-        yield drawn | {
+        yield {
+            "low": place(line.ci_low),
+            "high": place(line.ci_high),
+            "at": place(line.value),
+            "zero": place(0),
+            "margin_from": place(-width),
             "margin_width": round(2 * width * scale, 1),
             "comparison": line.comparison[0].upper() + line.comparison[1:],
             "said": f"{line.value:+.3f} [{line.ci_low:+.3f}, {line.ci_high:+.3f}]",
@@ -189,21 +192,25 @@ def _facts(v: Verification, manifest: dict[str, Any]) -> dict[str, str]:
     record = pd.read_csv(path) if path.is_file() else pd.DataFrame({"kind": []})
     runs = record[record["kind"] == "run"]
     if len(runs):
-        once = runs.drop_duplicates("id")
-        threads = once["threads"].fillna(1)
-        peak = once["peak_cpu_mb"].max() / GIB
-        changed = once["dirty"].eq(True).map({True: " with changes", False: ""})
-        commits = once["commit"].fillna("unknown").str[:10] + changed
-        facts |= {
-            "runs": f"{len(once)}, each counted once; inputs included, failed attempts excluded",
-            "compute": f"{(once['duration_s'] * threads).sum() / 3600:.2f} core-hours",
-            "peak memory": f"{peak:.1f} GB of one run",
-            "commits of the runs": ", ".join(sorted(commits.unique())),
-        }
+        facts |= _totals(runs.drop_duplicates("id"))  # several rows may show one run
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     processor = f"{machine['cpu']}, {machine['cores']} cores"
     return facts | {
         "machine": f"{processor}, {machine['system']}, GPU: {machine['gpu'] or 'none'}",
         "Python": f"{machine['python']}; {packages}",
         "lock": f"requirements.lock, SHA-256 {machine['lock']}",
+    }
+
+
+def _totals(runs: pd.DataFrame) -> dict[str, str]:
+    """Number, time, memory and commits of some runs, from `record.csv`."""
+    threads = runs["threads"].fillna(1)
+    peak = runs["peak_cpu_mb"].max() / GIB
+    changed = runs["dirty"].eq(True).map({True: " with changes", False: ""})
+    commits = runs["commit"].fillna("unknown").str[:10] + changed
+    return {
+        "runs": f"{len(runs)}, each counted once; inputs included, failed attempts excluded",
+        "compute": f"{(runs['duration_s'] * threads).sum() / 3600:.2f} core-hours",
+        "peak memory": f"{peak:.1f} GB of one run",
+        "commits of the runs": ", ".join(sorted(commits.unique())),
     }

@@ -48,13 +48,12 @@ def primary(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     family = pd.DataFrame(lines)
     family["p_holm"] = correct(family["p_value"])
     family = family[family["there"]]
-    verdicts, open_ = [], []
+    verdicts = []
     for line in family.itertuples():
-        verdict = decide(line, line.margin, line.p_holm)
-        verdicts.append(verdict.value)
-        open_.append(
-            line.needs if verdict is Verdict.UNDECIDED and line.needs == line.needs else ""
-        )
+        # The table corrects over all of its comparisons; here only those of the family count.
+        verdicts.append(decide(line, line.margin, line.p_holm).value)
     columns = ["comparison", "value", "ci_low", "ci_high", "p_value", "p_holm"]
     columns += ["n_subjects", "n_seeds", "margin", "verdict", "needs"]
-    return family.assign(verdict=verdicts, needs=open_).reindex(columns=columns)
+    family = family.assign(verdict=verdicts).reindex(columns=columns)
+    undecided = family["verdict"] == Verdict.UNDECIDED
+    return family.assign(needs=family["needs"].where(undecided).fillna(""))

@@ -64,7 +64,8 @@ def _write_zip(path: Path, files: Sequence[Path], root: Path) -> None:
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files:
                 entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), _DATE)
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16  # the upper half holds the mode of Unix
                 archive.writestr(entry, file.read_bytes())
         if path.is_file() and path.read_bytes() == whole.getvalue():
             return

@@ -33,20 +33,25 @@ def results(v: Verification) -> dict[str, str]:
 
 
 def deviations(package: Path = Path(__file__).parents[1]) -> str:
-    """List of the deviations that docstrings mark, each up to the end of its paragraph.
+    """List of the deviations from the paper that docstrings mark with "Deviation:".
 
     Links are relative to docs/.
     """
     lines = []
     for path in sorted(package.rglob("*.py")):
+        where = path.relative_to(package).as_posix()
         for name, docstring in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):
-            for paragraph in re.split(r"\n\s*\n", docstring):
-                where, what = path.relative_to(package).as_posix(), f" `{name}`" if name else ""
-                for text in paragraph.split("Deviation:")[1:]:
-                    lines.append(
-                        f"- [{where}](../{package.name}/{where}){what}: {' '.join(text.split())}"
-                    )
+            what = f" `{name}`" if name else ""
+            for text in _marked(docstring):
+                lines.append(f"- [{where}](../{package.name}/{where}){what}: {text}")
     return "\n".join(lines)
+
+
+def _marked(docstring: str) -> Iterator[str]:
+    """Each text behind "Deviation:", up to the next mark or the end of its paragraph."""
+    for paragraph in re.split(r"\n\s*\n", docstring):
+        for text in paragraph.split("Deviation:")[1:]:
+            yield " ".join(text.split())
 
 
 def modules(package: Path = Path(__file__).parents[1]) -> str:

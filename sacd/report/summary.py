@@ -96,7 +96,7 @@ HEADLINES: Final = {
 def status(v: Verification) -> list[str]:
     """Lines of the status box: reproduced, runs, found, primary comparisons, claims, audit."""
     table = _table(v, "table2").pivot(index="row", columns="column", values="value")["kappa"]
-    family = primary(_paired(v))
+    family = primary(paired(v))
     made = list((v.results / "notebooks").glob("*.ipynb"))
     source = "simulated sleepers" if v.simulated else as_markdown(v.data)
     kappas = ", ".join(f"{name} {table[row]:.2f}" for row, name in RUNGS.items() if row in table)
@@ -146,8 +146,7 @@ def by_item(v: Verification) -> pd.DataFrame:
     """One row per item: printed and measured numbers, its claims, where it is made."""
     lines = []
     for item in CONTENTS:
-        names = (item.target, *item.also)
-        own = v.claims[v.claims["item"].isin(names)]
+        own = claims_of(v, item)
         printed, ours, what = _headline(v, item)
         if own.empty and not what:
             continue
@@ -184,10 +183,10 @@ def claims_markdown(v: Verification) -> str:
         "Fixed before these results were computed; difference of the macro AUC, Holm among the",
         "five. All claims below are exploratory.",
         "",
-        markdown(primary(_paired(v)).round(4)),
+        markdown(primary(paired(v)).round(4)),
     ]
     for item in CONTENTS:
-        own = v.claims[v.claims["item"].isin((item.target, *item.also))]
+        own = claims_of(v, item)
         if own.empty:
             continue
         columns = ["claim", "where", "paper", "ours", "parts", "weakest", "n", "needs", "verdict"]
@@ -196,7 +195,24 @@ def claims_markdown(v: Verification) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _paired(v: Verification) -> dict[str, pd.DataFrame]:
+def claims_of(v: Verification, item: Item) -> pd.DataFrame:
+    """The claims about the tables and figures of an item."""
+    return v.claims[v.claims["item"].isin((item.target, *item.also))]
+
+
+def in_short(verdict: str) -> str:
+    """A verdict in the words of `SHORT`; one that it does not know stays as it is."""
+    return SHORT.get(verdict, verdict)
+
+
+def counts(verdicts: pd.Series) -> dict[str, int]:
+    """How often each verdict occurs, in the words and the order of `SHORT`."""
+    found = verdicts.map(in_short).value_counts().to_dict()
+    order = dict.fromkeys([*SHORT.values(), *sorted(found)])
+    return {word: found[word] for word in order if word in found}
+
+
+def paired(v: Verification) -> dict[str, pd.DataFrame]:
     """The tables of paired comparisons that there are, by name."""
     paths = sorted((v.results / "tables").glob("*_paired.csv"))
     return {path.stem: pd.read_csv(path) for path in paths}
@@ -235,10 +251,9 @@ def _table(v: Verification, name: str) -> pd.DataFrame:
 
 def _counted(of: pd.DataFrame) -> str:
     """How many claims have which verdict, such as "1 hold, 3 undecided"."""
-    counts = of["verdict"].value_counts()
-    said = [f"{counts[verdict]} {word}" for verdict, word in SHORT.items() if verdict in counts]
+    said = ", ".join(f"{n} {word}" for word, n in counts(of["verdict"]).items())
     itself = SHORT[claims.CONTRADICTS]
-    return ", ".join(said).replace(itself, f"where the {itself}") or "none"
+    return said.replace(itself, f"where the {itself}") or "none"
 
 
 def _headline(v: Verification, item: Item) -> tuple[str, str, str]:

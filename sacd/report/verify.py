@@ -1,12 +1,10 @@
 """Compares `results/<profile>` with its manifest, the committed results, and the paper."""
 
 import textwrap
-from collections.abc import Collection, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -19,27 +17,13 @@ from sacd.paper.contents import items
 from sacd.report import claims, drift
 from sacd.report.drift import Drift
 from sacd.report.evidence import read_subjects
+from sacd.report.numbers import is_simulated, numbers
 from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
 from sacd.runs.provenance import REPOSITORY
-
-REPRODUCED: Final = "reproduced"
-DIFFERS: Final = "differs"
-NEEDS: Final = {"table3": "needs UCF101", "mc2sleepnet": "needs Sleep-EDF or SHHS"}
-"""Verdict on an item that other data made; "needs S3VE" for all other items."""
-NEEDS_S3VE: Final = "needs S3VE"
-OWN_DATA: Final = {"table3": "UCF101", "mc2sleepnet": "Sleep-EDF"}
-"""Data set that an item's printed numbers come from; S3VE for all other items."""
-ALONE: Final = "no counterpart in our results"
-"""A printed number that we do not measure: a setting, or a fact about the paper's cohort."""
-NOT_YET: Final = "not computed yet"
-AS_CELL: Final = "repeated in the text, compared under its table"
-AS_CLAIM: Final = "a difference, judged as a claim"
 
 CLAIMS_TITLE: Final = "claims of the text"
 AUDIT_TITLE: Final = "consistency of the paper's own numbers"
 
-SAME_CELL: Final = 0.05
-"""Largest difference between a table's cell and the text that quotes it, in the cell's unit."""
 MAX_PROBLEMS: Final = 10
 """Problems that are printed; `verify.md` has all of them."""
 COLUMNS: Final = 80
@@ -53,12 +37,6 @@ _AUDIT_VERDICTS: Final = {
     audit.IMPOSSIBLE: claims.CONTRADICTS,
     audit.UNCHECKABLE: audit.UNCHECKABLE,
 }
-_NUMBERS: Final = [
-    *("item", "row", "column", "paper", "ours", "ci_low", "ci_high", "difference", "verdict")
-]
-
-Cell = tuple[str, str, str]
-"""Item, row and column of a printed number."""
 
 
 class Verification(NamedTuple):
@@ -69,7 +47,7 @@ class Verification(NamedTuple):
     simulated: bool
     """Whether the cohort is simulated."""
     numbers: pd.DataFrame
-    """item, row, column, paper, ours (NaN if absent), ci_low, ci_high, difference, verdict."""
+    """As returned by `sacd.report.numbers.numbers`."""
     claims: pd.DataFrame
     """item, where, claim, paper, ours, parts, weakest, n, needs, verdict."""
     audit: pd.DataFrame
@@ -95,125 +73,38 @@ def verify(results: Path, against: Path | None = None) -> Verification:
     found = {path.stem: tables.read(path) for path in paths if path != by_subject}
     subjects = read_subjects(by_subject) if by_subject.is_file() else pd.DataFrame({"item": []})
     judged = claims.judge(subjects, found)
-    missing = judged["verdict"] == claims.MISSING
-    notes = [
-        f"{name}: is not in the manifest"
-        for name in listed_files(results)
-        if name not in manifest["files"]
-    ]
-    printed = paper.load()["item"].unique()
-    if absent := [item for item in printed if item in items() and item not in found]:
-        commands = ", ".join(f"{item} (make {items()[item].target})" for item in absent)
-        notes.append(f"missing: no table yet for {commands}")
-    if missing.any():
-        notes.append(
-            f"missing: rows of {missing.sum()} of {len(judged)} claims are not computed yet"
-        )
     drifted = drift.drift(results, drift.folder(against) if against else drift.committed(results))
     simulated = manifest.get("simulated")
     return Verification(
         results,
         manifest["data"],
-        _is_simulated(manifest["data"], simulated),
+        is_simulated(manifest["data"], simulated),
         numbers(found, simulated),
-        judged[~missing].reset_index(drop=True),
+        judged[judged["verdict"] != claims.MISSING].reset_index(drop=True),
         _audited(found.get("audit")),
         problems + drifted.problems,
-        notes,
+        [*_unlisted(results, manifest), *_not_computed(found, judged)],
         drifted,
     )
 
 
-def _is_simulated(data: str, simulated: Collection[str] | None) -> bool:
-    """Whether data of this name are simulated.
-
-    Args:
-        simulated: names of the simulated data, from the manifest. A manifest that does not have
-            them counts all data as simulated, so that no number is called reproduced by mistake.
-    """
-    return simulated is None or data in simulated
+def _unlisted(results: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """A note on each file that the manifest does not know."""
+    for name in listed_files(results):
+        if name not in manifest["files"]:
+            yield f"{name}: is not in the manifest"
 
 
-def numbers(
-    found: Mapping[str, pd.DataFrame], simulated: Collection[str] | None = None
-) -> pd.DataFrame:
-    """Every printed number with its verdict: first those that our tables have too.
-
-    Args:
-        found: tidy tables by name.
-        simulated: as in `_is_simulated`.
-    """
-    parts = [table[tables.COLUMNS] for name, table in found.items() if name != "audit"]
-    lines = pd.concat(parts or [pd.DataFrame(columns=tables.COLUMNS)])
-    lines = lines[lines["value"].notna() & lines["paper_value"].notna()].reset_index(drop=True)
-    refuted = _refuted(found.get("audit"))
-    verdicts = [_verdict(line, refuted, simulated) for line in lines.itertuples(index=False)]
-    lines = lines.rename(columns={"paper_value": "paper", "value": "ours"})
-    lines["difference"] = lines["ours"] - lines["paper"]
-    lines["verdict"] = pd.Series(verdicts, dtype=str)
-    cells = lines.set_index(["item", "row", "column"])["paper"].to_dict()
-    printed = paper.load().rename(columns={"value": "paper"})[["item", "row", "column", "paper"]]
-    keys = zip(printed["item"], printed["row"], printed["column"], strict=True)
-    alone = printed[[key not in cells for key in keys]]
-    reasons = [_uncompared(line, found, cells) for line in alone.itertuples(index=False)]
-    alone = alone.assign(verdict=reasons).reindex(columns=_NUMBERS)
-    return pd.concat([lines, alone], ignore_index=True)[_NUMBERS]
-
-
-def _uncompared(line: NamedTuple, found: Collection[str], cells: Mapping[Cell, float]) -> str:
-    """Why a printed number has no counterpart in our tables."""
-    if line.item in items() and line.item not in found:
-        return NOT_YET
-    if line.item in NEEDS:
-        return NEEDS[line.item]
-    quoted = paper.quoted().get((line.item, line.row))
-    if quoted is None:
-        return ALONE
-    column = line.column.removesuffix(paper.FROM).removesuffix(paper.TO)
-    if quoted.lower and column == line.column:
-        rows = {quoted.upper, quoted.lower}
-        judged = any(
-            quoted.table == data and rows <= known and column in quantities
-            for data, known, quantities in _compared_by_claims()
-        )
-        return AS_CLAIM if judged else ALONE
-    row = quoted.lower if line.column.endswith(paper.FROM) else quoted.upper
-    cell = cells.get((quoted.table, row, column), np.nan)
-    return AS_CELL if abs(cell - line.paper) < SAME_CELL else ALONE
-
-
-@cache
-def _compared_by_claims() -> list[tuple[str, set[str], set[str]]]:
-    """Item, rows and quantities of each inequality of the claims."""
-    compared = []
-    for claim in claims.load():
-        for _, left, _, right in claims.inequalities(claim):
-            rows = {row for _, row, _ in left + right}
-            quantities = {name for _, _, names in left + right for name in names}
-            compared.append((claim.data, rows, quantities))
-    return compared
-
-
-def _verdict(line: NamedTuple, refuted: Collection[Cell], simulated: Collection[str] | None) -> str:
-    """Verdict on a number of ours that the paper prints too."""
-    if (line.item, line.row, line.column) in refuted:
-        return claims.CONTRADICTS
-    data = str(line.data)
-    if _is_simulated(data, simulated) or OWN_DATA.get(line.item, "S3VE") not in data:
-        return NEEDS.get(line.item, NEEDS_S3VE)
-    low, high = (line.value, line.value) if np.isnan(line.ci_low) else (line.ci_low, line.ci_high)
-    rounding = paper.rounding(line.column)
-    return REPRODUCED if low - rounding <= line.paper_value <= high + rounding else DIFFERS
-
-
-def _refuted(table: pd.DataFrame | None) -> set[Cell]:
-    """Printed cells that other printed numbers refute, by the audit's table."""
-    if table is None:
-        return set()
-    contradicting = table.loc[table["verdict"].isin([audit.CONTRADICTS, audit.IMPOSSIBLE]), "row"]
-    cells = audit.refuted()
-    cells = cells.loc[cells["finding"].isin(contradicting), ["item", "row", "column"]]
-    return set(cells.itertuples(index=False, name=None))
+def _not_computed(found: Mapping[str, pd.DataFrame], judged: pd.DataFrame) -> Iterator[str]:
+    """Notes on the tables and the rows of claims that do not exist yet."""
+    printed = paper.load()["item"].unique()
+    absent = [item for item in printed if item in items() and item not in found]
+    if absent:
+        commands = ", ".join(f"{item} (make {items()[item].target})" for item in absent)
+        yield f"missing: no table yet for {commands}"
+    missing = judged["verdict"] == claims.MISSING
+    if missing.any():
+        yield f"missing: rows of {missing.sum()} of {len(judged)} claims are not computed yet"
 
 
 def _audited(table: pd.DataFrame | None) -> pd.DataFrame:
@@ -332,4 +223,5 @@ def show(v: Verification) -> None:
         lines.append(f"error: {len(v.problems) - MAX_PROBLEMS} more, listed in verify.md")
     lines.append(f"details: {v.results / 'verify.md'}")
     for line in lines:
+        # A path that is longer than the line stays in one piece, so that it can be copied.
         print(textwrap.fill(line, COLUMNS, subsequent_indent="  ", break_long_words=False))

@@ -10,7 +10,7 @@ from cohort_files import REAL
 from sacd.data.cohort import CohortError
 from sacd.data.ucf51 import CLASSES, Ucf51Store, Ucf51StoreConfig
 from sacd.data.ucf51_ingest import _name, ingest, read_frames, read_sound
-from sacd.report.verify import OWN_DATA
+from sacd.report.numbers import OWN_DATA
 from sacd.simulate.ucf51 import write_avi
 
 SMALL = Ucf51StoreConfig(height=16, width=16, frames=4, stride=2, windows=2, sound_s=0.5)

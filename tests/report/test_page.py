@@ -14,7 +14,7 @@ from site_links import broken
 
 from sacd.experiments.items import NOTEBOOKS
 from sacd.paper.contents import CONTENTS
-from sacd.report import cards, notebook_page, verify
+from sacd.report import cards, notebook_page, summary, verify
 from sacd.report import page as report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ def test_the_answer_is_that_of_the_notebook_without_its_prefix(tmp_path):
 
 def test_an_unknown_verdict_keeps_its_word():
     verdicts = pd.Series(["inconclusive", "fails", "holds", "fails"])
-    assert list(cards.counts(verdicts).items()) == [("hold", 1), ("fail", 2), ("inconclusive", 1)]
+    assert list(summary.counts(verdicts).items()) == [("hold", 1), ("fail", 2), ("inconclusive", 1)]
 
 
 def test_primary_comparisons_are_drawn_in_one_scale(results, monkeypatch):

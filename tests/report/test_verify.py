@@ -12,6 +12,7 @@ from sacd.paper import audit as audit_of_the_paper
 from sacd.paper import printed as paper
 from sacd.paper.contents import items
 from sacd.report import claims, verify
+from sacd.report import numbers as of_paper
 from sacd.results import MANIFEST, read_manifest
 
 S3VE = "S3VE, paper profile"
@@ -69,20 +70,20 @@ def test_every_printed_number_is_listed_once_with_or_without_ours(results, capsy
         and len(alone) == len(printed) - 24
     )
     verdict = alone["verdict"]
-    assert verdict["table6", "A", "age"] == verify.NOT_YET  # its notebook was not executed here
-    assert verdict["dataset", "all", "clips"] == verify.ALONE
-    assert verdict["mc2sleepnet", "SHHS", "accuracy"] == verify.NOT_YET
-    assert verdict["text", "AttnSleep/SACD - CCL", "accuracy"] == verify.AS_CLAIM
-    assert verdict["text", "AttnSleep/SACD - CCL", "accuracy_from"] == verify.AS_CELL
+    assert verdict["table6", "A", "age"] == of_paper.NOT_YET  # its notebook was not executed here
+    assert verdict["dataset", "all", "clips"] == of_paper.ALONE
+    assert verdict["mc2sleepnet", "SHHS", "accuracy"] == of_paper.NOT_YET
+    assert verdict["text", "AttnSleep/SACD - CCL", "accuracy"] == of_paper.AS_CLAIM
+    assert verdict["text", "AttnSleep/SACD - CCL", "accuracy_from"] == of_paper.AS_CELL
     assert (
-        verdict["text", "DeepSleepNet/SACD - baseline", "accuracy_from"] == verify.ALONE
+        verdict["text", "DeepSleepNet/SACD - baseline", "accuracy_from"] == of_paper.ALONE
     )  # 54.6, Table II has 52.5
     judged = {claims.HOLDS, claims.FAILS, claims.EQUAL, claims.UNDECIDED, claims.CONTRADICTS}
-    assert not set(verdict) & {verify.REPRODUCED, verify.DIFFERS, *judged}
+    assert not set(verdict) & {of_paper.REPRODUCED, of_paper.DIFFERS, *judged}
     title, table = list(verify.numbers_by_item(found))[-1]
     assert "neither confirmed nor refuted" in title and table["n"].sum() == len(alone)
     verify.show(found)
-    assert f"{(verdict == verify.ALONE).sum()} {verify.ALONE}" in " ".join(
+    assert f"{(verdict == of_paper.ALONE).sum()} {of_paper.ALONE}" in " ".join(
         capsys.readouterr().out.split()
     )
 

@@ -1,0 +1,78 @@
+"""What is said of a staged night: counts, sleep statistics, certainty, agreement, and warnings."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pandas as pd
+
+from sacd.predict.model import About
+from sacd.predict.night import Night, movements
+from sacd.predict.write import agreement, names, statistics
+from sacd.stages import CLIP_S, UNSCORED
+
+LEAST_CLIPS: Final = 60
+"""Half an hour. The student was trained on features that are centred by night; the mean of fewer
+clips is mostly that of their stages."""
+_WARNING: Final = (
+    "Not a medical device. The model has seen simulated nights only; what it says of a real "
+    "sleeper is unproven and serves no diagnosis."
+)
+
+
+def summarise(night: Night, about: About, other: pd.DataFrame | None) -> dict[str, Any]:
+    """What summary.json and the page say.
+
+    Args:
+        other: the same clips staged from the EEG; columns by and stage.
+    """
+    clips = night.clips
+    staged = clips[clips["stage"] != UNSCORED]
+    coverage = (~staged["uncertain"]).mean()
+    minutes = len(clips) * CLIP_S / 60
+    lead = (
+        f"{minutes:.0f} min of recording, {len(staged)} clips staged, {coverage:.0%} of them above "
+        f"the threshold; {len(movements(night))} movements"
+    )
+    rate = clips["breaths_per_minute"].median()
+    if pd.notna(rate):
+        lead += f", {rate:.0f} breaths a minute (median)"
+    beside = {}
+    if other is not None:
+        beside["staged by"] = other["by"].iloc[0]
+        beside |= agreement(clips["stage"].to_numpy(), other["stage"].to_numpy())
+    counts = names(clips["stage"]).value_counts()
+    return {
+        "lead": f"{lead}.",
+        "warnings": [_WARNING, *_warnings(len(staged), len(clips))],
+        "clips": {str(name): int(n) for name, n in counts.items()},
+        "sleep": statistics(clips["stage"].to_numpy()),
+        "certainty": _certainty(about, coverage),
+        "agreement": beside,
+    }
+
+
+def _warnings(staged: int, clips: int) -> Iterator[str]:
+    """What is wrong with this recording."""
+    if staged < LEAST_CLIPS:
+        yield (
+            f"{staged} clips of {CLIP_S} s were staged. The model compares each clip with the rest "
+            f"of the night, so that fewer than {LEAST_CLIPS} clips are staged badly."
+        )
+    if staged < clips:
+        yield f"Not staged, since the video does not cover them: {clips - staged} clips."
+
+
+def _certainty(about: About, coverage: float) -> dict[str, str]:
+    """How often the model is above its threshold, here and on its test subjects, and right there.
+
+    Args:
+        coverage: share of this night's staged clips that are above the threshold.
+    """
+    test = about.figures["test"]
+    return {
+        "clips above the threshold, this night": f"{coverage:.0%}",
+        "on the model's test sleepers": f"{test['coverage']:.0%}",
+        "right there, above the threshold": f"{test['accuracy of certain clips']:.0%}",
+        "right there, below the threshold": f"{test['accuracy of uncertain clips']:.0%}",
+        "threshold (largest probability)": f"{about.threshold:.2f}",
+    }
