@@ -2,7 +2,9 @@
 
 import os
 import sys
+from functools import partial
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # As in sacd.runs.notebook: jsonschema would build a parser of IRIs, in seconds that every worker of
@@ -23,3 +25,14 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests come first: no worker ends up with one while the others idle."""
     slow = {item.path for item in items if "slow" in item.keywords}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def coarse_figures(monkeypatch):
+    """Figures are saved with 75 dpi: at 300 the choice of their 256 colours takes half the time.
+
+    `figures/test_base.py` saves in full resolution.
+    """
+    from sacd.figures import base
+
+    monkeypatch.setattr(base, "_png", partial(base._png, dpi=75))

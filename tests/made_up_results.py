@@ -1,6 +1,10 @@
 """A results folder with made-up runs: what `reproduce` would have left, in a second."""
 
 import json
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import nbformat
@@ -47,19 +51,9 @@ def _run(row: str, number: int, seed: int) -> SimpleNamespace:
 class Space:
     """As much of a `Workspace` as a manifest needs."""
 
-    def __init__(
-        self,
-        root,
-        rows: dict[str, float],
-        subjects: int = 12,
-        seeds: int = 2,
-        simulated: bool = True,
-    ) -> None:
-        self.results, self.data_name, self.profile = (
-            root / "results" / "demo",
-            DATA,
-            SimpleNamespace(name="demo"),
-        )
+    def __init__(self, root, rows: dict[str, float], data: str, seeds: int, simulated: bool):
+        self.results = root / "results" / "demo"
+        self.data_name, self.profile = data, SimpleNamespace(name="demo")
         self.prepared = True
         self.frames_may_be_shown = simulated
         self.ucf51 = SimpleNamespace(simulated=False, prepared=False)
@@ -72,36 +66,37 @@ class Space:
             row: [_run(row, number, seed) for seed in range(seeds)]
             for number, row in enumerate(rows)
         }
-        for row, share in rows.items():
-            for run in self.rows[row]:
-                folder = self.runs.folder(run)
-                folder.mkdir(parents=True)
-                write_parquet(
-                    folder / "predictions.parquet",
-                    predictions(share, subjects, int(run.id, 16) % 1000),
-                )
-                facts = {
-                    "git": {"commit": "c" * 40, "dirty": False},
-                    "started": "2026-01-01",
-                    "duration_s": 36.0,
-                }
-                facts |= {"peak_memory_mb": {"cpu": 1024.0}, "data": "d" * 64}
-                facts["machine"] = {
-                    "cores": 2,
-                    "threads": 1,
-                    "cpu": "Made up, 2 GHz",
-                    "lock": "1" * 64,
-                }
-                (folder / "provenance.json").write_text(json.dumps(facts))
 
     def predictions(self, run):
         return pd.read_parquet(self.runs.folder(run) / "predictions.parquet")
 
 
-def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
+def _write_runs(space: Space, rows: dict[str, float]) -> None:
+    for row, share in rows.items():
+        for run in space.rows[row]:
+            folder = space.runs.folder(run)
+            folder.mkdir(parents=True)
+            table = predictions(share, 12, int(run.id, 16) % 1000)
+            write_parquet(folder / "predictions.parquet", table)
+            facts = {
+                "git": {"commit": "c" * 40, "dirty": False},
+                "started": "2026-01-01",
+                "duration_s": 36.0,
+            }
+            facts |= {"peak_memory_mb": {"cpu": 1024.0}, "data": "d" * 64}
+            facts["machine"] = {
+                "cores": 2,
+                "threads": 1,
+                "cpu": "Made up, 2 GHz",
+                "lock": "1" * 64,
+            }
+            (folder / "provenance.json").write_text(json.dumps(facts))
+
+
+def make(
+    root, monkeypatch, rows=None, data: str = DATA, seeds: int = 2, simulated: bool = True
+) -> Space:
     """The folder after `reproduce`: an executed notebook, its table and figure, a manifest."""
-    space = Space(root, rows or ROWS, **more)
-    space.data_name = data
     shown = Notebook(
         "20_table2_comparison",
         lambda w: w.rows,
@@ -110,6 +105,20 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     )
     monkeypatch.setattr(record, "ITEMS", {"table2": shown})
     monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": shown})
+    rows = rows or ROWS
+    written = _written(tuple(rows.items()), data, seeds, simulated)
+    shutil.copytree(written.name, root, dirs_exist_ok=True)
+    return Space(root, rows, data, seeds, simulated)
+
+
+@cache
+def _written(
+    rows: tuple[tuple[str, float], ...], data: str, seeds: int, simulated: bool
+) -> TemporaryDirectory:
+    """The files of one such folder, which are written once and copied for each test."""
+    folder = TemporaryDirectory()
+    space = Space(Path(folder.name), dict(rows), data, seeds, simulated)
+    _write_runs(space, dict(rows))
     lines = [
         tables.rows(
             "table2",
@@ -140,4 +149,4 @@ def make(root, monkeypatch, rows=None, data: str = DATA, **more) -> Space:
     }
     record_of(copy).write_text(json.dumps(facts))
     record.write_manifest(space)
-    return space
+    return folder

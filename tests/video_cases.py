@@ -1,6 +1,7 @@
 """Videos with what was done to them, the clips that must be kept, and the line of `check`."""
 
 from fractions import Fraction
+from functools import cache
 
 import av
 import numpy as np
@@ -81,6 +82,7 @@ def noise(path):
     overwrite(path, place + size // 4, rng.bytes(size // 2))
 
 
+@cache
 def noisy(second, height=48, width=64):
     rng = np.random.default_rng(round(second * FPS))
     return np.minimum(picture(second) + rng.integers(0, 5, (height, width)), 255).astype(np.uint8)

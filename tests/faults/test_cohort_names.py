@@ -39,6 +39,8 @@ NAMES = (
     "[red]x[/red] [/img]",
     "睡眠 sömn",
 )
+IN_A_REPORT = (*NAMES[2:8], NAMES[-1])
+"""One name of each kind that a report could misread, since a report takes seconds."""
 
 
 class Tags(HTMLParser):
@@ -100,8 +102,8 @@ def _none(w):
     return ()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_report_shows_the_name(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", IN_A_REPORT)
+def test_the_report_shows_the_name(name, tmp_path, monkeypatch, coarse_figures):
     space = made_up_results.make(tmp_path, monkeypatch, data=name, simulated=False)
     found = verify.verify(space.results)
     verify.write(found)

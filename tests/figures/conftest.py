@@ -11,7 +11,7 @@ LABEL = "simulated cohort, smoke profile n = 1 subject, 1,200 clips"
 
 
 @pytest.fixture
-def check_figure(tmp_path) -> Callable[[Callable[[], base.Figure]], None]:
+def check_figure(tmp_path, coarse_figures) -> Callable[[Callable[[], base.Figure]], None]:
     """Check the figure that a function draws."""
 
     def check(draw: Callable[[], base.Figure]) -> None:
