@@ -20,11 +20,12 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
 
     from sacd.data.store import ClipStore
     from sacd.training.pretext import reader
+    from sacd.training.views import View
 
     rows = []
     for name, size, frames, given in (
-        ("demo", (24, 32), 64, 3),
-        ("paper, a quarter as wide", (112, 112), 16, 2),
+        ("demo", (24, 32), 64, View(3)),
+        ("paper, a quarter as wide", (112, 112), 16, View(2)),
     ):
         backbone, step = _step(name == "demo", frames, size)
         store = empty_night(folder / name.partition(",")[0], 64, frames, size)
@@ -40,7 +41,7 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
         chosen = np.random.default_rng(0).permutation(64)[:batch]
         ready = read(chosen, given)
         with_loader = partial(
-            lambda step, read, rows, flip: step(read(rows, flip)), step, read, chosen, given
+            lambda step, read, rows, view: step(read(rows, view)), step, read, chosen, given
         )
         seconds = interleaved([with_loader, partial(step, ready)], pairs)
         rows.append(
