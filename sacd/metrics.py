@@ -67,9 +67,9 @@ def scores(matrix: ArrayLike) -> NDArray[np.float64]:
     >>> scores(np.eye(5))[:3]
     array([100., 100.,   1.])
     """
-    matrix = np.asarray(matrix, float)
-    true, predicted, hits = matrix.sum(-1), matrix.sum(-2), np.diagonal(matrix, axis1=-2, axis2=-1)
+    true, predicted, hits = _counts(matrix)
     n = true.sum(-1)
+    # 0 / 0 is an answer here, not a mistake: NaN, or what `where` puts in its place.
     with np.errstate(invalid="ignore", divide="ignore"):
         accuracy = hits.sum(-1) / n
         chance = (true * predicted).sum(-1) / n**2
@@ -87,10 +87,15 @@ def stage_f1(matrix: ArrayLike) -> NDArray[np.float64]:
     >>> stage_f1(np.eye(5)).tolist()
     [100.0, 100.0, 100.0, 100.0, 100.0]
     """
-    matrix = np.asarray(matrix, float)
-    true, predicted, hits = matrix.sum(-1), matrix.sum(-2), np.diagonal(matrix, axis1=-2, axis2=-1)
+    true, predicted, hits = _counts(matrix)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(true > 0, 200 * hits / (true + predicted), np.nan)
+
+
+def _counts(matrix: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    """Clips of each stage: true, predicted, and both; `(..., 5)` each."""
+    matrix = np.asarray(matrix, float)
+    return matrix.sum(-1), matrix.sum(-2), np.diagonal(matrix, axis1=-2, axis2=-1)
 
 
 def summary(predictions: pd.DataFrame) -> dict[str, float]:

@@ -16,8 +16,8 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
     distance = vector_norm(difference, dim=2)
     mean = distance.sum() / (distance > 0).sum().clamp(min=1)
     # Equal clips have no direction: EPS bounds the gradient there, which would be infinite.
-    unit = difference / distance.clamp(min=EPS)[..., None]
-    return distance / mean.clamp(min=EPS), unit @ unit.transpose(1, 2)
+    direction = difference / distance.clamp(min=EPS)[..., None]
+    return distance / mean.clamp(min=EPS), direction @ direction.transpose(1, 2)
 
 
 @in_float32

@@ -157,13 +157,15 @@ def _braindecode(name: str, sfreq: int, n_classes: int, **options: Any) -> nn.Mo
 
 def _record(net: nn.Module, x: Tensor, modules: Sequence[nn.Module]) -> tuple[Tensor, list[Tensor]]:
     """Return `net(x)` and the outputs of its `modules`."""
-    seen: dict[int, Tensor] = {}
-    hooks = [
-        m.register_forward_hook(lambda _, __, out, i=i: seen.__setitem__(i, out))
-        for i, m in enumerate(modules)
-    ]
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs[module] = output
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
     try:
-        return net(x), [seen[i] for i in range(len(modules))]
+        return net(x), [outputs[module] for module in modules]
     finally:
+        # A hook that stayed would keep the last batch alive and be copied with the network.
         for hook in hooks:
             hook.remove()
