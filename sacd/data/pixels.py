@@ -102,6 +102,7 @@ def breathing(frames: ArrayLike, rate: float, trace: ArrayLike | None = None) ->
     wave = np.zeros((n, time), np.float32)
     band = _band(time, rate)
     for k in range(n):
+        # Of a matrix (T, T), since there are far more pixels than frames.
         filtered = band @ _between(trace[k] > MOVING) @ residual[k]
         values, vectors = np.linalg.eigh(filtered @ filtered.T)
         scale = np.sqrt(max(values[-1], 0) / residual.shape[2])
@@ -131,6 +132,7 @@ def rhythm(wave: ArrayLike, rate: float) -> tuple[NDArray[np.float64], NDArray[n
     lag = np.minimum(np.round(rate / best).astype(int), time - 1)
     there = own[:, 0] > 0
     regular = np.zeros(len(x))
+    # At a lag only T - lag products are summed: scaled as if there were T.
     later = own[np.arange(len(x)), lag] * time / (time - lag)
     np.divide(later, own[:, 0], out=regular, where=there)
     return np.where(there, 60 * best, np.nan), np.minimum(regular, 1)

@@ -66,6 +66,7 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
         typical = np.median(np.log(density + FLOOR_UV2_HZ), axis=0)
         # Smoothed over about 1 Hz.
         typical = np.convolve(np.pad(typical, 2, mode="edge"), np.full(5, 0.2), "valid")
+        # Half of the log power is the log amplitude.
         gain = keep * np.exp(-np.interp(frequency, grid, typical) / 2)
         result[rows] = np.fft.irfft(np.fft.rfft(eeg[rows], axis=1) * gain, length, axis=1)
     return result

@@ -65,6 +65,7 @@ def rows_of(clips: pd.DataFrame, part: str) -> np.ndarray:
 
 def labels_of(clips: pd.DataFrame, column: str = "stage") -> Tensor:
     """Stages of all clips, `(n,)` int64; the column `known` has those that training may read."""
+    # A copy: torch warns of the read-only arrays that pandas hands out.
     return torch.from_numpy(clips[column].to_numpy(np.int64, copy=True))
 
 

@@ -61,6 +61,7 @@ class _Trained:
         eeg = make_teacher(teacher_config, self.clips, rate)
         video.load_state_dict(load_file(inputs["student"] / "weights.safetensors"))
         eeg.load_state_dict(load_file(inputs["teacher"] / "weights.safetensors"))
+        # A network is built in its first training stage, and its weights are those of its last.
         eeg.set_stage(eeg.stages[-1])
         self.video = without_stem(video, student_config.backbone).to(device)
         self.eeg = eeg.to(device)
@@ -113,6 +114,7 @@ class _Trained:
         )
         history.to_csv(folder / "metrics.csv", index=False)
         save_tensors(folder / "weights.safetensors", stager.state_dict())
+        # `fit` has put back the weights of the best epoch.
         held_out = np.concatenate([validation, rows_of(self.clips, "test")])
         logits = outputs_of(stager, read, held_out).logits
         table = predictions(self.clips.iloc[held_out], logits)
@@ -158,6 +160,7 @@ def fusion(
         state = load_file(inputs["head"] / "weights.safetensors")
         head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
         model, read = Fusion(networks.video, networks.eeg, head, finetune=True), networks.both
+        # The encoders start from trained weights, which large steps would destroy.
         lr_multipliers = dict.fromkeys(("video", "eeg"), config.encoder_lr_multiplier)
     else:
         video = load_file(inputs["student"] / "embeddings.safetensors")["embedding"].float()
@@ -209,6 +212,7 @@ def reverse(
     torch.manual_seed(config.seed)
     device = torch.device(resources["device"])
     source = outputs_of(networks.video, networks.frames, networks.rows)
+    # Of a fine-tuned source the method reads only the shapes here: `taught` computes it anew.
     source = Output(source.embedding.to(device), source.logits.to(device))
     method = build_method(
         config.method.name,

@@ -165,6 +165,8 @@ def _inputs_of(
     x = reduce(own)
     alone, joined = {}, {}
     for live in (False, True):
+        # The student's run has embeddings of the training store by whole nights only, which the
+        # live heads are trained on too.
         y = reduce(of_nights["live" if live else "night"][rows].astype(np.float32))
         alone[live] = x, y
         joined[live] = (

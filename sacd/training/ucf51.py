@@ -135,6 +135,7 @@ def student(
         frames = _scaled(store.frames[train[rows], window])
         return crop_and_flip(frames, config.smallest_crop, generator)
 
+    # Each video is a block of its own: neighbours in the list have nothing to do with each other.
     _, history = distil(
         model,
         config.method,
@@ -170,6 +171,7 @@ def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Ten
     """
     b, c, t, h, w = x.shape
     u = torch.rand(b, 4, generator=generator)
+    # Uniform in the area; a side is its square root. `affine_grid` measures in -1..1.
     side = (smallest + (1 - smallest) * u[:, 0]).sqrt()
     theta = torch.zeros(b, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = side * torch.where(u[:, 1] < 0.5, -1.0, 1.0), side
