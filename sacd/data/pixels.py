@@ -123,6 +123,7 @@ def rhythm(wave: ArrayLike, rate: float) -> tuple[NDArray[np.float64], NDArray[n
     x = np.asarray(wave, float)
     x = x - x.mean(axis=1, keepdims=True)
     time = x.shape[1]
+    # Twice the length makes the autocorrelation linear; 240 s give steps of 0.25 a minute.
     padded = 2 ** int(np.ceil(np.log2(max(2 * time, 240 * rate))))
     hertz = np.fft.rfftfreq(padded, 1 / rate)
     inside = (hertz >= BREATH_HZ[0]) & (hertz <= BREATH_HZ[1])
@@ -156,6 +157,7 @@ def _without_light(clips: NDArray) -> NDArray[np.float32]:
     light = np.stack([np.ones_like(y), y, z, y * y, y * z, z * z]).reshape(6, -1).astype(np.float32)
     weight = np.ones((n, 1, height * width), np.float32)
     residual = x
+    # The second fit weighs down the pixels that moved most in the first.
     for _ in range(2):
         weighted = light * weight
         gram = weighted @ light.T + 1e-6 * np.eye(6, dtype=np.float32)
@@ -184,5 +186,6 @@ def _between(moving: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 def _band(time: int, rate: float) -> NDArray[np.float32]:
     """Zero-phase band-pass filter of `BREATH_HZ` as a matrix `(T, T)`."""
+    # Filtering is linear, so the filtered unit matrix filters all pixels in one product.
     order = butter(2, BREATH_HZ, "bandpass", fs=rate, output="sos")
     return sosfiltfilt(order, np.eye(time), axis=0).astype(np.float32)

@@ -136,6 +136,7 @@ class _FusionObjective(Objective):
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         labels = self.networks.labels[rows]
+        # `rows` counts the training clips; the networks read rows of the whole store.
         given = self.read(self.networks.rows[rows.numpy()], generator)
         logits = self.model(*(x.to(labels.device) for x in given)).logits
         return {"ce": nn.functional.cross_entropy(logits, labels, self.networks.weights)}
@@ -157,12 +158,14 @@ def fusion(
     torch.manual_seed(config.seed)
     head = HEADS[config.head]()
     if config.finetune:
+        # A and B save no encoder: all of their weights are the head's.
         state = load_file(inputs["head"] / "weights.safetensors")
         head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
         model, read = Fusion(networks.video, networks.eeg, head, finetune=True), networks.both
         # The encoders start from trained weights, which large steps would destroy.
         lr_multipliers = dict.fromkeys(("video", "eeg"), config.encoder_lr_multiplier)
     else:
+        # Saved as float16, for all clips of the store in its order.
         video = load_file(inputs["student"] / "embeddings.safetensors")["embedding"].float()
         eeg = load_outputs(inputs["teacher"]).embedding
         model = Fusion(_Precomputed(), _Precomputed(), head, finetune=False)
@@ -237,6 +240,7 @@ def reverse(
         networks.weights,
         config.method.weight,
     )
+    # Only what is trained goes into the checkpoint; a frozen video network is loaded again.
     encoders = {"eeg": networks.eeg}
     if config.finetune:
         encoders["video"] = networks.video

@@ -78,7 +78,8 @@ def stem(
         progress((start + len(h)) / n, "frozen stages of the nights")
     out.flush()
     np.save(folder / "level.npy", np.concatenate(level))
-    # Every sleeper of the training store has the same level by now: that of the training clips.
+    # The pretext run has centred every subject of the training store to the same mean, that of the
+    # training clips; so the clips of any one subject show it.
     cached = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")[0]
     known = pd.read_parquet(inputs["known"] / "clips.parquet", columns=["subject", "row"])
     rows = known.loc[known["subject"] == known["subject"].iloc[0], "row"].to_numpy()
@@ -190,13 +191,13 @@ def _standard(x: NDArray, y: NDArray, train: NDArray) -> tuple[Tensor, Tensor]:
 def night(
     config: NightConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Train the heads of every rung on the training sleepers, and stage the test nights.
+    """Train the heads of every rung on the training subjects, and stage the test nights.
 
     Reads the runs `known` and `nights` (`sacd.training.night_facts.facts` of the training store and
     of the test nights); for a student also `student` and `embeddings`, its run of `embed`.
 
     Writes `predictions.parquet`, the test clips once for each `rung`, and `validation.csv`, the
-    kappa of the validation sleepers by rung.
+    kappa of the validation subjects by rung.
     """
     known = pd.read_parquet(inputs["known"] / "clips.parquet")
     nights = pd.read_parquet(inputs["nights"] / "clips.parquet")
@@ -247,7 +248,8 @@ def _markov(
 ) -> Iterator[tuple[str, NDArray, NDArray, NDArray | None]]:
     """Both hidden Markov models on the probabilities of single clips.
 
-    The validation sleepers choose how sharp the vote of a clip is.
+    The validation subjects choose how sharp the vote of a clip is: the errors of neighbouring clips
+    are alike, and a model that takes them for independent trusts its clips too much.
 
     Args:
         known: table of the clips of the training store; `train` and `held` are rows of it.

@@ -50,7 +50,7 @@ def of_pixels(frames: NDArray, rate: float) -> tuple[NDArray[np.float32], pd.Dat
 
 
 def of_truth(cohort: Path, clips: pd.DataFrame) -> NDArray[np.float32]:
-    """`signal_facts` of the true breathing and movement of the clips of one simulated sleeper."""
+    """`signal_facts` of the true breathing and movement of the clips of one simulated subject."""
     breath, activity, rate = true_signals(cohort, clips)
     # The networks that read these facts, unlike the trees of the bound, cannot read NaN.
     return signal_facts(np.nan_to_num(breath), np.nan_to_num(activity), rate).astype(np.float32)

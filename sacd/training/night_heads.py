@@ -22,7 +22,7 @@ LONGEST: Final = 128
 SMOOTH: Final = 1.0
 """Added to every count of a transition."""
 SHARPNESS: Final = (0.25, 0.5, 0.75, 1.0, 1.5)
-"""Exponents of the probabilities of a clip among which the validation sleepers choose."""
+"""Exponents of the probabilities of a clip among which the validation subjects choose."""
 
 
 class Head(nn.Module):
@@ -171,7 +171,7 @@ class Markov:
 
 
 def beside_night(x: NDArray, subject: NDArray, live: bool) -> NDArray[np.float32]:
-    """Append to `x` its difference from the sleeper's own level, which differs between sleepers.
+    """Append to `x` its difference from the subject's own level, which differs between subjects.
 
     The level is the median of the night; `live`, the mean of the clips so far.
     """
@@ -180,7 +180,7 @@ def beside_night(x: NDArray, subject: NDArray, live: bool) -> NDArray[np.float32
 
 
 def mean_so_far(x: NDArray, subject: NDArray) -> NDArray:
-    """Mean of each column of `x` `(n, F)` over the sleeper's clips up to and with each clip."""
+    """Mean of each column of `x` `(n, F)` over the subject's clips up to and with each clip."""
     groups = pd.DataFrame(x).groupby(subject, sort=False)
-    # `expanding` returns the rows by sleeper; the index brings them back into the given order.
+    # `expanding` returns the rows by subject; the index brings them back into the given order.
     return groups.expanding().mean().droplevel(0).sort_index().to_numpy()

@@ -164,11 +164,13 @@ def teacher(
     store, clips = open_clips(resources, config.split)
     if config.labels == "yasa":
         staged = pd.read_parquet(inputs["yasa"] / "predictions.parquet")["prediction"].to_numpy()
+        # Validation and test are still scored by the true stages.
         clips["known"] = np.where(clips["part"] == "train", staged, UNSCORED)
     rate = store.config.eeg_rate
     eeg = eeg_of(config, store, clips, rate)
     model, history = train_teacher(config, eeg, clips, rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)
+    # Of held-out clips too: a student's diagnostics compare them with its own embeddings.
     outputs = teacher_outputs(model, eeg, clips, np.arange(len(clips)))
     save_tensors(folder / "weights.safetensors", model.state_dict())
     save_outputs(folder, outputs)

@@ -66,8 +66,9 @@ def teacher(
     model = CNN14(len(store.classes), config.width).to(resources["device"])
 
     def sound(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(store.sound[rows]).float() / 32768
+        return torch.from_numpy(store.sound[rows]).float() / 32768  # int16 to -1..1
 
+    # The loudness of a batch varies between a half and one and a half.
     def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         return sound(train[rows]) * float(torch.rand((), generator=generator) + 0.5)
 
@@ -89,6 +90,7 @@ def teacher(
         history.to_csv(folder / "metrics.csv", index=False)
     output = outputs_of(model, sound, np.arange(len(labels)), batch=32)
     logits = output.logits
+    # The published network has no layer for these classes. It stays as it is, and gets a linear one.
     if config.weights:
         model.fc = linear_head(
             output.embedding[train].numpy(), labels[train].numpy(), len(store.classes)
