@@ -90,7 +90,7 @@ def teacher(
         history.to_csv(folder / "metrics.csv", index=False)
     output = outputs_of(model, sound, np.arange(len(labels)), batch=32)
     logits = output.logits
-    # The published network has no layer for these classes. It stays as it is, and gets a linear one.
+    # The published network has no layer for these classes. It stays, and gets a linear one.
     if config.weights:
         model.fc = linear_head(
             output.embedding[train].numpy(), labels[train].numpy(), len(store.classes)
