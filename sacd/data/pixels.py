@@ -1,8 +1,8 @@
 """Movement and breathing of a sleeper, read from the frames of a clip; no network, no training.
 
-Light is taken off first: it is a smooth field over the image, while a body is not. Functions take
-one clip `(T, H, W)` or several `(n, T, H, W)`, grey levels 0..255 at `rate` frames/s, and give one
-value or trace per clip. Memory grows with n: pass some 64 clips at a time.
+Changes of light are removed first: they are smooth over the image, and a body is not. Functions
+take one clip `(T, H, W)` or several `(n, T, H, W)`, grey levels 0..255 at `rate` frames/s, and give
+one value or trace per clip. Memory grows with n: pass some 64 clips at a time.
 """
 
 from typing import Final, NamedTuple
@@ -28,7 +28,7 @@ LEAST_S: Final = 10.0
 """Shorter clips do not hold two slow breaths."""
 
 LEAST_WAVE: Final = 1e-6
-"""What rounding leaves of equal frames lies below."""
+"""Smaller amplitudes are rounding errors of equal frames."""
 
 
 class Breaths(NamedTuple):
@@ -77,10 +77,11 @@ def movement(frames: ArrayLike, rate: float) -> NDArray[np.float32]:
 def breathing(frames: ArrayLike, rate: float, trace: ArrayLike | None = None) -> Breaths:
     """Breathing of a clip: the strongest common course of the pixels in `BREATH_HZ`.
 
-    Half resolution, log grey levels, less a quadratic over the image that is fitted twice, mostly
-    to pixels that hardly move (as in `sacd.data.motion`). Where the body moves, nothing is read,
-    and what lies between two movements has its own mean, since the pose has changed. The first
-    principal component over time of what is left within the band is the wave.
+    1. Half resolution and log grey levels. A quadratic over the image is fitted twice, mostly to
+       pixels that hardly move (as in `sacd.data.motion`), and subtracted.
+    2. Frames in which the body moves become 0. Each stretch between two movements loses its own
+       mean, since the pose has changed.
+    3. The wave is the first principal component over time within the band.
 
     Args:
         trace: of `movement`, if it is known already.
@@ -169,9 +170,9 @@ def _without_light(clips: NDArray) -> NDArray[np.float32]:
 
 
 def _between(moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Matrix `(T, T)` that zeroes moving frames and takes the mean off each stretch between them.
+    """Matrix `(T, T)` that zeroes moving frames and removes the mean of each stretch between them.
 
-    A clip that moves most of the time keeps all its frames: nothing better is known of it.
+    A clip in which more than 70 % of the frames move keeps all of them: too few would be left.
     """
     time = len(moving)
     # The frames beside a movement belong to it: it began or ended between two frames.

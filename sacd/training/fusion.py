@@ -41,7 +41,7 @@ Read = Callable[[np.ndarray, torch.Generator | None], tuple[Tensor, Tensor]]
 
 
 class _Trained:
-    """The two trained networks, their inputs, and the training of a model made from them."""
+    """The trained video and EEG networks, their inputs, and the training of a model of both."""
 
     def __init__(self, split: SplitConfig, inputs: Inputs, resources: Resources) -> None:
         store, self.clips = open_clips(resources, split)
@@ -80,6 +80,7 @@ class _Trained:
     def both(
         self, rows: np.ndarray, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
+        # The order of the draws: first the flip of the video, then the gain of the EEG.
         return self.frames(rows, generator), self.signals(rows, generator)
 
     def train(
@@ -95,8 +96,8 @@ class _Trained:
     ) -> None:
         """Fit `trained`, and write weights and predictions of its part `stager`.
 
-        `stager(read(rows))` is what the validation subjects select. It predicts their clips and
-        those of the test subjects; nobody reads what it says of the clips it was trained on.
+        The validation kappa of `stager(read(rows))` selects the epoch. The predictions are those of
+        the validation and test clips; predictions of training clips are not needed.
         """
         validation = rows_of(self.clips, "validation")
         history = fit(
@@ -204,7 +205,7 @@ def reverse(
 
     E freezes the video network, which is the source here as the teacher is in stage two (reading
     A1); F and G fine-tune it too. Freezing the EEG encoder instead would make no sense: L_D and L_C
-    reach only that encoder, so E would train one linear layer with cross-entropy and JSD.
+    reach only that encoder, so that E would train a single linear layer with cross-entropy and JSD.
 
     The EEG network starts from the teacher's weights, as the encoders of C and D do. Method `ce`
     continues its training without a source, which shows the effect of the additional epochs alone.

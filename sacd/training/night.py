@@ -45,13 +45,13 @@ RUNGS: Final[dict[str, tuple[Rung, bool]]] = {
 MARKOV: Final = {"Viterbi": False, "forward filter": True}
 """The baseline of the rungs of a night, on the probabilities of `one clip`."""
 LIMIT: Final = 5.0
-"""Standardised inputs beyond are clipped."""
+"""Standardised inputs are clipped to -5..5."""
 
 
 def stem(
     config: PretextConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Write `stem.npy` `(n, ...)` float16: what the frozen stages of a student make of every clip.
+    """Write `stem.npy` `(n, ...)` float16: features of every clip after a student's frozen stages.
 
     Also `level.npy` `(n, C)`, the means of its channels, and `target.npy` `(C,)`, to which `embed`
     centres them by night as the pretext run did with those of the training store.
@@ -93,7 +93,7 @@ def embed(
     resources: Resources,
     progress: Progress,
 ) -> None:
-    """Write `embeddings.safetensors`: what a trained student makes of every clip of the nights.
+    """Write `embeddings.safetensors`: a trained student's embeddings of all clips of the nights.
 
     `night` and `live`, each `(n, 512)` float16: features centred by the mean of the night, or by
     that of the clips so far. Without frozen stages nothing is centred, and both are the same.
@@ -127,7 +127,10 @@ def _reader(
 
 
 def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:
-    """What centres the features of the frozen stages by night, `(n, C, 1, 1, 1)`."""
+    """Offsets `(n, C, 1, 1, 1)` that centre the features of the frozen stages by night.
+
+    `live`, the mean of a channel is that of the clips so far, otherwise of the whole night.
+    """
     level, subjects = np.load(stem / "level.npy"), subject.to_numpy()
     if live:
         mean = mean_so_far(level, subjects)
@@ -138,7 +141,7 @@ def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:
 
 
 class _Components:
-    """Principal components of embeddings, fitted to training clips."""
+    """The first `number` principal components of embeddings, fitted to training clips."""
 
     def __init__(self, x: NDArray, number: int) -> None:
         self.mean = x.mean(axis=0)
@@ -152,7 +155,11 @@ class _Components:
 def _inputs_of(
     config: NightConfig, inputs: Inputs, known: pd.DataFrame, nights: pd.DataFrame
 ) -> dict[str, dict[bool, tuple[NDArray, NDArray]]]:
-    """What the heads see: name -> live -> `(n, F)` of the known clips and of the test nights."""
+    """Inputs of the heads: name -> live -> `(n, F)` of the known clips and of the test nights.
+
+    The name is added to that of a rung: "" for what `config.reads` says, " + pixels" where a
+    student's embeddings and the pixel facts are read together.
+    """
     facts = {part: load_file(inputs[part] / "facts.safetensors") for part in ("known", "nights")}
     if config.reads != "student":
         both = facts["known"][config.reads], facts["nights"][config.reads]

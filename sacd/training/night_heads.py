@@ -113,7 +113,7 @@ def stage_by(head: Head, x: Tensor, sequence: NDArray) -> Tensor:
 
 
 class Markov:
-    """Hidden Markov model: stages follow each other as counted, and a clip's probabilities weigh.
+    """Hidden Markov model: transitions as counted, emissions from a clip's probabilities.
 
     Args:
         stage, sequence: `(n,)` of the training clips; transitions are counted within a sequence.

@@ -29,7 +29,7 @@ Reader = Callable[[np.ndarray, int], Tensor]
 def motion(
     config: MotionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Write `level.npy` `(n, T, H, W)` float16: channel 0 of `sacd.data.motion.motion`."""
+    """Write `level.npy` `(n, T, H/2, W/2)` float16: channel 0 of `sacd.data.motion.motion`."""
     store = ClipStore(Path(resources["store"]))
     c, n = store.config, len(store.clips)
     shape = n, c.frames, c.height // 2, c.width // 2  # motion has half the resolution

@@ -42,7 +42,7 @@ def spread_runs(clips: pd.DataFrame, at_most: int) -> pd.DataFrame:
 def stager(
     config: StagerConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Train an EEG stager on all folds but one, and test it on that one.
+    """Train an EEG stager on all folds but `config.fold`, and test it on that one.
 
     Writes `metrics.csv`, and `predictions.parquet` of the tested fold.
     """
