@@ -268,7 +268,7 @@ class NightFactsConfig(Config):
     """What is read of every clip before its night is staged: `sacd.training.night_facts`."""
 
     split: SplitConfig | None
-    """None: a cohort of its own, all of whose sleepers are for the test."""
+    """None: a cohort of its own, all of whose subjects are for the test."""
     parts: tuple[Literal["train", "validation", "test"], ...]
     """Parts of the split whose clips are read."""
 

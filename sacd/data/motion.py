@@ -54,6 +54,7 @@ def motion_level(frames: Tensor) -> Tensor:
     residual, weight = x, torch.ones(batch, 1, height * width).to(x)
     for _ in range(2):
         basis = light * weight  # (B, 6, HW)
+        # A small ridge: where few pixels have weight, the six functions are nearly dependent.
         gram = basis @ light.T + 1e-6 * torch.eye(len(light)).to(x)
         coefficients = torch.linalg.solve(gram, basis @ x.transpose(1, 2))  # (B, 6, T)
         residual = x - coefficients.transpose(1, 2) @ light
@@ -61,6 +62,7 @@ def motion_level(frames: Tensor) -> Tensor:
         # Pixels that do not move show the light alone: the more a pixel moves over the clip, the
         # lower its weight.
         weight = 1 / (1 + (spread / (spread.median(dim=2, keepdim=True).values + 1e-6)) ** 2)
+    # The running mean over a fifth of the clip; its ends repeat the first and the last frame.
     half = max(1, time // 10)
     padded = torch.nn.functional.pad(residual.transpose(1, 2), (half, half), mode="replicate")
     residual = residual - torch.nn.functional.avg_pool1d(padded, 2 * half + 1, 1).transpose(1, 2)

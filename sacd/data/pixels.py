@@ -1,8 +1,8 @@
 """Movement and breathing of a sleeper, read from the frames of a clip; no network, no training.
 
-Light is taken off first: it is a smooth field over the image, while a body is not. Functions take
-one clip `(T, H, W)` or several `(n, T, H, W)`, grey levels 0..255 at `rate` frames/s, and give one
-value or trace per clip. Memory grows with n: pass some 64 clips at a time.
+Changes of light are removed first: they are smooth over the image, and a body is not. Functions
+take one clip `(T, H, W)` or several `(n, T, H, W)`, grey levels 0..255 at `rate` frames/s, and give
+one value or trace per clip. Memory grows with n: pass some 64 clips at a time.
 """
 
 from typing import Final, NamedTuple
@@ -28,7 +28,7 @@ LEAST_S: Final = 10.0
 """Shorter clips do not hold two slow breaths."""
 
 LEAST_WAVE: Final = 1e-6
-"""What rounding leaves of equal frames lies below."""
+"""Smaller amplitudes are rounding errors of equal frames."""
 
 
 class Breaths(NamedTuple):
@@ -77,10 +77,11 @@ def movement(frames: ArrayLike, rate: float) -> NDArray[np.float32]:
 def breathing(frames: ArrayLike, rate: float, trace: ArrayLike | None = None) -> Breaths:
     """Breathing of a clip: the strongest common course of the pixels in `BREATH_HZ`.
 
-    Half resolution, log grey levels, less a quadratic over the image that is fitted twice, mostly
-    to pixels that hardly move (as in `sacd.data.motion`). Where the body moves, nothing is read,
-    and what lies between two movements has its own mean, since the pose has changed. The first
-    principal component over time of what is left within the band is the wave.
+    1. Half resolution and log grey levels. A quadratic over the image is fitted twice, mostly to
+       pixels that hardly move (as in `sacd.data.motion`), and subtracted.
+    2. Frames in which the body moves become 0. Each stretch between two movements loses its own
+       mean, since the pose has changed.
+    3. The wave is the first principal component over time within the band.
 
     Args:
         trace: of `movement`, if it is known already.
@@ -102,6 +103,7 @@ def breathing(frames: ArrayLike, rate: float, trace: ArrayLike | None = None) ->
     wave = np.zeros((n, time), np.float32)
     band = _band(time, rate)
     for k in range(n):
+        # Of a matrix (T, T), since there are far more pixels than frames.
         filtered = band @ _between(trace[k] > MOVING) @ residual[k]
         values, vectors = np.linalg.eigh(filtered @ filtered.T)
         scale = np.sqrt(max(values[-1], 0) / residual.shape[2])
@@ -122,6 +124,7 @@ def rhythm(wave: ArrayLike, rate: float) -> tuple[NDArray[np.float64], NDArray[n
     x = np.asarray(wave, float)
     x = x - x.mean(axis=1, keepdims=True)
     time = x.shape[1]
+    # Twice the length makes the autocorrelation linear; 240 s give steps of 0.25 a minute.
     padded = 2 ** int(np.ceil(np.log2(max(2 * time, 240 * rate))))
     hertz = np.fft.rfftfreq(padded, 1 / rate)
     inside = (hertz >= BREATH_HZ[0]) & (hertz <= BREATH_HZ[1])
@@ -131,6 +134,7 @@ def rhythm(wave: ArrayLike, rate: float) -> tuple[NDArray[np.float64], NDArray[n
     lag = np.minimum(np.round(rate / best).astype(int), time - 1)
     there = own[:, 0] > 0
     regular = np.zeros(len(x))
+    # At a lag only T - lag products are summed: scaled as if there were T.
     later = own[np.arange(len(x)), lag] * time / (time - lag)
     np.divide(later, own[:, 0], out=regular, where=there)
     return np.where(there, 60 * best, np.nan), np.minimum(regular, 1)
@@ -154,6 +158,7 @@ def _without_light(clips: NDArray) -> NDArray[np.float32]:
     light = np.stack([np.ones_like(y), y, z, y * y, y * z, z * z]).reshape(6, -1).astype(np.float32)
     weight = np.ones((n, 1, height * width), np.float32)
     residual = x
+    # The second fit weighs down the pixels that moved most in the first.
     for _ in range(2):
         weighted = light * weight
         gram = weighted @ light.T + 1e-6 * np.eye(6, dtype=np.float32)
@@ -165,9 +170,9 @@ def _without_light(clips: NDArray) -> NDArray[np.float32]:
 
 
 def _between(moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Matrix `(T, T)` that zeroes moving frames and takes the mean off each stretch between them.
+    """Matrix `(T, T)` that zeroes moving frames and removes the mean of each stretch between them.
 
-    A clip that moves most of the time keeps all its frames: nothing better is known of it.
+    A clip in which more than 70 % of the frames move keeps all of them: too few would be left.
     """
     time = len(moving)
     # The frames beside a movement belong to it: it began or ended between two frames.
@@ -182,5 +187,6 @@ def _between(moving: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 def _band(time: int, rate: float) -> NDArray[np.float32]:
     """Zero-phase band-pass filter of `BREATH_HZ` as a matrix `(T, T)`."""
+    # Filtering is linear, so the filtered unit matrix filters all pixels in one product.
     order = butter(2, BREATH_HZ, "bandpass", fs=rate, output="sos")
     return sosfiltfilt(order, np.eye(time), axis=0).astype(np.float32)

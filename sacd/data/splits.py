@@ -28,6 +28,7 @@ def split_subjects(participants: pd.DataFrame, config: SplitConfig) -> pd.Series
     groups = participants["ahi"].map(ahi_group).sort_index()
     part = pd.Series("train", index=groups.index, name="part")
     rng = np.random.default_rng(config.seed)
+    # One generator for all groups, which are drawn in a fixed order from sorted names.
     for group in range(len(AHI_GROUPS)):
         subjects = rng.permutation(groups.index[groups == group].to_numpy(dtype=str))
         at_least = 1 if len(subjects) >= 3 else 0
@@ -62,6 +63,7 @@ def labelled_subjects(participants: pd.DataFrame, part: pd.Series, number: int) 
         return subjects
     if number > len(subjects):
         raise ValueError(f"{number} labelled subjects asked for, {len(subjects)} are for training")
+    # A fixed seed, and one draw for all numbers: that makes smaller sets subsets of larger ones.
     drawn = pd.Index(np.random.default_rng(0).permutation(subjects.to_numpy(dtype=str)))
     group = participants["ahi"].map(ahi_group)[drawn]
     # The k-th of n subjects of a group stands at (k + 1/2) / n: any first part holds all groups.

@@ -108,6 +108,7 @@ class ClipStore:
 
     def _gather(self, rows: pd.DataFrame, read, out: np.ndarray) -> np.ndarray:
         subjects, places = rows["subject"].to_numpy(), rows["row"].to_numpy()
+        # Night by night: one fancy index into each map reads only the rows that are asked for.
         for subject in pd.unique(subjects):
             at = np.flatnonzero(subjects == subject)
             out[at] = read(subject)[places[at]]

@@ -10,7 +10,7 @@ CLIP_UV = 25.0
 """Standard deviation, after whitening, of a clip with the typical spectrum of its night."""
 
 MIN_CLIPS = 8
-"""Fewer clips do not show what is typical of a night."""
+"""From fewer clips the median spectrum of a night is not estimated."""
 
 TILT = 0.75
 """Above 1 Hz the amplitude falls as f ** -TILT, as in EEG: slow waves stay larger than spindles."""
@@ -30,7 +30,7 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
     Deviation: the paper and the authors of the teachers use EEG as recorded. With few training
     subjects and few epochs, networks then learn to recognise the subject. A classifier on band
     powers gains as much from subtracting the median of the night. The filter of a clip depends on
-    the whole night, later clips included, so that staging while the night lasts would need another.
+    the whole night, later clips included. Staging while the night lasts would need another filter.
 
     Args:
         eeg: `(n, T)` clips in uV; a few tens of clips per night or more.
@@ -66,6 +66,7 @@ def whiten(eeg: np.ndarray, night: np.ndarray, rate: float) -> np.ndarray:
         typical = np.median(np.log(density + FLOOR_UV2_HZ), axis=0)
         # Smoothed over about 1 Hz.
         typical = np.convolve(np.pad(typical, 2, mode="edge"), np.full(5, 0.2), "valid")
+        # Half of the log power is the log amplitude.
         gain = keep * np.exp(-np.interp(frequency, grid, typical) / 2)
         result[rows] = np.fft.irfft(np.fft.rfft(eeg[rows], axis=1) * gain, length, axis=1)
     return result

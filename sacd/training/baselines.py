@@ -164,5 +164,6 @@ def baseline(
 
 
 def _write(folder: Path, clips: pd.DataFrame, p: np.ndarray) -> None:
+    # A softmax of these logits gives p again; the constant keeps a probability of 0 finite.
     logits = torch.from_numpy(np.log(p + 1e-9))
     write_parquet(folder / "predictions.parquet", predictions(clips, logits))

@@ -43,6 +43,7 @@ def open_clips(resources: Resources, split: SplitConfig) -> tuple[ClipStore, pd.
     part = split_subjects(store.participants, split)
     labelled = labelled_subjects(store.participants, part, split.labelled)
     clips = store.clips.assign(part=store.clips["subject"].map(part))
+    # `stage` stays as it is: it is what predictions are compared with.
     known = clips["stage"].where(clips["subject"].isin(labelled), UNSCORED)
     return store, clips.assign(known=known)
 
@@ -65,11 +66,13 @@ def rows_of(clips: pd.DataFrame, part: str) -> np.ndarray:
 
 def labels_of(clips: pd.DataFrame, column: str = "stage") -> Tensor:
     """Stages of all clips, `(n,)` int64; the column `known` has those that training may read."""
+    # A copy: torch warns of the read-only arrays that pandas hands out.
     return torch.from_numpy(clips[column].to_numpy(np.int64, copy=True))
 
 
 def predictions(clips: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
     """The clips with their predicted stage and the probability of every stage."""
+    # Small types: every run keeps the predictions of all clips.
     p = logits.softmax(dim=1).cpu().numpy().astype(np.float32)
     columns = {f"p_{stage}": p[:, k] for k, stage in enumerate(STAGES)}
     return clips[["subject", "clip", "onset_s", "block", "part", "stage"]].assign(
@@ -106,7 +109,7 @@ def outputs_of(
     parts = []
     for start in range(0, len(rows), batch):
         given = inputs(rows[start : start + batch])
-        tensors = given if isinstance(given, tuple) else (given,)
+        tensors = given if isinstance(given, tuple) else (given,)  # a fused model reads two
         output = model(*(x.to(device) for x in tensors))
         kept = tuple(feature.cpu() for feature in output.features) if features else ()
         parts.append(Output(output.embedding.cpu(), output.logits.cpu(), kept))

@@ -52,6 +52,7 @@ def graph_distances(
         Squared distances of unit vectors `(G, G)`, and for video and EEG the mean distance of the
         unit vectors from their mean; 0 means that the network has collapsed.
     """
+    # Unit vectors, as L_D compares them (reading A3).
     a = nn.functional.normalize(video_graph(video), dim=-1)
     b = nn.functional.normalize(eeg_graph(eeg), dim=-1)
     spreads = [float((o - o.mean(dim=0)).norm(dim=-1).mean()) for o in (a, b)]
@@ -74,6 +75,7 @@ def ridge_distances(
     if not len(video) or not len(new_video):
         return np.empty((0, 0))
     x, y = video.mean(axis=1), eeg.mean(axis=1)
+    # Ridge penalises all coefficients alike, so the inputs are brought to one scale.
     scale = x.std(axis=0) + 1e-6
     model = RidgeCV(alphas=np.logspace(-1, 5, 13)).fit(
         (x - x.mean(axis=0)) / scale, y - y.mean(axis=0)
@@ -115,5 +117,6 @@ def held_out_hinge(video: Tensor, eeg: Tensor, stages: Tensor, margin: float) ->
         0..margin + 2; NaN where all clips are of one stage.
     """
     similar = nn.functional.normalize(video) @ nn.functional.normalize(eeg).T
+    # Row i: the video of clip i with its own EEG, against the EEG of every other clip.
     hinge = (margin - similar.diagonal()[:, None] + similar).relu()
     return float(hinge[stages[:, None] != stages].mean())

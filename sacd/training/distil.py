@@ -57,11 +57,14 @@ class DistillationObjective(Objective):
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """The training step: loss terms of the clips `rows`, which `fit` adds and minimises."""
+        # The order of the draws decides every trained number: first the student's augmentation,
+        # then that of a source network which is trained too (`taught`).
         clips = self.inputs(rows.numpy(), generator).to(self.labels.device)
         index = rows.to(self.labels.device)
         labels = self.labels[index]
         student = self.student(clips)
         teacher = self.taught(rows, generator)
+        # Kept for `on_step_end`, which gets the outputs that the losses have seen.
         self.batch = Batch(student, teacher, known_or_taught(labels, teacher), index, clips, epoch)
         terms = self.method.losses(self.batch)
         ce = mean_cross_entropy(student.logits, labels, self.weights)
@@ -98,10 +101,12 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -
         labels: `(B,)`, 0..4 or `UNSCORED`.
         weights: `(5,)` or None.
     """
+    # Not by `reduction="mean"`, which is 0 / 0 for a batch without any known stage.
     each = nn.functional.cross_entropy(
         logits, labels, weights, ignore_index=UNSCORED, reduction="sum"
     )
     known = (labels != UNSCORED).to(logits.dtype)
+    # `UNSCORED` is -1 and must not index the weights; `known` has removed these clips already.
     share = known if weights is None else known * weights[labels.clamp_min(0)]
     total = share.sum()
     return each / torch.where(total > 0, total, torch.ones_like(total))
@@ -131,6 +136,7 @@ def build_method(
         labels: `(n,)` 0..4; the method moves to their device.
         steps: optimizer steps of the whole training.
     """
+    # In eval mode: the example must not move the batch-norm statistics. `fit` sets train mode.
     with torch.inference_mode():
         student_example = student.eval()(example.to(labels.device))
     context = Context(
@@ -139,6 +145,8 @@ def build_method(
         teacher_example=take(teacher, np.arange(2)),
         labels=labels,
         steps=steps,
+        # Of its own, so that a method's draws leave batch order and augmentation as they are:
+        # methods with the same seed differ in the method alone.
         generator=torch.Generator().manual_seed(seed),
     )
     return build(name, context, **options).to(labels.device)

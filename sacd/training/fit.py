@@ -55,6 +55,8 @@ def parameter_groups(
                 f"lr_multipliers {part!r}: {factor} needs a factor > 0 and trained parameters of "
                 "that name"
             )
+        # A parameter is in one group only, so that no step updates it twice. The schedules scale
+        # the rate of each group, and the factor holds through the whole training.
         groups.append({"params": [free.pop(name) for name in names], "lr": lr * factor})
     return [{"params": list(free.values()), "lr": lr}, *groups]
 
@@ -114,6 +116,8 @@ def count_steps(blocks: np.ndarray, config: FitConfig, seed: int) -> int:
     """
     steps = 0
     for epoch in range(config.epochs):
+        # The order is drawn again as in the training: the phase of a block decides into how many
+        # batches it is cut.
         steps += sum(1 for _ in _batches_of_epoch(blocks, config, seed, epoch))
     return steps
 
@@ -137,6 +141,8 @@ class _Training:
         self.best: dict[str, Tensor] = {}
 
     def state(self) -> dict[str, Any]:
+        # Augmentation draws from `generator`, dropout from the global states of torch and CUDA.
+        # The best weights are kept too: a resumed run may not reach them again.
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {
             "trained": self.trained.state_dict(),
@@ -177,12 +183,14 @@ class _Training:
         The sums stay on the device and are read once, at the end: reading a number makes a GPU wait
         for all of its work. So a loss that is not finite is noticed at the end of its epoch.
         """
-        self.trained.train()
+        self.trained.train()  # the validation has set the networks to eval mode
         sums: dict[str, Tensor] = {}
         count = 0
         rounded = self.config.precision == "bfloat16"
         kind = self.parameters[0].device.type
         for rows in order:
+            # The backward pass stays outside: each of its operations runs in the precision of its
+            # forward operation.
             with torch.autocast(kind, torch.bfloat16, enabled=rounded):
                 losses = objective.losses(rows, epoch, self.generator)
             self.step(losses)
@@ -190,6 +198,7 @@ class _Training:
                 figures = objective.on_step_end()
             logged = {f"loss_{name}": value.detach() for name, value in losses.items()}
             for name, value in {**logged, **figures}.items():
+                # In float32 the sum of a long epoch would lose the last digits of small terms.
                 sums[name] = sums.get(name, 0.0) + torch.as_tensor(value).double()
             count += 1
         means = {name: float(value) / count for name, value in sums.items()}
@@ -211,7 +220,9 @@ class _Training:
         for earlier in self.history:
             highest = np.fmax(highest, earlier["validation_kappa"])  # ignores NaN
         # A kappa is NaN if all clips have one stage, in truth and prediction: not the best epoch.
+        # Of epochs with the same kappa the first is kept.
         if kappa > highest:
+            # A state dict shares memory with the weights, which the next step changes.
             self.best = deepcopy(self.trained.state_dict())
         return row
 
@@ -256,10 +267,12 @@ def fit(
     early = count_steps(blocks, first, seed) if config.schedule == "drop" else 0
     training = _Training(trained, groups, config, count_steps(blocks, config, seed), early)
     training.generator.manual_seed(seed)
+    # The caller's random state is left alone: what it draws next does not depend on the training.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if checkpoint is not None and checkpoint.exists():
             training.restore(load_checkpoint(checkpoint))
+        # A finished training has all its epochs in the history, and only returns its weights.
         for epoch in range(len(training.history), config.epochs):
             order = _batches_of_epoch(blocks, config, seed, epoch)
             row = {"epoch": epoch + 1, **training.epoch(objective, epoch, order)}

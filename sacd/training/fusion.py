@@ -42,7 +42,7 @@ Read = Callable[[np.ndarray, torch.Generator | None], tuple[Tensor, Tensor]]
 
 
 class _Trained:
-    """The two trained networks, their inputs, and the training of a model made from them."""
+    """The trained video and EEG networks, their inputs, and the training of a model of both."""
 
     def __init__(self, split: SplitConfig, inputs: Inputs, resources: Resources) -> None:
         store, self.clips = open_clips(resources, split)
@@ -62,6 +62,7 @@ class _Trained:
         eeg = make_teacher(teacher_config, self.clips, rate)
         video.load_state_dict(load_file(inputs["student"] / "weights.safetensors"))
         eeg.load_state_dict(load_file(inputs["teacher"] / "weights.safetensors"))
+        # A network is built in its first training stage, and its weights are those of its last.
         eeg.set_stage(eeg.stages[-1])
         self.video = without_stem(video, student_config.backbone).to(device)
         self.eeg = eeg.to(device)
@@ -82,6 +83,7 @@ class _Trained:
     def both(
         self, rows: np.ndarray, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
+        # The order of the draws: first the flip of the video, then the gain of the EEG.
         return self.frames(rows, generator), self.signals(rows, generator)
 
     def train(
@@ -97,8 +99,8 @@ class _Trained:
     ) -> None:
         """Fit `trained`, and write weights and predictions of its part `stager`.
 
-        `stager(read(rows))` is what the validation subjects select. It predicts their clips and
-        those of the test subjects; nobody reads what it says of the clips it was trained on.
+        The validation kappa of `stager(read(rows))` selects the epoch. The predictions are those of
+        the validation and test clips; predictions of training clips are not needed.
         """
         validation = rows_of(self.clips, "validation")
         history = fit(
@@ -116,6 +118,7 @@ class _Trained:
         )
         history.to_csv(folder / "metrics.csv", index=False)
         save_tensors(folder / "weights.safetensors", stager.state_dict())
+        # `fit` has put back the weights of the best epoch.
         held_out = np.concatenate([validation, rows_of(self.clips, "test")])
         logits = outputs_of(stager, read, held_out).logits
         table = predictions(self.clips.iloc[held_out], logits)
@@ -137,6 +140,7 @@ class _FusionObjective(Objective):
 
     def losses(self, rows: Tensor, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         labels = self.networks.labels[rows]
+        # `rows` counts the training clips; the networks read rows of the whole store.
         given = self.read(self.networks.rows[rows.numpy()], generator)
         logits = self.model(*(x.to(labels.device) for x in given)).logits
         return {"ce": nn.functional.cross_entropy(logits, labels, self.networks.weights)}
@@ -158,11 +162,14 @@ def fusion(
     torch.manual_seed(config.seed)
     head = HEADS[config.head]()
     if config.finetune:
+        # A and B save no encoder: all of their weights are the head's.
         state = load_file(inputs["head"] / "weights.safetensors")
         head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
         model, read = Fusion(networks.video, networks.eeg, head, finetune=True), networks.both
+        # The encoders start from trained weights, which large steps would destroy.
         lr_multipliers = dict.fromkeys(("video", "eeg"), config.encoder_lr_multiplier)
     else:
+        # Saved as float16, for all clips of the store in its order.
         video = load_file(inputs["student"] / "embeddings.safetensors")["embedding"].float()
         eeg = load_outputs(inputs["teacher"]).embedding
         model = Fusion(_Precomputed(), _Precomputed(), head, finetune=False)
@@ -201,7 +208,7 @@ def reverse(
 
     E freezes the video network, which is the source here as the teacher is in stage two (reading
     A1); F and G fine-tune it too. Freezing the EEG encoder instead would make no sense: L_D and L_C
-    reach only that encoder, so E would train one linear layer with cross-entropy and JSD.
+    reach only that encoder, so that E would train a single linear layer with cross-entropy and JSD.
 
     The EEG network starts from the teacher's weights, as the encoders of C and D do. Method `ce`
     continues its training without a source, which shows the effect of the additional epochs alone.
@@ -212,6 +219,7 @@ def reverse(
     torch.manual_seed(config.seed)
     device = torch.device(resources["device"])
     source = outputs_of(networks.video, networks.frames, networks.rows)
+    # Of a fine-tuned source the method reads only the shapes here: `taught` computes it anew.
     source = Output(source.embedding.to(device), source.logits.to(device))
     method = build_method(
         config.method.name,
@@ -236,6 +244,7 @@ def reverse(
         networks.weights,
         config.method.weight,
     )
+    # Only what is trained goes into the checkpoint; a frozen video network is loaded again.
     encoders = {"eeg": networks.eeg}
     if config.finetune:
         encoders["video"] = networks.video

@@ -46,13 +46,13 @@ RUNGS: Final[dict[str, tuple[Rung, bool]]] = {
 MARKOV: Final = {"Viterbi": False, "forward filter": True}
 """The baseline of the rungs of a night, on the probabilities of `one clip`."""
 LIMIT: Final = 5.0
-"""Standardised inputs beyond are clipped."""
+"""Standardised inputs are clipped to -5..5."""
 
 
 def stem(
     config: PretextConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Write `stem.npy` `(n, ...)` float16: what the frozen stages of a student make of every clip.
+    """Write `stem.npy` `(n, ...)` float16: features of every clip after a student's frozen stages.
 
     Also `level.npy` `(n, C)`, the means of its channels, and `target.npy` `(C,)`, to which `embed`
     centres them by night as the pretext run did with those of the training store.
@@ -79,7 +79,8 @@ def stem(
         progress((start + len(h)) / n, "frozen stages of the nights")
     out.flush()
     np.save(folder / "level.npy", np.concatenate(level))
-    # Every sleeper of the training store has the same level by now: that of the training clips.
+    # The pretext run has centred every subject of the training store to the same mean, that of the
+    # training clips; so the clips of any one subject show it.
     cached = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")[0]
     known = pd.read_parquet(inputs["known"] / "clips.parquet", columns=["subject", "row"])
     rows = known.loc[known["subject"] == known["subject"].iloc[0], "row"].to_numpy()
@@ -93,7 +94,7 @@ def embed(
     resources: Resources,
     progress: Progress,
 ) -> None:
-    """Write `embeddings.safetensors`: what a trained student makes of every clip of the nights.
+    """Write `embeddings.safetensors`: a trained student's embeddings of all clips of the nights.
 
     `night` and `live`, each `(n, 512)` float16: features centred by the mean of the night, or by
     that of the clips so far. Without frozen stages nothing is centred, and both are the same.
@@ -127,7 +128,10 @@ def _reader(
 
 
 def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:
-    """What centres the features of the frozen stages by night, `(n, C, 1, 1, 1)`."""
+    """Offsets `(n, C, 1, 1, 1)` that centre the features of the frozen stages by night.
+
+    `live`, the mean of a channel is that of the clips so far, otherwise of the whole night.
+    """
     level, subjects = np.load(stem / "level.npy"), subject.to_numpy()
     if live:
         mean = mean_so_far(level, subjects)
@@ -138,7 +142,7 @@ def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:
 
 
 class _Components:
-    """Principal components of embeddings, fitted to training clips."""
+    """The first `number` principal components of embeddings, fitted to training clips."""
 
     def __init__(self, x: NDArray, number: int) -> None:
         self.mean = x.mean(axis=0)
@@ -152,7 +156,11 @@ class _Components:
 def _inputs_of(
     config: NightConfig, inputs: Inputs, known: pd.DataFrame, nights: pd.DataFrame
 ) -> dict[str, dict[bool, tuple[NDArray, NDArray]]]:
-    """What the heads see: name -> live -> `(n, F)` of the known clips and of the test nights."""
+    """Inputs of the heads: name -> live -> `(n, F)` of the known clips and of the test nights.
+
+    The name is added to that of a rung: "" for what `config.reads` says, " + pixels" where a
+    student's embeddings and the pixel facts are read together.
+    """
     facts = {part: load_file(inputs[part] / "facts.safetensors") for part in ("known", "nights")}
     if config.reads != "student":
         both = facts["known"][config.reads], facts["nights"][config.reads]
@@ -166,6 +174,8 @@ def _inputs_of(
     x = reduce(own)
     alone, joined = {}, {}
     for live in (False, True):
+        # The student's run has embeddings of the training store by whole nights only, which the
+        # live heads are trained on too.
         y = reduce(of_nights["live" if live else "night"][rows].astype(np.float32))
         alone[live] = x, y
         joined[live] = (
@@ -189,13 +199,13 @@ def _standard(x: NDArray, y: NDArray, train: NDArray) -> tuple[Tensor, Tensor]:
 def night(
     config: NightConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Train the heads of every rung on the training sleepers, and stage the test nights.
+    """Train the heads of every rung on the training subjects, and stage the test nights.
 
     Reads the runs `known` and `nights` (`sacd.training.night_facts.facts` of the training store and
     of the test nights); for a student also `student` and `embeddings`, its run of `embed`.
 
     Writes `predictions.parquet`, the test clips once for each `rung`, and `validation.csv`, the
-    kappa of the validation sleepers by rung.
+    kappa of the validation subjects by rung.
     """
     known = pd.read_parquet(inputs["known"] / "clips.parquet")
     nights = pd.read_parquet(inputs["nights"] / "clips.parquet")
@@ -246,7 +256,8 @@ def _markov(
 ) -> Iterator[tuple[str, NDArray, NDArray, NDArray | None]]:
     """Both hidden Markov models on the probabilities of single clips.
 
-    The validation sleepers choose how sharp the vote of a clip is.
+    The validation subjects choose how sharp the vote of a clip is: the errors of neighbouring clips
+    are alike, and a model that takes them for independent trusts its clips too much.
 
     Args:
         known: table of the clips of the training store; `train` and `held` are rows of it.

@@ -33,6 +33,7 @@ def of_pixels(frames: NDArray, rate: float) -> tuple[NDArray[np.float32], pd.Dat
         `(n, F)`: `signal_facts` of the wave of the breath and the trace of movement, which are also
         those of the bound, and `SUMMARY`; and the table of `SUMMARY`.
     """
+    # Both `signal_facts` and the pauses average over eighths of a clip, which must be equal.
     frames = frames[:, : frames.shape[1] // EIGHTHS * EIGHTHS]
     trace = movement(frames, rate)
     breath = breathing(frames, rate, trace)
@@ -49,7 +50,7 @@ def of_pixels(frames: NDArray, rate: float) -> tuple[NDArray[np.float32], pd.Dat
 
 
 def of_truth(cohort: Path, clips: pd.DataFrame) -> NDArray[np.float32]:
-    """`signal_facts` of the true breathing and movement of the clips of one simulated sleeper."""
+    """`signal_facts` of the true breathing and movement of the clips of one simulated subject."""
     breath, activity, rate = true_signals(cohort, clips)
     # The networks that read these facts, unlike the trees of the bound, cannot read NaN.
     return signal_facts(np.nan_to_num(breath), np.nan_to_num(activity), rate).astype(np.float32)
@@ -72,6 +73,7 @@ def facts(
         clips = store.clips.assign(part="test")
     else:
         store, clips = open_clips(resources, config.split)
+    # `row` of the store counts within a night; `night` indexes embeddings of the whole store.
     clips = clips.rename(columns={"row": "place"}).assign(row=np.arange(len(clips)))
     clips = clips[clips["part"].isin(config.parts)]
     rate = store.config.frames / CLIP_S

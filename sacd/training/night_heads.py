@@ -22,7 +22,7 @@ LONGEST: Final = 128
 SMOOTH: Final = 1.0
 """Added to every count of a transition."""
 SHARPNESS: Final = (0.25, 0.5, 0.75, 1.0, 1.5)
-"""Exponents of the probabilities of a clip among which the validation sleepers choose."""
+"""Exponents of the probabilities of a clip among which the validation subjects choose."""
 
 
 class Head(nn.Module):
@@ -50,6 +50,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.inward(x)
         if self.rung == "window":
+            # Zeros stand for the clips before the first and after the last one.
             after = 0 if self.live else REACH
             padded = nn.functional.pad(h.transpose(1, 2), (REACH, after))
             h = self.context(padded).relu().transpose(1, 2)
@@ -86,6 +87,7 @@ def train_head(
     steps = math.ceil(len(pieces) / config.batch)
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.epochs * steps)
+    # Of its own: the order of the batches does not depend on what dropout and weights have drawn.
     order = torch.Generator().manual_seed(config.seed)
     head.train()
     for _ in range(config.epochs):
@@ -96,6 +98,7 @@ def train_head(
             )
             optimizer.zero_grad()
             loss.backward()
+            # Gradients of a recurrent network can grow with the length of the sequence.
             nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -110,13 +113,14 @@ def stage_by(head: Head, x: Tensor, sequence: NDArray) -> Tensor:
 
 
 class Markov:
-    """Hidden Markov model: stages follow each other as counted, and a clip's probabilities weigh.
+    """Hidden Markov model: transitions as counted, emissions from a clip's probabilities.
 
     Args:
         stage, sequence: `(n,)` of the training clips; transitions are counted within a sequence.
     """
 
     def __init__(self, stage: NDArray, sequence: NDArray) -> None:
+        # A transition that the training nights never show stays possible.
         count = np.full((len(STAGES), len(STAGES)), SMOOTH)
         same = sequence[1:] == sequence[:-1]
         np.add.at(count, (stage[:-1][same], stage[1:][same]), 1)
@@ -126,6 +130,7 @@ class Markov:
 
     def weight(self, p: NDArray, sharpness: float) -> NDArray[np.float64]:
         """Likelihood of each clip up to a factor: `(p / prior) ** sharpness`."""
+        # A network gives p(stage | clip); by Bayes' rule the likelihood is that over the prior.
         odds = (p.astype(float) + 1e-6) / self.prior
         odds = odds**sharpness
         return odds / odds.sum(axis=1, keepdims=True)
@@ -135,7 +140,7 @@ class Markov:
         weights, now, found = self.weight(p, sharpness), self.prior, []
         for k, weight in enumerate(weights):
             now = weight * (now @ self.change if k else now)
-            now = now / now.sum()
+            now = now / now.sum()  # or the product over a night underflows
             found.append(now)
         return np.stack(found)
 
@@ -158,6 +163,7 @@ class Markov:
             ways = score[:, None] + np.log(self.change)
             back.append(ways.argmax(axis=0))
             score = ways.max(axis=0) + log
+        # Back from the best last stage, along the best ways that led there.
         state = [int(score.argmax())]
         for best in back[::-1]:
             state.append(int(best[state[-1]]))
@@ -165,7 +171,7 @@ class Markov:
 
 
 def beside_night(x: NDArray, subject: NDArray, live: bool) -> NDArray[np.float32]:
-    """Append to `x` its difference from the sleeper's own level, which differs between sleepers.
+    """Append to `x` its difference from the subject's own level, which differs between subjects.
 
     The level is the median of the night; `live`, the mean of the clips so far.
     """
@@ -174,7 +180,7 @@ def beside_night(x: NDArray, subject: NDArray, live: bool) -> NDArray[np.float32
 
 
 def mean_so_far(x: NDArray, subject: NDArray) -> NDArray:
-    """Mean of each column of `x` `(n, F)` over the sleeper's clips up to and with each clip."""
+    """Mean of each column of `x` `(n, F)` over the subject's clips up to and with each clip."""
     groups = pd.DataFrame(x).groupby(subject, sort=False)
-    # `expanding` returns the rows by sleeper; the index brings them back into the given order.
+    # `expanding` returns the rows by subject; the index brings them back into the given order.
     return groups.expanding().mean().droplevel(0).sort_index().to_numpy()

@@ -30,7 +30,7 @@ Reader = Callable[[np.ndarray, View], Tensor]
 def motion(
     config: MotionConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Write `level.npy` `(n, T, H, W)` float16: channel 0 of `sacd.data.motion.motion`."""
+    """Write `level.npy` `(n, T, H/2, W/2)` float16: channel 0 of `sacd.data.motion.motion`."""
     store = ClipStore(Path(resources["store"]))
     c, n = store.config, len(store.clips)
     shape = n, c.frames, c.height // 2, c.width // 2  # motion has half the resolution
@@ -56,6 +56,7 @@ def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Re
         return torch.from_numpy(stored).to(device, non_blocking=True)
 
     if backbone.frozen:
+        # The features of a mirrored clip are not the mirrored features, so all four are cached.
         stem = np.load(inputs["pretext"] / "stem.npy", mmap_mode="r")
         if backbone.centre == "none":
             return lambda rows, view: moved(stem[view.flip, rows]).float()
@@ -144,12 +145,14 @@ def pretext(
     # All clips at once would not fit into memory.
     pieces = np.array_split(rows, len(rows) // 64 + 1)
     facts = torch.cat([pixel_facts(read(piece, View()).cpu()) for piece in pieces])
+    # Some facts have long tails (movements are rare and large): clipped, they cannot rule the loss.
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
     # Pretraining is what estimates the batch-norm statistics that the student freezes later.
     student = make_student(config.backbone.model_copy(update={"freeze_norm": False}))
     model = _Regressor(student, facts.shape[1])
     model.to(resources["device"])
     facts = facts.to(resources["device"])
+    # Without `validate`, since no label is read: the weights of the last epoch are kept.
     history = fit(
         model,
         _PretextObjective(model, config.backbone, read, rows, facts),
@@ -183,7 +186,7 @@ def _cache_stem(
         for flip in range(4):
             h = student.frozen_stem(read(rows, View(flip)).to(device), stages)
             out[flip, rows] = h.half().cpu().numpy()
-            # Of the features before rounding: float16 sums of a whole clip would lose digits.
+            # Of the float32 features: a mean over a whole clip loses digits in float16.
             level[flip, rows] = h.mean(dim=(2, 3, 4)).cpu().numpy()
     out.flush()
     return level

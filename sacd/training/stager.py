@@ -35,13 +35,14 @@ def spread_runs(clips: pd.DataFrame, at_most: int) -> pd.DataFrame:
         fits = chosen.cumsum() <= at_most
         first = np.arange(number) == 0  # at least one run per subject
         kept += list(chosen.index[fits | first])
+    # A run becomes a block: no batch may join clips between which others were left out.
     return clips.assign(block=run)[run.isin(kept)]
 
 
 def stager(
     config: StagerConfig, inputs: Inputs, folder: Path, resources: Resources, progress: Progress
 ) -> None:
-    """Train an EEG stager on all folds but one, and test it on that one.
+    """Train an EEG stager on all folds but `config.fold`, and test it on that one.
 
     Writes `metrics.csv`, and `predictions.parquet` of the tested fold.
     """
@@ -56,6 +57,7 @@ def stager(
     used = store.clips[store.clips["subject"].isin(part.index)]
     clips = spread_runs(used, config.clips).reset_index(drop=True)
     clips["part"], clips["known"] = clips["subject"].map(part), clips["stage"]
+    # Read after the choice of clips: whitening then knows the spectra of these clips only.
     eeg = eeg_of(config, store, clips, rate)
     model, history = train_teacher(config, eeg, clips, rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)

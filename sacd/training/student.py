@@ -58,6 +58,7 @@ def _class_weights(labels: Tensor, power: float) -> Tensor | None:
         return None
     counts = torch.bincount(labels[labels != UNSCORED], minlength=len(STAGES)).float()
     weights = torch.where(counts > 0, counts.clamp_min(1) ** -power, 0.0)
+    # Mean 1: the weights do not change the size of the cross-entropy beside the method's terms.
     return weights * counts.sum() / (weights * counts).sum()
 
 
@@ -150,6 +151,7 @@ def student(
     if "teacher" in inputs:
         taught = load_outputs(inputs["teacher"], features=reads_features(config.method.name))
     if taught is None:
+        # Without a teacher there is nothing to learn from a clip whose stage may not be read.
         train = train[known[train].numpy() != UNSCORED]
     elif len(taught.embedding) != len(clips):
         raise ValueError(
@@ -193,6 +195,7 @@ def student(
         progress=progress,
     )
     history.to_csv(folder / "metrics.csv", index=False)
+    # Of the whole network: `model` shares its weights, but has no frozen stages.
     save_tensors(folder / "weights.safetensors", backbone.state_dict())
     outputs = predicted(np.arange(len(clips)))
     save_tensors(folder / "embeddings.safetensors", {"embedding": outputs.embedding.half()})

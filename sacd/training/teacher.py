@@ -132,6 +132,7 @@ def train_teacher(
             clips["block"].to_numpy()[rows],
             settings,
             seed=config.seed,
+            # One file a stage: a resumed run passes the finished stages by their checkpoints.
             checkpoint=folder / f"checkpoint_{stage}.pt",
             validate=validate,
             progress=lambda share, text, k=k: progress((k + share) / len(model.stages), text),
@@ -144,6 +145,7 @@ def teacher_outputs(model: Teacher, eeg: Tensor, clips: pd.DataFrame, rows: np.n
     """Outputs for some rows; a teacher that sees neighbouring clips gets one block at a time."""
     if not hasattr(model, "sequence"):
         return outputs_of(model, lambda r: eeg[r], rows, features=True)
+    # A sequence must not run across a gap in the night, or from one subject into the next.
     parts = []
     for run in runs(clips["block"].to_numpy()[rows]):
         parts.append(outputs_of(model, lambda r: eeg[r], rows[run], features=True))
@@ -162,11 +164,13 @@ def teacher(
     store, clips = open_clips(resources, config.split)
     if config.labels == "yasa":
         staged = pd.read_parquet(inputs["yasa"] / "predictions.parquet")["prediction"].to_numpy()
+        # Validation and test are still scored by the true stages.
         clips["known"] = np.where(clips["part"] == "train", staged, UNSCORED)
     rate = store.config.eeg_rate
     eeg = eeg_of(config, store, clips, rate)
     model, history = train_teacher(config, eeg, clips, rate, folder, resources, progress)
     history.to_csv(folder / "metrics.csv", index=False)
+    # Of held-out clips too: a student's diagnostics compare them with its own embeddings.
     outputs = teacher_outputs(model, eeg, clips, np.arange(len(clips)))
     save_tensors(folder / "weights.safetensors", model.state_dict())
     save_outputs(folder, outputs)
@@ -182,6 +186,7 @@ def save_outputs(folder: Path, outputs: Output) -> None:
 
 def load_outputs(folder: Path, features: bool = False) -> Output:
     """Outputs of a finished teacher run, in the order of the store; its features if asked for."""
+    # Tensor by tensor: the features are by far the largest part of the file.
     with safe_open(folder / "outputs.safetensors", "pt") as file:
         names = [f"feature{k}" for k in range(len(file.keys()) - 2)] if features else []
         read = [file.get_tensor(name) for name in ("embedding", "logits", *names)]

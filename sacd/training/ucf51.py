@@ -66,8 +66,9 @@ def teacher(
     model = CNN14(len(store.classes), config.width).to(resources["device"])
 
     def sound(rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(store.sound[rows]).float() / 32768
+        return torch.from_numpy(store.sound[rows]).float() / 32768  # int16 to -1..1
 
+    # The loudness of a batch varies between a half and one and a half.
     def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         return sound(train[rows]) * float(torch.rand((), generator=generator) + 0.5)
 
@@ -89,6 +90,7 @@ def teacher(
         history.to_csv(folder / "metrics.csv", index=False)
     output = outputs_of(model, sound, np.arange(len(labels)), batch=32)
     logits = output.logits
+    # The published network has no layer for these classes. It stays, and gets a linear one.
     if config.weights:
         model.fc = linear_head(
             output.embedding[train].numpy(), labels[train].numpy(), len(store.classes)
@@ -135,6 +137,7 @@ def student(
         frames = _scaled(store.frames[train[rows], window])
         return crop_and_flip(frames, config.smallest_crop, generator)
 
+    # Each video is a block of its own: neighbours in the list have nothing to do with each other.
     _, history = distil(
         model,
         config.method,
@@ -170,6 +173,7 @@ def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Ten
     """
     b, c, t, h, w = x.shape
     u = torch.rand(b, 4, generator=generator)
+    # Uniform in the area; a side is its square root. `affine_grid` measures in -1..1.
     side = (smallest + (1 - smallest) * u[:, 0]).sqrt()
     theta = torch.zeros(b, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = side * torch.where(u[:, 1] < 0.5, -1.0, 1.0), side

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sacd.data.batches import batches
+from sacd.data.batches import batches, runs
 
 
 def draw(blocks, size, order, seed=0):
@@ -11,6 +11,11 @@ def draw(blocks, size, order, seed=0):
         b.numpy()
         for b in batches(np.asarray(blocks), size, order, torch.Generator().manual_seed(seed))
     ]
+
+
+def test_a_run_ends_where_the_id_changes_and_an_id_may_come_back():
+    found = [rows.tolist() for rows in runs(np.array([4, 4, 9, 4]))]
+    assert found == [[0, 1], [2], [3]]
 
 
 @settings(max_examples=50)

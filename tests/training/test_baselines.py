@@ -1,6 +1,7 @@
 """Features of the baselines: band powers, differences within a night, true breathing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sacd.simulate.cohort import night_of
@@ -12,6 +13,7 @@ from sacd.training.baselines import (
     BANDS_HZ,
     band_powers,
     signal_facts,
+    true_signals,
     within_night,
     yasa_probabilities,
 )
@@ -48,6 +50,19 @@ def test_the_breathing_rate_and_the_movement_of_a_clip_are_found():
     assert facts[1, 0] == pytest.approx(3 * facts[0, 0], rel=1e-2)  # depth
     assert facts[:, 10].tolist() == [0.0, 0.25]  # mean activity
     assert np.isfinite(facts).all()
+
+
+def test_the_truth_of_clips_is_that_of_their_places_in_the_night(tmp_path):
+    folder = tmp_path / "derivatives" / "simulator"
+    folder.mkdir(parents=True)
+    breathing = np.arange(4 * 240.0).reshape(4, 240)  # four clips of 30 s at 8 Hz
+    np.savez(folder / "sub-01_truth.npz", breathing=breathing, activity=-breathing)
+    clips = pd.DataFrame({"subject": "sub-01", "clip": [3, 0]})
+    found, activity, rate = true_signals(tmp_path, clips)
+    assert (found == breathing[[3, 0]]).all() and (activity == -breathing[[3, 0]]).all()
+    assert rate == 8
+    with pytest.raises(ValueError, match=r"sub-02_truth\.npz is missing; this bound"):
+        true_signals(tmp_path, clips.assign(subject="sub-02"))
 
 
 @pytest.mark.slow
