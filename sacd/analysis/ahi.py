@@ -16,6 +16,7 @@ import yasa
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.analysis import correlation
+from sacd.analysis.auc import mean_known
 from sacd.analysis.crossed import Estimate, estimates
 from sacd.simulate import ucddb
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
@@ -110,18 +111,13 @@ def strength(
                 "median_rho": np.nanmedian(r),
                 "mean_abs": mean_abs,
                 "null_mean_abs": null_mean.mean(),
-                "p_mean_abs": _p(null_mean, mean_abs),
+                "p_mean_abs": correlation.permutation_p(null_mean, mean_abs),
                 "above": above,
                 "null_above": null_above.mean(),
-                "p_above": _p(null_above, above),
+                "p_above": correlation.permutation_p(null_above, above),
             }
         lines.append(line)
     return pd.DataFrame(lines, columns=_STRENGTH).set_index("stage")
-
-
-def _p(null: NDArray, value: float) -> float:
-    """One-sided permutation p-value; the tolerance counts ties in spite of rounding."""
-    return float(((null >= value - 1e-12).sum() + 1) / (len(null) + 1))
 
 
 _STRENGTH: Final = [
@@ -145,8 +141,8 @@ def contrast(
 
     def difference(rho: NDArray) -> NDArray:
         """`(...)` of `(..., 5, C)`; stages and channels that are unknown are left out."""
-        size = _mean(np.abs(rho))
-        return _mean(size[..., chosen]) - _mean(size[..., ~chosen])
+        size = mean_known(np.abs(rho))
+        return mean_known(size[..., chosen]) - mean_known(size[..., ~chosen])
 
     total, left_out = [], []
     for of_seed in means:
@@ -154,13 +150,6 @@ def contrast(
         total.append(difference(every))
         left_out.append(difference(correlation.without_each(of_seed, values)))
     return estimates(np.array(total)[:, None], np.stack(left_out, 1)[..., None])[0]
-
-
-def _mean(values: NDArray) -> NDArray:
-    """Mean over the last axis of what is known; NaN where nothing is."""
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0).sum(-1) / known.sum(-1)
 
 
 def replication(
@@ -193,7 +182,8 @@ def replication(
         line = {"stage": name, "channels": int(take.sum()), "n": n}
         if take.any():
             signed = (tested[:, s, take] * np.sign(chosen_on[s, take])).mean(1)
-            line |= {"signed_rho": signed[0], "p": _p(signed[1:], signed[0])}
+            p = correlation.permutation_p(signed[1:], signed[0])
+            line |= {"signed_rho": signed[0], "p": p}
         lines.append(line)
     columns = ["stage", "channels", "n", "signed_rho", "p"]
     return pd.DataFrame(lines, columns=columns).set_index("stage")

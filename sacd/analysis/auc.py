@@ -53,7 +53,7 @@ def macro_auc(
         if pairs:
             whole[k] = won / pairs
             np.divide(won - involving, left, out=without[:, k], where=left > 0)
-    return _mean(whole[None])[0], _mean(without)
+    return mean_known(whole[None])[0], mean_known(without)
 
 
 def _won(
@@ -83,11 +83,14 @@ def _below(values: NDArray, others: NDArray) -> NDArray[np.float64]:
     return (left + right) / 2
 
 
-def _mean(by_stage: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the stages `(..., 5)` that are known; NaN where none is."""
-    known = np.isfinite(by_stage)
+def mean_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of what is known; NaN where nothing is.
+
+    As `np.nanmean`, without its warning.
+    """
+    known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        return np.where(known, by_stage, 0).sum(-1) / known.sum(-1)
+        return np.where(known, values, 0).sum(-1) / known.sum(-1)
 
 
 def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:

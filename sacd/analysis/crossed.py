@@ -287,8 +287,9 @@ def judged(table: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
     """
     names = [columns] * len(table) if isinstance(columns, str) else list(columns)
     table = table.assign(p_holm=correct(table["p_value"]), margin=[margin(x) for x in names])
-    lines = list(table.itertuples())
-    verdicts = [decide(line, line.margin, line.p_holm) for line in lines]
-    undecided = [verdict is Verdict.UNDECIDED for verdict in verdicts]
-    texts = [needs(x, x.margin) if open_ else "" for x, open_ in zip(lines, undecided, strict=True)]
-    return table.assign(verdict=[verdict.value for verdict in verdicts], needs=texts)
+    verdicts, texts = [], []
+    for line in table.itertuples():
+        verdict = decide(line, line.margin, line.p_holm)
+        verdicts.append(verdict.value)
+        texts.append(needs(line, line.margin) if verdict is Verdict.UNDECIDED else "")
+    return table.assign(verdict=verdicts, needs=texts)

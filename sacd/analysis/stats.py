@@ -66,8 +66,12 @@ def _tables(predictions: Predictions) -> list[pd.DataFrame]:
     return tables
 
 
-def _matrices(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.float64]]:
-    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`."""
+def confusions(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.float64]]:
+    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`.
+
+    Raises:
+        ValueError: the seeds were tested on different clips.
+    """
     (subjects, first), *others = [subject_confusions(each) for each in tables]
     for seed, (index, matrix) in enumerate(others, start=1):
         if not index.equals(subjects) or (matrix.sum(2) != first.sum(2)).any():
@@ -78,7 +82,7 @@ def _matrices(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.floa
 
 
 def _of_matrices(tables: Sequence[pd.DataFrame], score: Score, names: Sequence[str]) -> Measured:
-    subjects, matrices = _matrices(tables)
+    subjects, matrices = confusions(tables)
     pooled, of_stage = matrices.sum(0), matrices[:, 0].sum(2)
     clips = []
     for name in names:
@@ -248,6 +252,11 @@ def against(
     return compare(tests, [(row, reference) for row in tests if row != reference], metric)
 
 
+def sums(values: ArrayLike, subject: ArrayLike) -> NDArray[np.float64]:
+    """Sums of clips' values `(n, m)` over each subject, `(S, m)`, subjects in sorted order."""
+    return pd.DataFrame(values).groupby(np.asarray(subject)).sum().to_numpy()
+
+
 def of_clips(values: Sequence[ArrayLike], subject: ArrayLike) -> pd.DataFrame:
     """`ratios` of a value that each clip has: the mean over clips, in one row.
 
@@ -257,10 +266,8 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike) -> pd.DataFrame:
     """
     values = np.stack([np.asarray(v, float) for v in values], 1)
     there = np.isfinite(values).all(1)
-    names = np.asarray(subject)
-    sums = pd.DataFrame(np.where(there[:, None], values, 0)).groupby(names).sum().to_numpy()
-    clips = pd.Series(there.astype(float)).groupby(names).sum().to_numpy()
-    return ratios(sums[:, :, None], clips[:, None])
+    above = sums(np.where(there[:, None], values, 0), subject)
+    return ratios(above[:, :, None], sums(there.astype(float), subject))
 
 
 def in_words(line: Any, above: str, below: str, digits: int = 1, margin: float = np.nan) -> str:
