@@ -47,6 +47,7 @@ def stage_means(
     every = pd.MultiIndex.from_product([subjects, range(len(STAGES))])
     means = frame.reindex(every).to_numpy(copy=True)
     means = means.reshape(len(subjects), len(STAGES), embedding.shape[1])
+    # A rank correlation over very few subjects is large by chance.
     rare = np.isfinite(means).all(2).sum(0) < fewest
     means[:, rare] = np.nan
     return subjects, means
@@ -103,6 +104,7 @@ def strength(
     for s, name in enumerate(STAGES):
         line = {"stage": name, "n": int(np.isfinite(means[:, s]).all(1).sum())}
         if known[s]:
+            # Channels that are constant (a dead ReLU) have no rho.
             r, constant = rho[s], np.isnan(rho[s])
             shuffled = null[:, s][:, ~constant]
             mean_abs, above = np.abs(r[~constant]).mean(), int((np.abs(r) > ABOVE).sum())
@@ -173,10 +175,12 @@ def replication(
     held_out = np.asarray(held_out, bool)
     chosen_on = correlation.rank_correlation(means[~held_out], values[~held_out][None])[0]
     permuted = correlation.permuted(values[held_out], permutations, seed)
+    # The true order first, so that one call ranks all of them.
     shuffled = np.vstack([values[held_out], permuted])
     tested = correlation.rank_correlation(means[held_out], shuffled)
     lines = []
     for s, name in enumerate(STAGES):
+        # The sign is that of the training subjects: a flipped correlation is no replication.
         take = (np.abs(chosen_on[s]) > ABOVE) & np.isfinite(tested[0, s])
         n = int(np.isfinite(means[held_out, s]).all(1).sum())
         line = {"stage": name, "channels": int(take.sum()), "n": n}
@@ -200,6 +204,7 @@ def hypnogram_measures(stages: ArrayLike) -> dict[str, float]:
     """
     stages = np.asarray(stages, int)
     names = {k: "WAKE" if name == "W" else name for k, name in enumerate(STAGES)}
+    # yasa leaves artefacts out of every statistic.
     names[UNSCORED] = "ART"
     scoring = np.array([names[s] for s in stages])
     night = yasa.Hypnogram(scoring, freq=f"{CLIP_S}s", n_stages=5).sleep_statistics()

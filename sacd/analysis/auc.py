@@ -108,6 +108,8 @@ def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
     found = np.zeros(classes)
     for _ in range(SWEEPS):
         for k in range(classes):
+            # Only the best of the other classes decides whether class k wins a clip, so a
+            # bias of the grid costs one comparison instead of an argmax over classes.
             rivals = logs + found
             rivals[:, k] = -np.inf
             rival, best = rivals.argmax(1), rivals.max(1)
@@ -124,6 +126,7 @@ def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
 
 def _logs(probabilities: ArrayLike) -> NDArray[np.float64]:
     probabilities = np.asarray(probabilities, float)
+    # float32 softmax may give exact zeros.
     return np.log(np.maximum(probabilities, np.finfo(float).tiny))
 
 

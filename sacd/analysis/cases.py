@@ -43,6 +43,7 @@ def confusion_shares(
     """
     counts = confusions(tables)[1]
     n, k = len(counts), len(STAGES)
+    # Seeds share the clips, so the first one counts the true stages.
     of_stage = np.repeat(counts[:, 0].sum(-1), k, axis=1)
     numerator = counts
     if other is not None:
@@ -74,10 +75,12 @@ def distance_to_change(clips: pd.DataFrame, far: int = FAR) -> NDArray[np.float6
     [nan, 1.0, 1.0, 2.0, 3.0, nan, nan]
     """
     distance = np.full(len(clips), np.nan)
+    # Numbered rows, because the caller's index may repeat.
     frame = clips.reset_index(drop=True)
     for _, block in frame.groupby(["subject", "block"], sort=False):
         block = block.sort_values("clip")
         stage, clip = block["stage"].to_numpy(), block["clip"].to_numpy()
+        # Clips that were dropped within a block cut it: what lies between is unknown.
         for run in np.split(np.arange(len(block)), np.flatnonzero(np.diff(clip) != 1) + 1):
             at = np.arange(len(run))
             changes = np.flatnonzero(np.diff(stage[run]) != 0)  # between clip c and c + 1
@@ -202,6 +205,7 @@ def examples(wrong: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     confidence = probability[np.arange(len(right)), right["stage"]]
     table = right.assign(before=wrong["prediction"].to_numpy(), confidence=confidence)
     table = table[(table["before"] != table["stage"]) & (table["prediction"] == table["stage"])]
+    # Stable, so that ties give the same clip on every machine.
     ordered = table.sort_values("confidence", ascending=False, kind="stable")
     return ordered.groupby("stage").head(1).sort_values("stage")
 

@@ -42,8 +42,10 @@ def spearman(
     for group in range(features.shape[1]):
         n = int(np.isfinite(features[:, group]).all(1).sum())
         null = rank_correlation(features[:, group : group + 1], shuffled)[:, 0]
+        # The maximum over all groups corrects for all channels at once (Westfall and Young).
         largest = np.maximum(largest, np.nan_to_num(np.abs(null)).max(1))
         r = rho[group]
+        # |rho| = 1 gives t = inf and p = 0; rounding may lift rho^2 above 1.
         with np.errstate(divide="ignore"):
             t = np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1)))
         p = 2 * stats.t.sf(t, max(n - 2, 1))
@@ -111,6 +113,7 @@ def without_each(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
         x = stats.rankdata(features[here, group].T, axis=1)
         y = stats.rankdata(values[here])[None]
         for k, subject in enumerate(here):
+            # Without the subject, fewer than three would be left.
             if len(here) < 4:
                 rho[subject, group] = np.nan
                 continue

@@ -122,6 +122,7 @@ def _estimate(total: NDArray, left_out: NDArray) -> Estimate:
     if k == 1:
         error, df, parts = ms_subject, n - 1.0, (ms_subject, np.nan, np.nan)
     else:
+        # A variance component is not negative, but its estimate may be.
         error = ms_seed + max(ms_subject - ms_both, 0)
         df = n - 1.0
         if ms_seed > 0:
@@ -248,6 +249,7 @@ def needed(estimate: Any, margin: float) -> tuple[int, int] | None:
     """
     if not np.isfinite([margin, estimate.var_seed]).all():
         return None
+    # More subjects lower every part of the error but that of the seeds.
     designs = []
     for seeds in SEEDS:
         left = _target(margin) ** 2 - estimate.var_seed / seeds

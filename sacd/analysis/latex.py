@@ -105,6 +105,8 @@ def _widths(block: pd.DataFrame) -> list[int]:
     natural = _natural(block)
     long = [k for k, width in enumerate(natural) if width > TEXT]
     free = WIDTH - GAP * len(natural) - sum(w for w in natural if w <= TEXT)
+    # By square root: a text twice as long needs less than twice the width, as it may
+    # use more lines.
     total = sum(math.sqrt(natural[k]) for k in long)
     for k in long:
         share = math.floor(free * math.sqrt(natural[k]) / total)

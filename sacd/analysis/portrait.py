@@ -57,6 +57,7 @@ class Portrait:
         means = np.asarray(means, float)
         group = np.array([ahi_group(a) for a in np.asarray(ahi, float)])
         self.channels, self.passed = select(means, ahi)
+        # Channels have different ranges; unscaled, the largest would make the map.
         self._scale = StandardScaler().fit(means[:, self.channels])
         self.map = fit_map(self._scale.transform(means[:, self.channels]), perplexity, seed)
         near = min(NEIGHBOURS, len(means))
@@ -115,6 +116,7 @@ def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hit
     if not n:
         return Hits(*[np.nan] * 5, 0)
     low, high = binomtest(right, n).proportion_ci(method="wilson")
+    # Wilson's interval is about the share itself; chance is what shuffled groups reach.
     null = (correlation.permuted(true, permutations, seed) == predicted).sum(1)
     p_value = correlation.permutation_p(null, right)
     return Hits(100 * right / n, 100 * low, 100 * high, 100 * null.mean() / n, p_value, n)
