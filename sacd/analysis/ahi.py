@@ -16,6 +16,7 @@ import yasa
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.analysis import correlation
+from sacd.analysis.auc import mean_known
 from sacd.analysis.crossed import Estimate, estimates
 from sacd.simulate import ucddb
 from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED, ahi_group
@@ -46,6 +47,7 @@ def stage_means(
     every = pd.MultiIndex.from_product([subjects, range(len(STAGES))])
     means = frame.reindex(every).to_numpy(copy=True)
     means = means.reshape(len(subjects), len(STAGES), embedding.shape[1])
+    # A rank correlation over very few subjects is large by chance.
     rare = np.isfinite(means).all(2).sum(0) < fewest
     means[:, rare] = np.nan
     return subjects, means
@@ -102,6 +104,7 @@ def strength(
     for s, name in enumerate(STAGES):
         line = {"stage": name, "n": int(np.isfinite(means[:, s]).all(1).sum())}
         if known[s]:
+            # Channels that are constant (a dead ReLU) have no rho.
             r, constant = rho[s], np.isnan(rho[s])
             shuffled = null[:, s][:, ~constant]
             mean_abs, above = np.abs(r[~constant]).mean(), int((np.abs(r) > ABOVE).sum())
@@ -110,18 +113,13 @@ def strength(
                 "median_rho": np.nanmedian(r),
                 "mean_abs": mean_abs,
                 "null_mean_abs": null_mean.mean(),
-                "p_mean_abs": _p(null_mean, mean_abs),
+                "p_mean_abs": correlation.permutation_p(null_mean, mean_abs),
                 "above": above,
                 "null_above": null_above.mean(),
-                "p_above": _p(null_above, above),
+                "p_above": correlation.permutation_p(null_above, above),
             }
         lines.append(line)
     return pd.DataFrame(lines, columns=_STRENGTH).set_index("stage")
-
-
-def _p(null: NDArray, value: float) -> float:
-    """One-sided permutation p-value; the tolerance counts ties in spite of rounding."""
-    return float(((null >= value - 1e-12).sum() + 1) / (len(null) + 1))
 
 
 _STRENGTH: Final = [
@@ -145,8 +143,8 @@ def contrast(
 
     def difference(rho: NDArray) -> NDArray:
         """`(...)` of `(..., 5, C)`; stages and channels that are unknown are left out."""
-        size = _mean(np.abs(rho))
-        return _mean(size[..., chosen]) - _mean(size[..., ~chosen])
+        size = mean_known(np.abs(rho))
+        return mean_known(size[..., chosen]) - mean_known(size[..., ~chosen])
 
     total, left_out = [], []
     for of_seed in means:
@@ -154,13 +152,6 @@ def contrast(
         total.append(difference(every))
         left_out.append(difference(correlation.without_each(of_seed, values)))
     return estimates(np.array(total)[:, None], np.stack(left_out, 1)[..., None])[0]
-
-
-def _mean(values: NDArray) -> NDArray:
-    """Mean over the last axis of what is known; NaN where nothing is."""
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0).sum(-1) / known.sum(-1)
 
 
 def replication(
@@ -184,16 +175,19 @@ def replication(
     held_out = np.asarray(held_out, bool)
     chosen_on = correlation.rank_correlation(means[~held_out], values[~held_out][None])[0]
     permuted = correlation.permuted(values[held_out], permutations, seed)
+    # The true order first, so that one call ranks all of them.
     shuffled = np.vstack([values[held_out], permuted])
     tested = correlation.rank_correlation(means[held_out], shuffled)
     lines = []
     for s, name in enumerate(STAGES):
+        # The sign is that of the training subjects: a flipped correlation is no replication.
         take = (np.abs(chosen_on[s]) > ABOVE) & np.isfinite(tested[0, s])
         n = int(np.isfinite(means[held_out, s]).all(1).sum())
         line = {"stage": name, "channels": int(take.sum()), "n": n}
         if take.any():
             signed = (tested[:, s, take] * np.sign(chosen_on[s, take])).mean(1)
-            line |= {"signed_rho": signed[0], "p": _p(signed[1:], signed[0])}
+            p = correlation.permutation_p(signed[1:], signed[0])
+            line |= {"signed_rho": signed[0], "p": p}
         lines.append(line)
     columns = ["stage", "channels", "n", "signed_rho", "p"]
     return pd.DataFrame(lines, columns=columns).set_index("stage")
@@ -210,6 +204,7 @@ def hypnogram_measures(stages: ArrayLike) -> dict[str, float]:
     """
     stages = np.asarray(stages, int)
     names = {k: "WAKE" if name == "W" else name for k, name in enumerate(STAGES)}
+    # yasa leaves artefacts out of every statistic.
     names[UNSCORED] = "ART"
     scoring = np.array([names[s] for s in stages])
     night = yasa.Hypnogram(scoring, freq=f"{CLIP_S}s", n_stages=5).sleep_statistics()

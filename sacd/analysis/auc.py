@@ -53,7 +53,7 @@ def macro_auc(
         if pairs:
             whole[k] = won / pairs
             np.divide(won - involving, left, out=without[:, k], where=left > 0)
-    return _mean(whole[None])[0], _mean(without)
+    return mean_known(whole[None])[0], mean_known(without)
 
 
 def _won(
@@ -83,11 +83,14 @@ def _below(values: NDArray, others: NDArray) -> NDArray[np.float64]:
     return (left + right) / 2
 
 
-def _mean(by_stage: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the stages `(..., 5)` that are known; NaN where none is."""
-    known = np.isfinite(by_stage)
+def mean_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of what is known; NaN where nothing is.
+
+    As `np.nanmean`, without its warning.
+    """
+    known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        return np.where(known, by_stage, 0).sum(-1) / known.sum(-1)
+        return np.where(known, values, 0).sum(-1) / known.sum(-1)
 
 
 def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
@@ -105,6 +108,8 @@ def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
     found = np.zeros(classes)
     for _ in range(SWEEPS):
         for k in range(classes):
+            # Only the best of the other classes decides whether class k wins a clip, so a
+            # bias of the grid costs one comparison instead of an argmax over classes.
             rivals = logs + found
             rivals[:, k] = -np.inf
             rival, best = rivals.argmax(1), rivals.max(1)
@@ -121,6 +126,7 @@ def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
 
 def _logs(probabilities: ArrayLike) -> NDArray[np.float64]:
     probabilities = np.asarray(probabilities, float)
+    # float32 softmax may give exact zeros.
     return np.log(np.maximum(probabilities, np.finfo(float).tiny))
 
 

@@ -13,23 +13,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.analysis.crossed import ratios, table
-from sacd.metrics import subject_confusions
+from sacd.analysis.stats import confusions, sums
 from sacd.stages import STAGES
 
 FAR: Final = 5
 """Distance to a stage change, in clips, from which a clip counts as far from it."""
 PRINTED_ERRORS: Final = {"W": "N1", "N1": "N2", "N2": "N1", "N3": "N2", "REM": "N1"}
 """Fig. 13: the most frequent wrong stage of the paper's model. For N2 the text names N1 and N3."""
-
-
-def _matrices(tables: Sequence[pd.DataFrame]) -> NDArray[np.float64]:
-    """Confusion matrices `(S, seeds, 5, 5)`."""
-    return np.stack([subject_confusions(table)[1] for table in tables], 1).astype(float)
-
-
-def _sums(values: ArrayLike, subject: ArrayLike) -> NDArray[np.float64]:
-    """Sums of clips' values `(n, ...)` over each subject, `(S, ...)`, subjects in sorted order."""
-    return pd.DataFrame(values).groupby(subject).sum().to_numpy()
 
 
 def _wrong(table: pd.DataFrame) -> NDArray[np.float64]:
@@ -51,13 +41,14 @@ def confusion_shares(
         25 rows: stage, prediction (names), column (`N1 as N2`), and the columns of
         `crossed.ratios`.
     """
-    counts = _matrices(tables)
+    counts = confusions(tables)[1]
     n, k = len(counts), len(STAGES)
+    # Seeds share the clips, so the first one counts the true stages.
     of_stage = np.repeat(counts[:, 0].sum(-1), k, axis=1)
     numerator = counts
     if other is not None:
         seeds = min(len(tables), len(other))
-        numerator = counts[:, :seeds] - _matrices(other[:seeds])
+        numerator = counts[:, :seeds] - confusions(other[:seeds])[1]
     cells = ratios(100 * numerator.reshape(n, -1, k * k), of_stage)
     names = [(true, predicted) for true in STAGES for predicted in STAGES]
     cells["stage"], cells["prediction"] = zip(*names, strict=True)
@@ -84,10 +75,12 @@ def distance_to_change(clips: pd.DataFrame, far: int = FAR) -> NDArray[np.float6
     [nan, 1.0, 1.0, 2.0, 3.0, nan, nan]
     """
     distance = np.full(len(clips), np.nan)
+    # Numbered rows, because the caller's index may repeat.
     frame = clips.reset_index(drop=True)
     for _, block in frame.groupby(["subject", "block"], sort=False):
         block = block.sort_values("clip")
         stage, clip = block["stage"].to_numpy(), block["clip"].to_numpy()
+        # Clips that were dropped within a block cut it: what lies between is unknown.
         for run in np.split(np.arange(len(block)), np.flatnonzero(np.diff(clip) != 1) + 1):
             at = np.arange(len(run))
             changes = np.flatnonzero(np.diff(stage[run]) != 0)  # between clip c and c + 1
@@ -119,8 +112,8 @@ def error_by_distance(
     for name, tables in methods.items():
         bins = (distance_to_change(tables[0], far)[:, None] == distances).astype(float)
         subject = tables[0]["subject"].to_numpy()
-        clips = _sums(bins, subject)
-        errors = np.stack([_sums(_wrong(table) * bins, subject) for table in tables], 1)
+        clips = sums(bins, subject)
+        errors = np.stack([sums(_wrong(table) * bins, subject) for table in tables], 1)
         numbers = ratios(100 * errors, clips).drop(columns="p_value")
         numbers = numbers.assign(method=name, distance=distances)
         lines.append(numbers.assign(clips=clips.sum(0).astype(int)))
@@ -143,8 +136,8 @@ def beside_minus_far(tables: Sequence[pd.DataFrame], far: int = FAR) -> pd.DataF
     place = np.stack([distance == 1, distance == far], 1).astype(float)
     stage = np.eye(len(STAGES))[tables[0]["stage"].to_numpy()]
     cells = (place[:, :, None] * stage[:, None]).reshape(len(place), -1)  # (n, 2 places x 5 stages)
-    clips = _sums(cells, subject)
-    errors = np.stack([_sums(_wrong(table) * cells, subject) for table in tables], 1)
+    clips = sums(cells, subject)
+    errors = np.stack([sums(_wrong(table) * cells, subject) for table in tables], 1)
     all_clips, all_errors = clips.sum(0), errors.sum(0)
     total = _gaps(all_clips, all_errors)
     left_out = _gaps(all_clips - clips, all_errors - errors)
@@ -191,10 +184,10 @@ def corrected(before: Sequence[pd.DataFrame], after: Sequence[pd.DataFrame]) -> 
         here = np.ones(len(stage), bool) if name == "all" else stage == STAGES.index(name)
         if not here.any():
             continue
-        clips = _sums(here.astype(float), subject)
+        clips = sums(here.astype(float), subject)
         for column, change in changes.items():
-            sums = [_sums((c * here).astype(float), subject) for c in change]
-            numbers = ratios(100 * np.stack(sums, 1), clips)
+            of_seeds = [sums((c * here).astype(float), subject) for c in change]
+            numbers = ratios(100 * np.stack(of_seeds, 1), clips)
             lines.append(numbers.assign(stage=name, column=column))
     found = pd.concat(lines, ignore_index=True)
     return found.assign(p_value=found["p_value"].where(found["column"] == "net"))
@@ -212,6 +205,7 @@ def examples(wrong: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     confidence = probability[np.arange(len(right)), right["stage"]]
     table = right.assign(before=wrong["prediction"].to_numpy(), confidence=confidence)
     table = table[(table["before"] != table["stage"]) & (table["prediction"] == table["stage"])]
+    # Stable, so that ties give the same clip on every machine.
     ordered = table.sort_values("confidence", ascending=False, kind="stable")
     return ordered.groupby("stage").head(1).sort_values("stage")
 

@@ -1,11 +1,16 @@
 """Rank correlation of many channels with one value per subject, tested by permuting subjects."""
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from sacd.analysis.crossed import LEVEL, correct
+
+TIE: Final = 1e-12
+"""Two values that differ by less are equal but for rounding."""
 
 
 def spearman(
@@ -37,8 +42,10 @@ def spearman(
     for group in range(features.shape[1]):
         n = int(np.isfinite(features[:, group]).all(1).sum())
         null = rank_correlation(features[:, group : group + 1], shuffled)[:, 0]
+        # The maximum over all groups corrects for all channels at once (Westfall and Young).
         largest = np.maximum(largest, np.nan_to_num(np.abs(null)).max(1))
         r = rho[group]
+        # |rho| = 1 gives t = inf and p = 0; rounding may lift rho^2 above 1.
         with np.errstate(divide="ignore"):
             t = np.abs(r) * np.sqrt(max(n - 2, 0) / (1 - np.minimum(r**2, 1)))
         p = 2 * stats.t.sf(t, max(n - 2, 1))
@@ -46,12 +53,10 @@ def spearman(
             pd.DataFrame({"group": group, "channel": np.arange(len(r)), "n": n, "rho": r, "p": p})
         )
     table = pd.concat(tables, ignore_index=True)
-    # The tolerance counts ties as reached in spite of rounding.
-    exceed = permutations - np.searchsorted(np.sort(largest), table.rho.abs() - 1e-12)
-    p_max = (exceed + 1) / (permutations + 1)
-    return table.assign(
-        q=correct(table.p, "fdr_bh"), p_max=np.where(table.rho.notna(), p_max, np.nan)
-    )
+    # `permutation_p` of all channels at once: their null distribution is sorted only once.
+    reached = permutations - np.searchsorted(np.sort(largest), table.rho.abs() - TIE)
+    p_max = np.where(table.rho.notna(), (reached + 1) / (permutations + 1), np.nan)
+    return table.assign(q=correct(table.p, "fdr_bh"), p_max=p_max)
 
 
 def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.float64]:
@@ -60,6 +65,15 @@ def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.floa
     return np.random.default_rng(seed).permuted(
         np.broadcast_to(values, (permutations, len(values))), axis=1
     )
+
+
+def permutation_p(null: ArrayLike, value: float) -> float:
+    """One-sided p-value: how often a permutation reaches the value, which counts as one of them.
+
+    The tolerance counts ties as reached in spite of rounding.
+    """
+    null = np.asarray(null)
+    return float(((null >= value - TIE).sum() + 1) / (len(null) + 1))
 
 
 def rank_correlation(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
@@ -99,6 +113,7 @@ def without_each(features: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
         x = stats.rankdata(features[here, group].T, axis=1)
         y = stats.rankdata(values[here])[None]
         for k, subject in enumerate(here):
+            # Without the subject, fewer than three would be left.
             if len(here) < 4:
                 rho[subject, group] = np.nan
                 continue

@@ -122,6 +122,7 @@ def _estimate(total: NDArray, left_out: NDArray) -> Estimate:
     if k == 1:
         error, df, parts = ms_subject, n - 1.0, (ms_subject, np.nan, np.nan)
     else:
+        # A variance component is not negative, but its estimate may be.
         error = ms_seed + max(ms_subject - ms_both, 0)
         df = n - 1.0
         if ms_seed > 0:
@@ -248,6 +249,7 @@ def needed(estimate: Any, margin: float) -> tuple[int, int] | None:
     """
     if not np.isfinite([margin, estimate.var_seed]).all():
         return None
+    # More subjects lower every part of the error but that of the seeds.
     designs = []
     for seeds in SEEDS:
         left = _target(margin) ** 2 - estimate.var_seed / seeds
@@ -287,8 +289,9 @@ def judged(table: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
     """
     names = [columns] * len(table) if isinstance(columns, str) else list(columns)
     table = table.assign(p_holm=correct(table["p_value"]), margin=[margin(x) for x in names])
-    lines = list(table.itertuples())
-    verdicts = [decide(line, line.margin, line.p_holm) for line in lines]
-    undecided = [verdict is Verdict.UNDECIDED for verdict in verdicts]
-    texts = [needs(x, x.margin) if open_ else "" for x, open_ in zip(lines, undecided, strict=True)]
-    return table.assign(verdict=[verdict.value for verdict in verdicts], needs=texts)
+    verdicts, texts = [], []
+    for line in table.itertuples():
+        verdict = decide(line, line.margin, line.p_holm)
+        verdicts.append(verdict.value)
+        texts.append(needs(line, line.margin) if verdict is Verdict.UNDECIDED else "")
+    return table.assign(verdict=verdicts, needs=texts)

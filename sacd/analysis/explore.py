@@ -48,6 +48,7 @@ def components(embedding: ArrayLike, seed: int = 0) -> tuple[pd.DataFrame, float
     leaves t-SNE unchanged.
     """
     embedding = np.asarray(embedding, np.float64)
+    # The full solver has no random start: equal embeddings give equal bytes.
     pca = PCA(min(COMPONENTS, *embedding.shape), random_state=seed, svd_solver="full")
     values = pca.fit_transform(embedding - embedding.mean(0))
     scale = np.abs(values).max() or 1.0
@@ -69,6 +70,7 @@ def clips_of(
     """
     names = [f"p_{stage}" for stage in STAGES]
     percent = (100 * predictions[names]).round().astype(np.uint8).reset_index(drop=True)
+    # 16 bits are finer than a pixel of the map.
     xy = np.asarray(xy, np.float16)
     table = predictions[["subject", "clip", "stage", "prediction"]].reset_index(drop=True)
     table = table.assign(run=run, ahi=ahi[table["subject"]].to_numpy(np.float32))
@@ -84,6 +86,7 @@ def write(tables: Sequence[pd.DataFrame], results: Path, signals: pd.DataFrame) 
         signals: of some clips, from the function of this name.
     """
     first = tables[0].merge(signals, "left", ["subject", "clip"], validate="1:1")
+    # Signals stand once in the file: all runs show the same clips.
     table = pd.concat([first, *tables[1:]], ignore_index=True)
     sizes = tables[0].groupby("subject").size().sort_index()
     table = table[table["subject"].isin(sizes.index[_kept(sizes)])].reset_index(drop=True)
@@ -138,6 +141,7 @@ def with_signals(clips: pd.DataFrame, ahi: pd.Series) -> pd.DataFrame:
     sizes = clips.groupby("subject").size().sort_index()
     sizes = sizes[_kept(sizes)]
     count = max(1, min(len(sizes), SIGNALLED // int(sizes.max())))
+    # By AHI, then by name, so that ties do not depend on the order of the file.
     ordered = sorted(sizes.index, key=lambda subject: (ahi[subject], subject))
     places = np.linspace(0, len(ordered) - 1, count).round().astype(int)
     return clips[clips["subject"].isin([ordered[place] for place in places])]
@@ -158,6 +162,7 @@ def signals(
     """
     lines = []
     for wave, frames in zip(eeg, video, strict=True):
+        # The polyphase filter keeps what lies above the new Nyquist frequency from aliasing.
         slow = resample_poly(wave.astype(np.float64), RATE, rate)
         change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=(1, 2))
         small = np.clip(np.round(slow / EEG_STEP), -127, 127).astype(np.int8)

@@ -31,17 +31,16 @@ def latex(table: pd.DataFrame, caption: str) -> str:
     broken into lines. If columns are too many, the first one is repeated in each part.
     """
     texts = table.map(_text).reset_index(drop=True)
-    parts = [
-        (columns, rows)
-        for columns in _blocks(texts)
-        for rows in _pages(texts.iloc[:, columns], _widths(texts.iloc[:, columns]))
-    ]
-    floats = ["% \\usepackage{booktabs}"]
-    for number, (columns, rows) in enumerate(parts, 1):
-        part = f" (Part {number} of {len(parts)}.)" if len(parts) > 1 else ""
+    caption = caption.replace("± sd over seeds; ", "")
+    parts = []
+    for columns in _blocks(texts):
         block = texts.iloc[:, columns]
-        said = caption.replace("± sd over seeds; ", "") + part
-        floats.append(_float(block.iloc[rows], _widths(block), said))
+        widths = _widths(block)
+        parts += [(block.iloc[rows], widths) for rows in _pages(block, widths)]
+    floats = ["% \\usepackage{booktabs}"]
+    for number, (block, widths) in enumerate(parts, 1):
+        part = f" (Part {number} of {len(parts)}.)" if len(parts) > 1 else ""
+        floats.append(_float(block, widths, caption + part))
     return "\n".join(floats)
 
 
@@ -106,6 +105,8 @@ def _widths(block: pd.DataFrame) -> list[int]:
     natural = _natural(block)
     long = [k for k, width in enumerate(natural) if width > TEXT]
     free = WIDTH - GAP * len(natural) - sum(w for w in natural if w <= TEXT)
+    # By square root: a text twice as long needs less than twice the width, as it may
+    # use more lines.
     total = sum(math.sqrt(natural[k]) for k in long)
     for k in long:
         share = math.floor(free * math.sqrt(natural[k]) / total)
@@ -127,16 +128,17 @@ def _pages(block: pd.DataFrame, widths: Sequence[int]) -> Iterator[slice]:
 
 def _float(block: pd.DataFrame, widths: Sequence[int], caption: str) -> str:
     """One part."""
-    kinds = [
-        f"p{{{width / WIDTH:.2f}\\textwidth}}" if longest > width or width > TEXT else "l"
-        for width, longest in zip(widths, _natural(block), strict=True)
-    ]
+    kinds = []
+    for width, longest in zip(widths, _natural(block), strict=True):
+        broken = longest > width or width > TEXT  # into lines
+        kinds.append(f"p{{{width / WIDTH:.2f}\\textwidth}}" if broken else "l")
     heads = [_heading(name) for name in block.columns]
     first = [escaped(head) for head, _ in heads]
     for k in range(len(first) - 1, 0, -1):  # a metric is named once, above both its halves
         if heads[k][1] and heads[k][0] == heads[k - 1][0]:
             first[k] = ""
-    lines = [first] + ([[half for _, half in heads]] if any(half for _, half in heads) else [])
+    halves = [half for _, half in heads]
+    lines = [first, halves] if any(halves) else [first]
     body = [[escaped(cell) for cell in row] for row in block.itertuples(index=False)]
     return "\n".join(
         [

@@ -52,9 +52,10 @@ def fit_map(
         raise ValueError(f"{bad} of {len(features)} points have features that are not finite")
     fitted = openTSNE.TSNE(
         perplexity=fitted_perplexity(len(features), perplexity),
+        # PCA keeps the large-scale order and needs no random start.
         initialization="pca",
         negative_gradient_method="bh",
-        neighbors="exact",
+        neighbors="exact",  # an approximate search may find others on another machine
         n_jobs=1,  # with more, the order of sums, and so the map, would depend on the machine
         random_state=seed,
     ).fit(features)
@@ -85,6 +86,8 @@ def purity(
     for name in np.unique(subject):
         own = subject == name
         if not own.all():
+            # The subject's own clips are left out of the search, not of its result: they
+            # would fill the k places.
             finder = NearestNeighbors(n_neighbors=min(k, int((~own).sum()))).fit(features[~own])
             near = finder.kneighbors(features[own], return_distance=False)
             share[own] = (label[~own][near] == label[own][:, None]).mean(1)
@@ -139,6 +142,7 @@ class DangerZone:
             )
         _, inverse, counts = np.unique(subject, return_inverse=True, return_counts=True)
         weight = 1 / counts[inverse]
+        # Scott: n^(-1 / (d + 4)) with d = 2.
         bandwidth = coordinates.std(0).mean() * len(coordinates) ** (-1 / 6)
         self.least, self._share = least, weight[severe].sum() / weight.sum()
         kernel = KernelDensity(bandwidth=bandwidth)

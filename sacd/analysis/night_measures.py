@@ -58,6 +58,7 @@ def hypnogram(stage: ArrayLike) -> Measures:
     before, after = stage[:-1], stage[1:]
     both = (before != UNSCORED) & (after != UNSCORED)
     steps = np.zeros((len(STAGES), len(STAGES)))
+    # `steps[i, j] += 1` would count a repeated pair once.
     np.add.at(steps, (before[both], after[both]), 1)
     changes = steps.sum() - np.trace(steps)
     hours = both.sum() * CLIP_S / 3600
@@ -132,6 +133,7 @@ def breaths(signal: ArrayLike, rate: int) -> pd.DataFrame:
     band = butter(2, (0.1, 0.6), "bandpass", fs=rate, output="sos")
     fine_rate = 8 * rate  # so that a peak is found between two samples
     smooth = resample_poly(sosfiltfilt(band, np.asarray(signal, float)), 8, 1)
+    # Relative to the signal, because its unit is arbitrary.
     least = 0.3 * smooth.std()
     at = find_peaks(smooth, distance=1.5 * fine_rate, prominence=least)[0] / fine_rate
     periods = pd.DataFrame({"clip": at[:-1] // CLIP_S, "seconds": np.diff(at)})

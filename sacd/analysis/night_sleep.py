@@ -147,6 +147,7 @@ def estimated_ahi(known: pd.DataFrame, ahi: Mapping[str, float], nights: pd.Data
         Events/h by subject.
     """
     subjects, x = _of_breathing(known)
+    # The AHI spans two decades, and its error grows with it.
     target = np.log1p([float(ahi[subject]) for subject in subjects])
     model = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES)).fit(x, target)
     names, seen = _of_breathing(nights)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -56,6 +57,7 @@ class Portrait:
         means = np.asarray(means, float)
         group = np.array([ahi_group(a) for a in np.asarray(ahi, float)])
         self.channels, self.passed = select(means, ahi)
+        # Channels have different ranges; unscaled, the largest would make the map.
         self._scale = StandardScaler().fit(means[:, self.channels])
         self.map = fit_map(self._scale.transform(means[:, self.channels]), perplexity, seed)
         near = min(NEIGHBOURS, len(means))
@@ -109,15 +111,14 @@ def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hit
     is predicted. Leaving out a subject makes its group rarer among the neighbours, so noise scores
     slightly below this chance level and the test is conservative.
     """
-    from statsmodels.stats.proportion import proportion_confint  # slow to import
-
     true, predicted = table["group"].to_numpy(), table["prediction"].to_numpy()
     right, n = int((true == predicted).sum()), len(table)
     if not n:
         return Hits(*[np.nan] * 5, 0)
-    low, high = proportion_confint(right, n, method="wilson")
+    low, high = binomtest(right, n).proportion_ci(method="wilson")
+    # Wilson's interval is about the share itself; chance is what shuffled groups reach.
     null = (correlation.permuted(true, permutations, seed) == predicted).sum(1)
-    p_value = ((null >= right).sum() + 1) / (permutations + 1)
+    p_value = correlation.permutation_p(null, right)
     return Hits(100 * right / n, 100 * low, 100 * high, 100 * null.mean() / n, p_value, n)
 
 

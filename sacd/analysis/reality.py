@@ -63,6 +63,7 @@ def summary(nights: pd.DataFrame, sleepers: ArrayLike | None = None) -> pd.DataF
         if len(values) > 1:
             sd = values.std(ddof=1)
         intervals = np.full((2, 2), np.nan)  # of the mean, of the sd
+        # A percentile bootstrap of fewer sleepers is far too narrow.
         if len(np.unique(number[known])) >= 5:
             draws = np.stack(_weighted(values, weights[:, known]), axis=1)
             intervals = np.nanquantile(draws, [0.025, 0.975], axis=0).T
@@ -77,6 +78,7 @@ def _weighted(values: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
     total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = weights @ values / total
+        # With weights as counts, n - 1 is the number of drawn nights minus one.
         square = weights @ values**2 / total - mean**2
         sd = np.sqrt(np.maximum(square, 0) * total / (total - 1))
     return mean, sd
@@ -138,6 +140,7 @@ def verdict(value: float, error: float, sd: float, real: pd.Series) -> str:
     if not np.isfinite(gap):
         return NONE
     side = HIGH if gap > 0 else LOW
+    # One night has no spread of its own, so that of the simulated ones stands in.
     if real["nights"] == 1:
         return ONE if abs(gap) <= 1.96 * sd else side
     both = np.hypot(*np.nan_to_num([error, standard_error(real)]))

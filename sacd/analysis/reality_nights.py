@@ -109,6 +109,7 @@ def sleep_edf_powers(folder: str | Path) -> dict[str, tuple[NDArray, NDArray]]:
     nights = {}
     for path in sorted(Path(folder).glob("*.npz")):
         with np.load(path, allow_pickle=False) as file:
+            # Undoes the logarithm and its offset; 1e12 turns V^2 into uV^2.
             density = np.exp(file["X"][:, : len(measure.BANDS)]) - 1e-10
             nights[path.stem] = file["y"], np.log10(density * 1e12)
     if not nights:

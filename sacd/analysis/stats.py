@@ -66,8 +66,12 @@ def _tables(predictions: Predictions) -> list[pd.DataFrame]:
     return tables
 
 
-def _matrices(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.float64]]:
-    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`."""
+def confusions(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.float64]]:
+    """Subjects `(S,)` and confusion matrices `(S, seeds, 5, 5)`.
+
+    Raises:
+        ValueError: the seeds were tested on different clips.
+    """
     (subjects, first), *others = [subject_confusions(each) for each in tables]
     for seed, (index, matrix) in enumerate(others, start=1):
         if not index.equals(subjects) or (matrix.sum(2) != first.sum(2)).any():
@@ -78,13 +82,15 @@ def _matrices(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.floa
 
 
 def _of_matrices(tables: Sequence[pd.DataFrame], score: Score, names: Sequence[str]) -> Measured:
-    subjects, matrices = _matrices(tables)
+    subjects, matrices = confusions(tables)
+    # All seeds have the same clips, so the first one tells the true stages.
     pooled, of_stage = matrices.sum(0), matrices[:, 0].sum(2)
     clips = []
     for name in names:
         stage = name.removeprefix("F1 ")
         relevant = [STAGES.index(stage)] if stage in STAGES else slice(None)
         clips.append(of_stage[:, relevant].sum(1))
+    # Counts add up over subjects, so leaving one out is a subtraction.
     left_out = score(pooled - matrices)
     return Measured(subjects, tuple(names), score(pooled), left_out, np.stack(clips, 1))
 
@@ -106,6 +112,7 @@ def measured(predictions: Predictions) -> Measured:
         found = [macro_auc(each["stage"], each[PROBABILITIES], each["subject"]) for each in tables]
         total = np.array([whole for whole, _ in found])[:, None]
         left_out = np.stack([without for _, without in found], 1)[..., None]
+        # Every clip counts for the AUC, as for the accuracy.
         parts.append(Measured(first.subjects, ("auc",), total, left_out, first.clips[:, :1]))
     if all("calibrated" in each for each in tables):
         again = [each.assign(prediction=each["calibrated"]) for each in tables]
@@ -157,6 +164,7 @@ def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
         raise ValueError(
             "the two methods were tested on different clips; a paired test needs one test set"
         )
+    # Seeds are paired: seed k of both rows shares initial weights and batches.
     seeds = min(len(a.total), len(b.total))
     total = a.total[:seeds, i] - b.total[:seeds, j]
     left_out = a.left_out[:, :seeds, i] - b.left_out[:, :seeds, j]
@@ -194,6 +202,7 @@ def supported_leads(rows: Mapping[str, Predictions]) -> set[tuple[str, str]]:
     leads = set()
     if len(known) < 2:
         return leads
+    # Only the row with the largest value can lead, so it alone is tested.
     for metric in next(iter(known.values())).names:
         if not all(metric in row.names for row in known.values()):
             continue
@@ -225,6 +234,7 @@ def compare(
         within the margin, or "undecided", see `crossed.decide`), and needs (what an undecided one
         would need).
     """
+    # A row may stand in many pairs; the AUC is slow.
     known = {row: measured(tests[row]) for row in dict.fromkeys(sum(pairs, ()))}
     lines = []
     for pair in pairs:
@@ -248,6 +258,11 @@ def against(
     return compare(tests, [(row, reference) for row in tests if row != reference], metric)
 
 
+def sums(values: ArrayLike, subject: ArrayLike) -> NDArray[np.float64]:
+    """Sums of clips' values `(n, m)` over each subject, `(S, m)`, subjects in sorted order."""
+    return pd.DataFrame(values).groupby(np.asarray(subject)).sum().to_numpy()
+
+
 def of_clips(values: Sequence[ArrayLike], subject: ArrayLike) -> pd.DataFrame:
     """`ratios` of a value that each clip has: the mean over clips, in one row.
 
@@ -257,10 +272,8 @@ def of_clips(values: Sequence[ArrayLike], subject: ArrayLike) -> pd.DataFrame:
     """
     values = np.stack([np.asarray(v, float) for v in values], 1)
     there = np.isfinite(values).all(1)
-    names = np.asarray(subject)
-    sums = pd.DataFrame(np.where(there[:, None], values, 0)).groupby(names).sum().to_numpy()
-    clips = pd.Series(there.astype(float)).groupby(names).sum().to_numpy()
-    return ratios(sums[:, :, None], clips[:, None])
+    above = sums(np.where(there[:, None], values, 0), subject)
+    return ratios(above[:, :, None], sums(there.astype(float), subject))
 
 
 def in_words(line: Any, above: str, below: str, digits: int = 1, margin: float = np.nan) -> str:

@@ -221,6 +221,7 @@ def write(
     view = wide(table, supported) if view is None else view
     flat = view.reset_index() if view.index.name else view
     heads = [" ".join(filter(None, c)) if isinstance(c, tuple) else c for c in flat.columns]
+    # Six digits hide the last bits, which may differ between machines.
     ordered = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
     caption = caption_of(table, supported) if caption is None else caption
     texts = {

@@ -26,6 +26,7 @@ def best_weight(aucs: Mapping[float, float]) -> float:
     (1.0, 10.0)
     """
     top = max(aucs.values())
+    # Weights are ratios: 0.1 and 10 are equally far from 1.
     return min((w for w, auc in aucs.items() if auc == top), key=lambda weight: abs(log(weight)))
 
 

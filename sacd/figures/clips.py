@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.gridspec import GridSpec
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.data.store import ClipStore
@@ -87,37 +88,26 @@ def montage(
     change = [np.abs(np.diff(clip.astype(np.int16), axis=0)) for clip in video]
     moving = np.array([c.mean(axis=(1, 2)) for c in change])
     where = np.array([c.mean(axis=0) for c in change])
-    n, pictures = len(eeg), 2 if frames else 0
+    n, columns = len(eeg), 4 if frames else 2
     figure = Figure((7.2, 0.8 + 0.95 * n), layout="constrained")
+    # Every clip has two rows of the grid, for movement above breathing.
     grid = figure.add_gridspec(
-        1 + 2 * n, 2 + pictures, width_ratios=[3, 2.8, *[0.95] * pictures],
+        1 + 2 * n, columns, width_ratios=[3, 2.8, 0.95, 0.95][:columns],
         height_ratios=[0.3, *[1.0] * 2 * n], hspace=0.02, wspace=0.03,
     )  # fmt: skip
-    heads = {0: ("EEG", INK), 1: (f"Movement ({moving.min():.1f} to {moving.max():.1f})", _MOVING)}
-    heads |= {2 + j: (name, INK) for j, name in enumerate(("Frame", "Change")[:pictures])}
-    for column, (text, colour) in heads.items():
-        head = figure.add_subplot(grid[0, column])
-        head.set_axis_off()
-        middle = column > 1
-        head.text(
-            middle / 2, 0.5, text, color=colour, ha="center" if middle else "left", fontsize=8,
-            va="center",
-        )  # fmt: skip
-    if breathing is not None:
-        style = {"color": _BREATH, "ha": "right", "va": "center", "fontsize": 8}
-        figure.axes[1].text(1, 0.5, "True breathing", **style)
+    _heads(figure, grid, moving, breathing is not None)
     reach = float(np.quantile(np.abs(eeg), 0.998))
     seconds = CLIP_S * (np.arange(moving.shape[1]) + 1) / (moving.shape[1] + 1)
+    traces = [(seconds, moving, _MOVING)]
+    if breathing is not None:
+        chest = np.asarray(breathing, float)
+        traces.append((CLIP_S * np.arange(chest.shape[1]) / chest.shape[1], chest, _BREATH))
     for k, title in enumerate(titles):
-        row = slice(1 + 2 * k, 3 + 2 * k)
-        wave = figure.add_subplot(grid[row, 0])
+        both = slice(1 + 2 * k, 3 + 2 * k)
+        wave = figure.add_subplot(grid[both, 0])
         _eeg(wave, eeg[k], rate, reach)
         wave.set_title(title, fontsize=8)
-        traces = [(seconds, moving, _MOVING)]
-        if breathing is not None:
-            chest = np.asarray(breathing, float)
-            traces.append((CLIP_S * np.arange(chest.shape[1]) / chest.shape[1], chest, _BREATH))
-        cells = [grid[row, 1]] if breathing is None else [grid[1 + 2 * k, 1], grid[2 + 2 * k, 1]]
+        cells = [grid[both, 1]] if breathing is None else [grid[1 + 2 * k, 1], grid[2 + 2 * k, 1]]
         for cell, (at, values, colour) in zip(cells, traces, strict=True):
             trace = figure.add_subplot(cell)
             trace.plot(at, values[k], color=colour, lw=0.9)
@@ -125,18 +115,34 @@ def montage(
             margin = 0.08 * (high - low or 1)
             trace.set(ylim=(low - margin, high + margin), xlim=(0, CLIP_S))
             _bare(trace)
-        for j in range(pictures):
-            picture = figure.add_subplot(grid[row, 2 + j])
-            picture.set_axis_off()
-            if j == 0:
-                picture.imshow(video[k][video.shape[1] // 2], cmap="gray")
-            else:
-                picture.imshow(where[k], cmap="magma", vmin=0, vmax=where.max())
-    for axes in (wave, trace):
+        if frames:
+            frame, changed = (figure.add_subplot(grid[both, column]) for column in (2, 3))
+            frame.imshow(video[k][video.shape[1] // 2], cmap="gray")
+            changed.imshow(where[k], cmap="magma", vmin=0, vmax=where.max())
+            frame.set_axis_off()
+            changed.set_axis_off()
+    for axes in (wave, trace):  # of the last clip
         axes.set_xticks(range(0, CLIP_S + 1, 10))
         axes.spines["bottom"].set_visible(True)
         axes.set_xlabel("Time in the clip (s)")
     return figure
+
+
+def _heads(figure: Figure, grid: GridSpec, moving: NDArray, breathing: bool) -> None:
+    """Names of the columns, above the first clip."""
+    movement = f"Movement ({moving.min():.1f} to {moving.max():.1f})"
+    texts = [("EEG", INK), (movement, _MOVING), ("Frame", INK), ("Change", INK)]
+    for column, (text, colour) in enumerate(texts[: grid.ncols]):
+        head = figure.add_subplot(grid[0, column])
+        head.set_axis_off()
+        middle = column > 1
+        head.text(
+            middle / 2, 0.5, text, color=colour, ha="center" if middle else "left", fontsize=8,
+            va="center",
+        )  # fmt: skip
+    if breathing:
+        style = {"color": _BREATH, "ha": "right", "va": "center", "fontsize": 8}
+        figure.axes[1].text(1, 0.5, "True breathing", **style)
 
 
 def _bare(axes: Axes) -> None:

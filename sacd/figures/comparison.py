@@ -1,6 +1,6 @@
 """Figures that compare methods: confusion matrices, training curves, metrics, EEG stagers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from textwrap import fill
 from typing import Any, Final
@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -60,50 +61,30 @@ def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
 
 
 @styled
-def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None = None) -> Figure:
-    """Training curves by epoch, in one panel per `term` with one line per `line`.
+def curves(
+    histories: Mapping[str, Sequence[pd.DataFrame]], terms: Collection[str] | None = None
+) -> Figure:
+    """Training curves by epoch, a panel for each term, with one line per method.
 
-    Terms of `PAIRS` share a panel: the first is solid, the second dashed, and their names stand at
-    their ends.
+    A line is the mean over seeds and its band their range. Terms of `PAIRS` share a panel: the
+    first is solid, the second dashed, and their names stand at their ends.
 
     Args:
-        history: columns epoch, term (loss terms and monitored quantities), value, and line (method,
-            seed or part of the data). The band is the range over rows of equal epoch, term and
-            line.
-        levels: term -> name and value of a dashed reference line.
+        histories: method -> `metrics.csv` of each seed: epoch, loss terms, monitored quantities.
+        terms: columns that are shown; default: the weighted loss terms, `loss_...`.
     """
-    lines, levels = history["line"].unique(), levels or {}
     panels: dict[str, list[str]] = {}
-    for term in history["term"].unique():
-        panels.setdefault(panel_title(term), []).append(term)
+    for term in _columns(histories):
+        if term in terms if terms is not None else term.startswith("loss_"):
+            panels.setdefault(panel_title(term), []).append(term)
     width = min(4, len(panels))
     height = -(-len(panels) // width)
     figure = Figure((max(1.8 * width, 3.6), 1.6 * height + 0.8), layout="constrained")
     grid = figure.subplots(height, width, sharex=True, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.remove()
-    for number, (axes, (title, terms)) in enumerate(zip(grid, panels.items(), strict=False)):
-        ends = {}
-        for term, dash in zip(terms, ("-", "--"), strict=False):
-            of_term = history[history["term"] == term]
-            for k, line in enumerate(lines):
-                part = of_term[of_term["line"] == line].groupby("epoch")["value"]
-                if not len(part):  # a baseline, for example, has fewer loss terms
-                    continue
-                mean, style = part.mean(), {"color": f"C{k}"}
-                marker = "." if len(mean) < 8 else ""
-                axes.plot(mean.index, mean, label=line, marker=marker, ls=dash, **style)
-                axes.fill_between(mean.index, part.min(), part.max(), alpha=0.2, lw=0, **style)
-                name = PAIRS.get(term.removeprefix("validation_"), ("", ""))[1]
-                ends.setdefault(name, (mean.index[-1], mean.iloc[-1], INK))
-            if term in levels:
-                label, level = levels[term]
-                reference = axes.axhline(level, color=INK, lw=1, ls="--")
-                # In a legend, because it avoids the curves; text on the line would overlap them.
-                axes.legend([reference], [label], fontsize=7, frameon=False)
-        if len(terms) > 1:
-            low, high = axes.get_ylim()
-            label_ends(axes, ends, 0.12 * (high - low))
+    for number, (axes, (title, shown)) in enumerate(zip(grid, panels.items(), strict=False)):
+        _curves(axes, histories, shown)
         axes.set_title(fill(title, 20), fontsize=8.5)
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -114,6 +95,37 @@ def curves(history: pd.DataFrame, levels: Mapping[str, tuple[str, float]] | None
     entries = legend_entries(figure)
     figure.legend(entries.values(), entries, loc="outside upper center", ncols=min(len(entries), 5))
     return figure
+
+
+def _columns(histories: Mapping[str, Sequence[pd.DataFrame]]) -> dict[str, None]:
+    """Columns of all histories, each once, in the order in which they occur."""
+    columns: dict[str, None] = {}
+    for seeds in histories.values():
+        for history in seeds:
+            columns |= dict.fromkeys(history.columns)
+    return columns
+
+
+def _curves(
+    axes: Axes, histories: Mapping[str, Sequence[pd.DataFrame]], terms: Sequence[str]
+) -> None:
+    """One panel of `curves`."""
+    ends = {}
+    for term, dash in zip(terms, ("-", "--"), strict=False):
+        for k, (method, seeds) in enumerate(histories.items()):
+            parts = [history.set_index("epoch")[term] for history in seeds if term in history]
+            if not parts:  # a baseline, for example, has fewer loss terms
+                continue
+            by_epoch = pd.concat(parts).groupby(level=0)
+            mean, style = by_epoch.mean(), {"color": f"C{k}"}
+            marker = "." if len(mean) < 8 else ""
+            axes.plot(mean.index, mean, label=method, marker=marker, ls=dash, **style)
+            axes.fill_between(mean.index, by_epoch.min(), by_epoch.max(), alpha=0.2, lw=0, **style)
+            name = PAIRS.get(term.removeprefix("validation_"), ("", ""))[1]
+            ends.setdefault(name, (mean.index[-1], mean.iloc[-1], INK))
+    if len(terms) > 1:
+        low, high = axes.get_ylim()
+        label_ends(axes, ends, 0.12 * (high - low))
 
 
 @styled

@@ -28,16 +28,15 @@ class Quoted(NamedTuple):
     """Row that is subtracted; empty where the text quotes one row."""
 
 
-def read_csv(name: str) -> pd.DataFrame:
+def read_csv(name: str, dtype: dict[str, type] | None = None) -> pd.DataFrame:
     """A CSV of this folder; numbers stay numbers, empty cells are NaN."""
     with resources.files(__package__).joinpath(name).open(encoding="utf-8") as file:
-        return pd.read_csv(file)
+        return pd.read_csv(file, dtype=dtype)
 
 
 @cache
 def _table() -> pd.DataFrame:
-    with resources.files(__package__).joinpath("printed.csv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file, dtype={"row": str, "note": str})
+    table = read_csv("printed.csv", {"row": str, "note": str})
     return table.set_index(["item", "row", "column"], drop=False)
 
 

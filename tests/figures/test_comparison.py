@@ -25,17 +25,20 @@ def table():
     return pd.concat(rows, ignore_index=True)
 
 
-def history():
-    grid = pd.MultiIndex.from_product(
-        [range(1, 5), ["total", "L_D", "L_C", "JSD", "spread"], ["SACD", "CE"]]
-    )
-    frame = grid.to_frame(index=False, name=["epoch", "term", "line"])
-    return frame.assign(value=1 / frame["epoch"])
+TERMS = ("total", "L_D", "L_C", "JSD", "spread")
+
+
+def histories(terms=TERMS, methods=("SACD", "CE")):
+    """One seed of each method; every term falls."""
+    history = pd.DataFrame({"epoch": range(1, 5)})
+    for term in terms:
+        history[term] = 1 / history["epoch"]
+    return {method: [history] for method in methods}
 
 
 DRAW = {
     "confusion_matrices": lambda: comparison.confusion_matrices({"SACD": np.eye(5) * 8}),
-    "curves": lambda: comparison.curves(history()),
+    "curves": lambda: comparison.curves(histories(), TERMS),
     "comparison": lambda: comparison.comparison(table(), "kappa", {"majority": 0.0}),
     "stagers": lambda: comparison.stagers(table()),
 }
@@ -90,27 +93,33 @@ def test_baselines_and_the_student_alone_are_named_lines():
 
 
 def test_terms_of_a_pair_share_a_panel_and_are_named_at_their_ends():
-    lines = pd.DataFrame({"epoch": [1, 2], "value": [0.5, 0.8], "line": "SACD"})
     terms = ("active", "d_matched", "d_mismatched")
-    figure = comparison.curves(pd.concat([lines.assign(term=t) for t in terms]))
+    figure = comparison.curves(histories(terms, ["SACD"]), terms)
     assert len(figure.axes) == 2
     single, shared = figure.axes
     assert not single.texts and [t.get_text() for t in shared.texts] == ["matched", "mismatched"]
     assert [line.get_linestyle() for line in shared.lines] == ["-", "--"]
 
 
-def test_curves_have_readable_titles_with_units_and_a_reference_level():
-    lines = pd.DataFrame({"epoch": [1, 2], "value": [0.5, 0.8], "line": "SACD"})
+def test_curves_have_readable_titles_with_units():
     terms = ("validation_auc_graph", "validation_kappa", "my_term")
-    figure = comparison.curves(
-        pd.concat([lines.assign(term=t) for t in terms]),
-        {"validation_auc_graph": ("ridge", 0.72), "absent": ("x", 1)},
-    )
+    figure = comparison.curves(histories(terms), terms)
     titles = [" ".join(axes.get_title("left").split()) for axes in figure.axes]
     assert titles == ["Held out: graph matching (AUC)", "Held out: Cohen's kappa", "My term"]
-    assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1]
-    assert set(figure.axes[0].lines[1].get_ydata()) == {0.72}
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["ridge"]
+
+
+def test_curves_show_the_weighted_losses_as_mean_and_range_of_the_seeds():
+    first = pd.DataFrame({"epoch": [1, 2], "loss_ce": [1.0, 0.5], "rank": [0.5, 0.9]})
+    second = first.assign(loss_ce=[3.0, 1.5])
+    taught = first.assign(loss_jsd=[0.2, 0.1])
+    figure = comparison.curves({"alone": [first, second], "taught": [taught]})
+    cross_entropy, jsd = figure.axes  # and no panel of the rank
+    alone, other = cross_entropy.lines
+    assert alone.get_ydata() == pytest.approx([2.0, 1.0])
+    assert other.get_ydata() == pytest.approx([1.0, 0.5])
+    band = cross_entropy.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (0.5, 3.0)
+    assert [line.get_label() for line in jsd.lines] == ["taught"]
 
 
 def test_printed_values_of_the_stagers_are_named_at_their_lines():
