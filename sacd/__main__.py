@@ -8,35 +8,14 @@ import re
 import shlex
 import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any, Final, NamedTuple, NoReturn
 
 from sacd import cpu
-from sacd.files import remove_leftovers, write_text
+from sacd.files import write_text
 from sacd.predict import cli as predict_cli
 from sacd.workers import Terminated, raise_on_sigterm
-
-KEPT = {
-    "simulate": "a cohort is written whole or not at all, so nothing of it is kept",
-    "check": "nothing was changed",
-    "reproduce": "finished cohorts, ingested nights, runs and notebooks are kept, and of an "
-    "unfinished run its last epoch",
-    "verify": "nothing was changed but verify.md and CLAIMS.md",
-    "report": "what lies in the results is kept",
-    "runs": "runs that are not yet removed are kept",
-    "predict": "stages of finished parts are kept",
-    "export": "a file is written whole or not at all",
-    "import-lab": "a cohort is written whole or not at all, so nothing of it is kept",
-}
-"""What Ctrl-C and SIGTERM leave of each command's work."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,11 +56,7 @@ def _path(text: str) -> Path:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse arguments that contradict each other, and folders that are not there.
-
-    Raises:
-        ValueError: one line for the user.
-    """
+    """Refuse (ValueError) arguments that contradict each other, and folders that are not there."""
     given = {name: getattr(args, name, None) for name in ("data", "nights", "ucf101", "sleepedf")}
     if given["data"] and args.command == "simulate":
         raise ValueError(
@@ -100,118 +75,134 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"{path}: no such folder; {fix or f'correct {name.upper()}='}")
 
 
+def _flag(help: str) -> dict[str, Any]:
+    return {"action": "store_true", "help": help}
+
+
+def _folder(help: str) -> dict[str, Any]:
+    return {"type": _path, "help": help}
+
+
+OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "--profile": {"default": "demo", "choices": ("smoke", "demo", "paper")},
+    "--data": _folder("a cohort that exists"),
+    "--nights": _folder("folder of the UCDDB tables; drives the simulated cohort"),
+    "--workers": {"type": _number(0), "help": "parallel runs; default: one per core"},
+    "--cluster": {"type": _address, "help": "tcp://host:port of a Dask scheduler"},
+    "--seeds": {"type": _number(1), "help": "seeds a row, instead of the profile's"},
+    "--root": _folder("folder of data, runs and results; default: the checkout"),
+    "--ucf101": _folder("folder of UCF101's videos, for Table III"),
+    "--channel": {"help": "EEG channel of the cohort; default: the profile's"},
+    "--eeg-rate": {"type": int, "help": "Hz"},
+    "--frames": {"type": int, "help": "frames kept of a clip"},
+    "--sampling": {"choices": ("spread", "consecutive"), "help": "which frames"},
+    "--sleepedf": _folder("folder of Sleep-EDF, for the EEG stagers"),
+    "--accept-loss": _flag("go on although a night or a stage lost more than 5 %% of its clips"),
+    "--only": {"action": "append", "help": "an item or a notebook's name; may be repeated"},
+    "--against": _folder("results folder to compare with; default: what is committed"),
+    "--readme": _flag("fill in the generated parts of README.md as well"),
+    # Of import-lab.
+    "folder": {"type": Path, "help": "EDF recordings, scorings, videos; only read"},
+    "--table": {"type": Path, "required": True, "help": "CSV, one row per night: subject"},
+    "--out": {"type": Path, "required": True, "help": "folder of the cohort, a new one"},
+    "--name": {"default": "", "help": "of the cohort; every output states it"},
+    "--timezone": {"default": "", "help": "of the lab, as Europe/Paris"},
+    "--copy": _flag("copy videos instead of linking them"),
+    "--eeg-only": _flag("keep nights without a video"),
+    "--dry-run": _flag("say what would be done, write nothing"),
+    # Of runs, which has a parser of its own.
+    "rest": {"nargs": argparse.REMAINDER},
+}
+_SETTINGS: Final = ("--channel", "--eeg-rate", "--frames", "--sampling")
+"""What a cohort may set; see `sacd.data.settings`."""
+_SPACE: Final = (
+    *("--profile", "--data", "--nights", "--workers", "--cluster", "--seeds", "--root", "--ucf101"),
+    *_SETTINGS,
+)
+"""Of every command on a profile's data and results."""
+_LAB: Final = (
+    *("folder", "--table", "--out", "--name", "--timezone", "--copy", "--eeg-only", "--dry-run"),
+    *_SETTINGS,
+)
+
+
+class Command(NamedTuple):
+    """A command of the command line."""
+
+    help: str
+    kept: str
+    """What Ctrl-C and SIGTERM leave of its work."""
+    options: tuple[str, ...]
+
+
+_WHOLE = "a cohort is written whole or not at all, so nothing of it is kept"
+COMMANDS: Final = {
+    "simulate": Command("write the profile's simulated cohort", _WHOLE, _SPACE),
+    "check": Command("report the problems of a cohort", "nothing was changed", _SPACE),
+    "reproduce": Command(
+        "compute what is missing, execute the notebooks, write the report, verify",
+        "finished cohorts, ingested nights, runs and notebooks are kept, and of an unfinished run "
+        "its last epoch",
+        (*_SPACE, "--sleepedf", "--accept-loss", "--only"),
+    ),
+    "verify": Command(
+        "check the manifest of the results, compare every number with the paper",
+        "nothing was changed but verify.md and CLAIMS.md",
+        (*_SPACE, "--against"),
+    ),
+    "report": Command(
+        "build the site from what lies in the results",
+        "what lies in the results is kept",
+        (*_SPACE, "--readme"),
+    ),
+    "import-lab": Command("make a cohort of a sleep laboratory's folder", _WHOLE, _LAB),
+    "runs": Command(
+        "list, show or prune runs", "runs that are not yet removed are kept", ("rest",)
+    ),
+}
+_KEPT: Final = {
+    **{name: command.kept for name, command in COMMANDS.items()},
+    "predict": "stages of finished parts are kept",
+    "export": "a file is written whole or not at all",
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="sacd", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("simulate", "write the profile's simulated cohort"),
-        ("check", "report the problems of a cohort"),
-        ("reproduce", "compute what is missing, execute the notebooks, write the report, verify"),
-        ("verify", "check the manifest of the results, compare every number with the paper"),
-        ("report", "build the site from what lies in the results"),
-    ):
-        sub = commands.add_parser(name, help=text, allow_abbrev=False)
-        sub.add_argument("--profile", default="demo", choices=("smoke", "demo", "paper"))
-        sub.add_argument("--data", type=_path, help="a cohort that exists")
-        sub.add_argument(
-            "--nights", type=_path, help="folder of the UCDDB tables; drives the simulated cohort"
-        )
-        sub.add_argument("--workers", type=_number(0), help="parallel runs; default: one per core")
-        sub.add_argument("--cluster", type=_address, help="tcp://host:port of a Dask scheduler")
-        sub.add_argument("--seeds", type=_number(1), help="seeds a row, instead of the profile's")
-        sub.add_argument(
-            "--root", type=_path, help="folder of data, runs and results; default: the checkout"
-        )
-        sub.add_argument("--ucf101", type=_path, help="folder of UCF101's videos, for Table III")
-        _add_settings(sub)
-        if name == "reproduce":
-            sub.add_argument(
-                "--sleepedf", type=_path, help="folder of Sleep-EDF, for the EEG stagers"
-            )
-            sub.add_argument(
-                "--accept-loss",
-                action="store_true",
-                help="go on although a night or a stage lost more than 5 % of its clips",
-            )
-            sub.add_argument(
-                "--only", action="append", help="an item or a notebook's name; may be repeated"
-            )
-        if name == "verify":
-            sub.add_argument(
-                "--against",
-                type=_path,
-                help="results folder to compare with; default: what is committed",
-            )
-        if name == "report":
-            sub.add_argument(
-                "--readme",
-                action="store_true",
-                help="fill in the generated parts of README.md as well",
-            )
-    lab = commands.add_parser("import-lab", help="make a cohort of a sleep laboratory's folder")
-    lab.add_argument("folder", type=Path, help="EDF recordings, scorings, videos; only read")
-    lab.add_argument("--table", type=Path, required=True, help="CSV, one row per night: subject")
-    lab.add_argument("--out", type=Path, required=True, help="folder of the cohort, a new one")
-    lab.add_argument("--name", default="", help="of the cohort; every output states it")
-    lab.add_argument("--timezone", default="", help="of the lab, as Europe/Paris")
-    lab.add_argument("--copy", action="store_true", help="copy videos instead of linking them")
-    lab.add_argument("--eeg-only", action="store_true", help="keep nights without a video")
-    lab.add_argument("--dry-run", action="store_true", help="say what would be done, write nothing")
-    _add_settings(lab)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, allow_abbrev=False)
+        for option in command.options:
+            sub.add_argument(option, **OPTIONS[option])
     predict_cli.add_commands(commands)
-    runs = commands.add_parser("runs", help="list, show or prune runs")
-    runs.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """What a cohort may set; see `sacd.data.settings`."""
-    parser.add_argument("--channel", help="EEG channel of the cohort; default: the profile's")
-    parser.add_argument("--eeg-rate", type=int, help="Hz")
-    parser.add_argument("--frames", type=int, help="frames kept of a clip")
-    parser.add_argument("--sampling", choices=("spread", "consecutive"), help="which frames")
-
-
-def _settings(args: argparse.Namespace) -> dict:
-    names = ("channel", "eeg_rate", "frames", "sampling")
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    names = [option.removeprefix("--").replace("-", "_") for option in _SETTINGS]
+    given = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _import_lab(args: argparse.Namespace) -> int:
     from sacd.data.lab import import_lab  # --help and a refusal need none of it
+    from sacd.experiments.intake import show
 
-    report = import_lab(
-        args.folder,
-        args.table,
-        args.out,
-        _settings(args),
-        args.name,
-        args.timezone,
-        args.copy,
-        args.eeg_only,
-        args.dry_run,
-    )
+    about = (_settings(args), args.name, args.timezone)
+    how = (args.copy, args.eeg_only, args.dry_run)
+    report = import_lab(args.folder, args.table, args.out, *about, *how)
     kept = int((report["result"] == "imported").sum())
     files = report[["eeg", "stages", "video"]].agg("\n".join, axis=1).str.strip()
     shown = report[["subject", "result", "clips", "ahi", "video_offset_s", "notes"]].assign(
         notes=report["notes"].str.replace("; ", "\n")
     )
     shown.insert(2, "EEG, stages, video", files)
-    _print(shown, f"{args.folder}: {kept} of {len(report)} nights")
+    show(shown, f"{args.folder}: {kept} of {len(report)} nights")
     if args.dry_run:
         print("nothing was written (--dry-run)")
     else:
         print(f"{args.out} is written; next: make check DATA={args.out}")
     return int(not kept)
-
-
-def _print(frame, title: str) -> None:
-    table = Table(title=title, title_justify="left")
-    for column in frame.columns:
-        table.add_column(str(column), overflow="fold")
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
-    Console(markup=False).print(table)  # a path may hold brackets
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -228,7 +219,9 @@ def main(argv: list[str] | None = None) -> int:
         return _run(args)
     except KeyboardInterrupt as stop:
         words = [sys.executable, "-m", "sacd", *(sys.argv[1:] if argv is None else argv)]
-        print(f"\nstopped: {KEPT[args.command]}; to continue: {shlex.join(words)}", file=sys.stderr)
+        print(
+            f"\nstopped: {_KEPT[args.command]}; to continue: {shlex.join(words)}", file=sys.stderr
+        )
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -246,150 +239,35 @@ def _run(args: argparse.Namespace) -> int:
         return _import_lab(args)
     if args.command in predict_cli.COMMANDS:
         return predict_cli.run(args, _demo_students)
-    from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
+    from sacd.experiments import intake, reproduce  # --help and a refusal need none of it
+    from sacd.experiments.workspace import Workspace
 
-    sleepedf = getattr(args, "sleepedf", None)
-    space = Workspace(
-        args.profile,
-        args.data,
-        args.nights,
-        args.root,
-        args.seeds,
-        args.ucf101,
-        sleepedf,
-        _settings(args),
-    )
+    names = ("profile", "data", "nights", "root", "seeds", "ucf101", "sleepedf")
+    given = {name: getattr(args, name, None) for name in names}
+    space = Workspace(**given, settings=_settings(args))
     if args.command == "check":
-        from sacd.data.check import FEWEST_SUBJECTS, check  # --help and a refusal need none of it
-
-        if not space.cohort.is_dir():
-            raise ValueError(
-                f"{space.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
-            )
-        wanted = space.profile.store
-        problems = check(
-            space.cohort,
-            wanted.channel,
-            wanted.eeg_rate,
-            wanted.frames,
-            wanted.sampling,
-            subjects=FEWEST_SUBJECTS,
-        )
-        _print(problems.attrs["nights"], f"{space.cohort}: nights")
-        _print(problems, f"{space.cohort}: {len(problems)} problem(s)")
-        return int((problems["level"] == "error").any())
+        return intake.show_problems(space)
     if args.command == "simulate":
         print(space.simulate(args.workers or 1))
         return 0
     if args.command == "reproduce":
-        return _reproduce(space, args)
-    with _locked(space.results, fcntl.LOCK_EX):
+        how = (args.only, args.workers, args.cluster, args.accept_loss)
+        return reproduce.reproduce(space, *how, lambda results: _conclude(results, site=True))
+    with reproduce.locked(space.results, fcntl.LOCK_EX):
         if not space.simulated:  # a fresh clone has results of simulated data, and not the data
-            _withdraw(space)
-        against, readme = getattr(args, "against", None), getattr(args, "readme", False)
-        return _conclude(
-            space.results, site=args.command == "report", readme=readme, against=against
-        )
-
-
-def _withdraw(space) -> None:
-    """Remove pictures of sleepers that may not be shown, and say which."""
-    from sacd.experiments.reproduce import withdraw_frames  # --help and a refusal need none of it
-
-    if removed := withdraw_frames(space):
-        print(f"{space.results}: removed, for frames of real sleepers are not shown: {removed}")
+            reproduce.show_withdrawn(space)
+        if args.command == "verify":
+            return _conclude(space.results, site=False, against=args.against)
+        return _conclude(space.results, site=True, readme=args.readme)
 
 
 def _demo_students() -> list[Path]:
     """Folders of the demo's students of the paper's method, one a seed."""
-    from sacd.experiments.workspace import Workspace  # --help and a refusal need none of it
+    from sacd.experiments.rows import students  # --help and a refusal need none of it
+    from sacd.experiments.workspace import Workspace
 
     space = Workspace()
-    seeds = range(space.seeds)
-    return [space.runs.folder(space.student(method="sacd", seed=seed)) for seed in seeds]
-
-
-@contextmanager
-def _locked(results: Path, how: int) -> Iterator[None]:
-    """Lock a results folder: shared to execute notebooks, exclusive to hash what they wrote."""
-    results.mkdir(parents=True, exist_ok=True)
-    with open(results / ".lock", "a") as file:
-        fcntl.flock(file, how)
-        if how == fcntl.LOCK_EX:
-            remove_leftovers(results)
-        yield
-
-
-def _refuse_read_only(results: Path) -> None:
-    """Notice before hours of training that their results could not be written."""
-    from sacd.runs.store import explain_os_error  # --help and a refusal need none of it
-
-    results.mkdir(parents=True, exist_ok=True)
-    for folder in (results, *results.glob("*/")):
-        try:
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise ValueError(
-                explain_os_error(OSError(error.errno, error.strerror, str(folder)), folder)
-            ) from None
-
-
-def _reproduce(space, args: argparse.Namespace) -> int:
-    from sacd.experiments.intake import account_for, check_cohort  # as below
-    from sacd.experiments.items import NOTEBOOKS  # --help and a refusal need none of it
-    from sacd.experiments.record import write_manifest
-    from sacd.experiments.reproduce import execute_notebooks
-    from sacd.experiments.workspace import Workspace
-    from sacd.paper.contents import CONTENTS, notebook_of
-
-    every = [item.notebook for item in CONTENTS if not item.beyond]
-    # Two items may share a notebook; it is executed once.
-    names = list(dict.fromkeys(map(notebook_of, args.only or every)))
-    _refuse_read_only(space.results)
-    marks = [("start", time.perf_counter())]
-    sources = [source for name in names for source in NOTEBOOKS[name].data(space)]
-    for source in {source.store_path: source for source in sources}.values():
-        # Of a cohort that somebody recorded: what is wrong with it, and what was lost of it.
-        recorded = isinstance(source, Workspace) and not source.simulated
-        if recorded and source.original is source:
-            problems = check_cohort(source)
-            if len(problems):
-                _print(problems, f"{source.cohort}: {len(problems)} problem(s)")
-        source.prepare(args.workers)
-        if recorded:
-            kept = account_for(source, args.accept_loss)
-            _print(kept, f"{source.cohort}: clips kept and lost")
-    marks.append(("simulate and ingest", time.perf_counter()))
-    runs = [run for name in names for run in NOTEBOOKS[name].runs(space)]
-    report = space.execute(runs, workers=args.workers, cluster=args.cluster)
-    print(report)
-    marks.append(("train", time.perf_counter()))
-    lost = {failure.run.id for failure in report.failed}
-    blocked = [name for name in names if lost & {run.id for run in NOTEBOOKS[name].runs(space)}]
-    with _locked(space.results, fcntl.LOCK_SH):
-        _withdraw(space)
-        failed = execute_notebooks(
-            space, [name for name in names if name not in blocked], args.workers
-        )
-    marks.append(("notebooks", time.perf_counter()))
-    with _locked(space.results, fcntl.LOCK_EX):  # of `make -j`: else half of another one's tables
-        write_manifest(space)
-        wrong = _conclude(space.results, site=True)
-    marks.append(("report and verify", time.perf_counter()))
-    spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
-    data = ", ".join(dict.fromkeys(source.data_name for source in sources)) or "no data"
-    print(f"{data}: {spent}; results in {space.results}")
-    if failed:
-        print(
-            f"failed notebooks: {', '.join(failed)}; what went wrong is told above", file=sys.stderr
-        )
-    if report.failed:
-        print(
-            f"{report}\nnot executed for want of these: {', '.join(blocked) or 'none'}",
-            file=sys.stderr,
-        )
-    return int(bool(report.failed or failed or wrong))
+    return [space.runs.folder(run) for run in students(space)["SACD"]]
 
 
 def _conclude(results: Path, site: bool, readme: bool = False, against: Path | None = None) -> int:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
+from rich.table import Table
 
 from sacd.data.account import ALL, account, too_much
-from sacd.data.check import check
+from sacd.data.check import FEWEST_SUBJECTS, check
 from sacd.data.cohort import CohortError
 from sacd.experiments.workspace import Workspace
 from sacd.files import write_text
@@ -13,6 +15,34 @@ from sacd.files import write_text
 CHECK, INGEST = "tables/check.csv", "tables/ingest.csv"
 _NAMED = 6
 """Losses that the error names; the table has all."""
+
+
+def show(frame: pd.DataFrame, title: str) -> None:
+    """Print a table; its texts, such as paths, stay what they are."""
+    table = Table(title=title, title_justify="left")
+    for column in frame.columns:
+        table.add_column(str(column), overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    Console(markup=False).print(table)  # a path may hold brackets
+
+
+def show_problems(w: Workspace) -> int:
+    """Show the nights and the problems of the cohort; returns 1 if one of them is an error."""
+    if not w.cohort.is_dir():
+        raise ValueError(
+            f"{w.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
+        )
+    problems = check(w.cohort, *_wanted(w), subjects=FEWEST_SUBJECTS)
+    show(problems.attrs["nights"], f"{w.cohort}: nights")
+    show(problems, f"{w.cohort}: {len(problems)} problem(s)")
+    return int((problems["level"] == "error").any())
+
+
+def _wanted(w: Workspace) -> tuple[str, int, int, str]:
+    """EEG channel and rate, frames of a clip and their sampling: what `check` looks for."""
+    store = w.profile.store
+    return store.channel, store.eeg_rate, store.frames, store.sampling
 
 
 def check_cohort(w: Workspace) -> pd.DataFrame:
@@ -23,8 +53,7 @@ def check_cohort(w: Workspace) -> pd.DataFrame:
     path = w.results / CHECK
     if path.is_file() and _newest(w.cohort) < path.stat().st_mtime:
         return pd.read_csv(path, keep_default_na=False)
-    wanted = w.profile.store
-    problems = check(w.cohort, wanted.channel, wanted.eeg_rate, wanted.frames, wanted.sampling)
+    problems = check(w.cohort, *_wanted(w))
     write_text(path, problems.to_csv(index=False, lineterminator="\n"))
     return problems
 

@@ -7,7 +7,7 @@ the notebooks, so a notebook finds trained what it asks for when it is executed.
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sacd.experiments.night import ladder, nights_of
 from sacd.experiments.rows import (
@@ -30,6 +30,14 @@ from sacd.experiments.ucf51 import Ucf51Workspace
 from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.runs import Run
 from sacd.runs.notebook_inputs import parameters_of
+
+DATA: Final = "data "
+"""A notebook depends on the names of its data, and without runs on their fingerprints.
+
+They stand under this word and a number.
+"""
+SIMULATED: Final = f"{DATA}simulated"
+"""Whether frames may be shown, which decides the pictures of some notebooks."""
 
 
 def _tour(w: Workspace) -> Rows:

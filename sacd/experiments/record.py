@@ -14,9 +14,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sacd.experiments.items import ITEMS, NOTEBOOKS
+from sacd.experiments.items import DATA, ITEMS, NOTEBOOKS
 from sacd.experiments.manifest import manifest_files
-from sacd.experiments.reproduce import DATA
 from sacd.experiments.workspace import Workspace
 from sacd.files import sha256, write_json, write_text
 from sacd.metrics import ERRORS, right_or_wrong

@@ -1,18 +1,26 @@
-"""Execute the notebooks of a workspace, side by side; which runs today's notebooks ask for."""
+"""`make reproduce`: data, training, notebooks side by side, manifest; which runs they ask for."""
 
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sacd.experiments.items import AFTER, NOTEBOOKS
+from sacd.experiments.intake import account_for, check_cohort, show
+from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED
 from sacd.experiments.places import path_of
 from sacd.experiments.profiles import PROFILES
+from sacd.experiments.record import write_manifest
 from sacd.experiments.workspace import CHECKOUT, Workspace
-from sacd.files import sha256
+from sacd.files import remove_leftovers, sha256
+from sacd.paper import contents
 from sacd.runs.notebook_inputs import (
     check_parameters,
     is_current,
@@ -20,14 +28,97 @@ from sacd.runs.notebook_inputs import (
     parameters_of,
     read_notebook,
 )
+from sacd.runs.store import explain_os_error
 
-DATA: Final = "data "
-"""A notebook depends on the names of its data, and without runs on their fingerprints.
 
-They stand under this word and a number.
-"""
-SIMULATED: Final = f"{DATA}simulated"
-"""Whether frames may be shown, which decides the pictures of some notebooks."""
+def reproduce(
+    w: Workspace,
+    only: list[str] | None,
+    workers: int | None,
+    cluster: str | None,
+    accept_loss: bool,
+    conclude: Callable[[Path], int],
+) -> int:
+    """Compute what is missing of the results, and execute the notebooks; returns the exit code.
+
+    Args:
+        only: items or names of notebooks; default: all but those beyond the paper.
+        accept_loss: go on although a night or a stage lost too many clips.
+        conclude: builds the report and verifies; 1 if a file or a number is wrong.
+    """
+    every = [item.notebook for item in contents.CONTENTS if not item.beyond]
+    # Two items may share a notebook; it is executed once.
+    names = list(dict.fromkeys(map(contents.notebook_of, only or every)))
+    _refuse_read_only(w.results)
+    marks = [("start", time.perf_counter())]
+    data = _prepare(w, names, workers, accept_loss)
+    marks.append(("simulate and ingest", time.perf_counter()))
+    asked = {name: NOTEBOOKS[name].runs(w) for name in names}
+    runs = [run for group in asked.values() for run in group]
+    report = w.execute(runs, workers=workers, cluster=cluster)
+    print(report)
+    marks.append(("train", time.perf_counter()))
+    lost = {failure.run.id for failure in report.failed}
+    blocked = [name for name in names if lost & {run.id for run in asked[name]}]
+    with locked(w.results, fcntl.LOCK_SH):
+        show_withdrawn(w)
+        failed = execute_notebooks(w, [name for name in names if name not in blocked], workers)
+    marks.append(("notebooks", time.perf_counter()))
+    with locked(w.results, fcntl.LOCK_EX):  # of `make -j`: else half of another one's tables
+        write_manifest(w)
+        wrong = conclude(w.results)
+    marks.append(("report and verify", time.perf_counter()))
+    spent = ", ".join(f"{name} {b - a:.0f} s" for (_, a), (name, b) in pairwise(marks))
+    print(f"{', '.join(data) or 'no data'}: {spent}; results in {w.results}")
+    if failed:
+        named = ", ".join(failed)
+        print(f"failed notebooks: {named}; what went wrong is told above", file=sys.stderr)
+    if report.failed:
+        named = ", ".join(blocked) or "none"
+        print(f"{report}\nnot executed for want of these: {named}", file=sys.stderr)
+    return int(bool(report.failed or failed or wrong))
+
+
+def _prepare(
+    w: Workspace, names: Iterable[str], workers: int | None, accept_loss: bool
+) -> list[str]:
+    """Prepare the data that notebooks need; returns the names of these data.
+
+    Of a cohort that somebody recorded, what is wrong with it and what was lost of it is shown.
+    """
+    sources = [source for name in names for source in NOTEBOOKS[name].data(w)]
+    for source in {source.store_path: source for source in sources}.values():
+        recorded = isinstance(source, Workspace) and not source.simulated
+        # Other frames of the same cohort have the same problems.
+        if recorded and source.original is source and len(problems := check_cohort(source)):
+            show(problems, f"{source.cohort}: {len(problems)} problem(s)")
+        source.prepare(workers)
+        if recorded:
+            show(account_for(source, accept_loss), f"{source.cohort}: clips kept and lost")
+    return list(dict.fromkeys(source.data_name for source in sources))
+
+
+def _refuse_read_only(results: Path) -> None:
+    """Notice before hours of training that their results could not be written."""
+    results.mkdir(parents=True, exist_ok=True)
+    for folder in (results, *results.glob("*/")):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            named = OSError(error.errno, error.strerror, str(folder))
+            raise ValueError(explain_os_error(named, folder)) from None
+
+
+@contextmanager
+def locked(results: Path, how: int) -> Iterator[None]:
+    """Lock a results folder: shared to execute notebooks, exclusive to hash what they wrote."""
+    results.mkdir(parents=True, exist_ok=True)
+    with open(results / ".lock", "a") as file:
+        fcntl.flock(file, how)
+        if how == fcntl.LOCK_EX:
+            remove_leftovers(results)
+        yield
 
 
 def wanted(root: Path | None = None) -> dict[str, str] | None:
@@ -91,6 +182,12 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
                     process.kill()
                 raise
     return [name for name in names if name in failed]
+
+
+def show_withdrawn(w: Workspace) -> None:
+    """Remove pictures of sleepers that may not be shown, and say which."""
+    if removed := withdraw_frames(w):
+        print(f"{w.results}: removed, for frames of real sleepers are not shown: {removed}")
 
 
 def withdraw_frames(w: Workspace) -> list[str]:

@@ -76,7 +76,6 @@ class Ucf51Workspace:
             f"sacd.training.ucf51:{task}",
             config,
             self.store.fingerprint,
-            item="table3",
             resources=where,
             **more,
         )

@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,12 +49,9 @@ class Report:
             f"{len(self.failed)} without results"
         ]
         for run, reason, path in self.failed:
-            lines += [f"FAILED {run.title}" + (f" (see {path})" if path else ""), *_indent(reason)]
+            lines.append(f"FAILED {run.title}" + (f" (see {path})" if path else ""))
+            lines += [f"    {line}" for line in reason.splitlines()]
         return "\n".join(lines)
-
-
-def _indent(text: str) -> list[str]:
-    return [f"    {line}" for line in text.splitlines()]
 
 
 def execute(
@@ -63,10 +61,11 @@ def execute(
     workers: int | None = None,
     cluster: str | None = None,
     resources: Mapping[str, str] | None = None,
-    keep_going: bool = True,
     quiet: bool = False,
 ) -> Report:
     """Compute the missing ones of `runs` and of the runs they read; existing results are verified.
+
+    A failure stops only the runs that read the failed one.
 
     Args:
         workers: number of processes on this machine; 0: this process. Default: one per GPU, or one
@@ -75,7 +74,6 @@ def execute(
             and the folder of the store.
         resources: passed to the tasks, and no part of a run's identity. Defaults: "device" is
             "auto" (a GPU if there is one), "threads" per run is "1".
-        keep_going: after a failure, skip only the runs that read the failed one.
         quiet: show no progress bar.
 
     Raises:
@@ -83,34 +81,33 @@ def execute(
             write into another store.
     """
     store.open()
+    # The id of this call tells a worker's repeated answer from a run that was there before.
     resources = {"device": "auto", "threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
     plan = _closure(runs)
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         checked = pool.map(lambda run: _state(store, run), plan.values())
         states = dict(zip(plan, checked, strict=True))
     needed = _needed(runs, states)
-    todo: dict[str, Run] = {}
-    hits: list[Run] = []
-    failed: dict[str, Failure] = {}
+    work = _Work(store, {}, [], [], {})
     for i, run in plan.items():
         state, reason = states[i]
         if i not in needed:
             continue
         if state == "done":
-            hits.append(run)
+            work.hits.append(run)
         elif state == "conflict":
-            failed[i] = Failure(run, reason, None)
+            work.failed[i] = Failure(run, reason, None)
         else:
-            todo[i] = run
-    _log_reasons(store, hits, todo, states)
-    done: list[Run] = []
-    if todo:
+            work.todo[i] = run
+    work.log_reasons(states)
+    if work.todo:
         with (
-            open_pool(store, list(todo.values()), workers, cluster, resources) as pool,
-            _Bar(todo, quiet) as bar,
+            open_pool(store, list(work.todo.values()), workers, cluster, resources) as pool,
+            closing(_Bar(work.todo, quiet)) as bar,
         ):
-            _work_off(store, pool, todo, done, hits, failed, bar, keep_going)
-    return Report(tuple(done), tuple(hits), tuple(failed[i] for i in plan if i in failed))
+            work.compute(pool, bar)
+    failed = tuple(work.failed[i] for i in plan if i in work.failed)
+    return Report(tuple(work.done), tuple(work.hits), failed)
 
 
 def _closure(runs: Iterable[Run]) -> dict[str, Run]:
@@ -148,22 +145,6 @@ def _needed(runs: Iterable[Run], states: Mapping[str, tuple[str, str]]) -> set[s
     return needed
 
 
-def _log_reasons(
-    store: RunStore, hits: list[Run], todo: Mapping[str, Run], states: Mapping[str, tuple[str, str]]
-) -> None:
-    """Log for every run why it is computed or not."""
-    for run in hits:
-        log.info("%s: not computed, %s", run.title, states[run.id][1])
-    known = store.identities() if todo else []
-    for run in todo.values():
-        state, reason = states[run.id]
-        if state == "corrupt":
-            log.warning("%s: %s; computing it again", run.title, reason)
-        else:
-            why = store.why_missing(run, known) if state == "missing" else reason
-            log.info("%s: to compute, %s", run.title, why)
-
-
 def _priorities(todo: Mapping[str, Run]) -> dict[str, float]:
     """Cost of the longest chain of runs that starts with each run: the critical path goes first."""
     priority = {i: run.cost for i, run in todo.items()}
@@ -175,66 +156,82 @@ def _priorities(todo: Mapping[str, Run]) -> dict[str, float]:
     return priority
 
 
-def _work_off(
-    store: RunStore,
-    pool: Pool,
-    todo: Mapping[str, Run],
-    done: list[Run],
-    hits: list[Run],
-    failed: dict[str, Failure],
-    bar: "_Bar",
-    keep_going: bool,
-) -> None:
-    """Start runs that are ready while there is room, and collect those that end."""
-    priority = _priorities(todo)
-    waiting = sorted(todo.values(), key=lambda run: -priority[run.id])
-    started: dict[str, Any] = {}
-    refusals: dict[str, int] = {}
-    before = {i: _mtime(store, run) for i, run in todo.items()}
-    open_ids = set(todo)
-    while waiting or started:
-        for run in list(waiting):
-            bad = [other for _, other in run.inputs if other.id in failed]
-            ready = not any(other.id in open_ids for _, other in run.inputs)
-            if bad:
-                needs = f"not run: it needs {bad[0].title}, which failed"
-                failed[run.id] = Failure(run, needs, None)
-            elif failed and not keep_going:
-                failed[run.id] = Failure(run, "not run: another run failed", None)
-            elif ready and len(started) < pool.room:
-                started[run.id] = pool.submit(run, priority[run.id], bar.update)
+@dataclass
+class _Work:
+    """Runs to compute, and what became of them so far, by id."""
+
+    store: RunStore
+    todo: dict[str, Run]
+    done: list[Run]
+    hits: list[Run]
+    failed: dict[str, Failure]
+
+    def log_reasons(self, states: Mapping[str, tuple[str, str]]) -> None:
+        """Log for every run why it is computed or not."""
+        for run in self.hits:
+            log.info("%s: not computed, %s", run.title, states[run.id][1])
+        known = self.store.identities() if self.todo else []
+        for run in self.todo.values():
+            state, reason = states[run.id]
+            if state == "corrupt":
+                log.warning("%s: %s; computing it again", run.title, reason)
             else:
-                continue
-            waiting.remove(run)
-            open_ids -= failed.keys()
-        pool.wait(list(started.values()))
-        for i in [i for i, handle in started.items() if handle.done()]:
-            outcome, text = outcome_of(started.pop(i))
-            if outcome == "refused" and (refused := refusals.get(i, 0)) < MOST_REFUSALS:
-                refusals[i] = refused + 1
-                waiting.append(todo[i])  # for another worker: the pool leaves out this one
-                continue
-            open_ids.discard(i)
-            if outcome not in ("failed", "refused") and not _arrived(store, todo[i]):
-                raise RunError(
-                    f"{todo[i].title}: its worker has finished it, but {store.folder(i)} is not "
-                    "here; the workers need the same run store, at the same path"
-                )
-            if outcome in ("failed", "refused"):
-                path = store.failure(todo[i])
-                when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-                with suppress(OSError):  # the disk may be full, and `text` then says so
-                    write_text(path, f"{when} {todo[i].title}\n{text}\n")
-                failed[i] = Failure(todo[i], "\n".join(text.strip().splitlines()[-6:]), path)
-            else:
-                (done if outcome == "done" else hits).append(todo[i])
-        # A run that waits in a worker's queue has not yet written its progress file.
-        running = [i for i in started if _mtime(store, todo[i]) != before[i]]
-        for i in running:
-            record = read_json(store.work(todo[i]) / PROGRESS)
-            bar.update(i, record.get("share", 0.0), record.get("text", ""))
-        ended = len(todo) - len(open_ids | failed.keys() & todo.keys())
-        bar.show(ended, len(running), len(failed), open_ids)
+                why = self.store.why_missing(run, known) if state == "missing" else reason
+                log.info("%s: to compute, %s", run.title, why)
+
+    def compute(self, pool: Pool, bar: "_Bar") -> None:
+        """Start runs that are ready while there is room, and collect those that end."""
+        priority = _priorities(self.todo)
+        waiting = sorted(self.todo.values(), key=lambda run: -priority[run.id])
+        started: dict[str, Any] = {}
+        refusals: Counter[str] = Counter()
+        before = {i: _mtime(self.store, run) for i, run in self.todo.items()}
+        unfinished = set(self.todo)
+        while waiting or started:
+            for run in list(waiting):
+                inputs = [other for _, other in run.inputs]
+                if bad := [other for other in inputs if other.id in self.failed]:
+                    needs = f"not run: it needs {bad[0].title}, which failed"
+                    self.failed[run.id] = Failure(run, needs, None)
+                    unfinished.discard(run.id)
+                elif len(started) < pool.room and not any(o.id in unfinished for o in inputs):
+                    started[run.id] = pool.submit(run, priority[run.id], bar.update)
+                else:
+                    continue
+                waiting.remove(run)
+            pool.wait(list(started.values()))
+            for i in [i for i, handle in started.items() if handle.done()]:
+                outcome, text = outcome_of(started.pop(i))
+                if outcome == "refused" and refusals[i] < MOST_REFUSALS:
+                    refusals[i] += 1
+                    waiting.append(self.todo[i])  # for another worker: the pool leaves out this one
+                    continue
+                unfinished.discard(i)
+                self._ended(self.todo[i], outcome, text)
+            # A run that waits in a worker's queue has not yet written its progress file.
+            running = [i for i in started if _mtime(self.store, self.todo[i]) != before[i]]
+            for i in running:
+                record = read_json(self.store.work(i) / PROGRESS)
+                bar.update(i, record.get("share", 0.0), record.get("text", ""))
+            computed = self.todo.keys() - unfinished - self.failed.keys()
+            bar.show(len(computed), len(running), len(self.failed), unfinished)
+
+    def _ended(self, run: Run, outcome: str, text: str) -> None:
+        """Enter what became of a run; `text` is the traceback of a failure."""
+        if outcome in ("failed", "refused"):
+            path = self.store.failure(run)
+            when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            with suppress(OSError):  # the disk may be full, and `text` then says so
+                write_text(path, f"{when} {run.title}\n{text}\n")
+            last = "\n".join(text.strip().splitlines()[-6:])
+            self.failed[run.id] = Failure(run, last, path)
+            return
+        if not _arrived(self.store, run):
+            raise RunError(
+                f"{run.title}: its worker has finished it, but {self.store.folder(run)} is not "
+                "here; the workers need the same run store, at the same path"
+            )
+        (self.done if outcome == "done" else self.hits).append(run)
 
 
 def _arrived(store: RunStore, run: Run) -> bool:
@@ -248,9 +245,8 @@ def _arrived(store: RunStore, run: Run) -> bool:
 
 def _mtime(store: RunStore, run: Run) -> int:
     """When a run last wrote its progress, in ns; 0 if it has not started."""
-    path = store.work(run) / PROGRESS
     try:
-        return path.stat().st_mtime_ns
+        return (store.work(run) / PROGRESS).stat().st_mtime_ns
     except OSError:
         return 0
 
@@ -262,7 +258,7 @@ class _Bar:
         from tqdm import tqdm  # slow to import
 
         self.todo, self.shares, self.text = todo, dict.fromkeys(todo, 0.0), ""
-        self.counts = (0, 0, 0)
+        self.counts = (0, 0, 0)  # done, running, failed
         # A terminal or a notebook gets a moving bar, a log file a line every 30 s.
         live = sys.stderr.isatty() or "ipykernel" in sys.modules
         self.bar = tqdm(
@@ -271,12 +267,9 @@ class _Bar:
             bar_format="{desc} |{bar:20}| {percentage:3.0f}% {elapsed}<{remaining}{postfix}",
             **({} if live else {"mininterval": 30}),
         )  # fmt: skip
-
-    def __enter__(self) -> "_Bar":
         self._draw()
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self.bar.refresh()
         self.bar.close()
 

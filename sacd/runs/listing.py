@@ -62,7 +62,7 @@ def _entry(store: RunStore, folder: Path, wanted: Wanted | None, stale: dict[str
     elif state == "done" and wanted is not None and folder.name not in wanted:
         state, why = "unasked", "no notebook of a profile asks for it"
     return Entry(
-        folder.name, state, folder, (wanted or {}).get(folder.name) or about.get("item", ""),
+        folder.name, state, folder, (wanted or {}).get(folder.name, ""),
         about.get("label") or identity.get("task", ""), identity.get("config", {}).get("seed"),
         provenance.get("duration_s"), provenance.get("started", ""), why,
     )  # fmt: skip

@@ -52,10 +52,10 @@ class DaskPool(Pool):
         super().__init__(store, resources)
         self.client, self.room = client, room
 
-    def submit(self, run: Run, priority: float, listener: Listener) -> Any:
-        return self.client.submit(
-            compute, self.root, run, run.id, self.resources, pure=False, priority=priority
-        )
+    def submit(self, run: Run, priority: float, listener: Listener, **chosen: Any) -> Any:
+        # pure=False: Dask would take a run that failed before for the same task, and not repeat it.
+        task = (compute, self.root, run, run.id, self.resources)
+        return self.client.submit(*task, pure=False, priority=priority, **chosen)
 
     def wait(self, handles: list[Any]) -> None:
         from distributed import wait  # slow to import
@@ -89,9 +89,7 @@ class ClusterPool(DaskPool):
 
     def submit(self, run: Run, priority: float, listener: Listener) -> Any:
         chosen = {"workers": sorted(self.threads)} if self.threads else {}
-        handle = self.client.submit(
-            compute, self.root, run, run.id, self.resources, pure=False, priority=priority, **chosen
-        )
+        handle = super().submit(run, priority, listener, **chosen)
         handle.chosen = set(self.threads)
         return handle
 
@@ -110,8 +108,8 @@ class ClusterPool(DaskPool):
                     handle.cancel()
             return
         waited = time.monotonic() - self.alone_since
-        what = f"CLUSTER={self.name}: no worker {'with this code ' if self.left_out else ''}is "
-        what += "connected to its scheduler"
+        kind = "worker with this code" if self.left_out else "worker"
+        what = f"CLUSTER={self.name}: no {kind} is connected to its scheduler"
         if waited >= GIVE_UP_AFTER_S:
             raise RunError(f"{what} for {GIVE_UP_AFTER_S / 60:g} minutes; start workers and repeat")
         if waited >= SAY_AFTER_S and not self.said:
@@ -130,9 +128,9 @@ class ClusterPool(DaskPool):
             asked = self.client.sync(self.client.scheduler.identity, n_workers=-1)
             there = {worker: about["nthreads"] for worker, about in asked["workers"].items()}
             new = sorted(there.keys() - self.threads.keys() - self.left_out)
-            said = (
-                self.client.run(_ids, self.samples, workers=new, on_error="return") if new else {}
-            )
+            said = {}
+            if new:
+                said = self.client.run(_ids, self.samples, workers=new, on_error="return")
         except OSError as error:  # the scheduler ended meanwhile, or the worker did
             if self.client.status != "running":
                 raise _lost(f"CLUSTER={self.name}") from error
@@ -257,10 +255,8 @@ def _local_cluster(
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
-    on_gpu = resources["device"] == "cuda" or (
-        resources["device"] == "auto" and device_kind() == "cuda"
-    )
-    cards = gpus() if on_gpu else []
+    device = device_kind() if resources["device"] == "auto" else resources["device"]
+    cards = gpus() if device == "cuda" else []
     fitting = min(len(cards) * runs_per_gpu(), CPU_COUNT) if cards else CPU_COUNT
     number = min(workers or fitting, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}

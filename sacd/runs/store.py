@@ -59,9 +59,8 @@ class Run:
     """Runs whose folders the task reads, by name; they run first."""
     modules: tuple[str, ...] = ()
     """"module:class" of what the task imports by name, such as its method or teacher."""
-    item: str = ""
-    """Paper item, for listings; like `label`, `cost` and `resources` no part of the identity."""
     label: str = ""
+    """For listings and logs; like `cost` and `resources` no part of the identity."""
     cost: float = 1.0
     """Estimated duration; long runs start first."""
     resources: tuple[tuple[str, str], ...] = ()
@@ -198,7 +197,7 @@ class RunStore:
         for half_written in work.rglob(".*tmp*"):  # of `atomic`, and safetensors' `.tmpXXXXXX`
             half_written.unlink()
         _refuse_conflict(run, work)
-        about = {"item": run.item, "label": run.label, "entries": list(run.entries)}
+        about = {"label": run.label, "entries": list(run.entries)}
         write_json(work / "config.json", {"identity": run.identity, "about": about})
         return work
 
@@ -225,17 +224,12 @@ class RunStore:
         self.failure(run).unlink(missing_ok=True)
 
     def why_missing(self, run: Run, known: Sequence[Mapping[str, Any]]) -> str:
-        """Explain a cache miss: which fields differ from an earlier run with the same settings.
-
-        Args:
-            known: identities of the runs on disk, from `identities()`.
-        """
+        """Why a run is computed: what differs from one of the same settings, of `identities()`."""
         for other in known:
             if any(other.get(key) != run.identity[key] for key in ("task", "class", "config")):
                 continue
-            changed = [
-                key for key in ("data", "code", "inputs") if other.get(key) != run.identity[key]
-            ]
+            parts = ("data", "code", "inputs")
+            changed = [key for key in parts if other.get(key) != run.identity[key]]
             if changed:
                 return f"{', '.join(changed)} changed since an earlier run"
         return "never computed"
@@ -246,11 +240,7 @@ class RunStore:
         return [identity for identity in found if isinstance(identity, dict)]  # not the damaged
 
     def find(self, prefix: str) -> Path:
-        """Folder of the one run whose id starts with `prefix`, finished or not.
-
-        Raises:
-            RunError: no run or several runs match.
-        """
+        """Folder of the one run whose id starts with `prefix`, finished or not, or a RunError."""
         folders = [folder for folder in self.folders() if folder.name.startswith(prefix)]
         # Reversed: of a run that is in both places, the finished folder wins.
         found = {folder.name: folder for folder in reversed(folders)}
@@ -298,10 +288,8 @@ def _refuse_conflict(run: Run, folder: Path) -> None:
     there = read_json(folder / "config.json").get("identity")
     if there is None or there == run.identity:
         return
-    before, now = (
-        json.dumps(x, indent=1, sort_keys=True).splitlines() for x in (there, run.identity)
-    )
-    diff = "\n".join(difflib.unified_diff(before, now, "on disk", "asked for", lineterm="", n=0))
+    texts = [json.dumps(x, indent=1, sort_keys=True).splitlines() for x in (there, run.identity)]
+    diff = "\n".join(difflib.unified_diff(*texts, "on disk", "asked for", lineterm="", n=0))
     raise RunError(
         f"{folder}: holds another run than its id says; move the folder away to compute it again\n"
         f"{diff}"

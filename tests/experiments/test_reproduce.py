@@ -92,8 +92,8 @@ def test_failures_are_named_in_order_and_the_others_still_run(commands, capfd):
 def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
     text = (
         "import sys; import sacd.__main__ as command\n"
-        "from sacd.experiments import record, reproduce, workspace\n"
-        "record.write_manifest = lambda w: None\n"
+        "from sacd.experiments import reproduce, workspace\n"
+        "reproduce.write_manifest = lambda w: None\n"
         "command._conclude = lambda *a, **k: 0\n"
         "workspace.Workspace.prepare = lambda *a: None\n"
         "workspace.Workspace.data_name = 'none'\n"
@@ -111,7 +111,7 @@ def test_the_command_line_names_failed_notebooks_and_exits_with_1(tmp_path):
 MAKE_J = """
 import pathlib, sys, time
 import sacd.__main__ as command
-from sacd.experiments import record, reproduce, workspace
+from sacd.experiments import reproduce, workspace
 me, root = sys.argv[1], pathlib.Path(sys.argv[2])
 
 def wait(name):
@@ -132,7 +132,7 @@ def notebooks(*a):
 workspace.Workspace.data_name = "none"
 workspace.Workspace.execute = lambda *a, **k: type("R", (), {"failed": ()})()
 reproduce.execute_notebooks = notebooks
-record.write_manifest = lambda w: None
+reproduce.write_manifest = lambda w: None
 command._conclude = lambda *a, **k: int((root / "half a table").exists())
 words = ["reproduce", "--profile", "smoke", "--only", "41_paper_audit", "--root", str(root)]
 sys.exit(command.main(words))
@@ -157,13 +157,13 @@ def test_the_command_line_ends_with_each_failed_run_and_its_last_lines(
         name: experiments.Notebook(name, partial(_these, rows), (), lambda w: ())
         for name, rows in made.items()
     }
-    monkeypatch.setattr(experiments, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", notebooks)
     known = [contents.Item(name, name, "") for name in made]
     monkeypatch.setattr(contents, "CONTENTS", known)
     monkeypatch.setattr(
         reproduce, "execute_notebooks", lambda w, names, workers: executed.extend(names) or []
     )
-    monkeypatch.setattr("sacd.experiments.record.write_manifest", lambda w: None)
+    monkeypatch.setattr(reproduce, "write_manifest", lambda w: None)
     monkeypatch.setattr("sacd.__main__._conclude", lambda *a, **k: 0)
     executed = []
     assert main(["reproduce", "--profile", "smoke", "--workers", "0", "--root", str(tmp_path)]) == 1
@@ -179,11 +179,11 @@ def test_what_is_beyond_the_paper_is_reproduced_only_where_it_is_asked_for(tmp_p
     none = {name: experiments.Notebook(name, lambda w: {}, (), lambda w: ()) for name in made}
     executed = []
     monkeypatch.setattr(contents, "CONTENTS", known)
-    monkeypatch.setattr(experiments, "NOTEBOOKS", none)
+    monkeypatch.setattr(reproduce, "NOTEBOOKS", none)
     monkeypatch.setattr(
         reproduce, "execute_notebooks", lambda w, names, workers: executed.append(names) or []
     )
-    monkeypatch.setattr("sacd.experiments.record.write_manifest", lambda w: None)
+    monkeypatch.setattr(reproduce, "write_manifest", lambda w: None)
     monkeypatch.setattr("sacd.__main__._conclude", lambda *a, **k: 0)
     words = ["reproduce", "--profile", "smoke", "--workers", "0", "--root", str(tmp_path)]
     for more in ([], ["--only", "beyond"]):

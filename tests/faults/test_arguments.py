@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sacd.__main__ import main
+from sacd.__main__ import COMMANDS, main
+from sacd.predict.cli import COMMANDS as PREDICT
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = (
@@ -84,6 +85,15 @@ def test_a_folder_of_the_environment_with_a_space_is_refused(checkout):
     assert done.returncode == 2 and "VENV=a b: give a folder whose name has no spaces" in (
         done.stderr
     )
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *PREDICT])
+def test_every_command_explains_its_options(capsys, command):
+    """A bare per cent sign in a help text would end in a traceback."""
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0 and said.startswith(f"usage: sacd {command} ") and "%%" not in said
 
 
 @pytest.mark.parametrize(

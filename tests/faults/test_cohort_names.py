@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from sacd.__main__ import _print
 from sacd.analysis import tables
 from sacd.analysis.latex import escaped
 from sacd.escape import as_markdown, one_line
+from sacd.experiments.intake import show
 from sacd.experiments.items import NOTEBOOKS, Notebook
 from sacd.experiments.session import Session
 from sacd.experiments.workspace import Workspace
@@ -130,7 +130,7 @@ def test_a_figure_and_a_plot_show_the_name(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_on_the_screen_shows_the_name(name, capsys):
-    _print(pd.DataFrame({"file": [name]}), name)
+    show(pd.DataFrame({"file": [name]}), name)
     assert " ".join(capsys.readouterr().out.split())[:20] in name or len(name) < 20
 
 

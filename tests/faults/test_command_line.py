@@ -1,12 +1,13 @@
 """Bad inputs of the command line itself: folders that are missing, damaged or read-only."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from bad_inputs import Bad, refuse
 
-from sacd import __main__ as command
+from sacd.__main__ import main
 
 
 def nothing(_: Path) -> None:
@@ -66,19 +67,17 @@ def test_read_only_results_are_noticed_before_anything_is_computed(
 ):
     """A folder that refuses new files; root may write anywhere, so the system's answer is faked."""
     (tmp_path / place).mkdir(parents=True)
-    open_file = command.tempfile.TemporaryFile
+    open_file = tempfile.TemporaryFile
 
     def denied(dir):
         if Path(dir) == tmp_path / place:
             raise PermissionError(13, "Permission denied", f"{dir}/x")
         return open_file(dir=dir)
 
-    monkeypatch.setattr(command.tempfile, "TemporaryFile", denied)
+    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
     prepared = "sacd.experiments.workspace.Workspace.prepare"
     monkeypatch.setattr(prepared, lambda *_: pytest.fail("something was computed"))
-    code = command.main(
-        ["reproduce", "--profile", "smoke", "--root", str(tmp_path), "--only", "fig2"]
-    )
+    code = main(["reproduce", "--profile", "smoke", "--root", str(tmp_path), "--only", "fig2"])
     [line] = capsys.readouterr().err.splitlines()
     assert code == 1
     assert line.startswith(f"error: {tmp_path / place}: cannot be written (Permission denied); ")

@@ -152,7 +152,7 @@ def test_the_notebooks_with_frames_are_known():
         assert ("correspondence(" in text or "montage(" in text) == bool(notebook.frames), name
 
 
-@pytest.mark.parametrize("depends", [None, {reproduce.SIMULATED: "True"}])
+@pytest.mark.parametrize("depends", [None, {items.SIMULATED: "True"}])
 def test_pictures_that_may_not_be_shown_are_removed(tmp_path, depends):
     names = made(tmp_path, depends)
     assert sorted(reproduce.withdraw_frames(Space(tmp_path, shown=False))) == names
@@ -172,7 +172,7 @@ def test_what_may_be_shown_or_was_asked_for_stays(tmp_path):
     assert reproduce.withdraw_frames(Space(tmp_path, shown=True)) == []
     made(tmp_path, parameters={"show_frames": True})
     assert reproduce.withdraw_frames(Space(tmp_path, shown=False)) == []
-    made(tmp_path, {reproduce.SIMULATED: "False"})
+    made(tmp_path, {items.SIMULATED: "False"})
     assert reproduce.withdraw_frames(Space(tmp_path, shown=False)) == []
 
 
@@ -188,6 +188,6 @@ def test_name_and_flag_are_part_of_a_notebooks_key(tmp_path, monkeypatch):
     second = reproduce._command(w, name)
     monkeypatch.setattr(Workspace, "data_name", "b")
     third = reproduce._command(w, name)
-    flag, named = first.index(reproduce.SIMULATED), first.index(f"{reproduce.DATA}0 name")
+    flag, named = first.index(items.SIMULATED), first.index(f"{items.DATA}0 name")
     assert [words[flag + 1] for words in (first, second, third)] == ["True", "False", "False"]
     assert [words[named + 1] for words in (first, second, third)] == ["a", "a", "b"]

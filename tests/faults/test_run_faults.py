@@ -158,12 +158,6 @@ def test_a_failing_run_stops_only_its_readers(tmp_path):
     )
 
 
-def test_without_keep_going_the_first_failure_ends_it(tmp_path):
-    bad, good = run(1, task="fail", cost=9), run(2)
-    report = execute([good, bad], RunStore(tmp_path), workers=0, quiet=True, keep_going=False)
-    assert not report.done and {f.run for f in report.failed} == {bad, good}
-
-
 @pytest.mark.parametrize(
     ("task", "reason"),
     [("leave", "SystemExit"), ("nothing", "without writing a file")],

@@ -48,7 +48,7 @@ def filled(tmp_path, monkeypatch):
     old = Run("listed_task:count", Toy(seed=3), label="older")
     reader = run(4, inputs=(("older", old),), label="reader")
     execute(
-        [run(0, item="table2", label="good"), run(1, label="altered"), reader],
+        [run(0, label="good"), run(1, label="altered"), reader],
         store,
         workers=0,
         quiet=True,
@@ -71,9 +71,7 @@ def test_listing(filled):
         "reader": "stale",
         "half": "partial",
     }
-    assert (
-        entries["good"].seed == 0 and entries["good"].item == "table2" and entries["good"].why == ""
-    )
+    assert entries["good"].seed == 0 and entries["good"].item == "" and entries["good"].why == ""
     assert entries["altered"].why == "sum.json was altered or truncated (checksum differs)"
     assert entries["older"].why == "code changed: listed_task:count"
     assert (
@@ -88,7 +86,7 @@ def test_listing(filled):
         "no notebook of a profile asks for it",
     )
     assert unwanted["half"].state == "partial"  # its checkpoint is worth something
-    assert (unwanted["good"].item, unwanted["reader"].item) == ("table2", "20_table2_comparison")
+    assert (unwanted["good"].item, unwanted["reader"].item) == ("", "20_table2_comparison")
 
 
 def test_command_line(filled, capsys, monkeypatch):
@@ -97,8 +95,7 @@ def test_command_line(filled, capsys, monkeypatch):
     assert cli([], store.root) == 0
     text = capsys.readouterr().out
     assert all(
-        word in text
-        for word in ("good", "table2", "corrupt", "stale", "interrupted at 40%", "5 runs")
+        word in text for word in ("good", "corrupt", "stale", "interrupted at 40%", "5 runs")
     )
     assert cli(["show", old.id[:6], "--store", str(store.root)]) == 0
     shown = json.loads(capsys.readouterr().out)

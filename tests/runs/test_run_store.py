@@ -44,7 +44,7 @@ def test_settings_are_the_identity_without_code_and_data():
 
 
 def test_what_does_not_enter_the_identity():
-    assert run().id == run(item="table2", label="x", cost=9, resources=(("store", "elsewhere"),)).id
+    assert run().id == run(label="x", cost=9, resources=(("store", "elsewhere"),)).id
     assert (
         Run("toy_tasks:count", Toy(epochs=3, seed=0)).id
         == Run("toy_tasks:count", Toy(seed=0, epochs=3)).id
@@ -93,7 +93,7 @@ def test_runs_travel_by_pickle_without_their_id():
 
 
 def test_a_finished_run_has_everything(tmp_path):
-    store, r = RunStore(tmp_path), run(5, item="table2", label="toy", data="d4ta")
+    store, r = RunStore(tmp_path), run(5, label="toy", data="d4ta")
     assert store.state(r).name == "missing"
     report = execute([r], store, resources={"store": "here"}, quiet=True)
     assert report.done == (r,) and store.state(r) == ("done", "checksums of 3 files agree")
