@@ -29,10 +29,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def coarse_figures(monkeypatch):
-    """Figures are saved with 75 dpi: at 300 the choice of their 256 colours takes half the time.
+    """Figures are saved with 100 dpi: at 300 the choice of their 256 colours takes half the time.
 
     `figures/test_base.py` saves in full resolution.
     """
     from sacd.figures import base
 
-    monkeypatch.setattr(base, "_png", partial(base._png, dpi=75))
+    monkeypatch.setattr(base, "_png", partial(base._png, dpi=100))
