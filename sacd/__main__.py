@@ -170,10 +170,11 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eeg-rate", type=int, help="Hz")
     parser.add_argument("--frames", type=int, help="frames kept of a clip")
     parser.add_argument("--sampling", choices=("spread", "consecutive"), help="which frames")
+    parser.add_argument("--windows", type=int, help="windows of consecutive frames in a clip")
 
 
 def _settings(args: argparse.Namespace) -> dict:
-    names = ("channel", "eeg_rate", "frames", "sampling")
+    names = ("channel", "eeg_rate", "frames", "sampling", "windows")
     return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
@@ -274,6 +275,7 @@ def _run(args: argparse.Namespace) -> int:
             wanted.frames,
             wanted.sampling,
             subjects=FEWEST_SUBJECTS,
+            windows=wanted.parts,
         )
         _print(problems.attrs["nights"], f"{space.cohort}: nights")
         _print(problems, f"{space.cohort}: {len(problems)} problem(s)")

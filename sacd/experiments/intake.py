@@ -24,7 +24,14 @@ def check_cohort(w: Workspace) -> pd.DataFrame:
     if path.is_file() and _newest(w.cohort) < path.stat().st_mtime:
         return pd.read_csv(path, keep_default_na=False)
     wanted = w.profile.store
-    problems = check(w.cohort, wanted.channel, wanted.eeg_rate, wanted.frames, wanted.sampling)
+    problems = check(
+        w.cohort,
+        wanted.channel,
+        wanted.eeg_rate,
+        wanted.frames,
+        wanted.sampling,
+        windows=wanted.parts,
+    )
     write_text(path, problems.to_csv(index=False, lineterminator="\n"))
     return problems
 
