@@ -19,6 +19,7 @@ CHANNEL ?=
 EEG_RATE ?=
 FRAMES ?=
 SAMPLING ?=
+WINDOWS ?=
 ACCEPT_LOSS ?=
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -50,12 +51,13 @@ export GIVEN_CHANNEL := $(value CHANNEL)
 export GIVEN_EEG_RATE := $(value EEG_RATE)
 export GIVEN_FRAMES := $(value FRAMES)
 export GIVEN_SAMPLING := $(value SAMPLING)
+export GIVEN_WINDOWS := $(value WINDOWS)
 export GIVEN_ACCEPT_LOSS := $(filter 1,$(value ACCEPT_LOSS))
 export SACD_DEVICE := $(value DEVICE)
 given = $${GIVEN_$(1):+--$(2)="$$GIVEN_$(1)"}
 ARGS = --profile="$$GIVEN_PROFILE" $(call given,DATA,data) $(call given,NIGHTS,nights) $(call given,UCF101,ucf101) \
        $(call given,CLUSTER,cluster) $(call given,WORKERS,workers) $(call given,SEEDS,seeds) \
-       $(call given,CHANNEL,channel) $(call given,EEG_RATE,eeg-rate) $(call given,FRAMES,frames) $(call given,SAMPLING,sampling)
+       $(call given,CHANNEL,channel) $(call given,EEG_RATE,eeg-rate) $(call given,FRAMES,frames) $(call given,SAMPLING,sampling) $(call given,WINDOWS,windows)
 EXTRA = $(call given,SLEEPEDF,sleepedf) $${GIVEN_ACCEPT_LOSS:+--accept-loss}
 
 # Tables, figures and what is beyond the paper; a test holds this list to sacd/paper/contents.py, which knows their notebooks.
@@ -74,6 +76,7 @@ help:  ## this list
 	  EEG_RATE "Hz, to which the EEG of DATA is brought" \
 	  FRAMES "frames kept of a clip of DATA" \
 	  SAMPLING "which of them: spread or consecutive" \
+	  WINDOWS "with SAMPLING=consecutive: windows of a clip" \
 	  NIGHTS "a folder with the UCDDB tables: real stages and apneas drive the simulated cohort" \
 	  UCF101 "folder of UCF101's videos, for table3; a Cnn14_emb512*.pth in it is the teacher; else simulated" \
 	  SLEEPEDF "a folder with Sleep-EDF's cassette recordings, for make mc2sleepnet (default: the cohort's EEG)" \
@@ -135,7 +138,7 @@ runs: $(READY)  ## list every training: what, state, how long, why stale
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(VENV)/bin/jupyter lab notebooks
 
-SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS= CHANNEL= EEG_RATE= FRAMES= SAMPLING= ACCEPT_LOSS=
+SMOKE := PROFILE=smoke DATA= NIGHTS= UCF101= SLEEPEDF= CLUSTER= SEEDS= CHANNEL= EEG_RATE= FRAMES= SAMPLING= WINDOWS= ACCEPT_LOSS=
 # A file is tested by one worker: what is costly to set up is made once. One thread each (above), so two fill two cores.
 PYTEST = $(PY) -m pytest -n "$${GIVEN_WORKERS:-2}" --dist loadfile --no-loadscope-reorder
 test: $(READY)  ## lint, every test, and the smoke profile from simulation to report

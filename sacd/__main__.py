@@ -96,6 +96,7 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--eeg-rate": {"type": int, "help": "Hz"},
     "--frames": {"type": int, "help": "frames kept of a clip"},
     "--sampling": {"choices": ("spread", "consecutive"), "help": "which frames"},
+    "--windows": {"type": int, "help": "windows of consecutive frames in a clip"},
     "--sleepedf": _folder("folder of Sleep-EDF, for the EEG stagers"),
     "--accept-loss": _flag("go on although a night or a stage lost more than 5 %% of its clips"),
     "--only": {"action": "append", "help": "an item or a notebook's name; may be repeated"},
@@ -113,7 +114,7 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     # Of runs, which has a parser of its own.
     "rest": {"nargs": argparse.REMAINDER},
 }
-_SETTINGS: Final = ("--channel", "--eeg-rate", "--frames", "--sampling")
+_SETTINGS: Final = ("--channel", "--eeg-rate", "--frames", "--sampling", "--windows")
 """What a cohort may set; see `sacd.data.settings`."""
 _SPACE: Final = (
     *("--profile", "--data", "--nights", "--workers", "--cluster", "--seeds", "--root", "--ucf101"),

@@ -15,6 +15,7 @@ from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.problems import CohortError, first_line
 from sacd.data.texts import read_table, read_text
 from sacd.data.video import Sampling, VideoInfo, probe
+from sacd.data.windows import frames_needed
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 FACTS: Final = ("subject", "hours", "scored", "coding", "video starts at")
@@ -30,6 +31,7 @@ def check(
     frames: int = 16,
     sampling: Sampling = "spread",
     subjects: int = 0,
+    windows: int = 1,
 ) -> pd.DataFrame:
     """All problems of a cohort; an empty table means that it can be ingested whole.
 
@@ -37,7 +39,7 @@ def check(
         root: the cohort's folder.
         channel: EEG channel wanted.
         rate: EEG rate wanted, in Hz.
-        frames, sampling: frames wanted of a clip, as in `sacd.data.store.StoreConfig`.
+        frames, sampling, windows: frames wanted of a clip, as in `sacd.data.store.StoreConfig`.
         subjects: number of subjects that the caller needs at least.
 
     Returns:
@@ -58,7 +60,7 @@ def check(
     facts = []
     for night in cohort.nights:
         try:
-            problems = night_problems(night, channel, rate, frames, sampling, True)
+            problems = night_problems(night, channel, rate, frames, sampling, True, windows)
         except Exception as error:  # one bad night never hides the others
             problems = [("error", _odd(night.eeg, error))]
         rows += [(night.subject, level, problem) for level, problem in problems]
@@ -95,7 +97,13 @@ def night_facts(night: Night, channel: str) -> tuple[str, str, str, str, str]:
 
 
 def night_problems(
-    night: Night, channel: str, rate: int, frames: int, sampling: Sampling, survey: bool = False
+    night: Night,
+    channel: str,
+    rate: int,
+    frames: int,
+    sampling: Sampling,
+    survey: bool = False,
+    windows: int = 1,
 ) -> list[Problem]:
     """Problems of one night's files as `(level, problem)`; whatever a reader raises is one.
 
@@ -127,13 +135,12 @@ def night_problems(
         found += [("warning", problem) for problem in _said(path)]
     scored = None if events is None or events.problems else _scored(events.events)
     if video is not None:
-        found += header_problems(night.video, video, frames, sampling)
+        found += header_problems(night.video, video, frames_needed(frames, windows), sampling)
     film = None
     if survey and video is not None and offset is not None and scored is not None:
         onsets = scored["onset_s"].tolist()
-        film = attempt(
-            night.video, survey_film, night.video, video, onsets, frames, sampling, offset
-        )
+        wanted = frames, sampling, offset, windows
+        film = attempt(night.video, survey_film, night.video, video, onsets, *wanted)
         video = None if film is None else video
     if raw is not None:
         attempt(night.eeg, refuse_slow, raw, night.eeg, rate)

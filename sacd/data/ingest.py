@@ -117,7 +117,12 @@ def _read_night(
     night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
 ) -> None:
     for level, problem in night_problems(
-        night, config.channel, config.eeg_rate, config.frames, config.sampling
+        night,
+        config.channel,
+        config.eeg_rate,
+        config.frames,
+        config.sampling,
+        windows=config.parts,
     ):
         if level == "error":
             raise problem
@@ -157,9 +162,10 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
     starts = (table["onset_s"] * config.eeg_rate).round().astype(int)
     kept = np.zeros(len(table), bool)
     size, onsets = (config.height, config.width), table["onset_s"].tolist()
-    clips = read_clips(night.video, onsets, config.frames, size, config.sampling, offset, threads)
+    wanted = config.frames, size, config.sampling
+    clips = read_clips(night.video, onsets, *wanted, offset, threads, config.parts)
     with (
-        Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
+        Rows(folder / "video.npy", (config.parts * config.frames, *size), np.uint8) as video_rows,
         Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
     ):
         for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):

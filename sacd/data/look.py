@@ -45,6 +45,7 @@ def survey_film(
     frames: int,
     sampling: Sampling,
     offset: float,
+    windows: int = 1,
 ) -> Film:
     """Which clips ingest will find, by the same rules, without reducing frames.
 
@@ -64,7 +65,7 @@ def survey_film(
             yield now._replace(frame=None)
 
     shown = noted(timed(path, source, offset))
-    clips = choose(shown, onsets, frames, sampling, offset, lambda _: 0)
+    clips = choose(shown, onsets, frames, sampling, offset, lambda _: 0, windows)
     film.whole = [clip is not None for clip in clips]
     for _ in shown:  # the rest, up to the end
         pass

@@ -11,8 +11,8 @@ from sacd.data.store import StoreConfig
 from sacd.data.texts import read_object
 from sacd.files import read_json
 
-NAMES: Final = ("channel", "eeg_rate", "frames", "sampling")
-"""EEG channel; EEG rate in Hz; frames of a clip, and which; see `StoreConfig`."""
+NAMES: Final = ("channel", "eeg_rate", "frames", "sampling", "windows")
+"""EEG channel; EEG rate in Hz; frames of a clip, which, and how often; see `StoreConfig`."""
 
 
 def with_settings(

@@ -1,6 +1,6 @@
 """The clip store: EEG and video of every clip as arrays that training maps into memory.
 
-    <store>/sub-01/video.npy      (n, frames, height, width) uint8
+    <store>/sub-01/video.npy      (n, parts * frames, height, width) uint8
     <store>/sub-01/eeg.npy        (n, 30 * rate) float32, uV
     <store>/sub-01/clips.parquet  clip, onset_s, stage, block; row k describes row k of the arrays
     <store>/sub-01/night.json     config, code, sources, checksums, why clips were dropped
@@ -11,7 +11,7 @@ writes it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ class StoreConfig(Config):
     """EEG channel, EEG rate in Hz, frame size in pixels, and which frames of a clip are kept.
 
     `sampling="spread"`: `frames` frames spread evenly over the 30 s. `"consecutive"`: neighbouring
-    native frames around the middle of the clip, as in the paper.
+    native frames around the middle of the clip, as in the paper; or `windows` times so many, around
+    the middles of as many equal parts of the clip.
     """
 
     channel: str = "C3"
@@ -41,6 +42,13 @@ class StoreConfig(Config):
     width: Size
     frames: Size
     sampling: Sampling = "spread"
+    windows: Size = 1
+    added: ClassVar[tuple[str, ...]] = ("windows",)
+
+    @property
+    def parts(self) -> int:
+        """Windows that are stored of a clip; frames that are spread are one."""
+        return self.windows if self.sampling == "consecutive" else 1
 
 
 class ClipStore:
@@ -84,8 +92,14 @@ class ClipStore:
         self.clips = pd.concat(tables, ignore_index=True)[columns]
 
     def video(self, subject: str) -> np.memmap:
-        """All clips of a night, `(n, frames, height, width)` uint8."""
-        return np.load(self.root / subject / "video.npy", mmap_mode="r", allow_pickle=False)
+        """All clips of a night, `(n, frames, height, width)` uint8; of several windows the middle
+        one."""
+        return self.windows(subject)[:, self.config.parts // 2]
+
+    def windows(self, subject: str) -> np.memmap:
+        """All windows of all clips of a night, `(n, parts, frames, height, width)` uint8."""
+        stored = np.load(self.root / subject / "video.npy", mmap_mode="r", allow_pickle=False)
+        return stored.reshape(len(stored), self.config.parts, -1, *stored.shape[2:])
 
     def eeg(self, subject: str) -> np.memmap:
         """All clips of a night, `(n, 30 * rate)` float32 in uV."""
@@ -95,21 +109,29 @@ class ClipStore:
         """Video and EEG of some rows of `clips`, in the order of the rows."""
         return self.gather_video(rows), self.gather_eeg(rows)
 
-    def gather_video(self, rows: pd.DataFrame) -> np.ndarray:
-        """`(len(rows), frames, height, width)` uint8 of some rows of `clips`, in their order."""
+    def gather_video(
+        self, rows: pd.DataFrame, windows: np.ndarray | int | None = None
+    ) -> np.ndarray:
+        """`(len(rows), frames, height, width)` uint8 of some rows of `clips`, in their order.
+
+        Args:
+            windows: which window, of each row or of all; None: the middle one.
+        """
         c = self.config
         out = np.empty((len(rows), c.frames, c.height, c.width), np.uint8)
-        return self._gather(rows, self.video, out)
+        wanted = np.broadcast_to(c.parts // 2 if windows is None else windows, len(rows))
+        return self._gather(rows, self.windows, out, wanted)
 
     def gather_eeg(self, rows: pd.DataFrame) -> np.ndarray:
         """`(len(rows), 30 * rate)` float32 in uV of some rows of `clips`, in their order."""
         out = np.empty((len(rows), CLIP_S * self.config.eeg_rate), np.float32)
         return self._gather(rows, self.eeg, out)
 
-    def _gather(self, rows: pd.DataFrame, read, out: np.ndarray) -> np.ndarray:
+    def _gather(self, rows: pd.DataFrame, read, out: np.ndarray, windows=None) -> np.ndarray:
         subjects, places = rows["subject"].to_numpy(), rows["row"].to_numpy()
         # Night by night: one fancy index into each map reads only the rows that are asked for.
         for subject in pd.unique(subjects):
             at = np.flatnonzero(subjects == subject)
-            out[at] = read(subject)[places[at]]
+            wanted = places[at] if windows is None else (places[at], windows[at])
+            out[at] = read(subject)[wanted]
         return out

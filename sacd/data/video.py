@@ -18,6 +18,7 @@ import numpy as np
 from sacd.data.cohort import CohortError
 from sacd.data.decode import decoded, films, open_film
 from sacd.data.picture import Pictures
+from sacd.data.windows import frames_needed, joined, part_starts
 from sacd.stages import CLIP_S
 
 Sampling = Literal["spread", "consecutive"]
@@ -91,35 +92,35 @@ def read_clips(
     sampling: Sampling = "spread",
     offset: float = 0.0,
     threads: int = 0,
+    windows: int = 1,
 ) -> Iterator[np.ndarray | None]:
     """Frames of every clip, in one pass over the video, holding one clip in memory at a time.
 
     `spread`: for a clip at onset o the frames nearest to `o + k * 30 / frames`; a slow video
-    repeats frames. `consecutive`: native frames around the middle of the clip, as in the paper.
-    Frames outside the clip are never used.
+    repeats frames. `consecutive`: native frames around the middle of the clip, or of each of
+    `windows` equal parts of it. Frames outside the clip are never used.
 
     Args:
         onsets: s from the start of the EEG, ascending, 30 s apart or more.
-        frames: number kept per clip.
+        frames: number kept per clip, or per window.
         size: height and width in pixels; frames are resized by area averaging to grey levels
             0..255, and turned as players show them.
         offset: time of the first video frame minus the start of the EEG in s.
         threads: of the decoder; 0 lets FFmpeg decide. It does not change the result.
 
     Yields:
-        For each onset `(frames, height, width)` uint8; or None if the video does not cover the
-        clip, or has a gap at a time that is needed: more than one and a half frames from it.
+        For each onset `(windows * frames, height, width)` uint8; or None if the video does not
+        cover the clip, or has a gap at a time that is needed: over one and a half frames from it.
 
     Raises:
         CohortError: the video cannot be decoded, has no time stamps, has time stamps that start
             again, or has too few frames.
     """
-    problem = too_slow(probe(path), frames, sampling)
-    if problem:
+    if problem := too_slow(probe(path), frames_needed(frames, windows), sampling):
         raise CohortError(path, problem, TOO_SLOW)
     picture = Pictures(path, size)
     shown = timed(path, decoded(path, threads), offset)
-    for chosen in choose(shown, onsets, frames, sampling, offset, picture):
+    for chosen in choose(shown, onsets, frames, sampling, offset, picture, windows):
         yield None if chosen is None else np.stack(chosen)
 
 
@@ -146,10 +147,13 @@ def choose(
     sampling: Sampling,
     offset: float,
     take: Callable[[Any], Any],
+    windows: int = 1,
 ) -> Iterator[list[Any] | None]:
     """For each onset what `take` makes of the frames of the clip, or None; see `read_clips`."""
-    select = _spread if sampling == "spread" else _consecutive
-    return select(shown, onsets, frames, offset, take)
+    if sampling == "spread":
+        return _spread(shown, onsets, frames, offset, take)
+    starts, length = part_starts(onsets, windows), CLIP_S / windows
+    return joined(_consecutive(shown, starts, frames, offset, take, length), windows)
 
 
 def _spread(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
@@ -182,23 +186,23 @@ def _spread(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
         yield None
 
 
-def _consecutive(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
+def _consecutive(shown, onsets, frames, offset, take, length) -> Iterator[list[Any] | None]:
     # The frames up to now; then those of the current clip, from the one nearest to its middle on.
     held, run, done = deque(maxlen=frames // 2 + 1), [], 0
     for now in shown:
         held.append(now)
         while done < len(onsets):
             start = onsets[done]
-            if not run and now.reach < start + CLIP_S / 2:
+            if not run and now.reach < start + length / 2:
                 break
             if not run:
                 run = list(held)
             elif len(run) < frames and now.t > run[-1].t:
                 run.append(now)
-            within = now.t < start + CLIP_S - _EDGE_S
-            if within and (len(run) < frames or now.t + now.period < start + CLIP_S - now.slack):
+            within = now.t < start + length - _EDGE_S
+            if within and (len(run) < frames or now.t + now.period < start + length - now.slack):
                 break  # the video must reach the end of the clip
-            whole = len(run) == frames and _unbroken(run, start, frames // 2, offset)
+            whole = len(run) == frames and _unbroken(run, start, frames // 2, offset, length)
             yield [take(one.frame) for one in run] if whole else None
             run, done = [], done + 1
         if done == len(onsets):
@@ -207,13 +211,13 @@ def _consecutive(shown, onsets, frames, offset, take) -> Iterator[list[Any] | No
         yield None
 
 
-def _unbroken(run: list[Shown], start: float, middle: int, offset: float) -> bool:
+def _unbroken(run: list[Shown], start: float, middle: int, offset: float, length: float) -> bool:
     """Whether these frames are the neighbours of the middle of a clip, without a gap."""
     if offset > start + run[0].slack or run[0].t < start - _EDGE_S:
         return False
-    if run[-1].t > start + CLIP_S - _EDGE_S:
+    if run[-1].t > start + length - _EDGE_S:
         return False
-    if abs(run[middle].t - (start + CLIP_S / 2)) > run[middle].slack:
+    if abs(run[middle].t - (start + length / 2)) > run[middle].slack:
         return False
     # One lost frame makes an interval of two periods.
     return all(b.t - a.t <= 2.5 * max(a.period, b.period) for a, b in pairwise(run))

@@ -1,6 +1,7 @@
 """What is wrong with a cohort and what ingest dropped of it, as tables of the results folder."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -33,16 +34,22 @@ def show_problems(w: Workspace) -> int:
         raise ValueError(
             f"{w.cohort}: no such folder; say DATA=/path/to/cohort, or make simulate first"
         )
-    problems = check(w.cohort, *_wanted(w), subjects=FEWEST_SUBJECTS)
+    problems = check(w.cohort, **_wanted(w), subjects=FEWEST_SUBJECTS)
     show(problems.attrs["nights"], f"{w.cohort}: nights")
     show(problems, f"{w.cohort}: {len(problems)} problem(s)")
     return int((problems["level"] == "error").any())
 
 
-def _wanted(w: Workspace) -> tuple[str, int, int, str]:
-    """EEG channel and rate, frames of a clip and their sampling: what `check` looks for."""
+def _wanted(w: Workspace) -> dict[str, Any]:
+    """What `check` looks for: EEG channel and rate, frames of a clip, their sampling, windows."""
     store = w.profile.store
-    return store.channel, store.eeg_rate, store.frames, store.sampling
+    return {
+        "channel": store.channel,
+        "rate": store.eeg_rate,
+        "frames": store.frames,
+        "sampling": store.sampling,
+        "windows": store.parts,
+    }
 
 
 def check_cohort(w: Workspace) -> pd.DataFrame:
@@ -53,7 +60,7 @@ def check_cohort(w: Workspace) -> pd.DataFrame:
     path = w.results / CHECK
     if path.is_file() and _newest(w.cohort) < path.stat().st_mtime:
         return pd.read_csv(path, keep_default_na=False)
-    problems = check(w.cohort, *_wanted(w))
+    problems = check(w.cohort, **_wanted(w))
     write_text(path, problems.to_csv(index=False, lineterminator="\n"))
     return problems
 

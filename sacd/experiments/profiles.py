@@ -243,7 +243,7 @@ PAPER = Profile(
     name="paper",
     simulate=SimulateConfig(n_subjects=105, blocks=0, fps_num=25, fps_den=1, width=320, height=240),
     # Pictures of 320 x 240, as in the paper, with their short side resized to 112.
-    store=StoreConfig(height=112, width=150, frames=16, sampling="consecutive"),
+    store=StoreConfig(height=112, width=150, frames=16, sampling="consecutive", windows=3),
     backbone=BackboneConfig(input="rgb", crop=112, crop_area=0.25, flips="horizontal"),
     pretext=None,
     teacher=_PAPER_TEACHER,

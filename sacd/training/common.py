@@ -90,6 +90,18 @@ def concatenate(parts: Sequence[Output]) -> Output:
     )
 
 
+def mean_of_windows(outputs: Sequence[Output]) -> Output:
+    """What several windows of the same clips say together; features are left out.
+
+    The logits are the logarithm of the mean probability, as the released code averages windows.
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    p = torch.stack([output.logits.softmax(dim=1) for output in outputs]).mean(dim=0)
+    embedding = torch.stack([output.embedding for output in outputs]).mean(dim=0)
+    return Output(embedding, p.clamp_min(torch.finfo(p.dtype).tiny).log())
+
+
 @torch.inference_mode()
 def outputs_of(
     model: nn.Module,

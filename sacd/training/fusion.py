@@ -5,8 +5,10 @@ and use the class weights of the teacher's training. The frozen stem of the vide
 frozen even where the encoders are fine-tuned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from sacd.training.common import (
     Resources,
     config_of,
     labels_of,
+    mean_of_windows,
     open_clips,
     outputs_of,
     predictions,
@@ -33,12 +36,12 @@ from sacd.training.distil import DistillationObjective, build_method, method_lr_
 from sacd.training.fit import Objective, Progress, count_steps, fit
 from sacd.training.pretext import make_student, reader, without_stem
 from sacd.training.teacher import eeg_of, load_outputs, make_teacher, random_gain
-from sacd.training.views import View, random_view
+from sacd.training.views import View, evaluation_views, random_view, windows_of
 
 HEADS = {"A": HeadA, "B": HeadB}
 
-Read = Callable[[np.ndarray, torch.Generator | None], tuple[Tensor, Tensor]]
-"""Returns the inputs of both networks for rows of the store, augmented if given a generator."""
+Read = Callable[[np.ndarray, torch.Generator], tuple[Tensor, Tensor]]
+"""Returns the inputs of both networks for rows of the store, with a random augmentation."""
 
 
 class _Trained:
@@ -67,31 +70,36 @@ class _Trained:
         self.video = without_stem(video, student_config.backbone).to(device)
         self.eeg = eeg.to(device)
         self._backbone = student_config.backbone
+        self._windows = windows_of(self._backbone, store.config)
         self._read_frames = reader(self._backbone, inputs, resources)
         self._signals = eeg_of(teacher_config, store, self.clips, rate)
 
-    def frames(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
-        """The video network's input; with a generator, in a random view."""
-        view = View() if generator is None else random_view(self._backbone, len(rows), generator)
-        return self._read_frames(rows, view)
+    def frames(self, rows: np.ndarray, how: View | torch.Generator) -> Tensor:
+        """The video network's input in a view, or in one that a generator draws."""
+        if isinstance(how, torch.Generator):
+            how = random_view(self._backbone, len(rows), how, self._windows)
+        return self._read_frames(rows, how)
 
     def signals(self, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
         """The EEG network's input; with a generator, at a random gain."""
         signals = self._signals[rows]
         return signals if generator is None else random_gain(signals, generator)
 
-    def both(
-        self, rows: np.ndarray, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        # The order of the draws: first the flip of the video, then the gain of the EEG.
-        return self.frames(rows, generator), self.signals(rows, generator)
+    def both(self, rows: np.ndarray, how: View | torch.Generator) -> tuple[Tensor, Tensor]:
+        # The order of the draws: first the view of the video, then the gain of the EEG.
+        generator = how if isinstance(how, torch.Generator) else None
+        return self.frames(rows, how), self.signals(rows, generator)
+
+    def in_views(self, read: Callable[[np.ndarray, View], Any]) -> list[Callable]:
+        """`read` for each view of an evaluation."""
+        return [partial(read, how=view) for view in evaluation_views(self._windows)]
 
     def train(
         self,
         trained: nn.Module,
         objective: Objective,
         stager: nn.Module,
-        read: Callable[[np.ndarray], Tensor] | Read,
+        reads: Sequence[Callable[[np.ndarray], Tensor | tuple[Tensor, ...]]],
         config: FusionConfig | ReverseConfig,
         lr_multipliers: dict[str, float],
         folder: Path,
@@ -99,9 +107,14 @@ class _Trained:
     ) -> None:
         """Fit `trained`, and write weights and predictions of its part `stager`.
 
-        The validation kappa of `stager(read(rows))` selects the epoch. The predictions are those of
-        the validation and test clips; predictions of training clips are not needed.
+        The validation kappa of the mean of `stager(read(rows))` over `reads` selects the epoch. The
+        predictions are those of the validation and test clips; predictions of training clips are
+        not needed.
         """
+
+        def logits_of(rows: np.ndarray) -> Tensor:
+            return mean_of_windows([outputs_of(stager, read, rows) for read in reads]).logits
+
         validation = rows_of(self.clips, "validation")
         history = fit(
             trained,
@@ -111,17 +124,14 @@ class _Trained:
             seed=config.seed,
             lr_multipliers=lr_multipliers,
             checkpoint=folder / "checkpoint.pt",
-            validate=lambda: scores_of(
-                self.clips, validation, outputs_of(stager, read, validation).logits
-            ),
+            validate=lambda: scores_of(self.clips, validation, logits_of(validation)),
             progress=progress,
         )
         history.to_csv(folder / "metrics.csv", index=False)
         save_tensors(folder / "weights.safetensors", stager.state_dict())
         # `fit` has put back the weights of the best epoch.
         held_out = np.concatenate([validation, rows_of(self.clips, "test")])
-        logits = outputs_of(stager, read, held_out).logits
-        table = predictions(self.clips.iloc[held_out], logits)
+        table = predictions(self.clips.iloc[held_out], logits_of(held_out))
         write_parquet(folder / "predictions.parquet", table)
 
 
@@ -166,6 +176,7 @@ def fusion(
         state = load_file(inputs["head"] / "weights.safetensors")
         head.load_state_dict({name.removeprefix("head."): value for name, value in state.items()})
         model, read = Fusion(networks.video, networks.eeg, head, finetune=True), networks.both
+        reads = networks.in_views(networks.both)
         # The encoders start from trained weights, which large steps would destroy.
         lr_multipliers = dict.fromkeys(("video", "eeg"), config.encoder_lr_multiplier)
     else:
@@ -174,13 +185,14 @@ def fusion(
         eeg = load_outputs(inputs["teacher"]).embedding
         model = Fusion(_Precomputed(), _Precomputed(), head, finetune=False)
 
-        def read(rows: np.ndarray, generator: torch.Generator | None = None) -> tuple:
+        def read(rows: np.ndarray, how: View | torch.Generator | None = None) -> tuple:
             return video[rows], eeg[rows]
 
+        reads = [read]
         lr_multipliers = {}
     model.to(resources["device"])
     objective = _FusionObjective(model, read, networks)
-    networks.train(model, objective, model, read, config, lr_multipliers, folder, progress)
+    networks.train(model, objective, model, reads, config, lr_multipliers, folder, progress)
 
 
 class _FineTunedObjective(DistillationObjective):
@@ -218,7 +230,12 @@ def reverse(
     networks = _Trained(config.split, inputs, resources)
     torch.manual_seed(config.seed)
     device = torch.device(resources["device"])
-    source = outputs_of(networks.video, networks.frames, networks.rows)
+    source = mean_of_windows(
+        [
+            outputs_of(networks.video, read, networks.rows)
+            for read in networks.in_views(networks.frames)
+        ]
+    )
     # Of a fine-tuned source the method reads only the shapes here: `taught` computes it anew.
     source = Output(source.embedding.to(device), source.logits.to(device))
     method = build_method(
@@ -257,7 +274,7 @@ def reverse(
         nn.ModuleDict({**encoders, "method": method}),
         objective,
         networks.eeg,
-        networks.signals,
+        [networks.signals],
         config,
         lr_multipliers,
         folder,

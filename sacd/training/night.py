@@ -5,6 +5,7 @@ student, of pixels alone or of the simulator's truth, and predicts the test nigh
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,14 @@ from sacd.data.batches import runs
 from sacd.data.motion import motion
 from sacd.data.store import ClipStore
 from sacd.files import create_array, save_tensors, write_parquet
-from sacd.training.common import Inputs, Resources, outputs_of, predictions, scores_of
+from sacd.training.common import (
+    Inputs,
+    Resources,
+    mean_of_windows,
+    outputs_of,
+    predictions,
+    scores_of,
+)
 from sacd.training.fit import Progress
 from sacd.training.night_heads import (
     SHARPNESS,
@@ -33,7 +41,7 @@ from sacd.training.night_heads import (
     train_head,
 )
 from sacd.training.pretext import make_student, reader, without_stem
-from sacd.training.views import View
+from sacd.training.views import evaluation_views, windows_of
 
 RUNGS: Final[dict[str, tuple[Rung, bool]]] = {
     "one clip": ("clip", False),
@@ -106,25 +114,27 @@ def embed(
     everything = np.arange(len(store.clips))
     found = {}
     for name in ("night", "live") if config.backbone.frozen else ("night",):
-        read = _reader(config, inputs, store, live=name == "live")
-        found[name] = outputs_of(model, read, everything).embedding.half()
+        reads = _readers(config, inputs, store, live=name == "live")
+        outputs = [outputs_of(model, read, everything) for read in reads]
+        found[name] = mean_of_windows(outputs).embedding.half()
         progress(len(found) / 2, "embeddings of the nights")
     found.setdefault("live", found["night"])
     save_tensors(folder / "embeddings.safetensors", found)
 
 
-def _reader(
+def _readers(
     config: NightEmbedConfig, inputs: Inputs, store: ClipStore, live: bool
-) -> Callable[[NDArray], Tensor]:
-    """The student's input for some rows of the store."""
+) -> list[Callable[[NDArray], Tensor]]:
+    """The student's input for some rows of the store, in each view of an evaluation."""
     if config.backbone.frozen:
         features = np.load(inputs["stem"] / "stem.npy", mmap_mode="r")
         shift = _shift(inputs["stem"], store.clips["subject"], live)
-        return lambda rows: torch.from_numpy(features[rows]).float() + shift[rows]
+        return [lambda rows: torch.from_numpy(features[rows]).float() + shift[rows]]
     if config.backbone.input == "motion":
-        return lambda rows: motion(torch.from_numpy(store.gather_video(store.clips.iloc[rows])))
+        return [lambda rows: motion(torch.from_numpy(store.gather_video(store.clips.iloc[rows])))]
     grey = reader(config.backbone, {}, {"store": str(store.root)})
-    return lambda rows: grey(rows, View())
+    views = evaluation_views(windows_of(config.backbone, store.config))
+    return [partial(grey, view=view) for view in views]
 
 
 def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:

@@ -71,7 +71,9 @@ def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Re
     store = ClipStore(Path(resources["store"]))
 
     def read(rows: np.ndarray, view: View) -> Tensor:
-        return input_of(moved(store.gather_video(store.clips.iloc[rows])), view, backbone)
+        window = view.window.numpy() if isinstance(view.window, Tensor) else view.window
+        frames = store.gather_video(store.clips.iloc[rows], window)
+        return input_of(moved(frames), view, backbone)
 
     return read
 

@@ -22,6 +22,7 @@ from sacd.training.common import (
     Inputs,
     Resources,
     labels_of,
+    mean_of_windows,
     open_clips,
     outputs_of,
     predictions,
@@ -40,7 +41,7 @@ from sacd.training.distil import distil, take
 from sacd.training.fit import Progress
 from sacd.training.pretext import make_student, reader, without_stem
 from sacd.training.teacher import load_outputs
-from sacd.training.views import View, random_view
+from sacd.training.views import evaluation_views, random_view, windows_of
 
 GROUP = 16
 """Clips per graph when held-out graphs are compared: the paper's batch size."""
@@ -142,7 +143,7 @@ def student(
     clips with their part), `embeddings.safetensors` (`(n, 512)` float16) and `held_out.csv`
     (diagnostics of the distillation terms on the validation nights).
     """
-    _, clips = open_clips(resources, config.split)
+    store, clips = open_clips(resources, config.split)
     parts = {part: rows_of(clips, part) for part in PARTS}
     train, validation = parts["train"], parts["validation"]
     labels, known = labels_of(clips), labels_of(clips, "known")
@@ -162,12 +163,14 @@ def student(
     backbone = _initial(config, inputs)
     model = without_stem(backbone, config.backbone).to(torch.device(resources["device"]))
     read = reader(config.backbone, inputs, resources)
+    windows = windows_of(config.backbone, store.config)
 
     def augmented(rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        return read(train[rows], random_view(config.backbone, len(rows), generator))
+        return read(train[rows], random_view(config.backbone, len(rows), generator, windows))
 
     def predicted(rows: np.ndarray) -> Output:
-        return outputs_of(model, lambda r: read(r, View()), rows)
+        views = evaluation_views(windows)
+        return mean_of_windows([outputs_of(model, lambda r, v=v: read(r, v), rows) for v in views])
 
     def held_out(method: Method, output: Output) -> dict[str, float]:
         figures = scores_of(clips, validation, output.logits)

@@ -1,4 +1,4 @@
-"""What a video student sees of stored frames: crop, mirroring, and standardised pixels."""
+"""What a video student sees of stored frames: window, crop, mirroring, standardised pixels."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sacd.config import BackboneConfig
+from sacd.data.store import StoreConfig
 
 MEAN, SPREAD = (0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)
 """Of red, green and blue in the training of the published weights, for pixels of 0..1.
@@ -25,20 +26,40 @@ class View(NamedTuple):
     crops: Tensor | None = None
     """`(B, 3)` of 0..1: side of a square as a share of the frame's short side, and its place down
     and across the frame. None: the square of the short side in the centre."""
+    window: Tensor | int | None = None
+    """Which stored window of each clip, `(B,)`, or of all; None: the middle one."""
 
 
-def random_view(backbone: BackboneConfig, clips: int, generator: torch.Generator) -> View:
-    """The augmentation of a training batch; nothing but the generator decides it."""
+def random_view(
+    backbone: BackboneConfig, clips: int, generator: torch.Generator, windows: int = 1
+) -> View:
+    """The augmentation of a training batch; nothing but the generator decides it.
+
+    Args:
+        windows: `windows_of` the student.
+    """
     if backbone.flips == "four":
         view = View(flip=int(torch.randint(4, (), generator=generator)))
     else:
         view = View(mirrored=torch.rand(clips, generator=generator) < 0.5)
+    if windows > 1:
+        view = view._replace(window=torch.randint(windows, (clips,), generator=generator))
     if not backbone.crop:
         return view
     crops = torch.rand(clips, 3, generator=generator)
     # The area is uniform, so the side is a square root.
     crops[:, 0] = (backbone.crop_area + (1 - backbone.crop_area) * crops[:, 0]).sqrt()
     return view._replace(crops=crops)
+
+
+def windows_of(backbone: BackboneConfig, store: StoreConfig) -> int:
+    """Windows of a clip that a student can be given; of cached inputs there is the middle one."""
+    return 1 if backbone.frozen or backbone.input == "motion" else store.parts
+
+
+def evaluation_views(windows: int) -> list[View]:
+    """Views whose mean is the evaluation of a student."""
+    return [View(window=k) for k in range(windows)] if windows > 1 else [View()]
 
 
 def seen(x: Tensor, view: View, backbone: BackboneConfig) -> Tensor:

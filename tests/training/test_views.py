@@ -117,7 +117,7 @@ def test_grey_is_given_as_the_colours_of_the_published_weights():
 def test_the_reader_crops_what_the_store_gives(monkeypatch):
     frames = pictures(5, 2, 6, 8).numpy()
     store = SimpleNamespace(
-        clips=pd.DataFrame({"row": range(5)}), gather_video=lambda rows: frames[rows["row"]]
+        clips=pd.DataFrame({"row": range(5)}), gather_video=lambda rows, window: frames[rows["row"]]
     )
     monkeypatch.setattr(pretext, "ClipStore", lambda path: store)
     read = pretext.reader(CROP, {}, {"store": "anywhere"})
