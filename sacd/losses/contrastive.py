@@ -83,6 +83,7 @@ def k_hard_contrastive(
         for name, anchor, queue in (("video", video, queue_s), ("eeg", eeg, queue_v)):
             if directions not in ("both", name):
                 continue
+            # Past embeddings, detached: only the current clips can still be moved.
             keys = to_float32(queue.detach())
             keys = keys if unit_queues else unit(keys)
             similar = anchor @ keys.to(anchor.dtype).T

@@ -34,6 +34,7 @@ def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "js
     # most extreme logits.
     p, q = (to_float32(x).log_softmax(dim=-1).clamp_min(-1e4) for x in (a, b))
     if kind == "jsd":
+        # ln m without m itself, which may underflow where both probabilities are small.
         m = torch.logaddexp(p, q) - math.log(2)
         terms = p.exp() * (p - m) + q.exp() * (q - m)
     elif kind == "half_jeffreys":

@@ -49,5 +49,6 @@ class FitNet(Method):
         self.regressor = linear(*sizes, generator=context.generator)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
+        # Under autocast the regressor would round the embedding to half precision.
         guess = in_float32(self.regressor.forward)(batch.student.embedding)
         return {"fitnet": self.weight * hint(guess, batch.teacher.embedding)}

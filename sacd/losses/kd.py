@@ -26,6 +26,8 @@ def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     >>> float(kd(torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 5.0]])))
     0.0
     """
+    # PyTorch's `kl_div(p, q)` is KL(q || p), of logarithms with `log_target`: a probability that
+    # underflows to 0 has a finite logarithm. "mean" would also divide by the number of classes.
     p, q = F.log_softmax(student / temperature, 1), F.log_softmax(teacher.detach() / temperature, 1)
     return temperature**2 * F.kl_div(p, q, reduction="batchmean", log_target=True)
 

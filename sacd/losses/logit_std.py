@@ -20,6 +20,7 @@ def standardise(logits: Tensor) -> Tensor:
     tensor([[-1.,  0.,  1.],
             [ 0.,  0.,  0.]])
     """
+    # A centred row of length sqrt(C - 1) has a sample deviation of 1.
     return (logits.shape[1] - 1) ** 0.5 * unit(logits - logits.mean(1, keepdim=True))
 
 
