@@ -89,7 +89,6 @@ class C2KD(Method):
     pooled. Deviation: the proxies have no batch norm, because a batch may be a single clip.
 
     Args:
-        context: shapes and generator.
         weight: factor on all terms.
         threshold: of tau, in -1..1; -1 selects all but clips ranked in exactly opposite order.
     """

@@ -1,4 +1,8 @@
-"""Compositional contrastive learning (CCL): teacher and student compose a third embedding."""
+"""Compositional contrastive learning (CCL): teacher and student compose a third embedding.
+
+The composed embedding is the teacher's plus a learned residual that depends on both. It bridges the
+gap of the modalities: the student is drawn to it as well as to the teacher, class by class.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +77,6 @@ class CCL(Method):
     student only.
 
     Args:
-        context: shapes and generator.
         temperature: of `class_nce`.
         train_teacher: the terms of the student also train the teacher; `ccl_head` never does.
 

@@ -1,4 +1,9 @@
-"""Contrastive representation distillation (CRD): match the teacher's view of the same clip."""
+"""Contrastive representation distillation (CRD): match the teacher's view of the same clip.
+
+From the student's vector of a clip one should tell the teacher's vector of the same clip from those
+of many others, and the reverse. The others come from a memory with a row for every training clip,
+so that their number does not depend on the batch.
+"""
 
 from typing import Literal
 
@@ -77,7 +82,6 @@ class CRD(Method):
     near e^(1 / (2 x 128 T^2)) = 2.2 for any clips. z is a buffer, so it survives a resume.
 
     Args:
-        context: shapes, labels of the training set, generator.
         weight: factor on the sum of both directions.
         negatives: `exact`: clips of other stages only, as in RepDistiller; `own`: all clips except
             the anchor.

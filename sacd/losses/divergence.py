@@ -1,4 +1,7 @@
-"""Divergence between the class probabilities of student and teacher (paper eq. 4)."""
+"""Divergence between the class probabilities of student and teacher (paper eq. 4).
+
+Unlike the KL divergence of KD it is symmetric, bounded, and has no temperature.
+"""
 
 import math
 from typing import Literal

@@ -1,4 +1,8 @@
-"""FitNet: a linear regressor predicts the teacher's hint from the student's embedding."""
+"""FitNet: a linear regressor predicts the teacher's hint from the student's embedding.
+
+The regressor is trained along and thrown away afterwards. With it, the student's embedding need not
+equal the teacher's, only determine it.
+"""
 
 from torch import Tensor
 from torch.nn import functional as F

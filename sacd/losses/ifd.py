@@ -1,4 +1,9 @@
-"""Information-flow distillation: neighbourhoods in several layers, early layers first."""
+"""Information-flow distillation: neighbourhoods in several layers, early layers first.
+
+As in PKT, the similarities of a clip to the clips of its batch are probabilities; here, those of
+intermediate features too. The weight of these decays by epoch: what the layers of a network pass on
+is formed early in its training (the authors' critical period).
+"""
 
 from torch import Tensor
 

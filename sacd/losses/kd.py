@@ -1,4 +1,8 @@
-"""Knowledge distillation (Hinton): the student imitates softened class probabilities."""
+"""Knowledge distillation (Hinton): the student imitates softened class probabilities.
+
+A label names one stage. The teacher's probabilities also say which other stages the clip resembles,
+and a temperature above 1 raises these small probabilities to where they have a gradient.
+"""
 
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,4 +1,8 @@
-"""Logit standardisation (beyond the paper): distillation of logits brought to one scale."""
+"""Logit standardisation (beyond the paper): distillation of logits brought to one scale.
+
+A student of small capacity need not reach the size of the teacher's logits, only their order and
+their relative distances.
+"""
 
 from torch import Tensor
 

@@ -1,4 +1,9 @@
-"""Probabilistic knowledge transfer: which clips are near which, as conditional probabilities."""
+"""Probabilistic knowledge transfer: which clips are near which, as conditional probabilities.
+
+Within a batch, the similarities of a clip to all clips are scaled to sum to 1. Student and teacher
+are compared by these B x B probabilities, so their embeddings may differ in width, scale and
+rotation.
+"""
 
 from torch import Tensor
 

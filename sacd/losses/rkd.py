@@ -1,4 +1,8 @@
-"""Relational knowledge distillation (RKD): distances of pairs and angles of triplets."""
+"""Relational knowledge distillation (RKD): distances of pairs and angles of triplets.
+
+Within a batch, the student keeps the shape of the teacher's cloud of clips. Where the cloud lies,
+its scale and its rotation are free, and so is the width of the embedding.
+"""
 
 from torch import Tensor
 from torch.linalg import vector_norm
