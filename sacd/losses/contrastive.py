@@ -1,8 +1,8 @@
 """L_C: the K hardest negatives of two memory banks, in both directions (paper IV-C, eqs. 12-13).
 
 Video and EEG of a clip have to be more similar, by a margin, than its video is to the EEG of any
-clip of another stage (and the reverse). Of the past clips in a bank only the most similar ones count;
-most others satisfy the margin already.
+clip of another stage (and the reverse). Of the past clips in a bank only the most similar ones
+count; most others satisfy the margin already.
 """
 
 from typing import Literal, NamedTuple

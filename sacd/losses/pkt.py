@@ -27,8 +27,9 @@ def neighbours(gram: Tensor) -> Tensor:
     length = gram.diagonal().clamp(min=1e-12).sqrt()
     # Rounding may take a cosine below -1, and a probability below 0.
     kernel = ((gram / (length[:, None] * length) + 1) / 2).clamp(min=0)
-    # A row holds the clip itself, of kernel 1, so its sum is not small. Only IFD's gram, a sum of
-    # rounded parts, may leave the row of a vector near 0 without a positive entry.
+    # A row holds the clip itself, of kernel 1 (1/2 if its vector is 0), so its sum is not small.
+    # Only IFD's gram, a sum of rounded parts, may leave the row of a vector near 0 without a
+    # positive entry.
     return kernel / kernel.sum(1, keepdim=True).clamp(min=EPS)
 
 
