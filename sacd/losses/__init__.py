@@ -1,7 +1,7 @@
 """Distillation methods by name, one per file; `base.py` says what a method is.
 
-Modules are named, not imported, for two reasons: a run's code hash then covers only the method it
-uses, so a new line here does not retrain anything, and listing runs does not have to import torch.
+Modules are named, not imported, for two reasons: a run's code hash then covers only the method that
+it uses, so a new line here does not retrain anything, and listing runs does not import torch.
 """
 
 from typing import Final

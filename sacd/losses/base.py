@@ -97,5 +97,6 @@ def reads_features(name: str) -> bool:
 def _class(name: str) -> type[Method]:
     if name not in METHODS:
         raise ValueError(f"method {name!r} is unknown; known: {', '.join(METHODS)}")
+    # Imported by name, so that a run's code hash covers its own method only (see `sacd.losses`).
     module, attribute = METHODS[name].split(":")
     return getattr(import_module(module), attribute)

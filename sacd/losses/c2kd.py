@@ -27,6 +27,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     """
     i, j = torch.triu_indices(a.shape[1], a.shape[1], offset=1, device=a.device)
     first, second = ((x[:, i] - x[:, j]).sign() for x in (a, b))
+    # tau-b: the root of the product of two numbers of pairs.
     untied = first.abs().sum(1) * second.abs().sum(1)
     return (first * second).sum(1) / untied.clamp(min=1).sqrt()
 
@@ -88,7 +89,6 @@ class C2KD(Method):
     pooled. Deviation: the proxies have no batch norm, because a batch may be a single clip.
 
     Args:
-        context: shapes and generator.
         weight: factor on all terms.
         threshold: of tau, in -1..1; -1 selects all but clips ranked in exactly opposite order.
     """
@@ -108,6 +108,7 @@ class C2KD(Method):
         s, t = batch.student.logits, batch.teacher.logits
         proxy_s = in_float32(self.proxy_student.forward)(batch.student.embedding)
         proxy_t = in_float32(self.proxy_teacher.forward)(batch.teacher.embedding.detach())
+        # `kd` detaches its second argument, the side that teaches.
         own = (
             kd(proxy_s, s, temperature=1.0)
             + kd(s, proxy_s, temperature=1.0)

@@ -1,4 +1,8 @@
-"""Compositional contrastive learning (CCL): teacher and student compose a third embedding."""
+"""Compositional contrastive learning (CCL): teacher and student compose a third embedding.
+
+The composed embedding is the teacher's plus a learned residual that depends on both. It bridges the
+gap of the modalities: the student is drawn to it as well as to the teacher, class by class.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +38,12 @@ def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float =
     >>> float(class_nce(torch.ones(1, 3), torch.ones(1, 3), torch.tensor([0])))
     0.0
     """
+    # PyTorch's eps of 1e-12 would let the gradient of a vector near 0 reach 1e12.
     logp = F.log_softmax(
         F.normalize(anchor, eps=1e-6) @ F.normalize(keys, eps=1e-6).T / temperature, 1
     )
     same = labels[:, None] == labels
+    # `same` holds the clip itself, so its sum is at least 1. Where p rounds to 1, 1 - p is 0.
     attract = -(logp * same).sum(1) / same.sum(1)
     repel = -((1 - logp.exp()).clamp(min=1e-10).log() * ~same).sum(1) / (~same).sum(1).clamp(min=1)
     return (attract + repel).mean()
@@ -71,7 +77,6 @@ class CCL(Method):
     student only.
 
     Args:
-        context: shapes and generator.
         temperature: of `class_nce`.
         train_teacher: the terms of the student also train the teacher; `ccl_head` never does.
 

@@ -17,7 +17,6 @@ class CMC(CRD):
     anchor itself is never drawn as a negative (in the original, once in n draws).
 
     Args:
-        context: shapes, size of the training set, generator.
         **options: those of `CRD` except `negatives`.
     """
 

@@ -1,4 +1,9 @@
-"""L_C: the K hardest negatives of two memory banks, in both directions (paper IV-C, eqs. 12-13)."""
+"""L_C: the K hardest negatives of two memory banks, in both directions (paper IV-C, eqs. 12-13).
+
+Video and EEG of a clip have to be more similar, by a margin, than its video is to the EEG of any
+clip of another stage (and the reverse). Of the past clips in a bank only the most similar ones
+count; most others satisfy the margin already.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -83,6 +88,7 @@ def k_hard_contrastive(
         for name, anchor, queue in (("video", video, queue_s), ("eeg", eeg, queue_v)):
             if directions not in ("both", name):
                 continue
+            # Past embeddings, detached: only the current clips can still be moved.
             keys = to_float32(queue.detach())
             keys = keys if unit_queues else unit(keys)
             similar = anchor @ keys.to(anchor.dtype).T

@@ -1,4 +1,9 @@
-"""Contrastive representation distillation (CRD): match the teacher's view of the same clip."""
+"""Contrastive representation distillation (CRD): match the teacher's view of the same clip.
+
+From the student's vector of a clip one should tell the teacher's vector of the same clip from those
+of many others, and the reverse. The others come from a memory with a row for every training clip,
+so that their number does not depend on the batch.
+"""
 
 from typing import Literal
 
@@ -11,6 +16,7 @@ from sacd.losses.common import linear
 from sacd.models.numerics import in_float32
 
 DIMENSIONS = 128
+"""Width of the vectors that are compared and remembered, of both sides."""
 
 
 @in_float32
@@ -42,6 +48,7 @@ def nce(
     Returns:
         Scalar loss >= 0 (0 if no anchor has a negative), and ln z for the next call.
     """
+    # Only the anchor learns: a memory row is a past vector, which no weight can change.
     near = (anchor * positive.detach()).sum(1) / temperature
     far = anchor @ negatives.detach().T / temperature
     count = valid.sum(1).to(near.dtype)
@@ -49,7 +56,9 @@ def nce(
     every = torch.cat((near, far.masked_fill(~valid, -torch.inf).flatten())).detach()
     first = every.logsumexp(0) - (len(near) + count.sum()).log()
     log_z = torch.where(log_z.isnan() & (count > 0).any(), first, log_z)
+    # ln(m z). Until a batch has a negative, z is NaN, which the factor 0 of the mask would keep.
     noise = log_z.nan_to_num() + count.clamp(min=1).log()
+    # With x = s/T - ln(m z): ln h = logsigmoid(x) and ln(1 - h) = logsigmoid(-x).
     loss = -F.logsigmoid(near - noise) - (F.logsigmoid(noise[:, None] - far) * valid).sum(1)
     return (loss * (count > 0)).sum() / (count > 0).sum().clamp(min=1), log_z
 
@@ -73,7 +82,6 @@ class CRD(Method):
     near e^(1 / (2 x 128 T^2)) = 2.2 for any clips. z is a buffer, so it survives a resume.
 
     Args:
-        context: shapes, labels of the training set, generator.
         weight: factor on the sum of both directions.
         negatives: `exact`: clips of other stages only, as in RepDistiller; `own`: all clips except
             the anchor.
@@ -102,6 +110,7 @@ class CRD(Method):
             raise ValueError(f"negatives {negatives!r} is unknown; known: exact, own")
         self.weight, self.k, self.temperature, self.momentum = weight, k, temperature, momentum
         self.exact = negatives == "exact"
+        # The heads keep the memories small, 128 instead of 512 values a clip.
         start, labels = context.generator, context.labels
         self.head_student = linear(context.student_example.embedding.shape[1], DIMENSIONS, start)
         self.head_teacher = linear(context.teacher_example.embedding.shape[1], DIMENSIONS, start)
@@ -116,6 +125,7 @@ class CRD(Method):
         # A draw must leave k negatives after the anchor's own stage is taken out.
         excluded = int(labels.bincount().max()) if self.exact else 1
         self.drawn = min(rows, k + excluded)
+        # A generator of its own, whose state is saved with the method.
         self.generator = torch.Generator().manual_seed(
             int(torch.randint(2**62, (), generator=start))
         )
@@ -123,12 +133,15 @@ class CRD(Method):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         student = embed(batch.student.embedding, self.head_student)
         teacher = embed(batch.teacher.embedding.detach(), self.head_teacher)
+        # One draw for the whole batch, so that all cosines are one matrix product. Rows drawn for
+        # each anchor would have to be gathered: B x k x 128 values.
         keys = torch.randperm(len(self.memory_label), generator=self.generator)[: self.drawn].to(
             student.device
         )
         same = keys == batch.index[:, None]
         if self.exact:
             same = same | (self.memory_label[keys] == batch.labels[:, None])
+        # The first k that remain of the draw; it is longer than k by what `same` can take out.
         valid = ~same & ((~same).cumsum(1) <= self.k)
         own = self.memory_teacher[batch.index], self.memory_student[batch.index]
         t = self.temperature
@@ -143,6 +156,7 @@ class CRD(Method):
 
     @torch.no_grad()
     def on_step_end(self, batch: Batch) -> None:
+        # After the step, so that the positive of a clip is always a vector of an earlier step.
         student = embed(batch.student.embedding, self.head_student)
         teacher = embed(batch.teacher.embedding, self.head_teacher)
         for memory, new in ((self.memory_student, student), (self.memory_teacher, teacher)):

@@ -21,6 +21,8 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     >>> correlation(a, b).round(decimals=4)
     tensor([1., 0.])
     """
+    # Pearson's correlation is the cosine of centred rows; `unit` bounds the gradient of a row that
+    # is constant.
     centred = (x - x.mean(1, keepdim=True) for x in (a, b))
     first, second = (unit(x) for x in centred)
     return (first * second).sum(1)
@@ -50,6 +52,7 @@ def dist(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Te
     >>> [round(float(x), 6) + 0.0 for x in dist(z, z + 5)]
     [0.0, 0.0]
     """
+    # The authors keep the T^2 of KD; `DIST` says why T is 1 here.
     p, q = ((z / temperature).softmax(1) for z in (student, teacher.detach()))
     inter = 1 - correlation(p, q).mean()
     intra = 1 - correlation(p.T, q.T).mean() if len(p) > 1 else p.new_zeros(())

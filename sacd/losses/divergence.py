@@ -1,4 +1,7 @@
-"""Divergence between the class probabilities of student and teacher (paper eq. 4)."""
+"""Divergence between the class probabilities of student and teacher (paper eq. 4).
+
+Unlike the KL divergence of KD it is symmetric, bounded, and has no temperature.
+"""
 
 import math
 from typing import Literal
@@ -34,6 +37,7 @@ def divergence(a: Tensor, b: Tensor, kind: Literal["jsd", "half_jeffreys"] = "js
     # most extreme logits.
     p, q = (to_float32(x).log_softmax(dim=-1).clamp_min(-1e4) for x in (a, b))
     if kind == "jsd":
+        # ln m without m itself, which may underflow where both probabilities are small.
         m = torch.logaddexp(p, q) - math.log(2)
         terms = p.exp() * (p - m) + q.exp() * (q - m)
     elif kind == "half_jeffreys":

@@ -1,4 +1,8 @@
-"""FitNet: a linear regressor predicts the teacher's hint from the student's embedding."""
+"""FitNet: a linear regressor predicts the teacher's hint from the student's embedding.
+
+The regressor is trained along and thrown away afterwards. With it, the student's embedding need not
+equal the teacher's, only determine it.
+"""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,5 +53,6 @@ class FitNet(Method):
         self.regressor = linear(*sizes, generator=context.generator)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
+        # Under autocast the regressor would round the embedding to half precision.
         guess = in_float32(self.regressor.forward)(batch.student.embedding)
         return {"fitnet": self.weight * hint(guess, batch.teacher.embedding)}

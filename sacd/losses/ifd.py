@@ -1,4 +1,9 @@
-"""Information-flow distillation: neighbourhoods in several layers, early layers first."""
+"""Information-flow distillation: neighbourhoods in several layers, early layers first.
+
+As in PKT, the similarities of a clip to the clips of its batch are probabilities; here, those of
+intermediate features too. The weight of these decays by epoch: what the layers of a network pass on
+is formed early in its training (the authors' critical period).
+"""
 
 from torch import Tensor
 
@@ -14,8 +19,12 @@ def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
     x = x - mean
     gram, along = x @ x.T, x @ mean
     square = gram.diagonal()
+    # |x_i - x_j|^2 by products, without a B x B x D tensor of differences: the stage features are
+    # long. Rounding may leave it below 0.
     squared = (square[:, None] + square - 2 * gram).clamp(min=0)
+    # The slope of the root is infinite at 0, where every row meets itself.
     near = 1 / (1 + (squared + 1e-6).sqrt())
+    # The cosine depends on the origin, so its products are those of the rows before centring.
     return neighbours(gram + along[:, None] + along + mean @ mean), near / near.sum(1, keepdim=True)
 
 

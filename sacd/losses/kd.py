@@ -1,4 +1,8 @@
-"""Knowledge distillation (Hinton): the student imitates softened class probabilities."""
+"""Knowledge distillation (Hinton): the student imitates softened class probabilities.
+
+A label names one stage. The teacher's probabilities also say which other stages the clip resembles,
+and a temperature above 1 raises these small probabilities to where they have a gradient.
+"""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,6 +30,8 @@ def kd(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     >>> float(kd(torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 5.0]])))
     0.0
     """
+    # PyTorch's `kl_div(p, q)` is KL(q || p), of logarithms with `log_target`: a probability that
+    # underflows to 0 has a finite logarithm. "mean" would also divide by the number of classes.
     p, q = F.log_softmax(student / temperature, 1), F.log_softmax(teacher.detach() / temperature, 1)
     return temperature**2 * F.kl_div(p, q, reduction="batchmean", log_target=True)
 

@@ -1,4 +1,8 @@
-"""Logit standardisation (beyond the paper): distillation of logits brought to one scale."""
+"""Logit standardisation (beyond the paper): distillation of logits brought to one scale.
+
+A student of small capacity need not reach the size of the teacher's logits, only their order and
+their relative distances.
+"""
 
 from torch import Tensor
 
@@ -20,6 +24,7 @@ def standardise(logits: Tensor) -> Tensor:
     tensor([[-1.,  0.,  1.],
             [ 0.,  0.,  0.]])
     """
+    # A centred row of length sqrt(C - 1) has a sample deviation of 1.
     return (logits.shape[1] - 1) ** 0.5 * unit(logits - logits.mean(1, keepdim=True))
 
 

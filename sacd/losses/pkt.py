@@ -1,4 +1,9 @@
-"""Probabilistic knowledge transfer: which clips are near which, as conditional probabilities."""
+"""Probabilistic knowledge transfer: which clips are near which, as conditional probabilities.
+
+Within a batch, the similarities of a clip to all clips are scaled to sum to 1. Student and teacher
+are compared by these B x B probabilities, so their embeddings may differ in width, scale and
+rotation.
+"""
 
 from torch import Tensor
 
@@ -6,6 +11,7 @@ from sacd.losses.base import Batch, Context, Method
 from sacd.models.numerics import in_float32
 
 EPS = 1e-7
+"""Added to probabilities inside a logarithm: opposite vectors have probability 0."""
 
 
 def neighbours(gram: Tensor) -> Tensor:
@@ -17,8 +23,13 @@ def neighbours(gram: Tensor) -> Tensor:
     Returns:
         `(B, B)`, rows sum to 1; a zero vector is equally close to all others.
     """
+    # The slope of the root is infinite at 0. Below a length of 1e-6 the cosine shrinks to 0.
     length = gram.diagonal().clamp(min=1e-12).sqrt()
+    # Rounding may take a cosine below -1, and a probability below 0.
     kernel = ((gram / (length[:, None] * length) + 1) / 2).clamp(min=0)
+    # A row holds the clip itself, of kernel 1 (1/2 if its vector is 0), so its sum is not small.
+    # Only IFD's gram, a sum of rounded parts, may leave the row of a vector near 0 without a
+    # positive entry.
     return kernel / kernel.sum(1, keepdim=True).clamp(min=EPS)
 
 

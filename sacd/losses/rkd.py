@@ -1,4 +1,8 @@
-"""Relational knowledge distillation (RKD): distances of pairs and angles of triplets."""
+"""Relational knowledge distillation (RKD): distances of pairs and angles of triplets.
+
+Within a batch, the student keeps the shape of the teacher's cloud of clips. Where the cloud lies,
+its scale and its rotation are free, and so is the width of the embedding.
+"""
 
 from torch import Tensor
 from torch.linalg import vector_norm
@@ -8,12 +12,15 @@ from sacd.losses.base import Batch, Context, Method
 from sacd.models.numerics import in_float32
 
 EPS = 1e-6
+"""Smallest distance that divides."""
 
 
 def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
     """Distances `(B, B)` over their mean; cosines `(B, B, B)` of the angles at i of j and k."""
+    # `vector_norm` has gradient 0 at 0, where the root of a sum of squares has none.
     difference = x[None] - x[:, None]
     distance = vector_norm(difference, dim=2)
+    # Over distinct clips, as in the authors' code; a single clip has no distance to divide by.
     mean = distance.sum() / (distance > 0).sum().clamp(min=1)
     # Equal clips have no direction: EPS bounds the gradient there, which would be infinite.
     direction = difference / distance.clamp(min=EPS)[..., None]

@@ -1,4 +1,8 @@
-"""Similarity-preserving distillation: clips that are alike for the teacher become alike."""
+"""Similarity-preserving distillation: clips that are alike for the teacher become alike.
+
+Student and teacher are compared by the B x B similarities of the clips of a batch, so their
+embeddings may differ in width, scale and rotation.
+"""
 
 from collections.abc import Mapping
 
@@ -31,7 +35,8 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     """
     grams = []
     for f in (student.flatten(1), teacher.flatten(1)):
-        # The factor cancels in the normalised rows, and it keeps F F^T in range.
+        # F F^T has the square of the scale. The factor, which cancels in the normalised rows, keeps
+        # it from overflow and away from the 1e-4 below which `unit` shrinks a row.
         f = f / f.detach().abs().amax().clamp_min(1e-4)
         grams.append(unit(f @ f.T))
     return (grams[0] - grams[1]).square().sum() / len(student) ** 2

@@ -1,4 +1,9 @@
-"""L_D, the structure loss: both modalities give the same graph vector (paper IV-B, eq. 11)."""
+"""L_D, the structure loss: both modalities give the same graph vector (paper IV-B, eq. 11).
+
+The clips of a batch are the nodes of a graph, once with their video embeddings and once with those
+of the EEG. A network per modality reduces each graph to a vector. Both vectors of a batch should be
+near each other, nearer than those of different batches.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -165,13 +170,16 @@ class StructureLoss(nn.Module):
 
     def forward(self, video: Tensor, eeg: Tensor) -> StructureResult:
         """L_D of `(B, d)` video and EEG embeddings of the same B >= 1 consecutive clips."""
+        # Past inputs are encoded again by today's networks; see `GraphQueue`.
         o_video = self._encode(self.video, video, self.queue.video)
         o_eeg = self._encode(self.eeg, eeg, self.queue.eeg)
         d = graph_distance(o_video[:, None], o_eeg[None], normalise=self.reading != "literal")
         matched, others = d.diagonal(), 1 - torch.eye(len(d), dtype=d.dtype, device=d.device)
+        # `_encode` puts the current graphs first.
         past = self.queue.fill
         now = len(d) - past
         weight = torch.cat([d.new_full((now,), 1 / now), d.new_full((past,), 1 / max(past, 1))])
+        # The weight of the pair (i, j) is w_i w_j, and so w_i^2 for a matched one.
         if self.reading == "literal":
             loss = _mean(literal(matched, self.gamma), weight**2)
         else:
@@ -198,12 +206,15 @@ class StructureLoss(nn.Module):
         """Graph vectors `(G, 1024)` of the current graphs, then of the past ones, in one call."""
         fill = self.queue.fill
         groups = to_float32(current).split(self.size)
+        # Built from `count` and filled in place: a tensor of Python numbers would have to be copied
+        # to the GPU.
         now = self.queue.count.new_full((len(groups),), self.size)
         now[-1:].fill_(len(groups[-1]))
         counts = torch.cat([now, self.queue.count[:fill]])
         nodes = pad_sequence([*groups, *past[:fill]], batch_first=True)
         present = torch.arange(nodes.shape[1], device=nodes.device) < counts[:, None]
-        # Padding is 0 and adds nothing to the sum.
+        # Padding is 0 and adds nothing to the sum. Without a gradient: through the centre, the past
+        # graphs would train the student.
         centre = nodes.detach().sum(dim=(0, 1)) / counts.sum()
         return network(nodes, present, centre=centre)
 

@@ -55,6 +55,7 @@ class CNN14(nn.Module):
             self.add_module(f"conv_block{i + 1}", _Block(c_in, c_out))
         self.fc1 = nn.Linear(channels[-1], EMBEDDING)
         self.fc = nn.Linear(EMBEDDING, n_classes)
+        # PANNs' initialisation, like that of the convolutions in `_Block`.
         for layer in (self.fc1, self.fc):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -89,6 +90,7 @@ class CNN14(nn.Module):
             raise ValueError(
                 f"sound of shape {tuple(sound.shape)}: expected (B, n) with n >= {31 * HOP} samples"
             )
+        # Batch norm over mel: PANNs normalises each band, so mel takes the place of the channels.
         x = self.bn0(self.logmel(sound).transpose(1, 3)).transpose(1, 3)
         features = []
         for i in range(1, 7):
@@ -97,6 +99,7 @@ class CNN14(nn.Module):
             features.append(x)
             x = F.dropout(x, 0.2, self.training)
         x = x.mean(3)
+        # PANNs adds both: an event may be short (maximum) or fill the clip (mean).
         x = F.dropout(x.amax(2) + x.mean(2), 0.5, self.training)
         embedding = F.relu(self.fc1(x))
         return Output(embedding, self.fc(embedding), tuple(features))

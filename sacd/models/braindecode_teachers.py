@@ -63,6 +63,7 @@ class AttnSleep(Teacher):
         for module in cnn.modules():
             if isinstance(module, nn.Dropout):
                 module.p = drop
+        # A few epochs do not turn random filters into band-pass filters; they start as such.
         if tones:
             for branch in (cnn.features1, cnn.features2):
                 sinusoid_init(branch[0], sfreq)
@@ -113,6 +114,7 @@ class DeepSleepNet(Teacher):
                 f"{path}_first_stride": stride,
                 f"{path}_first_padding": (kernel - stride) // 2,
             }
+        # braindecode's large path has ELU, the publication ReLU.
         wide |= {"bilstm_hidden_size": scaled(512, width), "activation_large": nn.ReLU}
         net = _braindecode("DeepSleepNet", sfreq=sfreq, n_classes=n_classes, **wide | options)
         super().__init__(net.len_last_layer, n_classes)

@@ -73,6 +73,7 @@ class Teacher(nn.Module):
         Returns:
             Embedding `(B, 512)`, logits `(B, n_classes)`, features shallow to deep.
         """
+        # A constant divisor, not the deviation of the clip: the amplitude of delta waves tells N3.
         flat, features = self.trunk((x / SCALE_UV).clamp(-CLAMP, CLAMP))
         embedding = self.project(flat)
         return Output(embedding, self.classify(embedding), tuple(shrink(f) for f in features))
@@ -132,6 +133,7 @@ def build_teacher(
         raise ValueError(
             f"EEG rate {sfreq} Hz is not a whole number within 32..512 Hz: resample it"
         )
+    # Only what a class takes is passed on, so that the caller need not know the differences.
     if name == "modified_sen":
         options["n_domains"] = n_domains
     if name != "attnsleep":
@@ -170,6 +172,7 @@ def class_weights(labels: Tensor | Sequence[int]) -> Tensor:
             f"class weights need stages 0..{len(STAGES) - 1}, got {labels.unique().tolist()}"
         )
     count = torch.bincount(labels.long(), minlength=len(STAGES)).clamp_min(1).tolist()
+    # AttnSleep's order is ours: W, N1, N2, N3, REM. N1 is rare and hard, N3 is easy.
     mu = [m / len(STAGES) for m in (1.5, 2, 1.5, 1, 1.5)]
     weights = [m * max(1.0, math.log(m * len(labels) / n)) for m, n in zip(mu, count, strict=True)]
     return torch.tensor([round(weight, 2) for weight in weights])

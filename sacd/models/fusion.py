@@ -59,7 +59,7 @@ class Fusion(nn.Module):
         self.video, self.eeg, self.head, self.finetune = video, eeg, head, finetune
         self.video.requires_grad_(finetune)
         self.eeg.requires_grad_(finetune)
-        self.train()
+        self.train()  # a new module is in training mode, its frozen encoders must not be
 
     def train(self, mode: bool = True) -> "Fusion":
         super().train(mode)

@@ -110,6 +110,7 @@ class GraphNetwork(nn.Module):
             edge_part, update_part = self._edge_part(x), self._update_part()
         for _ in range(self.layers):
             h = self._propagate(h, edge_part, update_part, neighbour)
+        # The mean over the clips that are present, so that O_G does not grow with their number.
         weight = present.to(h.dtype) / present.sum(dim=1, keepdim=True)
         # READOUT is linear, so the mean can be taken before it. READOUT then runs once per graph.
         return self.graph(self.readout((weight[..., None] * h).sum(dim=1)))
@@ -139,6 +140,7 @@ class GraphNetwork(nn.Module):
         self, h: Tensor, edge_part: Tensor, update_part: tuple[Tensor, Tensor], neighbour: Tensor
     ) -> Tensor:
         """One layer, eqs. 8 and 9: `(G, n, 128)` nodes to nodes of the same shape."""
+        # a [h_i, h_j] is a sum of a part of i and a part of j: two products of n rows, not n^2.
         score_i, score_j = (h @ self.attention.weight.view(2, NODE).T).unbind(dim=-1)
         score = nn.functional.leaky_relu(score_i[:, :, None] + score_j[:, None, :], 0.2)
         # A finite floor, then zeros: a node without neighbours gets no message instead of NaN.

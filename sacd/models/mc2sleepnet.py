@@ -97,6 +97,7 @@ class MC2SleepNet(Teacher):
 
     def set_stage(self, stage: str) -> None:
         super().set_stage(stage)
+        # By identity: tensors compare entry by entry.
         encoders = {id(p) for m in (self.raw, self.spectrogram) for p in m.parameters()}
         for p in self.parameters():
             p.requires_grad = stage == "sequence" or (id(p) in encoders) == (stage == "contrast")
@@ -130,6 +131,7 @@ class MC2SleepNet(Teacher):
             Both streams, `(B, 128)` each.
         """
         n, length = len(raw), min(self.sequence, len(raw))
+        # The batch is padded to whole sequences; masks below keep the padding out of the attention.
         missing = -n % length
         streams = []
         for i, clip in enumerate((raw, spectrogram)):
@@ -167,6 +169,8 @@ class MC2SleepNet(Teacher):
             for name, stream in zip(("raw", "spectrogram"), both.split(128, 1), strict=True)
         }
         if self.stage == "sequence":
+            # The streams run a second time with hidden clips, so the classification above never
+            # depends on what was hidden.
             hide = cross_mask(len(x), self.sequence, self.mask).to(x.device)
             mixed = self.mix(raw, spectrogram, hide)
             restored = torch.stack(
@@ -278,6 +282,8 @@ class _SpectrogramEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         frames = x.squeeze(1).unfold(1, self.window, self.window // 2) * self.taper
+        # Without the constant, which depends on the electrode and not on sleep. `float`, because
+        # half precision has no FFT on a CPU. 1e-4 keeps the logarithm of a flat clip finite.
         power = torch.fft.rfft(frames.float()).abs().square()[..., 1 : self.bands + 1] / self.window
         steps = self.norm((power + 1e-4).log().transpose(1, 2)).transpose(1, 2)
         steps = self.embed(steps)

@@ -49,6 +49,8 @@ class ModifiedSEN(Teacher):
         # (kernel, stride, first pool, kernel of the deep convolutions, last pool)
         paths = ((sfreq // 2, sfreq // 16, 8, 8, 4), (4 * sfreq, sfreq // 2, 4, 6, 2))
         small, large = (_path(first, last, drop, *p) for p in paths)
+        # The length depends on the sampling rate; a forward pass tells it without a formula. In
+        # eval mode it moves no running statistics and draws no dropout.
         with torch.no_grad():
             length = sum(
                 p.eval()(torch.zeros(1, 1, CLIP_S * sfreq)).shape[2] for p in (small, large)
@@ -97,6 +99,7 @@ def reverse_gradient(x: Tensor, factor: float) -> Tensor:
 
     Source: Ganin and Lempitsky 2015, arXiv:1409.7495.
     """
+    # The value is x - factor * 0, and only the second part has a gradient.
     return x.detach() - factor * (x - x.detach())
 
 

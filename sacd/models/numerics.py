@@ -36,6 +36,7 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        # Autocast is switched by type of device, so the first tensor tells which one.
         device = next(a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
         with torch.autocast(device, enabled=False):
             return function(*map(widened, args), **{name: widened(a) for name, a in kwargs.items()})
@@ -54,5 +55,6 @@ def unit(x: Tensor) -> Tensor:
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     x = x if x.dtype == torch.float64 else x.float()
+    # The gradient through the scale is 0, because the length divides the scale out again.
     scaled = x / x.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-4)
     return nn.functional.normalize(scaled, dim=-1, eps=1.0)

@@ -35,6 +35,7 @@ def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoRe
     """
     state = {name.removeprefix("module."): t for name, t in _read(path, "state_dict").items()}
     stem = "conv1.weight" if hasattr(model, "conv1") else "conv1_s.weight"
+    # Three equal channels times three filters are one channel times their sum.
     if model.in_channels == 1 and stem in state and state[stem].dim() == 5:
         state[stem] = state[stem].sum(1, keepdim=True)
     heads = {"fc.weight": [(700, 512), (1039, 512)]}
@@ -108,7 +109,9 @@ def _fill(
             if name in state and tuple(state[name].shape) not in shapes
         ],
     }
+    # All faults at once, and before anything is loaded.
     if any(faults.values()):
         told = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
         raise ValueError(f"{path}: not the weights of this {type(model).__name__}; {told}")
+    # Not strict, because the heads are missing; everything else was compared above.
     model.load_state_dict(body, strict=False)

@@ -120,6 +120,7 @@ def _torchvision(name: str, in_channels: int, n_classes: int, options: dict[str,
     net.stem[0] = nn.Conv3d(
         in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
     )
+    # As torchvision initialises the convolution that this one replaces.
     nn.init.kaiming_normal_(net.stem[0].weight, mode="fan_out", nonlinearity="relu")
     return Staged(
         net.stem,

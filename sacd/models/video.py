@@ -67,6 +67,7 @@ class _Units(nn.Module):
             if not (name.startswith("conv") and name.endswith("_s")):
                 continue
             space, time = self._modules[name].weight, self._modules[f"{name[:-1]}t"].weight
+            # With r = ReLU: w r(f x) - w r(-f x) = w f x. An odd filter is left without a partner.
             half = len(space) // 2
             space[half : 2 * half] = -space[:half]
             time[:, half : 2 * half] = -time[:, :half]
@@ -172,11 +173,12 @@ class VideoResNet(_Units):
             nn.Identity() if channels[-1] == EMBEDDING else nn.Linear(channels[-1], EMBEDDING)
         )
         self.fc = nn.Linear(EMBEDDING, n_classes)
+        # After all draws: mirroring takes none, so both values of `init` draw the same numbers.
         if init == "looks_linear":
             for module in self.modules():
                 if isinstance(module, _Units):
                     module.mirrored_init()
-        self.train()
+        self.train()  # our `train`, which the statistics of frozen batch norms need
 
     def forward(self, x: Tensor) -> Output:
         """Classify clips `(B, C, T, H, W)`; features are those of the four stages."""
@@ -202,7 +204,8 @@ class VideoResNet(_Units):
                 f"clips of shape {tuple(x.shape)}: expected (B, {self.in_channels}, T, H, W)"
             )
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        # With one channel both layouts are the same memory, and torch assumes channels-first.
+        # With one channel both layouts are the same memory, and torch assumes channels-first. The
+        # strides say that it is channels-last, which all following layers then keep.
         if self.in_channels == 1:
             _, _, t, h, w = x.shape
             x = x.as_strided(x.shape, (t * h * w, 1, h * w, w, 1))
@@ -216,6 +219,7 @@ class VideoResNet(_Units):
         Returns:
             Embedding, logits and the features of the stages computed here.
         """
+        # Cached features may come in any layout; rounding would depend on it.
         h = h.contiguous(memory_format=torch.channels_last_3d)
         features = []
         for part in range(k, 5):

@@ -16,6 +16,11 @@ def pair(seed: int, size: int, student: Sequence[int], teacher: Sequence[int]) -
     return [torch.randn(size, *shape, generator=g, dtype=torch.float64) for shape in shapes]
 
 
+def logits(seed: int, size: int = 6, classes: int = 5) -> list[Tensor]:
+    """Random float64 logits of student and teacher, wide enough for sure and unsure rows."""
+    return [3 * x for x in pair(seed, size, (classes,), (classes,))]
+
+
 def cosine(a: Vector, b: Vector) -> float:
     return sum(u * v for u, v in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
 

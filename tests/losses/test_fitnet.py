@@ -2,36 +2,30 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import pair
 from tiny import Student, World
 from torchdistill.losses.mid_level import SimpleLossWrapper
 
 from sacd.losses.fitnet import FitNet, hint
 
 
-def pair(seed, size=4, dimensions=7):
-    g = torch.Generator().manual_seed(seed)
-    return [torch.randn(size, dimensions, generator=g, dtype=torch.float64) for _ in range(2)]
+def views(seed):
+    return pair(seed, 4, (7,), (7,))
 
 
 def test_naive_loops():
-    guess, teacher = pair(0)
+    guess, teacher = views(0)
     expected = sum((guess[i, j] - teacher[i, j]) ** 2 for i in range(4) for j in range(7)) / 28
     assert float(hint(guess, teacher)) == pytest.approx(float(expected))
 
 
-def test_gradcheck():
-    guess, teacher = pair(1)
-    assert torch.autograd.gradcheck(lambda x: hint(x, teacher), guess.requires_grad_())
-
-
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.1, 10))
-def test_properties(seed, scale):
-    guess, teacher = pair(seed)
+def test_grows_with_the_square_of_the_scale_and_is_0_of_oneself(seed, scale):
+    guess, teacher = views(seed)
     loss = hint(guess, teacher)
-    assert loss > 0 and hint(teacher, teacher) == 0
     torch.testing.assert_close(hint(scale * guess, scale * teacher), scale**2 * loss)
-    torch.testing.assert_close(hint(guess.flip(0), teacher.flip(0)), loss)
+    assert hint(teacher, teacher) == 0
 
 
 def test_a_linear_student_can_be_regressed_and_a_random_one_less():

