@@ -32,16 +32,12 @@ def called_by(work):
     called = set()
 
     def note(frame, event, _):
+        if event != "call":
+            return
         module = frame.f_globals.get("__name__", "")
-        function = (
-            frame.f_code.co_flags & inspect.CO_OPTIMIZED
-        )  # not the body of a class that is being imported
-        if (
-            event == "call"
-            and function
-            and module.startswith("sacd.")
-            and not module.startswith(SILENT)
-        ):
+        # Code without this flag is the body of a module or class that is being imported.
+        function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+        if function and module.startswith("sacd.") and not module.startswith(SILENT):
             called.add((module, frame.f_code.co_qualname.partition(".")[0]))
 
     sys.setprofile(note)
