@@ -161,6 +161,23 @@ def comparison(
     for student in alone.itertuples():
         yardsticks[f"{student.row[2:]} alone"] = student.value
         axes.axvspan(student.ci_low, student.ci_high, color="#ececec", lw=0, zorder=-1)
+    _values(axes, lines, sentence(printed))
+    _headings(axes, labels)
+    name = sentence(NAMES.get(column, column))
+    axes.set(xlabel=f"{name}; bars: 95 % interval", ylim=(len(labels) - 0.4, -0.6))
+    label_lines(axes, yardsticks)
+    handles, names = axes.get_legend_handles_labels()
+    # Matplotlib puts lines before error bars; ours come first.
+    order = np.argsort([not name.startswith("Ours") for name in names], kind="stable")
+    figure.legend(
+        [handles[k] for k in order], [names[k] for k in order], loc="outside upper center",
+        ncols=len(names),
+    )  # fmt: skip
+    return figure
+
+
+def _values(axes: Axes, lines: pd.DataFrame, printed: str) -> None:
+    """Our values, a marker for each number of seeds, and the printed ones."""
     counts = sorted(lines["n_seeds"].unique(), reverse=True)
     for count, marker in zip(counts, cycle(_MARKERS), strict=False):
         here = lines[lines["n_seeds"] == count]
@@ -172,25 +189,18 @@ def comparison(
     if lines["paper_value"].notna().any():
         axes.plot(
             lines["paper_value"], lines["at"], "D", mfc="none", mec="#D55E00", ms=5, mew=1.1,
-            label=sentence(printed),
+            label=printed,
         )  # fmt: skip
+
+
+def _headings(axes: Axes, labels: Sequence[tuple[str, bool]]) -> None:
+    """Names of the rows; headings are bold, with a line above all but the first."""
     axes.set_yticks(np.arange(len(labels)), [name for name, _ in labels])
-    for tick, (_, heading) in zip(axes.get_yticklabels(), labels, strict=True):
+    for at, (tick, (_, heading)) in enumerate(zip(axes.get_yticklabels(), labels, strict=True)):
         tick.set_fontweight("bold" if heading else "normal")
-    for at, (_, heading) in enumerate(labels):
         if heading and at:
             axes.axhline(at - 0.5, color="#d0d0d0", lw=0.6, zorder=-2)
     axes.tick_params(axis="y", length=0)
-    name = sentence(NAMES.get(column, column))
-    axes.set(xlabel=f"{name}; bars: 95 % interval", ylim=(len(labels) - 0.4, -0.6))
-    label_lines(axes, yardsticks)
-    handles, names = axes.get_legend_handles_labels()
-    order = np.argsort([not name.startswith("Ours") for name in names], kind="stable")
-    figure.legend(
-        [handles[k] for k in order], [names[k] for k in order], loc="outside upper center",
-        ncols=len(names),
-    )  # fmt: skip
-    return figure
 
 
 def _grouped(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, bool]]]:
