@@ -57,17 +57,26 @@ def test_help_documents_every_target_and_variable():
     text = (ROOT / "Makefile").read_text()
     items = re.search(r"^ITEMS := (.*)", text, re.M).group(1)
     phony = re.search(r"^\.PHONY: (.*)", text, re.M).group(1).replace("$(ITEMS)", items).split()
-    shown = make("help").stdout
+    shown = make("help-all").stdout
     assert [
         t for t in phony if not re.search(rf"^  {t}\s|\(also .*\b{t}\b.*\)$", shown, re.M)
     ] == []
     assert [
         v
-        for v in re.findall(r"^([A-Z]+) \?=", text, re.M)
+        for v in re.findall(r"^([A-Z0-9_]+) \?=", text, re.M)
         if not re.search(rf"^  {v}\s", shown, re.M)
     ] == []
     for name in ("PROFILE", "DATA", "NIGHTS", "CLUSTER", "WORKERS", "SEEDS"):
         assert name in shown
+
+
+def test_help_fits_a_screen_and_is_part_of_all_help():
+    shown = make("help").stdout.splitlines()
+    assert len(shown) < 40 and max(map(len, shown)) <= 100
+    lines = [line for line in shown if line.startswith("  ") and not line.startswith("  ITEM ")]
+    assert set(lines) <= set(make("help-all").stdout.splitlines())
+    assert len(lines) == len(set(lines)) > 10
+    assert any(line.startswith("  PROFILE ") for line in lines)
 
 
 def test_a_missing_python_is_one_line(tmp_path):

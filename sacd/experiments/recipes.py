@@ -34,11 +34,10 @@ _COSTS = {"attnsleep": 180, "mc2sleepnet": 165, "ce": 20, "sacd": 40}
 MOST_REPEATS = 4
 
 
-def _in_sequence(fit: FitConfig) -> FitConfig:
-    """The same steps in batches of 16 consecutive clips, which MC2SleepNet reads as sequences."""
-    return fit.model_copy(
-        update={"order": "block", "batch": 16, "blocks_per_batch": max(1, fit.batch // 16)}
-    )
+def _fit_of(teacher: str, fit: FitConfig) -> FitConfig:
+    """MC2SleepNet reads batches as sequences: as many clips a step, 16 consecutive ones a block."""
+    blocks = {"order": "block", "batch": 16, "blocks_per_batch": max(1, fit.batch // 16)}
+    return fit.model_copy(update=blocks) if teacher == "mc2sleepnet" else fit
 
 
 class Recipes:
@@ -56,19 +55,13 @@ class Recipes:
 
     @cached_property
     def _starts(self) -> dict[str, Run | None]:
-        """Cache of `pretext`; hundreds of runs share its results."""
+        """Cache of `pretext`: hundreds of runs share its results, and each id takes a hash."""
         return {}
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
         more["label"] += f" ({self.clips})" if self.clips else ""
-        where = (("store", str(self.store_path.resolve())),)
-        return Run(
-            task=f"sacd.training.{task}",
-            config=config,
-            data=self.store.fingerprint,
-            resources=where,
-            **more,
-        )
+        more["resources"] = (("store", str(self.store_path.resolve())),)
+        return Run(f"sacd.training.{task}", config, self.store.fingerprint, **more)
 
     @cached_property
     def weights(self) -> dict[str, tuple[Path, str]]:
@@ -120,21 +113,17 @@ class Recipes:
         if student not in PAPER_STUDENTS.values():
             return None
         p, backbone = self.profile, self._backbone(student)
-        if not p.pretext:
-            if student not in self.weights:
-                return None
-            path, digest = self.weights[student]
-            return Run(
-                "sacd.training.pretext:published",
-                PublishedConfig(backbone=backbone, weights=digest),
-                resources=(("weights", str(path)),),
-                label=f"published weights {student}",
-            )
-        config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
-        inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
-        return self._run(
-            "pretext:pretext", config, inputs=inputs, label=f"pretext {student}", cost=300
-        )
+        if p.pretext:
+            config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
+            more = {"label": f"pretext {student}", "cost": 300}
+            inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
+            return self._run("pretext:pretext", config, inputs=inputs, **more)
+        if student not in self.weights:
+            return None
+        path, digest = self.weights[student]
+        config = PublishedConfig(backbone=backbone, weights=digest)
+        task, where = "sacd.training.pretext:published", (("weights", str(path)),)
+        return Run(task, config, resources=where, label=f"published weights {student}")
 
     def motion(self) -> Run:
         """The student's input of every clip."""
@@ -153,22 +142,19 @@ class Recipes:
             raise ValueError(f"teacher {name!r} is unknown; known: {', '.join(TEACHERS)}")
         p = self.profile
         options = p.teacher_options.get(name, {})
-        fit = self._longer(self._own_fit(p.teacher, name), labelled)
-        fit = _in_sequence(fit) if name == "mc2sleepnet" else fit
+        fit = _fit_of(name, self._longer(self._own_fit(p.teacher, name), labelled))
         split = p.split.model_copy(update={"labelled": labelled})
         config = TeacherConfig(
             name=name, fit=fit, split=split, seed=seed, labels=labels, options=options, **p.teachers
         )
-        of = f" on {labelled} labelled subjects" if labelled else ""
-        of += " on YASA's stages" if labels == "yasa" else ""
-        return self.original._run(
-            "teacher:teacher",
-            config,
-            inputs=(("yasa", self.original.baseline("YASA")),) if labels == "yasa" else (),
-            modules=(TEACHERS[name],),
-            label=f"teacher {name}{of}",
-            cost=_COSTS.get(name, 35),
-        )
+        label = f"teacher {name}"
+        label += f" on {labelled} labelled subjects" if labelled else ""
+        label += " on YASA's stages" if labels == "yasa" else ""
+        # The profile's own clips: other frames have the same EEG, and so the same teacher.
+        own = self.original
+        inputs = (("yasa", own.baseline("YASA")),) if labels == "yasa" else ()
+        more = {"modules": (TEACHERS[name],), "label": label, "cost": _COSTS.get(name, 35)}
+        return own._run("teacher:teacher", config, inputs=inputs, **more)
 
     def _own_fit(self, fit: FitConfig, name: str) -> FitConfig:
         """`fit` with the profile's changes for one EEG network."""
@@ -199,7 +185,7 @@ class Recipes:
         centre: str = "night",
         **options: Any,
     ) -> Run:
-        """A student trained with a distillation method.
+        """A student trained with a distillation method; its label says what is not the profile's.
 
         Args:
             student: a name of `sacd.models.registry`, also of another library.
@@ -215,42 +201,37 @@ class Recipes:
         p = self.profile
         backbone = self._backbone(student).model_copy(update={"centre": centre})
         own = p.student if method != "ce" else self._longer(p.student, labelled)
+        # All layers of another library's student start at random, not the classifier alone.
+        known = student in PAPER_STUDENTS.values()
+        multiplier = p.classifier_lr_multiplier if known else 1.0
         config = StudentConfig(
             backbone=backbone,
             method=self._method(method, weight, options),
             fit=FitConfig(**own.model_dump() | dict(fit or {})),
             split=p.split.model_copy(update={"labelled": labelled}),
             seed=seed,
-            # All layers of another library's student start at random.
-            classifier_lr_multiplier=p.classifier_lr_multiplier
-            if student in PAPER_STUDENTS.values()
-            else 1.0,
+            classifier_lr_multiplier=multiplier,
             class_weight_power=p.class_weight_power,
         )
         inputs = [("pretext", run)] if (run := self.pretext(student)) else []
         if backbone.input == "motion" and not backbone.frozen:
             inputs.append(("motion", self.motion()))
         if method != "ce":
-            known = labelled if labels == "scored" else 0
-            inputs.append(("teacher", self.teacher(teacher, labelled=known, labels=labels)))
-        shown = {**(fit or {}), **options}
-        shown |= {} if weight is None else {"weight": weight}
-        shown |= {"labelled": labelled} if labelled else {}
-        shown |= {"labels": labels} if labels != "scored" else {}
-        shown |= {"centre": centre} if centre != "night" else {}
-        changed = "".join(f" {key}={value}" for key, value in sorted(shown.items()))
+            scored = labelled if labels == "scored" else 0
+            inputs.append(("teacher", self.teacher(teacher, labelled=scored, labels=labels)))
+        asked = {"weight": weight, "labelled": labelled, "labels": labels, "centre": centre}
+        usual = {"weight": None, "labelled": 0, "labels": "scored", "centre": "night"}
+        changed = {key: value for key, value in asked.items() if value != usual[key]}
+        shown = {**(fit or {}), **options, **changed}
+        settings = "".join(f" {key}={value}" for key, value in sorted(shown.items()))
         taught = f" {teacher}" if method != "ce" else ""
-        return self._run(
-            "student:student",
-            config,
-            inputs=tuple(inputs),
-            modules=(METHODS[method],),
-            label=f"{student} {method}{taught}{changed} seed {seed}",
-            cost=_COSTS.get(method, 25)
-            * (2.5 if student == "r3d_18" else 1)
-            * config.fit.epochs
-            / p.student.epochs,
-        )
+        cost = _COSTS.get(method, 25) * config.fit.epochs / p.student.epochs
+        more = {
+            "modules": (METHODS[method],),
+            "label": f"{student} {method}{taught}{settings} seed {seed}",
+            "cost": cost * 2.5 if student == "r3d_18" else cost,
+        }
+        return self._run("student:student", config, inputs=tuple(inputs), **more)
 
     def _method(self, name: str, weight: float | None, options: Mapping[str, Any]) -> MethodConfig:
         """The profile's weight and options of a method, or these."""
@@ -272,34 +253,21 @@ class Recipes:
         fit = p.finetune if finetune else p.fusion
         config = FusionConfig(head=head, finetune=finetune, fit=fit, split=p.split, seed=seed)
         label = f"fusion {head} {'fine-tuned' if finetune else 'frozen'} seed {seed}"
-        inputs = (
-            *self._trained(seed),
-            *([("head", self.fusion(head, False, seed))] if finetune else []),
-        )
-        return self._run(
-            "fusion:fusion", config, inputs=inputs, label=label, cost=65 if finetune else 8
-        )
+        inputs, cost = self._trained(seed), 8
+        if finetune:
+            inputs, cost = (*inputs, ("head", self.fusion(head, False, seed))), 65
+        return self._run("fusion:fusion", config, inputs=inputs, label=label, cost=cost)
 
     def reverse(self, method: str, finetune: bool, seed: int = 0, **options: Any) -> Run:
         """The EEG teacher taught by the video student (Table IV, E to G)."""
         p = self.profile
+        taught = self._method(method, None, options)
         config = ReverseConfig(
-            method=self._method(method, None, options),
-            finetune=finetune,
-            fit=p.finetune,
-            split=p.split,
-            seed=seed,
+            method=taught, finetune=finetune, fit=p.finetune, split=p.split, seed=seed
         )
         label = f"reverse {method} {'fine-tuned' if finetune else 'frozen'} seed {seed}"
-        modules = (METHODS[method],)
-        return self._run(
-            "fusion:reverse",
-            config,
-            inputs=self._trained(seed),
-            modules=modules,
-            label=label,
-            cost=75 if finetune else 60,
-        )
+        more = {"modules": (METHODS[method],), "label": label, "cost": 75 if finetune else 60}
+        return self._run("fusion:reverse", config, inputs=self._trained(seed), **more)
 
     def _trained(self, seed: int) -> tuple[tuple[str, Run], ...]:
         """Table IV's baselines (V-D: R3D-18 alone and AttnSleep) and what the former reads."""
@@ -308,25 +276,21 @@ class Recipes:
 
     def baseline(self, name: str) -> Run:
         """A reference classifier: majority, random, band powers ..."""
-        return self._run(
-            "baselines:baseline",
-            BaselineConfig(name=name, split=self.profile.split),
-            label=f"baseline {name}",
-            cost=5,
-        )
+        config = BaselineConfig(name=name, split=self.profile.split)
+        return self._run("baselines:baseline", config, label=f"baseline {name}", cost=5)
 
     def stagers(self, name: str) -> list[Run]:
         """A cross-validated EEG stager, one run per fold; none with fewer than 4 subjects."""
         p, store = self.profile.stagers, self.eeg_store
         subjects = min(len(store.participants), p.subjects or len(store.participants))
         folds = min(p.folds, subjects)
-        place, path = (
-            ("sleepedf", self.sleepedf_path) if self.sleepedf else ("store", self.store_path)
-        )
+        source, place, path = "cohort", "store", self.store_path
+        if self.sleepedf:
+            source, place, path = "sleepedf", "sleepedf", self.sleepedf_path
         common = {
             "name": name,
-            "source": "sleepedf" if self.sleepedf else "cohort",
-            "fit": _in_sequence(p.fit) if name == "mc2sleepnet" else self._own_fit(p.fit, name),
+            "source": source,
+            "fit": _fit_of(name, self._own_fit(p.fit, name)),
             "folds": folds,
             "subjects": p.subjects,
             "clips": p.clips,

@@ -26,14 +26,12 @@ Use = tuple[str, str]
 """Module and a name in it; an empty name means the module object, and so all its definitions."""
 
 
-class _Definition(NamedTuple):
+class _Name(NamedTuple):
+    """What a module-level name is bound to."""
+
     code: str
+    """Hash of its definition; empty for an import."""
     uses: tuple[Use, ...]
-
-
-class _Module(NamedTuple):
-    definitions: dict[str, _Definition]
-    imports: dict[str, Use]
 
 
 NO_BYTES = ("sacd.files", "sacd.workers", "sacd.data.problems")
@@ -70,7 +68,7 @@ def code_hashes(entries: Iterable[str]) -> dict[str, str]:
     waiting: list[Use] = [entry.partition(":")[::2] for entry in entries]
     ours = {"sacd"} | {module.partition(".")[0] for module, _ in waiting}
     for module, name in waiting:
-        if source_file(module) is None or (name and not _lookup(module, name)):
+        if _lookup(module, name) is None:
             raise ValueError(
                 f"{module}:{name} has no source; name an entry as 'package.module:name'"
             )
@@ -81,13 +79,10 @@ def code_hashes(entries: Iterable[str]) -> dict[str, str]:
         if use in seen or module.partition(".")[0] not in ours or module in _LEFT_OUT:
             continue
         seen.add(use)
-        if not name and source_file(module):
-            waiting += [(module, other) for other in _module(module).definitions]
-        elif isinstance(found := _lookup(module, name), _Definition):
-            reached[f"{module}:{name}"] = found.code
-            waiting += [*found.uses, (module, _STATEMENTS)]
-        elif found:
-            waiting.append(found)
+        if found := _lookup(module, name):
+            waiting += found.uses
+            if found.code:
+                reached[f"{module}:{name}"] = found.code
     return reached
 
 
@@ -126,27 +121,23 @@ def source_file(module: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _lookup(module: str, name: str) -> _Definition | Use | None:
-    """What a name in a module is bound to: a definition, or a name in another module."""
-    if source_file(module) is None:
+def _lookup(module: str, name: str) -> _Name | None:
+    """What a name in a module is bound to; None if there is no such module or name."""
+    path = source_file(module)
+    if path is None:
         return None
-    parsed = _module(module)
-    if name in parsed.definitions:
-        return parsed.definitions[name]
-    if name in parsed.imports:
-        return parsed.imports[name]
-    return (f"{module}.{name}", "") if source_file(f"{module}.{name}") else None
-
-
-def _module(name: str) -> _Module:
-    path = source_file(name)
     stat = path.stat()
-    return _parse(name, path, stat.st_mtime_ns, stat.st_size)
+    names = _parse(module, path, stat.st_mtime_ns, stat.st_size)
+    if not name:  # the module object gives access to all that it defines
+        return _Name("", tuple((module, other) for other, bound in names.items() if bound.code))
+    if name not in names and source_file(f"{module}.{name}"):
+        return _Name("", ((f"{module}.{name}", ""),))
+    return names.get(name)
 
 
 @cache
-def _parse(module: str, path: Path, edited: int, size: int) -> _Module:
-    """Definitions and imports of a file; `edited` and `size` make the cache notice an edit."""
+def _parse(module: str, path: Path, edited: int, size: int) -> dict[str, _Name]:
+    """Names of a file; `edited` and `size` make the cache notice an edit."""
     tree = ast.parse(path.read_bytes(), str(path))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = dict(_imports(tree, package))
@@ -155,14 +146,15 @@ def _parse(module: str, path: Path, edited: int, size: int) -> _Module:
     for statement in tree.body:
         for name in _defined(statement):
             parts.setdefault(name, []).append(statement)
-    definitions = {}
+    names = {name: _Name("", (origin,)) for name, origin in imports.items()}
     for name, statements in parts.items():
         code = hashlib.sha256("".join(map(ast.dump, statements)).encode()).hexdigest()[:16]
-        uses: dict[Use, None] = {}
+        # Statements without a name act on the whole module: whoever uses it depends on them.
+        uses: dict[Use, None] = {(module, _STATEMENTS): None}
         for statement in statements:
             uses |= dict.fromkeys(_uses(statement, imports, module, parts))
-        definitions[name] = _Definition(code, tuple(uses))
-    return _Module(definitions, imports)
+        names[name] = _Name(code, tuple(uses))
+    return names
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, Use]]:
