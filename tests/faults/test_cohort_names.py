@@ -102,6 +102,7 @@ def _none(w):
     return ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_A_REPORT)
 def test_the_report_shows_the_name(name, tmp_path, monkeypatch, coarse_figures):
     space = made_up_results.make(tmp_path, monkeypatch, data=name, simulated=False)

@@ -17,6 +17,8 @@ from sacd.paper.contents import CONTENTS
 from sacd.report import cards, notebook_page, verify
 from sacd.report import page as report
 
+pytestmark = pytest.mark.slow  # builds the site
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

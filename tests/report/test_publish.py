@@ -13,6 +13,8 @@ from PIL import Image
 from sacd.report import page, publish, verify
 from sacd.results import ONE_FILE, OVERVIEW, listed_files
 
+pytestmark = pytest.mark.slow  # builds the site
+
 DEMO = Path(__file__).resolve().parents[2] / "results" / "demo"
 MIB = 2**20
 
