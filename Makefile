@@ -154,7 +154,7 @@ othermachine: $(READY)  ## the smoke profile on an emulated processor, and plant
 faults: $(READY)  ## every bad input, and 50 processes ended at any moment: equal bytes, no orphan (10 minutes)
 	$(PYTEST) -m "not whole" tests/faults
 
-quicktest: $(READY)  ## lint and the tests that are not slow, in six minutes
+quicktest: $(READY)  ## lint and the tests that are not slow, in two minutes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PYTEST) -m "not slow and not whole and not faults"

@@ -23,12 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def results(built, tmp_path):
-    """A copy of the built site: what has not changed in it is not built again."""
-    return shutil.copytree(built, tmp_path / "results" / "demo")
-
-
-@pytest.fixture
 def index(built):
     return (built / "report" / "index.html").read_text()
 

@@ -19,11 +19,6 @@ DEMO = Path(__file__).resolve().parents[2] / "results" / "demo"
 MIB = 2**20
 
 
-@pytest.fixture
-def results(built, tmp_path):
-    return shutil.copytree(built, tmp_path / "results" / "demo")
-
-
 def test_one_file_holds_its_pictures_and_links_what_lies_beside_it(results):
     text = (results / ONE_FILE).read_text()
     sources = re.findall(r'<img src="([^"]*)"', text)
