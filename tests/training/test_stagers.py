@@ -158,7 +158,6 @@ def test_mc2sleepnet_has_three_trainings_and_needs_neighbours(tmp_path, monkeypa
     assert train_teacher is task.train_teacher
 
 
-@pytest.mark.slow
 def test_each_training_of_mc2sleepnet_may_have_its_own_settings(tmp_path, monkeypatch):
     fit = FIT.model_copy(update={"epochs": 1, "order": "block", "batch": 4})
     own = {"contrast": {"epochs": 3, "lr": 1e-4}, "finetune": {"epochs": 2}}
