@@ -158,7 +158,7 @@ othermachine: $(READY)  ##+ smoke on an emulated processor, and planted drifts (
 faults: $(READY)  ##+ every bad input, and 50 processes killed at any moment (10 minutes)
 	$(PYTEST) -m "not whole" tests/faults
 
-quicktest: $(READY)  ## lint and the tests that are not slow, in six minutes
+quicktest: $(READY)  ## lint and the tests that are not slow, in two minutes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PYTEST) -m "not slow and not whole and not faults"

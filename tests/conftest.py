@@ -27,12 +27,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
-@pytest.fixture
-def coarse_figures(monkeypatch):
+@pytest.fixture(scope="module")
+def coarse_figures():
     """Figures are saved with 100 dpi: at 300 the choice of their 256 colours takes half the time.
 
     `figures/test_base.py` saves in full resolution.
     """
     from sacd.figures import base
 
-    monkeypatch.setattr(base, "_png", partial(base._png, dpi=100))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(base, "_png", partial(base._png, dpi=100))
+        yield

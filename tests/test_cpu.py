@@ -116,11 +116,12 @@ def compute(tmp_path, name, pinned):
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cpu")
-    return {
-        (name, pin): compute(folder, name, pin) for name in PROCESSORS for pin in ("pinned", "free")
-    }
+    pinned = {(name, "pinned"): compute(folder, name, "pinned") for name in PROCESSORS}
+    return pinned | {(name, "free"): compute(folder, name, "free") for name in EXTREMES}
 
 
+EXTREMES = ("as it is", "unknown to MKL")
+"""Without the pin these two differ; the one between them would prove nothing more."""
 WHAT = ("video", "store", "teacher", "student", "SACD step")
 
 
@@ -133,7 +134,7 @@ def test_pinned_all_processors_give_the_same_bytes(computed, what):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", WHAT)
 def test_without_the_pin_they_differ(computed, what):
-    assert len({computed[name, "free"][what] for name in PROCESSORS}) > 1
+    assert len({computed[name, "free"][what] for name in EXTREMES}) > 1
 
 
 @pytest.mark.slow

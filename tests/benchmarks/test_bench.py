@@ -63,6 +63,7 @@ def test_command_line_refuses_an_unknown_part(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_night_of_joined_pieces_is_a_whole_video(tmp_path):
     cohort = write_night(tmp_path / "cohort", 2, (48, 64), rate=10)
     with av.open(str(next(cohort.rglob("*.mp4")))) as container:
@@ -72,6 +73,7 @@ def test_a_night_of_joined_pieces_is_a_whole_video(tmp_path):
     assert len(store.clips) == 2 and store.gather_video(store.clips).std() > 5
 
 
+@pytest.mark.slow
 def test_a_step_of_sacd_trains_what_it_should(tmp_path):
     for method in ("ce", "sacd"):
         backbone, step = training._step(True, 64, (24, 32), method)

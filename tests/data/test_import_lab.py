@@ -20,6 +20,8 @@ from sacd.data.lab_files import belongs, candidates, read_subjects
 from sacd.data.lab_notes import after
 from sacd.data.problems import CohortError
 
+pytestmark = pytest.mark.slow  # encodes videos
+
 
 def everything(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -47,6 +47,7 @@ def film():
     return clips, activity, breath, trace, breathing(clips, RATE, trace)
 
 
+@pytest.mark.slow
 def test_movements_of_the_body_are_seen_and_little_else(film):
     _, activity, _, trace, _ = film
     largest, strength = trace.max(axis=1), activity.max(axis=1)

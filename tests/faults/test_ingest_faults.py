@@ -22,6 +22,8 @@ from sacd.experiments.intake import CHECK, INGEST, account_for, check_cohort
 from sacd.experiments.profiles import SMOKE
 from sacd.experiments.workspace import Workspace
 
+pytestmark = pytest.mark.slow  # encodes videos
+
 CONFIG = StoreConfig(height=16, width=32, frames=60)
 
 

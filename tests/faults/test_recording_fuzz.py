@@ -50,6 +50,7 @@ def test_random_bytes(folder, data):
     survey_events(path)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(rows=st.lists(st.lists(FIELDS, min_size=2, max_size=4)), codec=st.sampled_from(CODECS))
 def test_random_tables(folder, rows, codec):
@@ -65,6 +66,7 @@ def test_random_tables(folder, rows, codec):
         clip_table(found)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     stages=st.lists(st.sampled_from(["W", "N1", "N2", "N3", "REM", "?"]), min_size=1, max_size=30),

@@ -22,6 +22,8 @@ from sacd.data.look import odd_pictures
 from sacd.data.store import StoreConfig
 from sacd.data.video import read_clips
 
+pytestmark = pytest.mark.slow  # encodes videos
+
 SAMPLINGS = [("spread", 64), ("consecutive", 16)]
 
 

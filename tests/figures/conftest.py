@@ -10,6 +10,13 @@ from sacd.figures import base
 LABEL = "simulated cohort, smoke profile n = 1 subject, 1,200 clips"
 
 
+def pytest_collection_modifyitems(items):
+    """A test that saves figures takes seconds."""
+    for item in items:
+        if "check_figure" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def check_figure(tmp_path, coarse_figures) -> Callable[[Callable[[], base.Figure]], None]:
     """Check the figure that a function draws."""

@@ -133,6 +133,7 @@ def test_extremes_give_no_nan(name, x):
     assert torch.isfinite(model.eval()(x).logits).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEACHERS)
 def test_overfits_one_batch(name):
     model = small(name)

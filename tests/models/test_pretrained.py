@@ -91,6 +91,7 @@ def test_published_keys_and_shapes_load_at_full_width(tmp_path, kind, n_classes,
     )
 
 
+@pytest.mark.slow
 def test_the_paper_profile_starts_from_the_files_in_data_weights(tmp_path):
     """Without files it starts at random.
 

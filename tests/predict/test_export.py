@@ -31,6 +31,7 @@ def outputs(path, frames):
     return session.run(None, {"frames": frames})[0]
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_the_same_stages(night, tmp_path):
     path = tmp_path / "student.onnx"
     assert main(["export", str(SHIPPED), "--onnx", str(path)]) == 0
@@ -50,6 +51,7 @@ def test_its_preprocessing_is_that_of_the_training(night):
     assert torch.allclose(level, motion_level(torch.from_numpy(night)), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_student_of_grey_frames_is_exported_too(tmp_path):
     backbone = BackboneConfig(width=0.125, options={"stem_kernel": 3})
     about = load(SHIPPED).about.model_copy(

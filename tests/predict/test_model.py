@@ -56,7 +56,7 @@ def space(tmp_path_factory):
     }
     made = Workspace(SMOKE.model_copy(update=small), root=tmp_path_factory.mktemp("space"))
     made.prepare(1)
-    report = made.execute([made.student(seed=k) for k in range(2)], workers=1, quiet=True)
+    report = made.execute([made.student(seed=k) for k in range(2)], workers=0, quiet=True)
     assert not report.failed
     return made
 

@@ -16,6 +16,8 @@ from sacd.predict import night as nights
 from sacd.predict.model import SHIPPED, load
 from sacd.stages import STAGES
 
+pytestmark = pytest.mark.slow  # simulates and stages a night
+
 P = [f"p_{name}" for name in STAGES]
 
 

@@ -120,6 +120,7 @@ def test_a_reversed_verdict_is_a_problem(pair):
     assert {"holds", "fails"} in [{line.before, line.now} for line in found.claims.itertuples()]
 
 
+@pytest.mark.slow
 def test_the_committed_results_are_the_default(pair, capsys):
     results = pair[1]
     root = results.parents[1]

@@ -27,6 +27,7 @@ def test_every_claim_is_counted_once(found):
     assert "Table II" in counts.index
 
 
+@pytest.mark.slow
 def test_a_second_writing_gives_equal_bytes_that_the_manifest_does_not_list(found):
     before = listed_files(found.results)
     path = overview.write_overview(found)

@@ -17,12 +17,14 @@ from sacd.paper.contents import CONTENTS
 from sacd.report import cards, notebook_page, summary, verify
 from sacd.report import page as report
 
+pytestmark = pytest.mark.slow  # builds the site
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
-    return made_up_results.make(tmp_path, monkeypatch, seeds=3).results
+def index(built):
+    return (built / "report" / "index.html").read_text()
 
 
 def build(results: Path) -> Path:
@@ -32,7 +34,6 @@ def build(results: Path) -> Path:
 
 
 def test_the_page_shows_verdicts_figures_and_totals(results):
-    (results / "report").mkdir()
     (results / "report" / "of_a_notebook_that_is_gone.html").touch()
     text = build(results).read_text()
     assert "No number here is an S3VE result" in text
@@ -50,18 +51,17 @@ def test_the_page_shows_verdicts_figures_and_totals(results):
     assert wrong == ["20_table2_comparison.html: 00_tour.html"]  # the tour was not executed here
 
 
-def test_every_item_has_one_card_and_every_claim_stands_once(results):
-    found = verify.verify(results)
-    text = report.build(found).read_text()
-    assert re.findall(r'<article class="card" id="(\w+)"', text) == [i.target for i in CONTENTS]
-    assert text.count('<li class="claim"') == len(found.claims) > 0
+def test_every_item_has_one_card_and_every_claim_stands_once(built, index):
+    found = verify.verify(built)
+    assert re.findall(r'<article class="card" id="(\w+)"', index) == [i.target for i in CONTENTS]
+    assert index.count('<li class="claim"') == len(found.claims) > 0
     for item in CONTENTS:
-        assert text.count(f"<code>make {item.target}</code>") == 1
-    assert text.count(cards.NOT_MADE) == len(CONTENTS) - 1, "one notebook was executed"
+        assert index.count(f"<code>make {item.target}</code>") == 1
+    assert index.count(cards.NOT_MADE) == len(CONTENTS) - 1, "one notebook was executed"
 
 
-def test_pictures_have_alternative_texts(results):
-    alts = re.findall(r"<img [^>]*?alt=\"([^\"]*)\"", build(results).read_text())
+def test_pictures_have_alternative_texts(index):
+    alts = re.findall(r"<img [^>]*?alt=\"([^\"]*)\"", index)
     assert len(alts) == 2 and all(len(alt) > 10 for alt in alts)
     assert "video alone" in alts[0], "the numbers of the summary figure"
 
@@ -70,15 +70,14 @@ def test_a_second_building_gives_equal_bytes(results):
     def contents():
         return {path.name: path.read_bytes() for path in (results / "report").iterdir()}
 
-    page = build(results)
     first = contents()
-    shutil.rmtree(page.parent)
+    shutil.rmtree(results / "report")
     build(results)
     assert contents() == first
 
 
-def test_a_figure_has_its_caption_or_the_title_of_its_item(results, monkeypatch):
-    assert 'alt="Table II, the comparison.' in build(results).read_text()
+def test_a_figure_has_its_caption_or_the_title_of_its_item(index, results, monkeypatch):
+    assert 'alt="Table II, the comparison.' in index
     monkeypatch.setattr(cards, "load_captions", lambda: {"a": "Errors <by> stage"})
     assert 'alt="Errors &lt;by&gt; stage.' in build(results).read_text()
 
@@ -115,8 +114,8 @@ def test_an_unknown_verdict_keeps_its_word():
     assert list(summary.counts(verdicts).items()) == [("hold", 1), ("fail", 2), ("inconclusive", 1)]
 
 
-def test_primary_comparisons_are_drawn_in_one_scale(results, monkeypatch):
-    assert "Not computed yet in this folder" in build(results).read_text()
+def test_primary_comparisons_are_drawn_in_one_scale(index, results, monkeypatch):
+    assert "Not computed yet in this folder" in index
     family = pd.DataFrame(
         {
             "comparison": ["SACD against KD", "the teacher against SACD"],
@@ -148,12 +147,12 @@ def test_without_table_ii_the_page_is_built(results):
 
 
 def test_only_what_changed_is_built_again(results, monkeypatch):
-    page = build(results)
-    for path in page.parent.iterdir():
+    folder = results / "report"
+    for path in folder.iterdir():
         os.utime(path, (0, 0))  # whatever is written now is newer
     monkeypatch.setattr(notebook_page, "to_html", lambda *a: pytest.fail("nothing has changed"))
     build(results)
-    assert {path.stat().st_mtime_ns for path in page.parent.iterdir()} == {0}
+    assert {path.stat().st_mtime_ns for path in folder.iterdir()} == {0}
 
 
 def test_problems_are_shown(results):

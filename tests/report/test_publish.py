@@ -7,22 +7,16 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import made_up_results
 import pytest
 from PIL import Image
 
 from sacd.report import page, publish, verify
 from sacd.results import ONE_FILE, OVERVIEW, listed_files
 
+pytestmark = pytest.mark.slow  # builds the site
+
 DEMO = Path(__file__).resolve().parents[2] / "results" / "demo"
 MIB = 2**20
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    made = made_up_results.make(tmp_path, monkeypatch, seeds=3).results
-    page.build(verify.verify(made))
-    return made
 
 
 def test_one_file_holds_its_pictures_and_links_what_lies_beside_it(results):

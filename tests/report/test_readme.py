@@ -30,6 +30,7 @@ def test_the_map_lists_every_module_with_its_first_line():
     assert not [line for line in readme.modules().splitlines() if line.endswith((")", "** "))]
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_demo():
     if not (ROOT / "results" / "demo" / MANIFEST).is_file():
         pytest.skip("results/demo has no manifest yet")

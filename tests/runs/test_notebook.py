@@ -17,6 +17,7 @@ from sacd.runs.notebook import NotebookError, main, record_of, run_notebook
 from sacd.runs.notebook_inputs import check_parameters, key_of
 
 
+@pytest.mark.slow
 def test_success(tmp_path):
     result = tmp_path / "results" / "table.csv"
     result.parent.mkdir()
@@ -153,6 +154,7 @@ def test_failures_are_named_and_kept_elsewhere(tmp_path, cell, message):
     assert len(str(caught.value).splitlines()) <= 20
 
 
+@pytest.mark.slow
 def test_an_old_result_file_does_not_count(tmp_path):
     result = tmp_path / "table.csv"
     result.write_text("from last year")

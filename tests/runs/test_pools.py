@@ -57,6 +57,7 @@ def listening():
     return found
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys):
     store, marks, held = RunStore(tmp_path / "runs"), tmp_path / "marks", tmp_path / "hold"
     first = run(100, epochs=1)
@@ -174,6 +175,7 @@ def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up
     assert "its worker process died repeatedly" in report.failed[0].reason
 
 
+@pytest.mark.slow
 def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")

@@ -10,6 +10,8 @@ from sacd.data.ucf51 import Ucf51StoreConfig, find_videos
 from sacd.data.ucf51_ingest import ingest, read_frames, read_sound
 from sacd.simulate.ucf51 import PITCHES_HZ, SimulatedUcf51, simulate_ucf51
 
+pytestmark = pytest.mark.slow  # encodes videos
+
 SMALL = Ucf51StoreConfig(height=16, width=16, frames=4, stride=2, windows=2, sound_s=0.5)
 
 

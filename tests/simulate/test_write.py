@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from simulated_files import CONFIG, FRAMES, SUBJECTS, clips_of, open_eeg, pictures_of, read
 
 from sacd.stages import CLIP_S, label
@@ -50,6 +51,7 @@ def test_boundaries_stand_where_the_night_was_cut(cohort: Path) -> None:
         assert (boundary.duration == 0).all() and len(boundary) >= CONFIG.blocks - 1
 
 
+@pytest.mark.slow
 def test_breathing_of_the_right_clip_is_in_the_pixels(cohort: Path) -> None:
     """The leading components of the pixels follow the breathing of their clip, not of the next one.
 

@@ -22,6 +22,8 @@ from sacd.runs.fingerprint import code_hashes
 from sacd.training.student import student
 from sacd.training.teacher import teacher
 
+pytestmark = pytest.mark.slow  # trains
+
 SHORT = FitConfig(epochs=1, batch=8, optimizer="adamw", lr=1e-2, schedule="onecycle", select="last")
 SILENT = ("sacd.config", "sacd.cpu", "sacd.runs")
 """Modules without results: settings, whose values are in the identity, and provenance."""

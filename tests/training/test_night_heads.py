@@ -29,6 +29,7 @@ def test_a_head_sees_what_its_rung_says(rung, live):
         assert moved[:15].any()
 
 
+@pytest.mark.slow
 def test_context_finds_a_stage_that_no_clip_shows():
     """The clip before says the stage: a head of one clip guesses, the others know."""
     rng = np.random.default_rng(0)

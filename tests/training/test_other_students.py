@@ -21,16 +21,14 @@ def space(tmp_path_factory):
             "teacher": smoke.teacher.model_copy(update=short),
         }
     )
-    write_noise(root / "cohort", fps=3)
+    write_noise(root / "cohort", clips=8, fps=3)
     space = Workspace(profile, data=root / "cohort", root=root)
     space.prepare(1)
     return space
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["timm:test_resnet", "timm:vit_tiny_patch16_224", "pytorchvideo:x3d_xs"]
-)
+@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_vit", "pytorchvideo:x3d_xs"])
 def test_any_student_is_taught_in_any_profile(space, name):
     run = space.student(name, method="sacd")
     assert "pretext" not in dict(run.inputs) and "motion" in dict(run.inputs)

@@ -132,6 +132,7 @@ def test_class_weights_see_training_labels_only(tmp_path, monkeypatch):
     assert any(w is not None and w.tolist() == rule(train).tolist() for w in used)
 
 
+@pytest.mark.slow
 def test_the_contrast_is_not_selected_by_a_classifier_that_does_not_learn(tmp_path, monkeypatch):
     selects, whole = [], teachers.fit
 
@@ -145,6 +146,7 @@ def test_the_contrast_is_not_selected_by_a_classifier_that_does_not_learn(tmp_pa
     assert selects == ["last", "best", "best"]
 
 
+@pytest.mark.slow
 def test_mc2sleepnet_has_three_trainings_and_needs_neighbours(tmp_path, monkeypatch):
     fit = FIT.model_copy(update={"epochs": 1, "order": "block", "batch": 4, "blocks_per_batch": 2})
     table, history, shares = run(tmp_path / "a", monkeypatch, name="mc2sleepnet", fit=fit)

@@ -25,6 +25,8 @@ from sacd.paper import printed as paper
 from sacd.simulate.ucf51 import SimulatedUcf51, simulate_ucf51, write_avi
 from sacd.training.ucf51 import crop_and_flip, linear_head, student, teacher
 
+pytestmark = pytest.mark.slow  # trains
+
 FIT = FitConfig(
     epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last"
 )
