@@ -185,22 +185,7 @@ def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
     subjects = sorted(first.index.unique("subject"))
     number = {subject: k for k, subject in enumerate(subjects)}
     known = first["eeg"].notna().to_numpy()
-    probabilities = [f"p_{stage}" for stage in STAGES]
-    maps = []
-    for name in names:
-        part = runs[name].loc[first.index]
-        xy = part[["x", "y"]].to_numpy(np.float64)
-        low, high = xy.min(0), xy.max(0)
-        size = (high - low).max() or 1.0  # one scale for both axes, and the map in the middle
-        unit = (xy - low + (size - (high - low)) / 2) / size
-        maps.append(
-            {
-                "name": name,
-                "xy": _base64(np.round(unit * 4095).astype("<u2")),
-                "prediction": _base64(part["prediction"].to_numpy(np.uint8)),
-                "p": _base64(part[probabilities].to_numpy(np.uint8)),
-            }
-        )
+    ahi = first["ahi"].groupby(level="subject").first().loc[subjects]
     return {
         "data": data,
         "stages": list(STAGES),
@@ -208,30 +193,38 @@ def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
         "groups": list(AHI_GROUPS),
         "groupColours": [AHI_COLOURS[group] for group in AHI_GROUPS],
         "subjects": subjects,
-        "ahi": [round(float(first.loc[subject]["ahi"].iloc[0]), 1) for subject in subjects],
-        "group": [ahi_group(first.loc[subject]["ahi"].iloc[0]) for subject in subjects],
-        "subject": _base64(
-            np.array([number[name] for name in first.index.get_level_values(0)], "<u2")
-        ),
-        "clip": _base64(first.index.get_level_values(1).to_numpy("<u2")),
-        "stage": _base64(first["stage"].to_numpy(np.uint8)),
-        "signal": _base64(np.where(known, known.cumsum() - 1, 65535).astype("<u2")),
-        "eeg": _joined(first["eeg"][known]),
-        "movement": _joined(first["movement"][known]),
+        "ahi": [round(float(value), 1) for value in ahi],
+        "group": [ahi_group(value) for value in ahi],
+        "subject": _base64(np.array([number[name] for name, _ in first.index], "<u2").tobytes()),
+        "clip": _base64(first.index.get_level_values(1).to_numpy("<u2").tobytes()),
+        "stage": _base64(first["stage"].to_numpy(np.uint8).tobytes()),
+        "signal": _base64(np.where(known, known.cumsum() - 1, 65535).astype("<u2").tobytes()),
+        "eeg": _base64(b"".join(first["eeg"][known])),
+        "movement": _base64(b"".join(first["movement"][known])),
         "samples": RATE * CLIP_S,
         "step": EEG_STEP,
         "moved": MOVEMENT_STEP,
         "seconds": CLIP_S,
-        "runs": maps,
+        "runs": [_map(name, runs[name].loc[first.index]) for name in names],
     }
 
 
-def _base64(array: NDArray[Any]) -> str:
-    return base64.b64encode(array.tobytes()).decode("ascii")
+def _map(name: str, clips: pd.DataFrame) -> dict[str, str]:
+    """What one run says of the clips, in their order: place in its map, prediction, confidence."""
+    xy = clips[["x", "y"]].to_numpy(np.float64)
+    low, high = xy.min(0), xy.max(0)
+    size = (high - low).max() or 1.0  # one scale for both axes, and the map in the middle
+    unit = (xy - low + (size - (high - low)) / 2) / size
+    return {
+        "name": name,
+        "xy": _base64(np.round(unit * 4095).astype("<u2").tobytes()),
+        "prediction": _base64(clips["prediction"].to_numpy(np.uint8).tobytes()),
+        "p": _base64(clips[[f"p_{stage}" for stage in STAGES]].to_numpy(np.uint8).tobytes()),
+    }
 
 
-def _joined(parts: pd.Series) -> str:
-    return base64.b64encode(b"".join(parts)).decode("ascii")
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
 def _kept(sizes: pd.Series) -> NDArray[np.bool_]:

@@ -111,6 +111,26 @@ def stagers(tests: Tests, data: str, elsewhere: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def beside_printed(item: str, compared: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Differences beside those of the printed values, and which printed ones hold.
+
+    Args:
+        item: as in `sacd.paper.printed`.
+        compared: of `stats.compare`, in `column`.
+
+    Returns:
+        `compared`, indexed by "a - b", with `printed`; its verdict is "holds" or "fails" where ours
+        is decided.
+    """
+    pairs = list(compared.index)
+    names = pd.Index([f"{a} - {b}" for a, b in pairs], name=column)
+    table = compared.set_axis(names)
+    gaps = [paper.value(item, a, column) - paper.value(item, b, column) for a, b in pairs]
+    agree = (table["difference"] * gaps > 0).map({True: "holds", False: "fails"})
+    decided = table["verdict"].isin(["better", "worse"])
+    return table.assign(printed=gaps, verdict=agree.where(decided, table["verdict"]))
+
+
 # --- the cohort: Fig. 2 and Table VI ---
 
 

@@ -44,24 +44,19 @@ def summary(nights: pd.DataFrame, sleepers: ArrayLike | None = None) -> pd.DataF
         nights: of `nights_table`.
         sleepers: whose night it is, for each row; default: each night is another sleeper's.
     """
-    who, number = np.unique(
-        np.arange(len(nights)) if sleepers is None else np.asarray(sleepers), return_inverse=True
-    )
-    # How often each sleeper occurs in each resample.
-    drawn = np.random.default_rng(0).multinomial(
-        len(who), np.full(len(who), 1 / len(who)), RESAMPLES
-    )
+    owner = np.arange(len(nights)) if sleepers is None else np.asarray(sleepers)
+    who, number = np.unique(owner, return_inverse=True)
+    # How often each sleeper occurs in each resample; all nights of a sleeper come together.
+    equal = np.full(len(who), 1 / len(who))
+    drawn = np.random.default_rng(0).multinomial(len(who), equal, RESAMPLES)
     weights = drawn[:, number].astype(float)
     lines = []
     for measure, column in nights.columns:
         values = nights[measure, column].to_numpy(float)
         known = np.isfinite(values)
         values = values[known]
-        mean, sd = np.nan, np.nan
-        if len(values):
-            mean = values.mean()
-        if len(values) > 1:
-            sd = values.std(ddof=1)
+        mean = values.mean() if len(values) else np.nan
+        sd = values.std(ddof=1) if len(values) > 1 else np.nan
         intervals = np.full((2, 2), np.nan)  # of the mean, of the sd
         # A percentile bootstrap of fewer sleepers is far too narrow.
         if len(np.unique(number[known])) >= 5:

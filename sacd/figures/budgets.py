@@ -108,6 +108,7 @@ def _by_labels(axes: Axes, lines: pd.DataFrame) -> None:
     axes.set_xticks(numbers, [f"{number}" for number in numbers])
     axes.minorticks_off()
     axes.grid(axis="y")
+    # Margins of a logarithmic axis are factors.
     axes.set_xlim(numbers[0] / 1.25, numbers[-1] * 1.25)
     _name_ends(axes, ends)
 

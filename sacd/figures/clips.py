@@ -85,6 +85,7 @@ def montage(
         frames: whether frames may be shown.
     """
     eeg, video = np.asarray(eeg, float), np.asarray(video)
+    # Signed, because a difference of uint8 wraps around.
     change = [np.abs(np.diff(clip.astype(np.int16), axis=0)) for clip in video]
     moving = np.array([c.mean(axis=(1, 2)) for c in change])
     where = np.array([c.mean(axis=0) for c in change])
@@ -96,6 +97,7 @@ def montage(
         height_ratios=[0.3, *[1.0] * 2 * n], hspace=0.02, wspace=0.03,
     )  # fmt: skip
     _heads(figure, grid, moving, breathing is not None)
+    # Not the maximum: one artefact would flatten all other clips.
     reach = float(np.quantile(np.abs(eeg), 0.998))
     seconds = CLIP_S * (np.arange(moving.shape[1]) + 1) / (moving.shape[1] + 1)
     traces = [(seconds, moving, _MOVING)]
@@ -156,6 +158,7 @@ def _eeg(axes: Axes, signal: NDArray, rate: float, reach: float) -> None:
     axes.plot(np.arange(len(signal)) / rate, signal, color=INK, lw=0.4)
     length = len(signal) / rate
     power = 10 ** np.floor(np.log10(max(reach, 1e-9)))
+    # The largest round number that fits above the zero line.
     bar = power * max(m for m in (1, 2, 5) if m * power <= max(reach, power))
     axes.plot([-0.5, -0.5], [-bar / 2, bar / 2], color=INK, lw=1.5, clip_on=False)
     axes.text(-0.9, 0, f"{bar:g} µV", rotation=90, ha="right", va="center", fontsize=7.5)

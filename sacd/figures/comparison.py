@@ -46,6 +46,7 @@ def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(matrices)))
     for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
         matrix = np.asarray(matrix, float)
+        # A stage without clips stays a row of zeros.
         share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
         cells = zip(share.ravel(), matrix.ravel(), strict=True)
         text = np.array([f"{s:.0f}\n{n:,.0f}" for s, n in cells]).reshape(matrix.shape)
@@ -77,6 +78,7 @@ def curves(
     for term in _columns(histories):
         if term in terms if terms is not None else term.startswith("loss_"):
             panels.setdefault(panel_title(term), []).append(term)
+    # Four panels are as wide as a page allows.
     width = min(4, len(panels))
     height = -(-len(panels) // width)
     figure = Figure((max(1.8 * width, 3.6), 1.6 * height + 0.8), layout="constrained")

@@ -28,6 +28,7 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
         reference: the row that the others are compared with.
         metric: the metric compared.
     """
+    # Rows from the top, in the order of the table; the y axis is reversed below.
     at = np.arange(len(table))
     value = table["difference"].to_numpy(float)
     bars = error_bars(table.assign(value=value))
@@ -81,6 +82,7 @@ def plane(
     left.set_yticks(np.arange(len(rows)) + 0.5, rows)
     left.set(title=f"{title}: {unit}", xlabel=values.columns.name, ylabel=values.index.name)
     left.tick_params(length=0, rotation=0)
+    # Heat maps count rows from the top; weights grow upwards.
     left.invert_yaxis()
     if chosen[0] in values.index and chosen[1] in values.columns:
         corner = values.columns.get_loc(chosen[1]), values.index.get_loc(chosen[0])

@@ -65,6 +65,7 @@ def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
     """Square axes of a t-SNE map, without ticks because its units have no meaning."""
     coordinates = np.asarray(coordinates)
     low, high = coordinates.min(0), coordinates.max(0)
+    # One scale for both axes: distances of a map have the same meaning in each direction.
     middle, reach = (low + high) / 2, (0.5 + margin) * (high - low).max()
     axes.set(
         xticks=[],
@@ -89,9 +90,8 @@ def subject_maps(
         new: title -> coordinates `(2,)` and AHI of a subject placed in the finished map.
     """
     figure = Figure((7.2, 3.9), layout="constrained")
-    for axes, (title, (coordinates, ahi, held_out)) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, (coordinates, ahi, held_out)) in zip(row, panels.items(), strict=True):
         coordinates, held_out = np.asarray(coordinates), np.asarray(held_out, bool)
         group = np.array([ahi_group(a) for a in ahi])
         every = coordinates
@@ -102,6 +102,7 @@ def subject_maps(
                 points = coordinates[rows].T
                 axes.scatter(*points, **style, facecolor=face, edgecolor=colour, lw=1.3)
             axes.scatter([], [], **style, color=colour, label=name)
+        # Empty, for the legend alone.
         axes.scatter([], [], s=34, facecolor="none", edgecolor=INK, label="Held out")
         if new and title in new:
             at, value = new[title]
@@ -140,9 +141,8 @@ def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | Non
         new: subject whose clips were placed in the finished maps; drawn as crosses.
     """
     figure = Figure((7.2, 4.1), layout="constrained")
-    for axes, (title, portrait) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, portrait) in zip(row, panels.items(), strict=True):
         for name in sorted(set(portrait.subject), key=lambda s: ahi[s]):
             g = ahi_group(ahi[name])
             colour = AHI_COLOURS[AHI_GROUPS[g]]
@@ -176,13 +176,13 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
     """
     stage = np.asarray(stage)
     figure = Figure((max(2.6 * len(panels), 4.8), 3.9), layout="constrained")
+    # Large dots of many clips would cover each other.
     size = float(np.clip(5000 / len(stage), 3, 18))
     # In random order, so that no stage is painted over by the next one.
     order = np.random.default_rng(0).permutation(len(stage))
     colours = np.array([COLOURS[name] for name in STAGES])[stage]
-    for axes, (title, coordinates) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, coordinates) in zip(row, panels.items(), strict=True):
         coordinates = np.asarray(coordinates)
         axes.scatter(*coordinates[order].T, s=size, c=colours[order], lw=0, alpha=0.8)
         axes.set_title(title, fontsize=8.5)

@@ -39,6 +39,7 @@ def confusion_comparison(
     stages = [f"{stage}\n{n:,}" for stage, n in zip(STAGES, clips, strict=True)]
     letters = iter("abcdefgh")
     reach = np.nanmax([1.0, *(np.abs(d["value"]).max() for d in differences.values())])
+    # A cell beside the diagonal is an error, so fewer clips in it are better.
     better = np.where(np.eye(len(STAGES), dtype=bool), 1.0, -1.0)  # the sign of an improvement
     for row, tables, sign, annotate, style in (
         (above, shares, 1.0, _share, {"cmap": "Blues", "vmin": 0, "vmax": 100}),
@@ -57,6 +58,7 @@ def confusion_comparison(
         row[0].set_ylabel("True stage, number of clips")
         for axes in row[len(tables) :]:
             axes.set_axis_off()
+        # One colour bar for the row: all its panels have the same limits.
         for axes in row[: min(1, len(tables))]:
             bar = figure.colorbar(axes.collections[0], ax=list(row), shrink=0.8)
             bar.outline.set_visible(False)
@@ -78,6 +80,7 @@ def _points(cell: Any) -> str:
     if np.isnan(cell.value):
         return ""
     number = f"{cell.value:+.0f}"
+    # A difference that rounds to 0 has no direction.
     number = "0" if number in ("+0", "-0") else number
     return number + "*" * bool(cell.p_holm < 0.05)
 

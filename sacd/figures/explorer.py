@@ -20,6 +20,7 @@ def page(content: Mapping[str, Any], run: str = "", subject: str = "") -> str:
     names = [one["name"] for one in content["runs"]]
     first = {"run": names.index(run) if run else 0}
     first["who"] = content["subjects"].index(subject) if subject else ""
+    # `<` would end the script where a name holds `</script>`.
     text = json.dumps(content | first, ensure_ascii=False).replace("<", "\\u003c")
     template = resources.files(__package__).joinpath("explorer.html").read_text(encoding="utf-8")
     return template.replace("DATA", text, 1)

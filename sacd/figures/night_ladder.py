@@ -58,6 +58,7 @@ def _panel(axes: Axes, lines: pd.DataFrame, rungs: tuple, colours: Mapping[str, 
     )  # fmt: skip
     names = [rung.replace(" + ", "\n+ ").replace(" before", "\nbefore") for rung in rungs]
     axes.set_xticks(range(len(rungs)), names, fontsize=8)
+    # Room for the names at the ends of the lines.
     axes.set_xlim(-0.4, len(rungs) + 0.1)
     axes.grid(axis="y")
     low, high = axes.get_ylim()

@@ -42,6 +42,7 @@ def night(
     start = np.asarray(start, float)
     runs = np.split(np.arange(len(start)), np.flatnonzero(np.diff(start) > 1.5 * CLIP_S) + 1)
     hidden = np.diff(start)[[run[-1] for run in runs[:-1]]] / CLIP_S - 1  # clips not recorded
+    # A gap in the figure takes at most 4 % of the recorded clips.
     widest = 0.04 * len(start)
     before = np.append(0, np.cumsum(np.minimum(hidden, widest)))
     left = np.arange(len(start)) + np.repeat(before, [len(run) for run in runs])
@@ -120,8 +121,10 @@ def spectra(eeg: ArrayLike, stages: ArrayLike, rate: float) -> Figure:
         stages: `(n,)` stages 0..4.
         rate: in Hz.
     """
+    # 4 s windows resolve 0.25 Hz, half of the lowest frequency shown.
     frequency, power = welch(np.asarray(eeg, float), rate, nperseg=int(4 * rate), axis=-1)
     here = (frequency >= 0.5) & (frequency <= _HIGHEST_HZ)
+    # The floor keeps the logarithm of a flat clip finite.
     level = 10 * np.log10(np.maximum(power[:, here], 1e-12))
     figure = Figure((7.2, 3.2), layout="constrained")
     axes = figure.subplots()

@@ -53,6 +53,7 @@ def _beside(axes: Axes, lines: pd.DataFrame, title: str, bars: str = "sd") -> No
     """Points of the simulator and, right of them, of each data set, by column."""
     columns = list(dict.fromkeys(lines["column"]))
     datasets = list(dict.fromkeys(lines["dataset"].dropna()))
+    # A measure has one line for each data set, each with the same simulated numbers.
     ours = lines.drop_duplicates("column").set_index("column").loc[columns]
     series = [("Simulated", _SIMULATED, "o", ours, "", "night_sd", "n_subjects")]
     for dataset in datasets:

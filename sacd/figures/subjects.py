@@ -33,6 +33,7 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     left.plot(both.iloc[:, 0], both.iloc[:, 1], "o", ms=size, alpha=0.8, color=_SECOND)
     better = int((both.iloc[:, 1] > both.iloc[:, 0]).sum())
     name = NAMES.get(metric, metric)
+    # Equal axes, so that distance from the diagonal is the difference.
     left.set(xlim=limits, ylim=limits, aspect="equal")
     left.set(xlabel=f"{a.name}: {name}", ylabel=f"{b.name}: {name}")
     left.set_title(f"(a) Better in {better} of {len(both)} subjects")

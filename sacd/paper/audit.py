@@ -50,6 +50,7 @@ def refuted() -> pd.DataFrame:
 
 def sums() -> pd.DataFrame:
     """Counts of subjects and clips that have to add up; columns: terms, sum, printed, equal."""
+    # Train and test add up to the subjects that the paper kept, not to all of them.
     clips, subjects = _count("all", "clips"), _count("all", "subjects")
     parts = {
         "clips of the stages": (STAGES, "clips", clips),

@@ -69,6 +69,18 @@ def test_stagers_have_f1_and_the_printed_accuracy_of_other_data():
     assert elsewhere["data"] == "SHHS, as printed"
 
 
+def test_a_printed_difference_holds_or_fails_only_where_ours_is_decided():
+    pairs = [("SACD", "CCL"), ("CCL", "FitNet"), ("PKT", "FitNet")]
+    compared = pd.DataFrame(
+        {"difference": [1.0, -2.0, 3.0], "verdict": ["better", "worse", "undecided"]},
+        pd.MultiIndex.from_tuples(pairs, names=["row", "against"]),
+    )
+    table = paper_tables.beside_printed("table3", compared, "accuracy")
+    assert table.index.tolist() == ["SACD - CCL", "CCL - FitNet", "PKT - FitNet"]
+    assert (table["printed"].iloc[:2] > 0).all()  # in the paper, SACD > CCL > FitNet
+    assert table["verdict"].tolist() == ["holds", "fails", "undecided"]
+
+
 def test_fig2_counts_subjects_and_clips():
     people = pd.DataFrame({"sex": ["M", "F", "F"], "ahi": [1.0, 40.0, 50.0]})
     table = paper_tables.fig2(people, pd.Series([0, 2, 2, 4]), DATA).set_index("row")
