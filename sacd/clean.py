@@ -37,6 +37,7 @@ def made_by(root: Path, profile: str) -> list[Path]:
     simulated = [place / "cohort", place / "ucf101"]
     found = [x for x in simulated if _json(x / "dataset_description.json").get("Simulator")]
     stores = [place / "ucf51", *sorted(place.glob("store")), *sorted(place.glob("store-*"))]
+    # A run names its data by their fingerprint, which is how runs on a user's data are told apart.
     manifests = {store: _json(store / "manifest.json") for store in stores}
     data = {about.get("fingerprint") for about in manifests.values()} - {None}
     found += [store for store, about in manifests.items() if about]
@@ -67,6 +68,7 @@ def _free(path: Path) -> Iterator[bool]:
         return
     with open(lock, "a") as file:
         try:
+            # The lock of `RunStore.lock`: filelock uses flock(2) too.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False

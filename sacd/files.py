@@ -64,6 +64,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
+        # The bytes must be on the disk before the name is: after a power cut, a renamed file whose
+        # data were still in memory would be empty. The folder holds the name.
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
@@ -95,7 +97,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     try:
         partial.mkdir()
         yield partial
-        if path.exists():
+        if path.exists():  # a folder that is not empty cannot be replaced by one rename
             os.rename(path, old)
         os.rename(partial, path)
     except OSError as error:
@@ -215,7 +217,7 @@ def create_array(path: Path | str, dtype: Any, shape: tuple[int, ...]) -> np.mem
     size = np.dtype(dtype).itemsize * math.prod(shape)
     try:
         array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        if hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate"):  # macOS has none
             with open(path, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
     except OSError as error:

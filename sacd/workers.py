@@ -83,7 +83,7 @@ def parallel_map(
     with ProcessPoolExecutor(workers, context, end_with, (os.getpid(),)) as pool:
         try:
             while part := list(islice(rest, chunk)):
-                with deaf_children():
+                with deaf_children():  # `submit` starts the worker processes, one by one
                     waiting.append(pool.submit(_apply, function, part))
                 if len(waiting) == _AHEAD * workers:
                     yield from waiting.popleft().result()
@@ -96,6 +96,7 @@ def parallel_map(
             ) from None
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
+                # They do not hear Ctrl-C themselves, and an item may take minutes.
                 for process in set(multiprocessing.active_children()) - before:
                     process.kill()
             pool.shutdown(wait=True, cancel_futures=True)

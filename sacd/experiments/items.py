@@ -188,6 +188,7 @@ _NOTEBOOKS = (
         _frame_stores,
         item="readings",
     ),
+    # The audit reads what the paper prints, and no data.
     Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
     Notebook("42_mc2sleepnet", mc2sleepnet, _tables("mc2sleepnet") + _figures("mc2sleepnet")),
     Notebook(
@@ -206,12 +207,13 @@ _NOTEBOOKS = (
         ladder,
         _tables("night", "night_paired", "night_sleep", "night_sleepers")
         + _figures("night_ladder", "night_typical", "night_sleep"),
-        lambda w: (nights_of(w), w),
+        lambda w: (nights_of(w), w),  # whole nights for the test, clips for the training
     ),
     Notebook(
         "50_explore",
         _explored,
         _figures("explore"),
+        # The file that it shows came with the repository: no training for a look at it.
         lambda w: () if _came_along(w) else (w,),
         reads=("tables/explore.parquet",),
     ),

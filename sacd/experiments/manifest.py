@@ -45,8 +45,9 @@ def _left_by(results: Path, maker: str, name: str, known: Entries) -> str:
     written, before = _written(copy), known.get(name, {}).get("sha256", "")
     if written is None:
         return before
-    if name == f"notebooks/{copy.name}":
+    if name == f"notebooks/{copy.name}":  # the copy cannot hold its own hash
         return ""
+    # Once it was executed again, the entry of the execution before says nothing of its files.
     executed_since = known.get(f"notebooks/{copy.name}", {}).get("sha256") != _digest(copy)
     return written.get(name) or ("" if executed_since else before)
 

@@ -17,6 +17,7 @@ def nights_of(w: Workspace) -> Workspace:
     if not w.simulated:
         return w
     other = copy(w)
+    # `copy` copies the cached properties too, which belong to the condensed cohort.
     for cached in ("store", "eeg_store", "data_name", "_others", "_starts"):
         other.__dict__.pop(cached, None)
     other.profile = w.profile.model_copy(update={"simulate": w.profile.nights})
@@ -55,6 +56,7 @@ def _embedded(w: Workspace, student: Run) -> Run:
     p, nights = w.profile, nights_of(w)
     inputs = (("student", student),)
     backbone = student.config.backbone
+    # A student with a frozen stem was trained on the stem's output, so the nights need it as well.
     if backbone.frozen:
         pretext = dict(student.inputs)["pretext"]
         known = (("pretext", pretext), _facts(w)[0])

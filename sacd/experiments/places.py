@@ -32,6 +32,7 @@ def claim(folder: Path, path: Path) -> None:
         ValueError: they are made from another path.
     """
     known, now = path_of(folder), str(path.resolve())
+    # Eight digits of a hash may clash, and a folder may have been copied or moved.
     if known and known != now:
         raise ValueError(
             f"{folder}: holds what was made from {known}, not from {now}; move it elsewhere"

@@ -97,7 +97,7 @@ class Recipes:
 
             known = get_pretrained_cfg(student.removeprefix("timm:"))
             if known and known.fixed_input_size:
-                store, half = self.profile.store, 2 if own.input == "motion" else 1
+                store, half = self.profile.store, 2 if own.input == "motion" else 1  # it is pooled
                 size = (own.crop, own.crop) if own.crop else (store.height, store.width)
                 options["img_size"] = (size[0] // half, size[1] // half)
         return BackboneConfig(
@@ -215,7 +215,7 @@ class Recipes:
         )
         inputs = [("pretext", run)] if (run := self.pretext(student)) else []
         if backbone.input == "motion" and not backbone.frozen:
-            inputs.append(("motion", self.motion()))
+            inputs.append(("motion", self.motion()))  # frozen stages: the pretext has cached theirs
         if method != "ce":
             scored = labelled if labels == "scored" else 0
             inputs.append(("teacher", self.teacher(teacher, labelled=scored, labels=labels)))

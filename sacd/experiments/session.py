@@ -61,7 +61,7 @@ class Session:
         if missing := [run for run in runs if not self.space.runs.folder(run).is_dir()]:
             store = self.space.runs.root
             print(f"{len(missing)} of {len(runs)} runs are not in {store}: trained here, now")
-        self.report = self.space.execute(self.rows)
+        self.report = self.space.execute(self.rows)  # verifies the checksums of what is there
         if self.report.failed:
             raise RuntimeError(f"the rows of {notebook} are incomplete: {self.report}")
 

@@ -83,6 +83,7 @@ class Ucf51Workspace:
     def teacher(self) -> Run:
         """The audio teacher, frozen."""
         p = self.profile.ucf51
+        # The published network has its full width; its bytes are part of the run's identity.
         published = (
             {"width": 1.0, "weights": sha256(self.weights)}
             if self.weights

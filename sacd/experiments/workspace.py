@@ -84,6 +84,7 @@ class Workspace(Recipes):
         elif settings:
             raise ValueError(f"{', '.join(settings)}: set for a cohort that exists; say DATA= too")
         seeded = f"{slug}-{seeds}-seeds" if seeds else slug  # other rows, other results
+        # Runs of all profiles and cohorts share one store: their ids tell them apart.
         self.results = self.root.resolve() / "results" / seeded
         self.runs = RunStore(self.root / "runs")
         videos = self.root / "data" / self.profile.name
@@ -102,6 +103,7 @@ class Workspace(Recipes):
         if (frames, sampling) in self._others:
             return self._others[frames, sampling]
         other = self._others[frames, sampling] = copy(self)
+        # `copy` copies the cached properties too, which belong to the other store.
         for cached in ("store", "_others", "_starts", "frames_may_be_shown"):
             other.__dict__.pop(cached, None)
         store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
@@ -137,6 +139,7 @@ class Workspace(Recipes):
     def simulate(self, workers: int = 1) -> Path:
         """Write the profile's simulated cohort, where it is not there yet; returns its folder."""
         remove_partial_folder(self.cohort)
+        # A cohort of another simulator is made again, so the code stands in its record.
         code = code_fingerprint([f"{simulate.__module__}:simulate"], without=NO_BYTES)
         settings = self.profile.simulate
         return simulate(self.cohort, settings, nights=self.nights, workers=workers, code=code)

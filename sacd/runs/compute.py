@@ -45,6 +45,7 @@ def compute(
     """
     store = RunStore(root)
     try:
+        # The client's id holds the hash of its code: results of other code must not get that name.
         if run.id != run_id:
             raise RunError(
                 f"{run_id}: this worker has other code than the client; check out the same commit "
@@ -98,6 +99,7 @@ def _compute(
 
     def progress(share: float, text: str = "") -> None:
         nonlocal written
+        # A step may take milliseconds, and each write is synced to the disk.
         if not written or time.monotonic() - written >= 0.5:
             written = time.monotonic()
             now = {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()}
@@ -110,6 +112,7 @@ def _compute(
     task = getattr(modules[0], run.task.partition(":")[2], None)
     if not callable(task):
         raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
+    # An edit between hashing and importing would train other code than the id says.
     if code_fingerprint(run.entries, NO_BYTES) != run.identity["code"]:
         raise RunError(f"{run.title}: its code changed during the import; repeat the command")
     _keep_data_manifest(store, run)

@@ -67,6 +67,7 @@ def code_hashes(entries: Iterable[str]) -> dict[str, str]:
     """Hash of the code of every definition that is reached, by its "module:name"."""
     waiting: list[Use] = [entry.partition(":")[::2] for entry in entries]
     ours = {"sacd"} | {module.partition(".")[0] for module, _ in waiting}
+    # Without this check a misspelt entry would reach nothing, and no edit would change its hash.
     for module, name in waiting:
         if _lookup(module, name) is None:
             raise ValueError(
@@ -177,6 +178,7 @@ def _defined(statement: ast.stmt) -> set[str]:
     match statement:
         case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
+        # Neither is executed where a run imports the module.
         case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Compare(left=ast.Name(id="__name__"))):
             return set()
         case ast.AnnAssign(value=ast.Dict(values=values)) if values and all(map(_entry, values)):
@@ -233,7 +235,7 @@ def _strip(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         match node:
             case ast.Raise(exc=ast.Call(func=error)):
-                node.exc = error
+                node.exc = error  # the type counts, the message does not
             case ast.Assert():
                 node.msg = None
             case ast.FunctionDef():

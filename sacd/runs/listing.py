@@ -168,7 +168,7 @@ def cli(
     if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
         for entry in entries:
             try:
-                with store.lock(entry.id).acquire(blocking=False):
+                with store.lock(entry.id).acquire(blocking=False):  # fails where it is computed
                     # A corrupt run may have been computed again while the user was asked.
                     if entry.state != "corrupt" or check(entry.folder).name == "corrupt":
                         shutil.rmtree(entry.folder)

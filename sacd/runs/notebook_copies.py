@@ -80,8 +80,9 @@ def stamped(notebook: dict[str, Any], record: dict[str, Any], stamp: dict[str, s
     }
     metadata["sacd"] = record | {"stamp": stamp}
     for cell in notebook["cells"]:
-        for timed in ("papermill", "execution"):
+        for timed in ("papermill", "execution"):  # dates and durations
             cell["metadata"].pop(timed, None)
+        # Papermill draws the id of the cell that it adds at random.
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"
     text = " · ".join(f"**{name}** {as_markdown(value)}" for name, value in stamp.items())

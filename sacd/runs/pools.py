@@ -139,7 +139,7 @@ class ClusterPool(DaskPool):
         self.left_out &= there.keys()
         wanted = _ids(self.samples)
         for worker, ids in said.items():
-            if ids == wanted:
+            if ids == wanted:  # an id holds a hash of the code: equal ids, equal code
                 self.threads[worker] = there[worker]
                 continue
             why = "it has other code than this machine; check out the same commit on both"

@@ -74,6 +74,7 @@ class Run:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything the results depend on, as JSON values."""
+        # A GPU gives other numbers; without the key, ids of the CPU stay what they were before.
         elsewhere = {} if device_kind() == "cpu" else {"device": device_kind()}
         return elsewhere | {
             "task": _short(self.task),
