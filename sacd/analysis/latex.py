@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -11,21 +12,25 @@ from sacd.escape import as_latex
 
 MOST: Final = 9
 """Most columns of a part."""
-WIDTH: Final = 100
+WIDTH: Final = 97
 """Characters in a line of `article` in scriptsize, the space between columns included."""
 LINES: Final = 60
-"""Most lines of a part."""
+"""Lines in scriptsize of a part that fills a page of `article`, its caption included."""
+CAPTION: Final = 75
+"""Characters in a line of a caption, which is set in normal size: 1.5 times as high."""
 GAP: Final = 2
 """Characters that the space between two columns takes."""
 TEXT: Final = 24
 """From here on, a column is text that may be broken into lines."""
 HALVES: Final = ("paper", "ours")
 """Last word of a heading that stands in a second line, below the name of the metric."""
+RAGGED: Final = ">{\\raggedright\\arraybackslash}"
+"""Before a column of text: justified lines of few words would have wide gaps."""
 _SD: Final = re.compile(r" ± [-+.,\w]+")
 
 
 def latex(table: pd.DataFrame, caption: str) -> str:
-    """A table as `table` floats in scriptsize, one per part; needs the package booktabs.
+    """A table as `table` floats in scriptsize, one per part; needs the packages array and booktabs.
 
     Standard deviations are left out: a cell has its value and its interval. Columns of text are
     broken into lines. If columns are too many, the first one is repeated in each part.
@@ -36,8 +41,9 @@ def latex(table: pd.DataFrame, caption: str) -> str:
     for columns in _blocks(texts):
         block = texts.iloc[:, columns]
         widths = _widths(block)
-        parts += [(block.iloc[rows], widths) for rows in _pages(block, widths)]
-    floats = ["% \\usepackage{booktabs}"]
+        free = LINES - math.ceil(1.5 * len(caption) / CAPTION)
+        parts += [(block.iloc[rows], widths) for rows in _pages(block, widths, free)]
+    floats = ["% \\usepackage{array, booktabs}"]
     for number, (block, widths) in enumerate(parts, 1):
         part = f" (Part {number} of {len(parts)}.)" if len(parts) > 1 else ""
         floats.append(_float(block, widths, caption + part))
@@ -114,12 +120,16 @@ def _widths(block: pd.DataFrame) -> list[int]:
     return natural
 
 
-def _pages(block: pd.DataFrame, widths: Sequence[int]) -> Iterator[slice]:
-    """Rows of each part."""
+def _pages(block: pd.DataFrame, widths: Sequence[int], free: int) -> Iterator[slice]:
+    """Rows of each part, which has at most `free` lines."""
     start = used = 0
     for row, cells in enumerate(block.itertuples(index=False)):
-        lines = max(math.ceil(len(cell) / width) for cell, width in zip(cells, widths, strict=True))
-        if used and used + lines > LINES:
+        lines = 1
+        for cell, width in zip(cells, widths, strict=True):
+            if len(cell) > width or width > TEXT:
+                # Capitals and digits are wider than the mean letter, so fewer of them fit.
+                lines = max(lines, len(textwrap.wrap(cell, round(0.9 * width))))
+        if used and used + lines > free:
             yield slice(start, row)
             start, used = row, 0
         used += lines
@@ -131,7 +141,7 @@ def _float(block: pd.DataFrame, widths: Sequence[int], caption: str) -> str:
     kinds = []
     for width, longest in zip(widths, _natural(block), strict=True):
         broken = longest > width or width > TEXT  # into lines
-        kinds.append(f"p{{{width / WIDTH:.2f}\\textwidth}}" if broken else "l")
+        kinds.append(f"{RAGGED}p{{{width / WIDTH:.2f}\\textwidth}}" if broken else "l")
     heads = [_heading(name) for name in block.columns]
     first = [escaped(head) for head, _ in heads]
     for k in range(len(first) - 1, 0, -1):  # a metric is named once, above both its halves
@@ -139,7 +149,11 @@ def _float(block: pd.DataFrame, widths: Sequence[int], caption: str) -> str:
             first[k] = ""
     halves = [half for _, half in heads]
     lines = [first, halves] if any(halves) else [first]
-    body = [[escaped(cell) for cell in row] for row in block.itertuples(index=False)]
+    # LaTeX does not break a word at its slash unless told; some cells hold "owner/repository".
+    body = [
+        [re.sub(r"(?<=\w{8})/(?=\w{8})", r"/\\allowbreak{}", escaped(cell)) for cell in row]
+        for row in block.itertuples(index=False)
+    ]
     return "\n".join(
         [
             "\\begin{table}",

@@ -58,7 +58,7 @@ def _predict(args: argparse.Namespace) -> int:
     cache = args.out / ".partial"
     night = predict(args.videos, stager, cache, start)
     summary = _write(args, night, stager)
-    shutil.rmtree(cache)
+    shutil.rmtree(cache)  # only now: an error in writing must not cost the decoding
     print(summary["lead"])
     for text in summary["warnings"]:
         print(f"warning: {text}")

@@ -30,7 +30,7 @@ def staged(edf: Path, channel: str, clips: pd.Series) -> pd.DataFrame:
     """
     raw = open_channel(edf, channel)
     eeg = read_eeg(raw, edf, RATE)
-    n = len(eeg) // (RATE * CLIP_S)
+    n = len(eeg) // (RATE * CLIP_S)  # whole clips
     if n * CLIP_S < LEAST_S:
         problem = f"lasts {len(eeg) / RATE:.0f} s, YASA needs {LEAST_S} s"
         raise FileError(edf, problem, "give the whole recording, or leave --eeg out")

@@ -69,6 +69,7 @@ class Stager:
 
     def __init__(self, about: About, weights: dict[str, Tensor], digest: str = "") -> None:
         self.about, self.digest = about, digest
+        # Files hold float16; the processor computes in float32.
         weights = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
         self.mean = weights.pop(_MEAN, None)
         student = make_student(about.backbone)
@@ -148,6 +149,7 @@ def save(stager: Stager, path: Path) -> None:
 def find(name: str | None) -> Stager:
     """The model that a user names: a file, the id of a run (or its start), or None: the shipped."""
     path = Path(name) if name else SHIPPED
+    # An id has no suffix and is no file; a mistyped file name is reported by `load`.
     if name and not path.suffix and not path.exists():
         return from_run(RunStore(REPOSITORY / "runs").find(name))
     return load(path)
@@ -170,6 +172,7 @@ def from_run(folder: Path) -> Stager:
         raise FileError(folder, what, "name the run of a video student; `sacd runs` lists them")
     config = config_of(folder, StudentConfig)
     table = pd.read_parquet(folder / "predictions.parquet")
+    # Biases and threshold see the validation subjects alone, so the test figures stay honest.
     validation = table[table["part"] == "validation"]
     fitted = biases(validation["stage"], validation[PROBABILITIES])
     weights = load_file(folder / "weights.safetensors")

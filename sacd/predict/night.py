@@ -79,6 +79,7 @@ def predict(
         new = (clip for clip in _counted(read, bar, start) if clip.number >= first + done)
         for batch in _batches(new):
             piece = _compute(batch, stager, rate)
+            # A piece is complete or absent, so an interrupted run goes on with the next one.
             with atomic(cache / f"{len(pieces):05d}.npz") as half:
                 np.savez(half, **piece)
             pieces.append(piece)

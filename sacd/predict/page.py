@@ -4,11 +4,14 @@ import base64
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 
 from sacd.files import write_text
+
+_LABELS: Final = {"accuracy": "accuracy (%)", "macro_f1": "macro-F1 (%)"}
+"""Names on the page, where summary.json has others."""
 
 
 def write_page(
@@ -44,6 +47,7 @@ def _shown(values: Mapping[str, Any]) -> dict[str, str]:
     """Numbers and words as text; a dash where a number is undefined."""
     texts = {}
     for name, value in values.items():
-        number = f"{value:g}" if isinstance(value, float) else str(value)
-        texts[name] = "–" if value is None else number
+        if isinstance(value, float):
+            value = f"{round(value, 1 if abs(value) >= 10 else 2):g}"
+        texts[_LABELS.get(name, name)] = "–" if value is None else str(value)
     return texts

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sacd.files import read_json
 from sacd.paper.contents import CONTENTS, Item
-from sacd.report.summary import claims_of, counts, in_short
+from sacd.report.summary import audited, claims_of, counts, in_short
 from sacd.report.verify import Verification
 
 NOT_MADE: Final = "Not computed yet."
@@ -96,7 +96,8 @@ def answer_of(notebook: Path) -> str:
         line = " ".join(quoted.replace("\n>", "\n").lstrip("> ").split())
         text = _PREFIX.sub("", line, count=1)
         if text:
-            return text[0].upper() + text[1:]
+            # The first letter may stand behind the marks of **bold** words.
+            return re.sub(r"^\W*\w", lambda start: start[0].upper(), text)
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     below = [line for line in texts[0].splitlines() if not line.startswith("#")] if texts else []
     sentence = _SENTENCE.match(" ".join(below).strip())
@@ -109,14 +110,18 @@ def _card(
     copy = v.results / "notebooks" / f"{item.notebook}.ipynb"
     own = claims_of(v, item)
     made = {name for name, entry in manifest["files"].items() if entry["notebook"] == copy.stem}
+    answer = answer_of(copy) if copy.is_file() else NOT_MADE
+    findings = v.audit if item.target == "audit" else v.audit.iloc[:0]
+    if len(findings):
+        answer = f"{answer} {audited(findings)}"
     return Card(
         target=item.target,
         title=item.title[0].upper() + item.title[1:],
         page=f"{item.notebook}.html" if copy.is_file() else "",
-        answer=answer_of(copy) if copy.is_file() else NOT_MADE,
+        answer=answer,
         counts=counts(own["verdict"]),
         claims=own.assign(word=own["verdict"].map(in_short)).fillna("").to_dict("records"),
-        findings=v.audit if item.target == "audit" else v.audit.iloc[:0],
+        findings=findings,
         pictures=_pictures(v.results, made, captions, item.title),
         tables=sorted(name for name in made if re.fullmatch(r"tables/.*\.csv", name)),
     )

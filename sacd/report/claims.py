@@ -76,7 +76,9 @@ _WEAKEST_FIRST: Final = [State.AGAINST, State.UNDECIDED, State.EQUAL, State.FOR]
 class Part(NamedTuple):
     """One inequality, with the difference of its sides."""
 
-    text: str
+    said: str
+    """In words, such as "accuracy: SACD > CCL"."""
+    relation: str
     printed: float
     """By the paper's numbers; NaN where they are not printed."""
     estimate: Estimate
@@ -125,6 +127,24 @@ def _side(text: str) -> Side:
     return [(sign, row, names.split(",")) for sign, (row, names) in zip(signs, terms, strict=False)]
 
 
+def _in_words(left: Side, relation: str, right: Side) -> str:
+    """An inequality for readers; a quantity that all terms share stands in front.
+
+    >>> _in_words([(1, "SACD", ["macro_f1"])], ">", [(1, "CCL", ["macro_f1"])])
+    'macro-F1: SACD > CCL'
+    >>> _in_words([(1, "ours", ["N1", "N2"]), (-1, "v3", ["N1", "N2"])], "~", [(1, "v3", ["W"])])
+    'ours (N1, N2) - v3 (N1, N2) ~ v3 (W)'
+    """
+    quantities = {", ".join(names) for _, _, names in [*left, *right]}
+    shared = quantities.pop() if len(quantities) == 1 else ""
+    texts = []
+    for side in (left, right):
+        terms = [row if shared else f"{row} ({', '.join(names)})" for _, row, names in side]
+        texts.append(" - ".join(terms) or "0")
+    text = f"{texts[0]} {relation} {texts[1]}"
+    return (f"{shared}: {text}" if shared else text).replace("macro_f1", "macro-F1")
+
+
 def judge(subjects: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Judge every claim by our data.
 
@@ -160,18 +180,19 @@ def _judged(claim: Claim, source: Subjects | Table | None) -> dict[str, str]:
         missing = f"not computed: {', '.join(absent)}"
         return dict.fromkeys(_JUDGED, "") | {"n": missing, "verdict": MISSING}
     parts = []
-    for text, left, relation, right in wanted:
+    for _, left, relation, right in wanted:
         difference = _difference(left, right)
         estimate = source.estimate(difference)
         margin = MARGIN if relation == "~" else crossed.margin(difference[0][2])
         state = _state(relation, estimate, margin, len(wanted))
-        parts.append(Part(text, _printed(claim, left, right), estimate, margin, state))
+        said = _in_words(left, relation, right)
+        parts.append(Part(said, relation, _printed(claim, left, right), estimate, margin, state))
     known = [part for part in parts if np.isfinite(part.printed)]
     agree = sum(_agrees(part, part.printed) for part in known)
     weakest = min(parts, key=_strength)
     printed, ours, detail = f"{weakest.printed:+.3g}", _as_text(weakest.estimate), ""
     if len(parts) > 1:
-        detail = f"{weakest.text}: {ours}"
+        detail = f"{weakest.said}: {ours}"
         printed = f"same direction {agree}/{len(known)}"
         same = sum(_agrees(part, part.estimate.value) for part in parts)
         ours = f"same direction {same}/{len(parts)}"
@@ -192,7 +213,7 @@ def _judged(claim: Claim, source: Subjects | Table | None) -> dict[str, str]:
 def _verdict(states: Sequence[State]) -> str:
     """Verdict of a claim from the states of its parts."""
     if State.AGAINST in states:
-        return FAILS
+        return FAILS  # one part is enough, whatever else is undecided
     if State.UNDECIDED in states:
         return UNDECIDED
     return EQUAL if State.EQUAL in states else HOLDS
@@ -216,7 +237,7 @@ def _needs(parts: Sequence[Part]) -> str:
 
 def _agrees(part: Part, value: float) -> bool:
     """Whether a value of the difference, printed or ours, has the sign of the inequality."""
-    return abs(value) <= MARGIN if " ~ " in part.text else value > 0
+    return abs(value) <= MARGIN if part.relation == "~" else value > 0
 
 
 def _strength(part: Part) -> tuple[int, float]:
@@ -268,6 +289,7 @@ def _state(relation: str, estimate: Estimate, margin: float, parts: int) -> Stat
         if crossed.within(estimate, margin):
             return State.FOR
         above, below = (crossed.shifted(estimate, level) for level in (margin, -margin))
+        # At a margin of NaN nothing is equal, so that only the interval and the test decide.
         beyond = decide(above, np.nan, above.p_value * parts) is Verdict.BETTER
         beyond |= decide(below, np.nan, below.p_value * parts) is Verdict.WORSE
         return State.AGAINST if beyond else State.UNDECIDED

@@ -86,7 +86,7 @@ def _git(folder: Path, *words: str) -> str | None:
             command, capture_output=True, text=True, check=True, timeout=60
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
+        return None  # an unpacked archive of the repository has no history
 
 
 def drift(results: Path, before: Reader) -> Drift:
@@ -129,10 +129,12 @@ def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
         old, new = (tables.read(StringIO(text)) for text in texts)
         if not {*_KEY, "value"} <= set(old.columns):
             continue  # derived from the numbers
+        # Only rows of the earlier table: what is new here cannot have drifted.
         both = old.merge(new, on=_KEY, how="left", suffixes=("", "_now"), indicator=True)
         both = both[both["value"].notna()]
         there = both["_merge"] == "both"
         noise = _noise(both)
+        # A gap of NaN (no number here) compares as False and ends up outside.
         gap = (both["value_now"] - both["value"]).abs()
         verdict = np.select([~there, gap == 0, gap <= noise], [ABSENT, EQUAL, WITHIN], OUTSIDE)
         part = both.rename(columns={"value": "before"}).assign(
@@ -152,6 +154,7 @@ def _noise(both: pd.DataFrame) -> pd.Series:
     The spread of a row over a few seeds is a poor estimate, so the pooled spread of the column
     replaces it where that is larger.
     """
+    # Variances are pooled, weighted by their degrees of freedom.
     known = both[(both["n_seeds"] >= 2) & both["sd"].notna()]
     freedom = known["n_seeds"] - 1
     squares = (known["sd"] ** 2 * freedom).groupby(known["column"]).sum()

@@ -75,6 +75,8 @@ class Subjects:
         once = once if names - once else set()
         trained = [self._row(row).seeds for row in sorted(names - once)]
         seeds = reduce(pd.Index.intersection, trained)
+        # Each is a weighted sum over cells: (K,), (S, K) and, as a subject counts if it has clips
+        # for any of them, (S,).
         total = left_out = there = 0
         for weight, name, quantity in cells:
             row, q = self._row(name), QUANTITIES.index(quantity)

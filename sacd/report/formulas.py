@@ -43,8 +43,9 @@ def _html(found: re.Match[str]) -> str:
     if found[1] is None:
         return drawn
     number = f"<span>({escape(tags[0])})</span>" if tags else ""
-    # It scrolls on a narrow screen, so the keyboard must reach it.
-    reached = 'tabindex="0" role="region" aria-label="Equation"'
+    # It scrolls on a narrow screen, so the keyboard must reach it. A group and not a region: two
+    # regions of a page may not have one name.
+    reached = 'tabindex="0" role="group" aria-label="Equation"'
     return f'<div class="formula" {reached}>{drawn}{number}</div>'
 
 

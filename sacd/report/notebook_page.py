@@ -3,6 +3,8 @@
 `notebook.html` is the template that nbconvert fills in.
 """
 
+import base64
+import io
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from markupsafe import Markup
+from PIL import Image
 
 from sacd.files import read_json, sha256, write_json, write_text
 from sacd.paper.contents import CONTENTS
@@ -22,6 +25,8 @@ FAVICON: Final = Markup(
     ' d=%27M1 3h4v5h3v5h3V5h4%27/%3E%3C/svg%3E">'
 )
 """A hypnogram."""
+SCREEN: Final = 133
+"""CSS pixels per inch of a figure: one as wide as a printed page (7.2 inches) fills the column."""
 _PLOTLY: Final = "application/vnd.plotly.v1+json"
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 _FOLDED: Final = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
@@ -47,6 +52,7 @@ def write_pages(notebooks: Path, folder: Path) -> None:
         page = folder / f"{name}.html"
         if known.get(name) != made[name] or not page.is_file():
             to_html(notebooks / f"{name}.ipynb", page, (before, after))
+    # A notebook that was renamed or withdrawn leaves no page behind.
     for page in folder.glob("*.html"):
         if page.stem not in made and page.name != "index.html":
             page.unlink()
@@ -92,6 +98,7 @@ def to_html(notebook: Path, output: Path, neighbours: Neighbours = (None, None))
         "contents": contents,
         "stamp": content.metadata.get("sacd", {}).get("stamp", {}),
     }
+    # The template finds `page` as `resources.page`.
     html, _ = exporter.from_notebook_node(content, {"page": page})
     write_text(output, html)
     return output
@@ -165,7 +172,20 @@ def _name_pictures(cell: Any, heading: str, captions: Mapping[str, str]) -> None
     pictures = [out for out in cell.outputs if "image/png" in out.get("data", {})]
     for number, output in enumerate(pictures):
         text = texts[number] if number < len(texts) else f"Figure: {heading}"
-        output.metadata["image/png"] = {**output.metadata.get("image/png", {}), "alt": text}
+        known = output.metadata.get("image/png", {})
+        output.metadata["image/png"] = {"width": _width(output.data["image/png"])} | known
+        output.metadata["image/png"]["alt"] = text
+
+
+def _width(png: str) -> int:
+    """Width in CSS pixels at which the letters of every figure of a page have one size.
+
+    Args:
+        png: base64.
+    """
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        inches = image.width / image.info.get("dpi", (SCREEN, SCREEN))[0]
+        return min(image.width, round(SCREEN * inches))
 
 
 def _with_plots(notebook: Any) -> int:

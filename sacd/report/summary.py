@@ -101,10 +101,6 @@ def status(v: Verification) -> list[str]:
     source = "simulated sleepers" if v.simulated else as_markdown(v.data)
     kappas = ", ".join(f"{name} {table[row]:.2f}" for row, name in RUNGS.items() if row in table)
     subjects = int(family["n_subjects"].max()) if len(family) else 0
-    audit = v.audit["verdict"].value_counts()
-    among = ", ".join(
-        f"{count} {AUDITED.get(verdict, verdict)}" for verdict, count in audit.items()
-    )
     return [
         "**Reproduced: nothing of S3VE**, the paper's recordings, which are private. "
         "No number here is an S3VE result.",
@@ -114,8 +110,15 @@ def status(v: Verification) -> list[str]:
         f"**Primary comparisons**, fixed beforehand (difference of AUC, 95 % interval): "
         f"{_in_words(family)}.",
         f"**Claims of the paper's text**, tested on these data: {_counted(v.claims)}.",
-        f"**The paper's printed numbers against each other:** of {len(v.audit)} checks, {among}.",
+        f"**The paper's printed numbers against each other:** {audited(v.audit)}",
     ]
+
+
+def audited(findings: pd.DataFrame) -> str:
+    """How many checks of the audit came out how, as a sentence."""
+    counted = findings["verdict"].value_counts()
+    among = ", ".join(f"{n} {AUDITED.get(verdict, verdict)}" for verdict, n in counted.items())
+    return f"Of {len(findings)} checks, {among}."
 
 
 def _answer(family: pd.DataFrame) -> str:
@@ -260,6 +263,7 @@ def _headline(v: Verification, item: Item) -> tuple[str, str, str]:
     """Printed numbers, ours, and what they are; empty where an item has no headline."""
     what, cells = HEADLINES.get(item.target, ("", []))
     known = v.numbers.set_index(["item", "row", "column"])["ours"].dropna()
+    # Cells of Table II are headlines of Fig. 6 too, so a cell names its own table.
     printed = [_digits(paper.value(*cell), cell[2]) for cell in cells]
     ours = [_digits(known[cell], cell[2]) if cell in known else "–" for cell in cells]
     return " / ".join(printed), " / ".join(ours), what

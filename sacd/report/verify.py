@@ -139,8 +139,11 @@ def changes(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
 def numbers_by_item(v: Verification) -> Iterator[tuple[str, pd.DataFrame]]:
     """Title and printable table of each item, the audit, and the numbers without a counterpart."""
     alone = v.numbers["ours"].isna()
-    for item, lines in v.numbers[~alone].groupby("item", sort=False):
-        yield items()[item].title if item in items() else item, _printable(lines)
+    titles = v.numbers["item"].map({name: item.title for name, item in items().items()})
+    titles = titles.fillna(v.numbers["item"])
+    # By title: some notebooks make several tables, which stand under one heading.
+    for title, lines in v.numbers[~alone].groupby(titles[~alone], sort=False):
+        yield title, _printable(lines)
     if len(v.audit):
         yield AUDIT_TITLE, v.audit
     if alone.any():

@@ -14,7 +14,7 @@ def tabulars(text):
         r"\\begin\{tabular\}\{@\{\}(.*?)@\{\}\}.*?\\midrule\n(.*?)\n\\bottomrule", text, re.DOTALL
     ):
         lines = [line.removesuffix(" \\\\").split(" & ") for line in body.splitlines()]
-        yield re.findall(r"l|p\{[^{}]*\}", kinds), lines
+        yield re.findall(r"l|p\{[^{}]*\}", kinds.replace(latex.RAGGED, "")), lines
 
 
 @pytest.fixture
@@ -53,6 +53,18 @@ def test_a_column_of_text_is_broken_into_lines_within_the_page():
         assert kinds[0] == "l" and float(re.search(r"[\d.]+", kinds[1])[0]) < 1
         assert len(lines) * 4 <= latex.LINES
     assert sum(len(lines) for _, lines in parts) == 40
+
+
+def test_a_long_caption_leaves_fewer_lines(wide):
+    short, long = (
+        max(len(lines) for _, lines in tabulars(latex.latex(wide, "words " * n))) for n in (1, 50)
+    )
+    assert short - long >= 5, "four lines in normal size are six in scriptsize"
+
+
+def test_a_path_may_be_broken_behind_its_slash_and_a_row_name_not():
+    text = latex.latex(pd.DataFrame({"x": ["somebody0/repository", "AttnSleep/SACD"]}), "c")
+    assert "somebody0/\\allowbreak{}repository" in text and "AttnSleep/SACD" in text
 
 
 def test_headings_name_a_metric_once_above_both_halves(wide):

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 import pandas as pd
 import pytest
+from browser import opened, with_chromium
 from films import likeness, pictures_in, remade, sleeper, some_frames
 
 from sacd.__main__ import main
@@ -77,6 +78,13 @@ def test_the_page_stands_alone_and_says_what_the_model_is(made):
     page = (made[0] / "index.html").read_text()
     assert "data:image/png;base64," in page and "Not a medical device" in page
     assert not [word for word in ("http://", "https://", "<script", "@import") if word in page]
+
+
+@with_chromium
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1280, "dark")])
+def test_the_page_has_no_barrier(made, tmp_path, width, theme):
+    page = made[0] / "index.html"
+    assert opened(page, "tell(problems(window));", tmp_path, width, theme) == []
 
 
 def test_no_frame_is_in_any_output(made):

@@ -13,9 +13,9 @@ from sacd.report import notebook_page
 STAMP = {"profile": "demo", "data": "made <up>"}
 
 
-def picture() -> str:
+def picture(size: tuple[int, int] = (4, 4), dpi: int | None = None) -> str:
     with io.BytesIO() as file:
-        Image.new("RGB", (4, 4)).save(file, "png")
+        Image.new("RGB", size).save(file, "png", dpi=dpi and (dpi, dpi))
         return base64.b64encode(file.getvalue()).decode()
 
 
@@ -75,6 +75,13 @@ def test_pictures_are_named_and_what_scrolls_can_be_reached(folder):
     assert "Figure: A part with L_D" in alts and "L_D" in alts and len(alts) == 3
     (scrolls,) = re.findall(r'<[^>]*class="wide"[^>]*>', text)
     assert 'tabindex="0"' in scrolls and 'aria-label="Table: A part with L_D"' in scrolls
+
+
+@pytest.mark.parametrize(
+    ("width", "dpi", "shown"), [(2160, 300, 958), (1440, 300, 638), (720, 100, 720), (50, None, 50)]
+)
+def test_letters_of_all_figures_have_one_size(width, dpi, shown):
+    assert notebook_page._width(picture((width, 4), dpi)) == shown
 
 
 def test_the_footer_says_where_the_page_comes_from(folder):

@@ -99,12 +99,16 @@ def notebook(path: Path, *cells) -> Path:
 
 def test_the_answer_is_that_of_the_notebook_without_its_prefix(tmp_path):
     title = nbformat.v4.new_markdown_cell("# A title\n\nWhat it does,\nin short. And more.")
-    said = "> **In short** (made-up data, n = 3): kappa **+0.2**, 1.5 times.\n> A second line."
-    output = nbformat.v4.new_output("execute_result", {"text/markdown": said})
-    answer = nbformat.v4.new_code_cell("1", metadata={"tags": ["answer"]}, outputs=[output])
-    assert cards.answer_of(notebook(tmp_path / "a.ipynb", title, answer)) == (
-        "Kappa **+0.2**, 1.5 times. A second line."
-    )
+    for said, wanted in (
+        (
+            "> **In short** (made-up data, n = 3): kappa **+0.2**, 1.5 times.\n> A second line.",
+            "Kappa **+0.2**, 1.5 times. A second line.",
+        ),
+        ("> **In short**: **for 2 of 3** it is so.", "**For 2 of 3** it is so."),
+    ):
+        output = nbformat.v4.new_output("execute_result", {"text/markdown": said})
+        answer = nbformat.v4.new_code_cell("1", metadata={"tags": ["answer"]}, outputs=[output])
+        assert cards.answer_of(notebook(tmp_path / "a.ipynb", title, answer)) == wanted
     assert cards.answer_of(notebook(tmp_path / "b.ipynb", title)) == "What it does, in short."
     assert cards.answer_of(notebook(tmp_path / "c.ipynb")) == ""
 

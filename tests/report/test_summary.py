@@ -45,6 +45,11 @@ def test_the_status_says_what_was_found(found, monkeypatch):
     assert claimed.count("fail") == 1
 
 
+def test_the_audit_in_a_sentence():
+    findings = pd.DataFrame({"verdict": ["holds", "paper contradicts itself", "holds"]})
+    assert summary.audited(findings) == "Of 3 checks, 2 hold, 1 contradict another number."
+
+
 def test_without_comparisons_the_status_says_so(found):
     assert "not computed yet" in summary.status(found)[3]
 
