@@ -54,6 +54,11 @@ def label(name: str) -> int | None:
     return _NAMES.get(name.strip().lower())
 
 
+def stage_name(label: int) -> str:
+    """Name of a label in an events file: one of `STAGES`, or `unscored`."""
+    return "unscored" if label == UNSCORED else STAGES[label]
+
+
 def ahi_group(ahi: float) -> int:
     """Group 0..3 of an apnea-hypopnea index in events/h: <5, 5 to <15, 15 to 30, >30.
 

@@ -146,14 +146,12 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
         if any(row["subject"] == subject for row in rows):
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
-        numbers = {c: number(record.get(c, "")) for c in LIMITS}
-        if numbers["age"] is None:
-            numbers["age"] = _age(record["age"])
+        numbers = {column: measure(column, record.get(column, "")) for column in LIMITS}
         if numbers["ahi"] is not None and math.isnan(numbers["ahi"]):
             fix = "give the apnea-hypopnea index in events/h: splits are stratified by it"
             wrong("has no ahi", fix)
         for column, value in numbers.items():
-            if value is None or not (math.isnan(value) or 0 <= value <= LIMITS[column]):
+            if value is None:
                 what = f"{column} {record[column]!r} is not a number >= 0 and <= {LIMITS[column]}"
                 wrong(what, "correct it, or write n/a if it is not known")
         known = {c: math.nan if value is None else value for c, value in numbers.items()}
@@ -161,10 +159,22 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
     return rows, problems
 
 
-def _age(text: str) -> float | None:
-    """An age as privacy rules and DICOM write it: `89+` and `>89` are 89, `050Y` is 50."""
-    found = re.fullmatch(r"(?:>=?|\u2265)?\s*(\d{1,3})\s*(?:\+|y|years?)?", text, re.IGNORECASE)
-    return float(found[1]) if found else None
+def measure(column: str, text: str) -> float | None:
+    """Age, weight or AHI; NaN where it is not known, None if it is no number within `LIMITS`.
+
+    Ages may be written as privacy rules and DICOM do: `89+` and `>89` are 89, `050Y` is 50.
+
+    >>> measure("age", "89+"), measure("ahi", "n/a"), measure("ahi", "-1")
+    (89.0, nan, None)
+    """
+    value = number(text)
+    if value is None and column == "age":
+        age = r"(?:>=?|\u2265)?\s*(\d{1,3})\s*(?:\+|y|years?)?"
+        found = re.fullmatch(age, text, re.IGNORECASE)
+        value = float(found[1]) if found else None
+    if value is None or math.isnan(value) or 0 <= value <= LIMITS[column]:
+        return value
+    return None
 
 
 def stray_folders(cohort: Cohort) -> list[CohortError]:

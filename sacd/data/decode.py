@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from sacd.data.cohort import CohortError
+from sacd.data.problems import CohortError
 
 REWRITE = "re-encode it, for example `ffmpeg -i in -c:v libx264 -an out.mp4`"
 _NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails

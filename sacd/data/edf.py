@@ -23,8 +23,14 @@ from sacd.data.problems import CohortError
 JITTER_S: Final = 0.05
 """Onsets of records are rounded; a difference below this is no gap."""
 
+LONGEST_S: Final = 100 * 3600.0
+"""A recording or an event of it that ends later has a wrong time, or is more than a night."""
+
 NOTES: Final = "EDF Annotations"
 """Label of a channel of text."""
+
+PATIENT, RECORDING, DATE, TIME = slice(8, 88), slice(88, 168), slice(168, 176), slice(176, 184)
+"""Bytes of the header that say who was recorded, and when."""
 
 _FIX: Final = "export the recording as EDF or EDF+ again"
 _FIELDS: Final = (
@@ -64,13 +70,15 @@ class EdfFile:
 
     def stored(self, channel: int) -> np.ndarray:
         """`(records, samples)` int16, mapped from the file."""
-        total = sum(self.samples)
-        shape = (self.records, total)
-        if not self.records:
+        if not self.records:  # an empty file cannot be mapped
             return np.zeros((0, self.samples[channel]), "<i2")
-        whole = np.memmap(self.path, "<i2", "r", self.offset, shape)
+        shape = (self.records, sum(self.samples))
+        return np.memmap(self.path, "<i2", "r", self.offset, shape)[:, self.place(channel)]
+
+    def place(self, channel: int) -> slice:
+        """Where a channel's samples lie within a record, in samples (int16)."""
         first = sum(self.samples[:channel])
-        return whole[:, first : first + self.samples[channel]]
+        return slice(first, first + self.samples[channel])
 
     def notes(self) -> list[list[bytes]]:
         """Per annotation channel the bytes of every record."""
@@ -232,9 +240,10 @@ def number_of(file: EdfFile, channel: int, field: str) -> float:
 
 def _start(fixed: bytes) -> datetime | None:
     """Date and time of the start: the date of EDF+ if there is one, else the two-digit year."""
-    day = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)", fixed[168:176].decode("latin-1"))
-    time = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)", fixed[176:184].decode("latin-1"))
-    plus = re.match(r"Startdate (\d\d-[A-Z]{3}-\d{4})", fixed[88:168].decode("latin-1"))
+    three_numbers = r"(\d\d)\D(\d\d)\D(\d\d)"
+    day = re.fullmatch(three_numbers, fixed[DATE].decode("latin-1"))
+    time = re.fullmatch(three_numbers, fixed[TIME].decode("latin-1"))
+    plus = re.match(r"Startdate (\d\d-[A-Z]{3}-\d{4})", fixed[RECORDING].decode("latin-1"))
     try:
         hours, minutes, seconds = map(int, time.groups())
         if plus:

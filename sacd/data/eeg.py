@@ -11,12 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from sacd.data.edf import JITTER_S, NOTES, EdfFile, number_of, read_header
+from sacd.data.edf import JITTER_S, LONGEST_S, NOTES, EdfFile, number_of, read_header
 from sacd.data.problems import CohortError
 from sacd.stages import CLIP_S
-
-LONGEST_S: Final = 100 * 3600.0
-"""A recording that spans more than this has a wrong time, or is more than a night."""
 
 _UNITS: Final = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 
@@ -166,14 +163,13 @@ def open_channel(path: Path, channel: str) -> Channel:
     return found
 
 
-def read_eeg(raw: Channel, path: Path, rate: int) -> np.ndarray:
+def read_eeg(raw: Channel, rate: int) -> np.ndarray:
     """A whole night of one channel, resampled by a zero-phase polyphase filter.
 
     The low-pass of the resampling is the only filter.
 
     Args:
         raw: from `open_channel`.
-        path: its file, for error messages.
         rate: of the result, in Hz.
 
     Returns:
@@ -183,7 +179,7 @@ def read_eeg(raw: Channel, path: Path, rate: int) -> np.ndarray:
     Raises:
         CohortError: the channel is sampled below `rate`, or states no range or unit.
     """
-    refuse_slow(raw, path, rate)
+    refuse_slow(raw, rate)
     # Slow to import, and a store that is up to date does not need it.
     from scipy.signal import resample_poly
 
@@ -268,10 +264,10 @@ def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
     return reasons
 
 
-def refuse_slow(raw: Channel, path: Path, rate: int) -> None:
+def refuse_slow(raw: Channel, rate: int) -> None:
     """Raise CohortError if the channel is sampled below `rate` in Hz; EEG is never upsampled."""
     if raw.rate < rate:
         own = f"{raw.name} is sampled at {raw.rate:g} Hz"
         problem = f"{own}, at least {rate} Hz are needed"
         fix = "give a faster channel, or set `eeg_rate` (EEG_RATE=; AttnSleep takes 100 or 125 Hz)"
-        raise CohortError(path, problem, fix)
+        raise CohortError(raw.file.path, problem, fix)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sacd.data.edf import LONGEST_S
 from sacd.data.problems import CohortError
 from sacd.data.scoring import Scoring, recognise, unknown_tiles
 from sacd.data.texts import number, read_table
@@ -14,8 +15,6 @@ from sacd.stages import CLIP_S, UNSCORED
 
 SLACK_S = 0.01
 """Times that differ by less are equal: event times are rounded when they are written."""
-LONGEST_S = 100 * 3600.0
-"""No event of a night is later or longer; a larger number counts something else than seconds."""
 COLUMNS = ("onset", "duration", "trial_type")
 
 

@@ -1,7 +1,5 @@
 """Ingest of a cohort into a clip store: every night is decoded once, in worker processes."""
 
-import hashlib
-import json
 import math
 import shutil
 from functools import partial
@@ -14,9 +12,10 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from sacd.data.check import night_problems
-from sacd.data.cohort import Cohort, CohortError, Night, read_cohort, video_offset
-from sacd.data.eeg import EEG_REASONS, clip_losses, open_channel, read_eeg
+from sacd.data.cohort import Cohort, Night, read_cohort, video_offset
+from sacd.data.eeg import EEG_REASONS, Channel, clip_losses, open_channel, read_eeg
 from sacd.data.events import clip_table, read_events
+from sacd.data.problems import CohortError
 from sacd.data.rows import Rows
 from sacd.data.store import FORMAT, ClipStore, StoreConfig
 from sacd.data.video import probe, read_clips
@@ -25,6 +24,7 @@ from sacd.files import (
     read_json,
     remove_leftovers,
     sha256,
+    sha256_json,
     write_json,
     write_parquet,
 )
@@ -139,34 +139,16 @@ def _read_night(
 
 
 def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int) -> dict[str, Any]:
-    """Write the arrays and the clip table of a night; returns the facts for night.json.
-
-    Video and EEG of a clip are written in the same step, so row k of one belongs to row k of the
-    other.
-    """
+    """Write the arrays and the clip table of a night; returns the facts for night.json."""
     raw = open_channel(night.eeg, config.channel)
-    eeg = read_eeg(raw, night.eeg, config.eeg_rate)
     offset, info = video_offset(night), probe(night.video)
     table = clip_table(read_events(night.events))
     unscored = int((table["stage"] == UNSCORED).sum())
     table = table[table["stage"] != UNSCORED]
-    samples = CLIP_S * config.eeg_rate
     reasons = clip_losses(raw, config.eeg_rate, table["onset_s"].to_numpy())
     lost = {why: table["stage"][reasons == why] for why in EEG_REASONS}
     table = table[reasons == ""]
-    starts = (table["onset_s"] * config.eeg_rate).round().astype(int)
-    kept = np.zeros(len(table), bool)
-    size, onsets = (config.height, config.width), table["onset_s"].tolist()
-    clips = read_clips(night.video, onsets, config.frames, size, config.sampling, offset, threads)
-    with (
-        Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
-        Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
-    ):
-        for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):
-            if clip is not None:
-                video_rows.append(clip)
-                eeg_rows.append(eeg[start : start + samples])
-                kept[k] = True
+    kept = _write_arrays(night, folder, config, raw, table["onset_s"], offset, threads)
     lost["video"] = table["stage"][~kept]
     table = table[kept].reset_index(drop=True)
     if table.empty:
@@ -183,12 +165,44 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
         "stages": _by_stage(table["stage"]),
         "eeg": {"channel": raw.name, "rate": raw.rate},
         "video": {
-            "rate": None if math.isnan(info.rate) else info.rate,
+            "rate": None if math.isnan(info.rate) else info.rate,  # JSON has no NaN
             "height": info.height,
             "width": info.width,
             "offset_s": offset,
         },
     }
+
+
+def _write_arrays(
+    night: Night,
+    folder: Path,
+    config: StoreConfig,
+    raw: Channel,
+    onsets: pd.Series,
+    offset: float,
+    threads: int,
+) -> np.ndarray:
+    """Write video and EEG of the clips that the video covers; returns which: `(n,)` bool.
+
+    Both are written in the same step, so row k of one belongs to row k of the other.
+    """
+    eeg, samples = read_eeg(raw, config.eeg_rate), CLIP_S * config.eeg_rate
+    starts = (onsets * config.eeg_rate).round().astype(int)
+    size = config.height, config.width
+    clips = read_clips(
+        night.video, onsets.tolist(), config.frames, size, config.sampling, offset, threads
+    )
+    kept = np.zeros(len(onsets), bool)
+    with (
+        Rows(folder / "video.npy", (config.frames, *size), np.uint8) as video_rows,
+        Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
+    ):
+        for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):
+            if clip is not None:
+                video_rows.append(clip)
+                eeg_rows.append(eeg[start : start + samples])
+                kept[k] = True
+    return kept
 
 
 def _by_stage(stages: pd.Series) -> dict[str, int]:
@@ -215,7 +229,7 @@ def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
     manifest = {
         "format": FORMAT,
         "name": cohort.name,
-        "fingerprint": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        "fingerprint": sha256_json(identity),
         "config": config.model_dump(),
         "participants": participants,
         "nights": nights,

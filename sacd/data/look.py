@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sacd.data.cohort import CohortError, Night
+from sacd.data.cohort import Night
 from sacd.data.decode import decoded, listed
-from sacd.data.picture import Pictures, glances, orientation
+from sacd.data.picture import Pictures, glances, is_turned
+from sacd.data.problems import CohortError, Problem
 from sacd.data.video import Sampling, Shown, VideoInfo, choose, timed, too_slow
 from sacd.stages import CLIP_S
 
-Problem = tuple[str, CohortError]
 DECODED_PIXELS = 5e9
 """A video of fewer pixels is decoded whole, which takes seconds; of others the packets are read."""
 _GLANCES, _SIDE = 8, 24
@@ -122,9 +122,8 @@ def _view(path: Path) -> tuple[float, np.ndarray] | None:
     """Width by height of the picture as it is shown, and a few small ones `(n, side, side)`."""
     reduce, small, aspect = Pictures(path, (_SIDE, _SIDE)), [], 1.0
     for frame in glances(path, _GLANCES):
-        (a, b), (c, d) = orientation(frame)
         aspect = frame.width / frame.height
-        if abs(a) + abs(d) < abs(b) + abs(c):
+        if is_turned(frame):
             aspect = 1 / aspect
         small.append(reduce(frame))
     return (aspect, np.stack(small).astype(float)) if small else None

@@ -6,7 +6,6 @@ all names of a file. It guesses nothing: a file with two possible readings is re
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from sacd.data.problems import CohortError
+from sacd.data.texts import split_camel_case, without_accents
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 W, N1, N2, N3, REM = range(len(STAGES))
@@ -67,6 +67,10 @@ _JOINED: Final = re.compile(
 _EVIDENT: Final = {0: W, 1: N1, 2: N2, 3: N3}
 _NO_STAGE: Final = {6: UNSCORED, 9: UNSCORED, -1: UNSCORED, -2: UNSCORED}
 """Codes of exports (NSRR, Compumedics: 6 movement, 9 unscored; YASA: -1 artefact, -2 unscored)."""
+
+
+UCDDB_CODES: Final = {0: W, 1: REM, 2: N1, 3: N2, 4: N3, 5: N3}
+"""Codes of UCDDB's *_stage.txt (1 is REM). Not scored: 6 artefact, 7 indeterminate, 8 (unknown)."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,8 @@ def _words(name: str) -> str:
     What follows `|` is NSRR's code for the same stage (`Stage 1 sleep|1`), what stands in brackets
     is a comment (`Wake (W)`).
     """
-    plain = unicodedata.normalize("NFKD", re.split(r"[|(\[]", name)[0])
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower()  # NonREM1, SleepStageW
+    plain = without_accents(re.split(r"[|(\[]", name)[0])
+    plain = split_camel_case(plain).lower()  # NonREM1, SleepStageW
     plain = re.sub(_JOINED, r"\1 ", plain)
     plain = plain.replace("remsleep", "rem")
     words = re.findall(r"(?<!\S)-\d+|[^\W\d_]+|\d+|\?", plain)

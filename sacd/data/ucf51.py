@@ -22,7 +22,7 @@ import pandas as pd
 from pydantic import Field
 
 from sacd.config import Config
-from sacd.data.cohort import CohortError
+from sacd.data.problems import CohortError
 from sacd.files import read_json
 
 _NAMES: Final = """

@@ -1,7 +1,6 @@
 """Ingest of UCF51: frames and sound of every video are decoded once into a store of arrays."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from filelock import FileLock
 from tqdm import tqdm
 
-from sacd.data.cohort import CohortError
+from sacd.data.problems import CohortError
 from sacd.data.ucf51 import (
     ABOUT,
     CLASSES,
@@ -31,6 +30,7 @@ from sacd.files import (
     read_json,
     require_json,
     sha256,
+    sha256_json,
     write_json,
     write_parquet,
 )
@@ -112,7 +112,7 @@ def _write(
     table = table.assign(label=table["name"].map(classes.index))
     write_parquet(folder / TABLE, table[["video", "label", "group", "part"]])
     files = _hashes(folder)
-    fingerprint = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    fingerprint = sha256_json(files)
     return {"classes": classes, "dropped": dropped, "files": files, "fingerprint": fingerprint}
 
 

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 import av
 import numpy as np
 
-from sacd.data.cohort import CohortError
 from sacd.data.decode import decoded, films, open_film
 from sacd.data.picture import Pictures
+from sacd.data.problems import CohortError
 from sacd.stages import CLIP_S
 
 Sampling = Literal["spread", "consecutive"]

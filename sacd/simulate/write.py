@@ -29,7 +29,7 @@ from sacd.simulate.physiology import (
 )
 from sacd.simulate.settings import SimulateConfig, stream
 from sacd.simulate.video import Light, Poses, Scene, frames
-from sacd.stages import CLIP_S, STAGES, UNSCORED
+from sacd.stages import CLIP_S, UNSCORED, stage_name
 
 START = datetime.date(2000, 1, 1), datetime.time(22, 0, 0)
 
@@ -148,8 +148,7 @@ def _events(segments: list[Segment], night: SimulatedNight) -> pd.DataFrame:
         if i:
             rows.append((segment.at, 0.0, "boundary"))
         for k, label in enumerate(segment.labels):
-            name = "unscored" if label == UNSCORED else STAGES[label]
-            rows.append((segment.at + k * CLIP_S, CLIP_S, name))
+            rows.append((segment.at + k * CLIP_S, CLIP_S, stage_name(label)))
         for event in night.events:
             onset = max(event.onset, segment.start)
             stop = min(event.onset + event.duration, segment.start + segment.seconds)
