@@ -51,6 +51,7 @@ def check(
     rows += [("", "warning", problem) for problem in stray_folders(cohort)]
     for name in ("participants.tsv", "dataset_description.json"):
         rows += [("", "warning", problem) for problem in _said(root / name)]
+    # Without any night the table says already what is wrong with each.
     if 0 < len(cohort.nights) < subjects:
         usable = f"subjects that can be used: {len(cohort.nights)}, needed for a split: {subjects}"
         fix = "add subjects, or mend those that are told here"
@@ -77,8 +78,9 @@ def check(
 
 
 def night_facts(night: Night, channel: str) -> tuple[str, str, str, str, str]:
-    """What is to be seen at a glance: subject, hours of EEG, share of them with a stage, coding of
-    the stages, offset of the video. A value that cannot be read is `?`."""
+    """One row of facts: subject, hours of EEG, share of them with a stage, coding of the stages,
+    offset of the video. A value that cannot be read is `?`.
+    """
     hours = share = coding = offset = "?"
     with suppress(Exception):  # `night_problems` tells what is wrong
         end = open_channel(night.eeg, channel).end_s
@@ -109,7 +111,7 @@ def night_problems(
             return read(*args)
         except CohortError as problem:
             found.append(("error", problem))
-        except Exception as error:
+        except Exception as error:  # of a library, on a file that no test foresaw
             found.append(("error", _odd(file, error)))
 
     raw = attempt(night.eeg, open_channel, night.eeg, channel)
@@ -194,6 +196,7 @@ def _times(
     clips, end = _scored(events), raw.end_s
     found = [] if reasons is None else eeg_losses(raw, clips, reasons)
     ends = events["onset"] + events["duration"]
+    # A first sign that onsets count from another zero, such as lights out or midnight.
     late = ends > end + SLACK_S
     if late.any():
         problem = f"{late.sum()} events end after the EEG, the last at {ends.max():g} s"

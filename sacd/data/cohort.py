@@ -93,6 +93,7 @@ def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
     if not root.is_dir():
         problem = CohortError(root, "is not a folder", "give the folder of the cohort")
         return Cohort(root, "", ()), [("", problem)]
+    # Nothing is raised: `check` lists all problems of a cohort at once.
     nights, problems, name = [], [], ""
     try:
         name = _name(root)
@@ -106,7 +107,7 @@ def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
             nights.append(Night(eeg=eeg, events=events, video=video, **row))
         except CohortError as error:
             problems.append((row["subject"], error))
-        except OSError as error:
+        except OSError as error:  # of a folder that this user may not list
             problem = f"cannot be read ({error.strerror})"
             fix = "correct the permissions of this folder"
             problems.append((row["subject"], CohortError(root / row["subject"], problem, fix)))
@@ -143,6 +144,7 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
             what = f"participant_id {subject!r} is not sub- and letters or digits"
             wrong(what, "rename it and its folder")
             continue
+        # Two nights of one person would count as two subjects, in training and in test.
         if any(row["subject"] == subject for row in rows):
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
@@ -248,16 +250,19 @@ def stated_offset(night: Night) -> float | None:
     plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in sidecar}
     stated = {key: value for key, value in sidecar.items() if plain[key] in _OFFSETS}
     for key, value in stated.items():
+        # In Python True is an int.
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CohortError(path, f"{key} {value!r} is not a number of seconds", fix)
         if not abs(value) <= 1e6:  # also NaN
             problem = f"{key} {str(value)[:20]} is not a number of seconds from -1e6 to 1e6"
             raise CohortError(path, problem, fix)
+    # BIDS' key and our own may both be there; then they must agree.
     if len(set(stated.values())) > 1:
         both = ", ".join(f"{key} {value!r}" for key, value in stated.items())
         raise CohortError(path, f"states two offsets: {both}", "keep one")
     if stated:
         return float(next(iter(stated.values())))
+    # An offset that is overlooked shifts every label of the night against its video.
     for key in _keys(sidecar):
         word = re.sub(r"[^a-z0-9]", "", key.lower())
         if _LIKE_A_TIME.search(word) and not _NO_OFFSET.search(word):

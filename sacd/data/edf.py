@@ -111,7 +111,7 @@ class EdfFile:
         steps = np.diff(onsets)
         back = np.flatnonzero(steps < self.record_s - JITTER_S)
         if back.size and self.kind == "EDF+C":
-            return None
+            return None  # contiguous by definition: the onsets are wrong
         if back.size:
             k = int(back[0])
             problem = (
@@ -134,6 +134,7 @@ class EdfFile:
                         problem = f"has an annotation that is none: {tal[:40]!r}"
                         raise CohortError(self.path, problem, _FIX)
                     continue
+                # The first annotation says when the first record begins.
                 onset = float(found[1])
                 origin = onset if origin is None else origin
                 for text in found[3].split(b"\x14"):
@@ -152,7 +153,7 @@ def read_header(path: Path) -> EdfFile:
             size = file.seek(0, 2)
             file.seek(0)
             fixed = file.read(256)
-            if fixed[1:8] == b"BIOSEMI":
+            if fixed[1:8] == b"BIOSEMI":  # the same header before samples of 24 bits
                 raise ValueError("it is BDF")
             if fixed[:8].strip(b" \0") != b"0" or len(fixed) < 256:
                 raise ValueError("its first 256 bytes are no header")
@@ -166,6 +167,7 @@ def read_header(path: Path) -> EdfFile:
         samples = tuple(_whole(f["samples"].encode(), "number of samples") for f in fields)
         if min(samples) < 0 or sum(samples) == 0:
             raise ValueError("it states no samples per record")
+        # A length that is stated too short would make samples of the header's end.
         offset = max(_whole(fixed[184:192], "length of the header"), 256 * (channels + 1))
         record_s = _number(fixed[244:252].decode("latin-1"), "length of a record")
         promised = _whole(fixed[236:244], "number of records")
@@ -184,6 +186,7 @@ def read_header(path: Path) -> EdfFile:
         samples=samples,
         fields=tuple(fields),
         record_s=record_s,
+        # The size of the file is believed: what the header promises is -1 or wrong after a crash.
         records=max(size - offset, 0) // (2 * sum(samples)),
         promised=promised,
         offset=offset,
@@ -250,6 +253,7 @@ def _start(fixed: bytes) -> datetime | None:
             date = datetime.strptime(plus[1].title(), "%d-%b-%Y")
         else:
             dd, mm, yy = map(int, day.groups())
+            # EDF's years of two digits are those from 1985 to 2084.
             date = datetime(yy + (1900 if yy >= 85 else 2000), mm, dd)
         return date.replace(hour=hours, minute=minutes, second=seconds)
     except (AttributeError, ValueError):  # anonymised, or not a date
@@ -257,6 +261,7 @@ def _start(fixed: bytes) -> datetime | None:
 
 
 def _text(raw: bytes) -> str:
+    """Text of an annotation: EDF+ prescribes UTF-8, and recorders write Latin-1 as well."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

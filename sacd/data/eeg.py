@@ -188,12 +188,14 @@ def read_eeg(raw: Channel, rate: int) -> np.ndarray:
     for (first, stop, _), (begin, end) in zip(raw.pieces, covered, strict=True):
         x = raw.microvolts(first, stop)
         if ratio != 1:
+            # "line" takes off the line between the ends, so that the filter does not ring there.
             x = resample_poly(x, ratio.numerator, ratio.denominator, padtype="line")
         night[begin:end] = x
     return night
 
 
 def _ratio(raw: Channel, rate: int) -> Fraction:
+    # A rate of the header is rounded: the fraction of small terms is the one that is meant.
     return Fraction(rate / raw.rate).limit_denominator(10_000)
 
 
@@ -215,9 +217,11 @@ def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
     n = int(np.ceil(raw.end_s - 1e-6))
     flat, railed = np.zeros(n, bool), np.zeros(n, bool)
     digits = raw.file.stored(raw.index)
+    # The ends of the night, not of int16: amplifiers saturate before the converter does.
     ends = digits.min(), digits.max()
     for first, stop, onset in raw.pieces:
         x = raw.microvolts(first, stop)
+        # The variance below is a difference of squares: an offset would cancel all its digits.
         x -= x.mean()
         at_end = np.isin(digits[first:stop].ravel(), ends)
         seconds = np.arange(int(np.ceil(onset - 1e-6)), int(onset + len(x) / raw.rate + 1e-6))
@@ -225,6 +229,7 @@ def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
         sizes = np.diff(edges)
         if not sizes.size or sizes.min() < 2:
             continue  # shorter than a second, or a channel of 1 Hz, which is no EEG
+        # Means over every second, in one pass over the night.
         sums, squares, hits = (
             np.add.reduceat(part[: edges[-1]], edges[:-1]) / sizes
             for part in (x, x * x, at_end * 1.0)

@@ -32,9 +32,11 @@ def signal(raw: Channel) -> list[Problem]:
     """Problems of the signal itself, from up to ten windows of 30 s spread over the night."""
     per_window = max(1, round(CLIP_S / raw.file.record_s))
     length = min(raw.file.records, per_window)
+    # Ten windows are read in a moment; a whole night takes seconds.
     starts = np.unique(np.linspace(0, raw.file.records - length, 10).astype(int))
     windows = np.stack([raw.microvolts(s, s + length) for s in starts])
     path, name, spreads = raw.file.path, raw.name, windows.std(axis=1)
+    # Flat windows say nothing of the unit; `clip_losses` drops their clips.
     live = spreads > 0
     if not live.any():
         return [("error", CohortError(path, f"{name} is flat", "choose a connected channel"))]

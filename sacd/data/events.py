@@ -88,6 +88,7 @@ def _problems(
     # An unscored stretch may have any length (the rest of a recording); one that is shorter than
     # a clip is an event.
     epoch = stage.notna() & (length >= CLIP_S - SLACK_S)
+    # The latest end of all stages before each row.
     end = (onset + length).where(epoch).cummax().shift(fill_value=-math.inf)
     overlaps = epoch & (onset < end.ffill() - SLACK_S)
     no_time = f"is not a number of seconds from 0 to {LONGEST_S:g}"
@@ -162,6 +163,7 @@ def clip_table(events: pd.DataFrame) -> pd.DataFrame:
     stage = np.where(before == within, stages, UNSCORED)
     scored = stage != UNSCORED
     follows = np.zeros(len(rows), bool)
+    # Both onsets may be rounded by SLACK_S.
     adjacent = np.abs(np.diff(onset) - CLIP_S) <= 2 * SLACK_S
     follows[1:] = scored[:-1] & adjacent & (np.diff(before) == 0)
     block = np.where(scored, np.cumsum(scored & ~follows) - 1, -1)

@@ -64,6 +64,7 @@ def ingest(
             if not _current(night, cohort.root, store / night.subject, config, code):
                 todo.append(night)
         if todo:
+            # A store without a manifest counts as unfinished.
             (store / "manifest.json").unlink(missing_ok=True)
             try:
                 _ingest_nights(todo, cohort.root, store, config, workers, code)
@@ -92,6 +93,7 @@ def _ingest_nights(
                 bar.update()
     except ChildProcessError:
         open_nights = [n.subject for n in nights if (store / f".{n.subject}.partial").is_dir()]
+        # A worker that is killed tells nothing: the folder that it left says what it was reading.
         which = " or ".join(open_nights) or "a night"
         problem = f"a process ended while it read {which}: killed, or out of memory"
         raise CohortError(
@@ -119,7 +121,7 @@ def _read_night(
     for level, problem in night_problems(
         night, config.channel, config.eeg_rate, config.frames, config.sampling
     ):
-        if level == "error":
+        if level == "error":  # clips that a warning is about are dropped and counted
             raise problem
     with atomic_folder(store / night.subject) as folder:
         # Hashed before decoding: a source that changes meanwhile does not count as unchanged.
@@ -246,6 +248,7 @@ def _current(night: Night, root: Path, folder: Path, config: StoreConfig, code: 
     if any(record.get(key) != value for key, value in wanted.items()):
         return False
     try:
+        # The cheap comparison first: checksums of the store read every byte of it.
         return _unchanged(record, _sources(night, root), root) and all(
             _undamaged(folder / name, record["files"][name]) for name in SHARDS
         )
@@ -257,12 +260,14 @@ def _unchanged(record: dict[str, Any], sources: list[Path], root: Path) -> bool:
     """Whether these are the files that a night was made from."""
     if {_key(path, root) for path in sources} != record["sources"].keys():
         return False
+    # `account` needs these counts, which a record that somebody edited may lack.
     if record["stages"].keys() != set(STAGES) or {"unscored", *record["lost"]} != {
         *record["dropped"]
     }:
         return False
     for path in sources:
         then = record["sources"][_key(path, root)]
+        # A copied cohort has new times; only then are gigabytes of video hashed.
         same = all(then[k] == v for k, v in _stamp(path).items())
         if not same and (then["size"] != path.stat().st_size or then["sha256"] != sha256(path)):
             return False

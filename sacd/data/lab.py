@@ -146,6 +146,7 @@ def _write(night: LabNight, root: Path, copy: bool) -> None:
     table = pd.DataFrame(
         [*rows, *night.scoring.events], columns=["onset", "duration", "trial_type"]
     )
+    # Milliseconds: far finer than clock times of scorers, and no digits of rounding.
     table = table.round(3).sort_values("onset", kind="stable")
     table.to_csv(events, sep="\t", index=False)
     read_events(events)  # raises if the contract would refuse it

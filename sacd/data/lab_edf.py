@@ -36,7 +36,7 @@ def copy_without_identity(source: EdfFile, target: Path) -> None:
         head[DATE] = _BLANK_DATES[0].encode()
         out.write(head)
         while record := bytearray(file.read(size)):
-            for k, part in enumerate(notes):
+            for k, part in enumerate(notes):  # by EDF+ the first channel has the times
                 old = bytes(record[part])
                 record[part] = _time_alone(old) if k == 0 else bytes(len(old))
             out.write(record)

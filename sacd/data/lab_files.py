@@ -130,6 +130,7 @@ def candidates(subject: str, others: list[str], files: list[Path], folder: Path)
     own, shared = [], []
     for path in files:
         if belongs(path, folder, subject):
+            # `P1` is in the name of P1_2's file as well.
             rivals = [o for o in others if o != subject and belongs(path, folder, o)]
             apart = [o for o in rivals if subject not in o and o not in subject]
             if apart:

@@ -106,7 +106,7 @@ def _stages(
     """Onset and label of every clip; `left` counts what is left out."""
     stages: list[tuple[float, int]] = []
     end = -math.inf
-    # Exports repeat a stage word for word, for example on two annotation channels.
+    # A stage that stands twice, word for word, is one; two that differ are refused below.
     scored = sorted(note for note in set(notes) if note[2] in labels)
     following = [onset for onset, _, _ in scored[1:]]
     for k, (onset, duration, text) in enumerate(scored):
@@ -148,6 +148,7 @@ def ahi_of(scoring: Scoring) -> float:
     A night without a single such event may have had none, or nobody scored them: a file cannot
     tell. AASM manual: AHI = (apneas + hypopneas) * 60 / total sleep time in min.
     """
+    # Every stage but W (0) is sleep.
     asleep = [onset for onset, stage in scoring.stages if stage not in (UNSCORED, 0)]
     breaths = [e for e in scoring.events if e[2] in BREATHS_COUNTED and e[1] > 0]
     if not asleep or not breaths:
@@ -175,6 +176,7 @@ def moment(text: str) -> datetime | time:
         text = f"{year}-{month}-{day} {rest}"
     if match := _CLOCK.fullmatch(text):
         hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+        # 12 am is midnight and 12 pm is noon.
         if half := (match[5] or "").lower():
             hour = hour % 12 + 12 * (half == "pm")
         return time(hour, minute, second, int((match[4] or "").ljust(6, "0")))
@@ -236,7 +238,7 @@ def clocks_after(texts: Sequence[str], start: datetime) -> list[float]:
             continue
         except ValueError:
             at = after(text, start)
-        if found:
+        if found:  # clocks go on from the time before, by whole days
             at += DAY_S * math.floor((found[-1] - at) / DAY_S + 0.5)
         found.append(at)
     return found

@@ -221,6 +221,7 @@ def _unused(problem: CohortError) -> str:
 
 def _within(scoring: Scoring, seconds: float) -> tuple[Scoring, int]:
     """The scoring without clips that end after the EEG, and their number."""
+    # Half a second, as scorers' times are often whole seconds.
     kept = [(onset, stage) for onset, stage in scoring.stages if onset + CLIP_S <= seconds + 0.5]
     return replace(scoring, stages=kept), len(scoring.stages) - len(kept)
 
@@ -248,6 +249,7 @@ def _offset(
             return 0.0
         year, month, day, hour, minute, second = timed[0]
         text = f"{hour}:{minute}:{second}"
+        # Where the EEG has no true date, the clock alone can be compared.
         if not date_is_blank(start) or row["eeg_start"]:
             text = f"{year}-{month}-{day} {text}"
         notes.append(f"video_start from its name: {text}")

@@ -87,6 +87,7 @@ def edf_notes(path: Path, start: datetime | None) -> list[Note]:
 def text_notes(path: Path, start: datetime) -> list[Note]:
     """Stages and events of a text; see `read_scoring`."""
     lines = [line for line in read_text(path)[0].splitlines() if line.strip()]
+    # The pattern ends with a blank, and a line may end with the duration.
     matches = [match for line in lines if (match := _UCDDB_EVENT.match(line + " "))]
     if matches:
         onsets = _onsets([match[1] for match in matches], start, path)
@@ -109,12 +110,13 @@ def _domino(lines: list[str], start: datetime, path: Path) -> list[Note]:
     if first is None or first > _HEADER_WITHIN:
         return []
     rows = [match for line in lines[first:] if (match := _DOMINO.fullmatch(line.strip()))]
-    if len(rows) < len(lines) - first:
+    if len(rows) < len(lines) - first:  # some other table that has such a row
         return []
     onsets = _onsets([row[1] for row in rows], start, path)
     ends = iter(_onsets([row[2] for row in rows if row[2]], start, path))
     notes = []
     for onset, row in zip(onsets, rows, strict=True):
+        # The end may be after midnight.
         duration = (next(ends) - onset) % DAY_S if row[2] else math.nan
         notes.append((onset, duration, row[3]))
     return notes
@@ -192,6 +194,7 @@ def _table_notes(
         return [row[k] if k < len(row) else "" for row in rows]
 
     named = [columns.index(name) for name in _NAME if name in columns]
+    # Of several likely columns the one whose cells are stages.
     staged = (k for k in named if recognise(filter(None, cells(k)), path).stages)
     name = next(staged, named[0])
     onset, length, epoch = column(_ONSET), column(_DURATION), column(_EPOCH)

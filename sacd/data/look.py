@@ -61,7 +61,7 @@ def survey_film(
             length = 2 * (now.reach - now.t)
             if length > 2.5 * now.period and length > film.gap[1]:
                 film.gap = now.t - offset, length
-            yield now._replace(frame=None)
+            yield now._replace(frame=None)  # so that its picture is freed
 
     shown = noted(timed(path, source, offset))
     clips = choose(shown, onsets, frames, sampling, offset, lambda _: 0)
@@ -100,6 +100,7 @@ def odd_pictures(nights: Iterable[Night]) -> list[tuple[str, Problem]]:
             error = CohortError(night.video, problem, "look at it in a player, or go on")
             found.append((night.subject, ("warning", error)))
         views.append((night, *view))
+    # The camera usually stays where it is: a night that differs from the others was turned.
     uprights = [aspect < 1 for _, aspect, _ in views]
     for k, (night, _, pictures) in enumerate(views):
         others = [v[2].mean(0) for j, v in enumerate(views) if j != k]
@@ -145,6 +146,7 @@ def _turned(picture: np.ndarray, others: list[np.ndarray]) -> str:
     """How a picture seems to be turned or mirrored against others; "" if it is not."""
     least, most = _TURNED
     mean = sum(_standard(other) for other in others)
+    # Correlations: brightness and contrast differ from night to night.
     likeness = {"": _alike(picture, mean), "mirrored": _alike(picture[:, ::-1], mean)}
     for k in (1, 2, 3):
         likeness[f"turned by {90 * k} degrees"] = _alike(np.rot90(picture, k), mean)

@@ -27,7 +27,7 @@ def glances(path: Path, n: int) -> Iterator[av.VideoFrame]:
             try:
                 if k and length:
                     container.seek(target, stream=stream)
-                # A search ends at the key frame before.
+                # A search ends at the key frame before, so frames are decoded up to the target.
                 for j, frame in enumerate(container.decode(stream)):
                     late = target is not None and frame.pts is not None and frame.pts >= target
                     if late or j >= (near if target is None else _SEARCHED):
@@ -66,6 +66,7 @@ class Pictures:
             threads=1,
         ).to_ndarray()
         if deep:
+            # One scale for the whole video: a scale for each frame would hide its brightness.
             self.bits = self.bits or used_bits(self.path)
             picture = np.minimum(picture >> (self.bits - 8), 255).astype(np.uint8)
         if turned:

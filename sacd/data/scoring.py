@@ -108,6 +108,7 @@ def recognise(names: Iterable[str], file: Path | str) -> Scoring:
     >>> recognise(["0", "2", "5"], "").stages
     {'0': 0, '2': 2, '5': 4}
     """
+    # Names first: whether the file has a W or an R decides how its numbers are read.
     stages: dict[str, int] = {}
     codes: dict[str, int] = {}
     other: list[str] = []
@@ -152,6 +153,7 @@ def unknown_tiles(
     stage = scoring.of(names)
     finite = np.isfinite(onset) & np.isfinite(duration)
     onset, duration = np.where(finite, onset, 0.0), np.where(finite, duration, -1.0)
+    # Where no stage is known, an event has such a length only by chance.
     clips = np.round(duration / CLIP_S)
     epochs = (clips >= 1) & (np.abs(duration - clips * CLIP_S) <= 0.5)
     known = ~np.isnan(stage) & (duration >= CLIP_S - slack)
@@ -211,6 +213,7 @@ def _numbers(
             " and W where counting starts at 1",
             "name the stages W, N1, N2, N3, REM",
         )
+    # 0 to 3 mean the same in every coding that starts at 0.
     meaning = _EVIDENT | _NO_STAGE
     if 4 in found:
         may_be_rem = 4 in bare or (4 not in defined and 0 in found)

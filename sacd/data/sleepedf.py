@@ -162,6 +162,7 @@ def scored_clips(
         stage = scoring.stages.get(text)
         if stage is not None:
             movement = text.lower().startswith("movement")
+            # A stage lasts k * 30 s; a duration of 29.999999 s is one clip.
             times = onset + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
             rows += [(time, stage, movement) for time in times]
     table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"])
@@ -174,11 +175,13 @@ def scored_clips(
     asleep = table.loc[table["stage"] != STAGES.index("W"), "onset_s"]
     if asleep.empty:
         raise CohortError(path, "holds no sleep", "leave this recording out")
+    # Recordings last about 20 h, most of them awake: W would outnumber all other stages.
     near = table["onset_s"].between(asleep.iloc[0] - MARGIN_S, asleep.iloc[-1] + MARGIN_S)
     first = (table["onset_s"] * RATE).round().astype(int)
     inside = (first >= 0) & (first + CLIP_S * RATE <= samples)
     dropped |= {"wake": int((~near).sum()), "beyond the EEG": int((near & ~inside).sum())}
     table = table[near & inside].reset_index(drop=True)
+    # A clip that was dropped, or a pause, ends a block.
     new = np.abs(table["onset_s"].diff() - CLIP_S) > 0.5
     return table[["clip", "onset_s", "stage"]].assign(block=new.cumsum()), dropped
 
@@ -212,6 +215,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
             if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]
             else:
+                # Until the end the store counts as unfinished.
                 (store / "manifest.json").unlink(missing_ok=True)
                 table, dropped = _write(night, store)
                 entry = made | {"sha256": sha256(path), "dropped": dropped}

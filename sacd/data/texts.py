@@ -70,6 +70,7 @@ def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
         raise CohortError(path, f"cannot be read ({error.strerror})", fix) from None
     text, encoding = _decoded(path, data)
     text = text.removesuffix("\x1a")  # DOS ends a text with it, as in UCDDB
+    # A binary file that happens to decode has some of these.
     control = _CONTROL.search(text)
     if control:
         line = text.count("\n", 0, control.start()) + 1
@@ -95,6 +96,7 @@ def _decoded(path: Path, data: bytes) -> tuple[str, str]:
                 return data.decode(codec), "UTF-16"
             except UnicodeDecodeError:
                 break
+    # Text in another encoding is hardly ever valid UTF-8, so it is tried first.
     try:
         return data.decode("utf-8"), ""
     except UnicodeDecodeError:
@@ -235,6 +237,7 @@ def read_object(path: Path, fix: str) -> dict[str, Any]:
     except CohortError as error:
         raise CohortError(path, error.problem, fix) from None
 
+    # `json` would keep the last of two equal keys without a word.
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:

@@ -59,6 +59,7 @@ def _noise(n: int, rate: float, low: float, high: float, rng: np.random.Generato
 
 def _shaped(n: int, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise of RMS 1 whose amplitude spectrum has a given shape."""
+    # Independent Gaussian coefficients give Gaussian noise of exactly this spectrum on average.
     spectrum = (rng.standard_normal(len(shape)) + 1j * rng.standard_normal(len(shape))) * shape
     signal = np.fft.irfft(spectrum, n)
     return signal / max(signal.std(), 1e-12)
@@ -205,6 +206,7 @@ def _toggle(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     share, mean, least = p("eeg.eyes_closed"), p("eeg.eyes_s"), p("eeg.eyes_least_s")
     signal, i, closed = np.zeros(n), 0, rng.random() < share
     while i < n:
+        # Mean lengths in the ratio of the shares, so that the eyes are closed for their share.
         length = int((least + rng.exponential(2 * mean * (share if closed else 1 - share))) * rate)
         signal[i : i + length] = closed
         i, closed = i + length, not closed

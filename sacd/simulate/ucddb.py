@@ -88,6 +88,7 @@ def night(folder: Path, study: str, rng: np.random.Generator) -> SimulatedNight:
     onsets = np.array([row[0] for row in rows])
     start = round(pd.Timedelta(str(row["PSG Start Time"]).strip()).total_seconds())
     if len(onsets) and _in_sleep(labels, onsets, start) < IN_SLEEP:
+        # In steps of 10 s: stages change every 30 s.
         start = max(range(0, 86400, 10), key=lambda clock: _in_sleep(labels, onsets, clock))
     limit = len(labels) * CLIP_S
     respiratory, ends = [], set()

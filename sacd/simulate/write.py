@@ -126,7 +126,7 @@ def _of(segments: list[Segment], times: np.ndarray) -> list[np.ndarray]:
 
 
 def _edf(path: Path, samples: np.ndarray, rate: int, name: str) -> None:
-    limit = p("eeg.range")
+    limit = p("eeg.range")  # of the amplifier, in uV: int16 samples need a fixed range
     clipped, limits = np.clip(samples, -limit, limit), (-limit, limit)
     signal = EdfSignal(clipped, rate, label="C3", physical_dimension="uV", physical_range=limits)
     # A fixed date, so that equal cohorts have equal bytes.
