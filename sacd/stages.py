@@ -5,6 +5,9 @@ from typing import Final
 STAGES: Final = ("W", "N1", "N2", "N3", "REM")
 """Stage names in label order: `STAGES[label]`, label 0..4."""
 
+W, N1, N2, N3, REM = range(len(STAGES))
+"""Labels by name."""
+
 UNSCORED: Final = -1
 """Label of a clip without a stage (movement, artefact, unknown); never used in training or test."""
 

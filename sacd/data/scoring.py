@@ -15,9 +15,7 @@ import numpy as np
 
 from sacd.data.problems import CohortError
 from sacd.data.texts import split_camel_case, without_accents
-from sacd.stages import CLIP_S, STAGES, UNSCORED
-
-W, N1, N2, N3, REM = range(len(STAGES))
+from sacd.stages import CLIP_S, N1, N2, N3, REM, UNSCORED, W
 
 _FILLER: Final = {
     "sleep", "stage", "stages", "stg", "aasm", "rk", "stadium", "schlafstadium", "stade", "fase",

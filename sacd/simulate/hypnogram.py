@@ -6,9 +6,8 @@ import numpy as np
 
 from sacd.simulate.parameters import parameter as p
 from sacd.simulate.parameters import span
-from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED
+from sacd.stages import AHI_GROUPS, CLIP_S, N1, N2, N3, REM, STAGES, UNSCORED, W
 
-W, N1, N2, N3, REM = range(len(STAGES))
 RESPIRATORY = ("obstructive_apnea", "central_apnea", "hypopnea")
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 import xlrd
 
 from sacd.data.scoring import UCDDB_CODES
-from sacd.simulate.hypnogram import RESPIRATORY, Event, SimulatedNight, W, with_arousals
-from sacd.stages import CLIP_S, UNSCORED
+from sacd.simulate.hypnogram import RESPIRATORY, Event, SimulatedNight, with_arousals
+from sacd.stages import CLIP_S, UNSCORED, W
 
 KINDS = {"APNEA-O": 0, "APNEA-M": 0, "APNEA-C": 1, "HYP-O": 2, "HYP-C": 2, "HYP-M": 2}
 IN_SLEEP = 0.75
