@@ -149,6 +149,7 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
         numbers = {column: measure(column, record.get(column, "")) for column in LIMITS}
+        # Splits are stratified by the AHI, so it is the one number that must be known.
         if numbers["ahi"] is not None and math.isnan(numbers["ahi"]):
             fix = "give the apnea-hypopnea index in events/h: splits are stratified by it"
             wrong("has no ahi", fix)
@@ -212,6 +213,7 @@ def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
     ):
         path = root / subject / kind / f"{subject}_task-sleep_{name}{suffixes[0]}"
         paths = list(_named(path.parent, path.stem, suffixes))
+        # The message names the path without an extension, as any of them would do.
         if not paths and len(suffixes) > 1:
             path = path.with_suffix("")
             raise CohortError(path, f"no video here ({', '.join(suffixes)})", fix)

@@ -252,6 +252,7 @@ def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
     flat, railed = bad_seconds(raw)
     covered = _covered(raw, rate)
     holes = [(a, b) for (_, a), (b, _) in pairwise(covered) if b > a]
+    # Rounded as ingest rounds them, so that both mean the same samples.
     starts = (np.asarray(onsets, float) * rate).round().astype(int)
     reasons = np.full(len(starts), "", dtype="<U6")
     for k, start in enumerate(starts):

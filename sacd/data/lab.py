@@ -95,6 +95,7 @@ def import_lab(
         except CohortError as problem:
             rows.append((row["subject"], "dropped", *[""] * 6, str(problem)))
         else:
+            # Nothing is written yet: a fault in the last row must leave no half cohort.
             nights.append(night)
             rows.append((row["subject"], "imported", *_told(night, folder)))
     report = pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -49,6 +49,7 @@ def read_subjects(path: Path) -> pd.DataFrame:
     if not lines:
         raise CohortError(path, "cannot be read as a table (it is empty)", "save it as CSV")
     number, first = lines[0]
+    # A semicolon separates where the comma is the decimal mark; the header has no numbers.
     mark = max("\t;,", key=first.count)
     header = [name.lower() for name in split_fields(path, number, first, mark)]
     while header and not header[-1]:
@@ -69,6 +70,7 @@ def read_subjects(path: Path) -> pd.DataFrame:
     table = table[table["subject"] != ""].reset_index(drop=True)
     if table.empty:
         raise CohortError(path, "names no subject", "write one row per subject")
+    # Two names may become one: BIDS allows letters and digits alone.
     names = table["subject"].map(cohort_name)
     if (bad := names == "sub-").any():
         which = table["subject"][bad].iloc[0]

@@ -66,7 +66,7 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
     for path in found.edf:
         try:
             headers[path] = read_header(path)
-        except CohortError as problem:
+        except CohortError as problem:  # the night may do without this file
             broken.append(problem)
     header = _recording(row, headers, broken, asked)
     channel = open_channel(header.path, asked.channel)
@@ -198,18 +198,20 @@ def _scoring(
         if path not in (eeg, chosen, extra):
             attempt(path)
     staged = tuple(path for path, scoring in found.items() if scoring.stages)
+    # Annotations of the recording count only where no other file has stages.
     if eeg != chosen and NOTES in header.labels:
         attempt(eeg)
     if chosen is None and not staged and eeg in found and found[eeg].stages:
         chosen = eeg
     if chosen is None:
         if not staged and problems:
-            raise problems[0]
+            raise problems[0]  # says more than "there is none"
         chosen = one(staged, "scoring", "stages", asked.folder)
     scoring = found[chosen]
     if not scoring.stages:
         raise CohortError(chosen, "holds no stage", "correct the column stages of the table")
     events = read_scoring(extra, starts.get(extra, start)).events if extra else scoring.events
+    # Some labs export stages and events to two files.
     if not events:
         events = sorted({event for other in found.values() for event in other.events})
     return replace(scoring, events=events), chosen, [_unused(problem) for problem in problems]
@@ -263,6 +265,7 @@ def _offset(
 def _covers(scoring: Scoring, video: Path, offset: float, seconds: float) -> None:
     """Raise CohortError unless the video shows a scored clip."""
     info = probe(video)
+    # Without a stated duration the night's end is assumed; `check` reads the video itself.
     length = info.duration_s if not math.isnan(info.duration_s) else seconds
     stages = scoring.stages
     seen = [o for o, s in stages if s != UNSCORED and offset <= o + 1 and o + 29 <= offset + length]

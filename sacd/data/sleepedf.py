@@ -120,6 +120,7 @@ def recordings(folder: Path | str) -> list[Recording]:
         if name in found:
             problem = f"is the night {name}, as is {found[name].psg}"
             raise CohortError(psg, problem, "keep one of the two: each would count")
+        # The second letter is the scorer, so that it cannot be guessed.
         start = re.compile(rf"{name}\w\w-Hypnogram\.edf", re.IGNORECASE)
         scored = sorted(path for path in psg.parent.iterdir() if start.fullmatch(path.name))
         if not scored:
@@ -168,6 +169,7 @@ def scored_clips(
     table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"])
     table = table.sort_values("onset_s", ignore_index=True)
     table.insert(0, "clip", np.round(table["onset_s"] / CLIP_S).astype(int))
+    # Movement and unknown stages are told apart only for the report.
     unscored = table["stage"] == UNSCORED
     dropped = {"movement": int((unscored & table["movement"]).sum())}
     dropped["unknown"] = int(unscored.sum()) - dropped["movement"]

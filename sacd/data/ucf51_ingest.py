@@ -167,6 +167,7 @@ def read_frames(path: Path, config: Ucf51StoreConfig) -> np.ndarray:
     h, w = config.height, config.width
     shrink, pictures = VideoReformatter(), []
     for frame in _decoded(path, "video"):
+        # The larger scale: the picture covers the square, and what is over is cropped.
         scale = max(h / frame.height, w / frame.width)
         size = {
             "width": max(w, round(frame.width * scale)),

@@ -241,6 +241,7 @@ class Light:
         """Gains (n, pixels) of the next `n` frames, `seconds` apart."""
         keep = np.exp(-seconds / p("video.drift_s"))
         curve = np.empty((n, len(self.fields)))
+        # AR(1) with variance 1, whatever the time between the frames.
         for i, step in enumerate(self.rng.standard_normal(curve.shape)):
             self.now[0] = keep * self.now[0] + np.sqrt(1 - keep**2) * step
             # Low-passed once more, so that the light is smooth.
@@ -259,11 +260,8 @@ def frames(
     times: np.ndarray,
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
-    """Frames (<= 64, height, width) uint8 at `times` (s since lights out), in order.
-
-    Their number at a time limits the memory. It decides the order of the random draws, and so the
-    bytes.
-    """
+    """Frames (<= 64, height, width) uint8 at `times` (s since lights out), in order."""
+    # The length of a chunk limits the memory, and decides the order of the random draws.
     chunk, shape, swings = 64, scene.x.shape, p("pose.swings")
     grey, noisy = np.float32(p("video.grey")), np.float32(p("video.noise"))
     least = p("video.noise_least")

@@ -209,6 +209,7 @@ def _truth(
     per_clip = CLIP_S * config.fps_num // config.fps_den
     signals = []
     for here, breath in zip(_of(segments, times), breaths, strict=True):
+        # The video shows both, so its breathing is their mean.
         chest, abdomen = breath.at(here)
         signals.append(np.stack([(chest + abdomen) / 2, moves.activity(here)]))
     signal = np.concatenate(signals, axis=1)[:, times >= -1e-6]
