@@ -39,6 +39,11 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_json(value: Any) -> str:
+    """SHA-256 of a value as JSON with sorted keys: equal contents, equal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -5,6 +5,9 @@ from typing import Final
 STAGES: Final = ("W", "N1", "N2", "N3", "REM")
 """Stage names in label order: `STAGES[label]`, label 0..4."""
 
+W, N1, N2, N3, REM = range(len(STAGES))
+"""Labels by name."""
+
 UNSCORED: Final = -1
 """Label of a clip without a stage (movement, artefact, unknown); never used in training or test."""
 
@@ -52,6 +55,11 @@ def label(name: str) -> int | None:
     (2, 3, -1, None)
     """
     return _NAMES.get(name.strip().lower())
+
+
+def stage_name(label: int) -> str:
+    """Name of a label in an events file: one of `STAGES`, or `unscored`."""
+    return "unscored" if label == UNSCORED else STAGES[label]
 
 
 def ahi_group(ahi: float) -> int:

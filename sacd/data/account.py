@@ -1,7 +1,7 @@
 """What ingest kept and dropped of a cohort, why, and of which stages.
 
-Losing clips of mostly one stage is bias: a network sees fewer of them, in circumstances of their
-own.
+A loss of clips of mostly one stage is a bias: the clips of that stage that are left are fewer, and
+not a random sample.
 """
 
 from typing import Any
@@ -57,6 +57,7 @@ def too_much(manifest: dict[str, Any]) -> list[str]:
             lines.append(f"{name} lost {lost} of {scored} scored clips ({why})")
     every = pd.concat(nights).groupby(level=1, sort=False).sum()
     scored, lost = every.sum(), every.drop("kept").sum()
+    # Against the loss of all clips: what hits every stage alike is no bias.
     overall = lost.sum() / max(scored.sum(), 1)
     for stage in STAGES:
         share = lost[stage] / max(scored[stage], 1)

@@ -53,6 +53,7 @@ def check(
     rows += [("", "warning", problem) for problem in stray_folders(cohort)]
     for name in ("participants.tsv", "dataset_description.json"):
         rows += [("", "warning", problem) for problem in _said(root / name)]
+    # Without any night the table says already what is wrong with each.
     if 0 < len(cohort.nights) < subjects:
         usable = f"subjects that can be used: {len(cohort.nights)}, needed for a split: {subjects}"
         fix = "add subjects, or mend those that are told here"
@@ -79,8 +80,9 @@ def check(
 
 
 def night_facts(night: Night, channel: str) -> tuple[str, str, str, str, str]:
-    """What is to be seen at a glance: subject, hours of EEG, share of them with a stage, coding of
-    the stages, offset of the video. A value that cannot be read is `?`."""
+    """One row of facts: subject, hours of EEG, share of them with a stage, coding of the stages,
+    offset of the video. A value that cannot be read is `?`.
+    """
     hours = share = coding = offset = "?"
     with suppress(Exception):  # `night_problems` tells what is wrong
         end = open_channel(night.eeg, channel).end_s
@@ -117,11 +119,12 @@ def night_problems(
             return read(*args)
         except CohortError as problem:
             found.append(("error", problem))
-        except Exception as error:
+        except Exception as error:  # of a library, on a file that no test foresaw
             found.append(("error", _odd(file, error)))
 
     raw = attempt(night.eeg, open_channel, night.eeg, channel)
     video = attempt(night.video, probe, night.video)
+    # In a list: None means that the sidecar cannot be read, [None] that it states no offset.
     stated = attempt(night.sidecar, lambda: [stated_offset(night)])
     offset = None if stated is None else stated[0] or 0.0
     if stated == [None] and night.sidecar.is_file():
@@ -141,17 +144,19 @@ def night_problems(
         onsets = scored["onset_s"].tolist()
         wanted = frames, sampling, offset, windows
         film = attempt(night.video, survey_film, night.video, video, onsets, *wanted)
-        video = None if film is None else video
-    if raw is not None:
-        attempt(night.eeg, refuse_slow, raw, night.eeg, rate)
-        found += cut(raw, night.eeg)
-        wrong = attempt(night.eeg, signal, raw, night.eeg)
-        found += wrong or []
-        if scored is not None:
-            reasons = None
-            if wrong is not None and not any(level == "error" for level, _ in wrong):
-                reasons = attempt(night.eeg, clip_losses, raw, rate, scored["onset_s"])
-            found += _times(night, events.events, raw, reasons, video, offset, film)
+        video = None if film is None else video  # told: its header says nothing more
+    if raw is None:
+        return found
+    attempt(night.eeg, refuse_slow, raw, rate)
+    found += cut(raw)
+    wrong = attempt(night.eeg, signal, raw)
+    found += wrong or []
+    if scored is not None:
+        reasons = None
+        # Of a signal in a wrong unit every second looks flat or railed: that is told once.
+        if wrong is not None and not any(level == "error" for level, _ in wrong):
+            reasons = attempt(night.eeg, clip_losses, raw, rate, scored["onset_s"])
+        found += _times(night, events.events, raw, reasons, video, offset, film)
     return found
 
 
@@ -197,43 +202,57 @@ def _times(
     """
     clips, end = _scored(events), raw.end_s
     found = [] if reasons is None else eeg_losses(raw, clips, reasons)
-    onset = clips["onset_s"]
     ends = events["onset"] + events["duration"]
+    # A first sign that onsets count from another zero, such as lights out or midnight.
     late = ends > end + SLACK_S
     if late.any():
         problem = f"{late.sum()} events end after the EEG, the last at {ends.max():g} s"
         fix = "are onsets from its start?"
         found.append(("warning", CohortError(night.events, f"{problem}; it has {end:g} s", fix)))
-    whole = onset + CLIP_S <= end + SLACK_S
+    whole = clips["onset_s"] + CLIP_S <= end + SLACK_S
     if reasons is not None:
         whole &= reasons == ""
-    if not whole.any() and any(level == "error" for level, _ in found):
-        return found
     if not whole.any():
-        problem = f"no scored clip lies within the EEG of {end:g} s"
-        fix = "count onsets from the start of the EEG"
-        found.append(("error", CohortError(night.events, problem, fix)))
+        # An error of the EEG says already why no clip is left.
+        if not any(level == "error" for level, _ in found):
+            problem = f"no scored clip lies within the EEG of {end:g} s"
+            fix = "count onsets from the start of the EEG"
+            found.append(("error", CohortError(night.events, problem, fix)))
     elif video and offset is not None and not (film is None and np.isnan(video.duration_s)):
-        # As in `read_clips`: up to 1.5 frames may be missing.
-        slack = 1.5 / video.rate if video.rate > 0 else 1.0
-        stop = offset + (film.end_s if film else video.duration_s)
-        covered = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
-        seen = np.array(film.whole, bool) if film else covered
-        lost = whole & ~seen
-        stages = clips.loc[onset.index, "stage"]
-        span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"
-        if not (whole & covered).any():
-            problem = f"{span}, no scored clip lies within"
-            found.append(("error", CohortError(night.sidecar, problem, "correct StartOffset")))
-        elif not (whole & seen).any():
-            problem = f"{span}, {_gap(film, offset)}: no scored clip is covered"
-            found.append(("error", CohortError(night.video, problem, "record at a steady rate")))
-        elif lost.any():
-            where = f", {_gap(film, offset)}" if (lost & covered).any() else ""
-            n = f"{lost.sum()} scored clips are lost ({_by_stage(stages[lost], stages)})"
-            fix = "ignore it if these may be dropped; else add the video or correct StartOffset"
-            found.append(("warning", CohortError(night.video, f"{span}{where}, {n}", fix)))
+        found += _coverage(night, clips, whole, end, video, offset, film)
     return found
+
+
+def _coverage(
+    night: Night,
+    clips: pd.DataFrame,
+    whole: pd.Series,
+    end: float,
+    video: VideoInfo,
+    offset: float,
+    film: Film | None,
+) -> list[Problem]:
+    """A problem if the video does not show all scored clips that have EEG (`whole`)."""
+    onset = clips["onset_s"]
+    # As in `read_clips`: up to 1.5 frames may be missing.
+    slack = 1.5 / video.rate if video.rate > 0 else 1.0
+    stop = offset + (film.end_s if film else video.duration_s)
+    covered = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
+    seen = np.array(film.whole, bool) if film else covered
+    lost = whole & ~seen
+    span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"
+    if not (whole & covered).any():
+        problem = f"{span}, no scored clip lies within"
+        return [("error", CohortError(night.sidecar, problem, "correct StartOffset"))]
+    if not (whole & seen).any():
+        problem = f"{span}, {_gap(film, offset)}: no scored clip is covered"
+        return [("error", CohortError(night.video, problem, "record at a steady rate"))]
+    if not lost.any():
+        return []
+    where = f", {_gap(film, offset)}" if (lost & covered).any() else ""
+    n = f"{lost.sum()} scored clips are lost ({_by_stage(clips['stage'][lost], clips['stage'])})"
+    fix = "ignore it if these may be dropped; else add the video or correct StartOffset"
+    return [("warning", CohortError(night.video, f"{span}{where}, {n}", fix))]
 
 
 def _gap(film: Film, offset: float) -> str:

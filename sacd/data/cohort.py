@@ -93,6 +93,7 @@ def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
     if not root.is_dir():
         problem = CohortError(root, "is not a folder", "give the folder of the cohort")
         return Cohort(root, "", ()), [("", problem)]
+    # Nothing is raised: `check` lists all problems of a cohort at once.
     nights, problems, name = [], [], ""
     try:
         name = _name(root)
@@ -106,7 +107,7 @@ def survey(root: Path) -> tuple[Cohort, list[tuple[str, CohortError]]]:
             nights.append(Night(eeg=eeg, events=events, video=video, **row))
         except CohortError as error:
             problems.append((row["subject"], error))
-        except OSError as error:
+        except OSError as error:  # of a folder that this user may not list
             problem = f"cannot be read ({error.strerror})"
             fix = "correct the permissions of this folder"
             problems.append((row["subject"], CohortError(root / row["subject"], problem, fix)))
@@ -143,17 +144,17 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
             what = f"participant_id {subject!r} is not sub- and letters or digits"
             wrong(what, "rename it and its folder")
             continue
+        # Two nights of one person would count as two subjects, in training and in test.
         if any(row["subject"] == subject for row in rows):
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
-        numbers = {c: number(record.get(c, "")) for c in LIMITS}
-        if numbers["age"] is None:
-            numbers["age"] = _age(record["age"])
+        numbers = {column: measure(column, record.get(column, "")) for column in LIMITS}
+        # Splits are stratified by the AHI, so it is the one number that must be known.
         if numbers["ahi"] is not None and math.isnan(numbers["ahi"]):
             fix = "give the apnea-hypopnea index in events/h: splits are stratified by it"
             wrong("has no ahi", fix)
         for column, value in numbers.items():
-            if value is None or not (math.isnan(value) or 0 <= value <= LIMITS[column]):
+            if value is None:
                 what = f"{column} {record[column]!r} is not a number >= 0 and <= {LIMITS[column]}"
                 wrong(what, "correct it, or write n/a if it is not known")
         known = {c: math.nan if value is None else value for c, value in numbers.items()}
@@ -161,10 +162,22 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
     return rows, problems
 
 
-def _age(text: str) -> float | None:
-    """An age as privacy rules and DICOM write it: `89+` and `>89` are 89, `050Y` is 50."""
-    found = re.fullmatch(r"(?:>=?|\u2265)?\s*(\d{1,3})\s*(?:\+|y|years?)?", text, re.IGNORECASE)
-    return float(found[1]) if found else None
+def measure(column: str, text: str) -> float | None:
+    """Age, weight or AHI; NaN where it is not known, None if it is no number within `LIMITS`.
+
+    Ages may be written as privacy rules and DICOM do: `89+` and `>89` are 89, `050Y` is 50.
+
+    >>> measure("age", "89+"), measure("ahi", "n/a"), measure("ahi", "-1")
+    (89.0, nan, None)
+    """
+    value = number(text)
+    if value is None and column == "age":
+        age = r"(?:>=?|\u2265)?\s*(\d{1,3})\s*(?:\+|y|years?)?"
+        found = re.fullmatch(age, text, re.IGNORECASE)
+        value = float(found[1]) if found else None
+    if value is None or math.isnan(value) or 0 <= value <= LIMITS[column]:
+        return value
+    return None
 
 
 def stray_folders(cohort: Cohort) -> list[CohortError]:
@@ -200,6 +213,7 @@ def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
     ):
         path = root / subject / kind / f"{subject}_task-sleep_{name}{suffixes[0]}"
         paths = list(_named(path.parent, path.stem, suffixes))
+        # The message names the path without an extension, as any of them would do.
         if not paths and len(suffixes) > 1:
             path = path.with_suffix("")
             raise CohortError(path, f"no video here ({', '.join(suffixes)})", fix)
@@ -238,16 +252,19 @@ def stated_offset(night: Night) -> float | None:
     plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in sidecar}
     stated = {key: value for key, value in sidecar.items() if plain[key] in _OFFSETS}
     for key, value in stated.items():
+        # In Python True is an int.
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise CohortError(path, f"{key} {value!r} is not a number of seconds", fix)
         if not abs(value) <= 1e6:  # also NaN
             problem = f"{key} {str(value)[:20]} is not a number of seconds from -1e6 to 1e6"
             raise CohortError(path, problem, fix)
+    # BIDS' key and our own may both be there; then they must agree.
     if len(set(stated.values())) > 1:
         both = ", ".join(f"{key} {value!r}" for key, value in stated.items())
         raise CohortError(path, f"states two offsets: {both}", "keep one")
     if stated:
         return float(next(iter(stated.values())))
+    # An offset that is overlooked shifts every label of the night against its video.
     for key in _keys(sidecar):
         word = re.sub(r"[^a-z0-9]", "", key.lower())
         if _LIKE_A_TIME.search(word) and not _NO_OFFSET.search(word):

@@ -13,15 +13,18 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from sacd.data.cohort import CohortError
+from sacd.data.problems import CohortError
 
 REWRITE = "re-encode it, for example `ffmpeg -i in -c:v libx264 -an out.mp4`"
 _NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 _WAITING = 512
 """Packets remembered until their frame is shown; decoders reorder far fewer."""
 _NO_ZEROS = ("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "vp8", "vp9", "av1")
+"""Codecs whose packets hold no long run of zeros: their data are entropy coded."""
 _ZEROS = 32
+"""Zeros in a row, in bytes, from which on a packet of these codecs is damaged."""
 _REORDERED = 16
+"""Packets by which the orders of decoding and of showing differ at most; H.264 allows 16."""
 _AVI_HEADER = 8
 """Bytes of a packet's header in an AVI, where its index points to."""
 
@@ -67,7 +70,7 @@ def decoded(path: Path, threads: int = 1) -> Iterator[tuple[float, av.VideoFrame
     Args:
         threads: of the decoder; 0 lets FFmpeg decide.
     """
-    given = 0
+    given = 0  # frames yielded before the damage; one thread gives the same ones up to there
     if threads != 1:
         for found in _frames(path, threads):
             if found is None:
@@ -143,13 +146,14 @@ def _packets(path: Path, container, stream) -> Iterator[tuple[av.Packet, bool]]:
         except StopIteration:
             return
         except av.FFmpegError as error:
+            # A disk's error is an OSError alone; PyAV's error of invalid data is a ValueError too.
             if isinstance(error, OSError) and not isinstance(error, ValueError | EOFError):
                 problem = f"cannot be read to its end ({error.strerror})"
                 raise CohortError(path, problem, "copy the file again") from None
-            yield av.Packet(), True
+            yield av.Packet(), True  # the empty packet that flushes the decoder
             return
         whole = not packet.is_corrupt
-        if packet.dts is None:
+        if packet.dts is None:  # the empty packet at the end of the file
             yield packet, whole
         elif packet.size:  # an empty one repeats the frame before
             number = index.get(packet.pos, packet.dts + shift)
@@ -171,6 +175,7 @@ def listed(path: Path) -> Iterator[tuple[float, None]]:
     with open_film(path) as (container, stream):
         coded = stream.codec_context.name in _NO_ZEROS
         for packet, unbroken in _packets(path, container, stream):
+            # AVI states times of decoding alone.
             at = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or packet.is_discard or at is None:
                 continue

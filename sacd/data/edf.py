@@ -23,8 +23,14 @@ from sacd.data.problems import CohortError
 JITTER_S: Final = 0.05
 """Onsets of records are rounded; a difference below this is no gap."""
 
+LONGEST_S: Final = 100 * 3600.0
+"""A recording or an event of it that ends later has a wrong time, or is more than a night."""
+
 NOTES: Final = "EDF Annotations"
 """Label of a channel of text."""
+
+PATIENT, RECORDING, DATE, TIME = slice(8, 88), slice(88, 168), slice(168, 176), slice(176, 184)
+"""Bytes of the header that say who was recorded, and when."""
 
 _FIX: Final = "export the recording as EDF or EDF+ again"
 _FIELDS: Final = (
@@ -64,13 +70,15 @@ class EdfFile:
 
     def stored(self, channel: int) -> np.ndarray:
         """`(records, samples)` int16, mapped from the file."""
-        total = sum(self.samples)
-        shape = (self.records, total)
-        if not self.records:
+        if not self.records:  # an empty file cannot be mapped
             return np.zeros((0, self.samples[channel]), "<i2")
-        whole = np.memmap(self.path, "<i2", "r", self.offset, shape)
+        shape = (self.records, sum(self.samples))
+        return np.memmap(self.path, "<i2", "r", self.offset, shape)[:, self.place(channel)]
+
+    def place(self, channel: int) -> slice:
+        """Where a channel's samples lie within a record, in samples (int16)."""
         first = sum(self.samples[:channel])
-        return whole[:, first : first + self.samples[channel]]
+        return slice(first, first + self.samples[channel])
 
     def notes(self) -> list[list[bytes]]:
         """Per annotation channel the bytes of every record."""
@@ -103,7 +111,7 @@ class EdfFile:
         steps = np.diff(onsets)
         back = np.flatnonzero(steps < self.record_s - JITTER_S)
         if back.size and self.kind == "EDF+C":
-            return None
+            return None  # contiguous by definition: the onsets are wrong
         if back.size:
             k = int(back[0])
             problem = (
@@ -126,6 +134,7 @@ class EdfFile:
                         problem = f"has an annotation that is none: {tal[:40]!r}"
                         raise CohortError(self.path, problem, _FIX)
                     continue
+                # The first annotation says when the first record begins.
                 onset = float(found[1])
                 origin = onset if origin is None else origin
                 for text in found[3].split(b"\x14"):
@@ -144,7 +153,7 @@ def read_header(path: Path) -> EdfFile:
             size = file.seek(0, 2)
             file.seek(0)
             fixed = file.read(256)
-            if fixed[1:8] == b"BIOSEMI":
+            if fixed[1:8] == b"BIOSEMI":  # the same header before samples of 24 bits
                 raise ValueError("it is BDF")
             if fixed[:8].strip(b" \0") != b"0" or len(fixed) < 256:
                 raise ValueError("its first 256 bytes are no header")
@@ -158,6 +167,7 @@ def read_header(path: Path) -> EdfFile:
         samples = tuple(_whole(f["samples"].encode(), "number of samples") for f in fields)
         if min(samples) < 0 or sum(samples) == 0:
             raise ValueError("it states no samples per record")
+        # A length that is stated too short would make samples of the header's end.
         offset = max(_whole(fixed[184:192], "length of the header"), 256 * (channels + 1))
         record_s = _number(fixed[244:252].decode("latin-1"), "length of a record")
         promised = _whole(fixed[236:244], "number of records")
@@ -176,6 +186,7 @@ def read_header(path: Path) -> EdfFile:
         samples=samples,
         fields=tuple(fields),
         record_s=record_s,
+        # The size of the file is believed: what the header promises is -1 or wrong after a crash.
         records=max(size - offset, 0) // (2 * sum(samples)),
         promised=promised,
         offset=offset,
@@ -232,15 +243,17 @@ def number_of(file: EdfFile, channel: int, field: str) -> float:
 
 def _start(fixed: bytes) -> datetime | None:
     """Date and time of the start: the date of EDF+ if there is one, else the two-digit year."""
-    day = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)", fixed[168:176].decode("latin-1"))
-    time = re.fullmatch(r"(\d\d)\D(\d\d)\D(\d\d)", fixed[176:184].decode("latin-1"))
-    plus = re.match(r"Startdate (\d\d-[A-Z]{3}-\d{4})", fixed[88:168].decode("latin-1"))
+    three_numbers = r"(\d\d)\D(\d\d)\D(\d\d)"
+    day = re.fullmatch(three_numbers, fixed[DATE].decode("latin-1"))
+    time = re.fullmatch(three_numbers, fixed[TIME].decode("latin-1"))
+    plus = re.match(r"Startdate (\d\d-[A-Z]{3}-\d{4})", fixed[RECORDING].decode("latin-1"))
     try:
         hours, minutes, seconds = map(int, time.groups())
         if plus:
             date = datetime.strptime(plus[1].title(), "%d-%b-%Y")
         else:
             dd, mm, yy = map(int, day.groups())
+            # EDF's years of two digits are those from 1985 to 2084.
             date = datetime(yy + (1900 if yy >= 85 else 2000), mm, dd)
         return date.replace(hour=hours, minute=minutes, second=seconds)
     except (AttributeError, ValueError):  # anonymised, or not a date
@@ -248,6 +261,7 @@ def _start(fixed: bytes) -> datetime | None:
 
 
 def _text(raw: bytes) -> str:
+    """Text of an annotation: EDF+ prescribes UTF-8, and recorders write Latin-1 as well."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -11,12 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from sacd.data.edf import JITTER_S, NOTES, EdfFile, number_of, read_header
+from sacd.data.edf import JITTER_S, LONGEST_S, NOTES, EdfFile, number_of, read_header
 from sacd.data.problems import CohortError
 from sacd.stages import CLIP_S
-
-LONGEST_S: Final = 100 * 3600.0
-"""A recording that spans more than this has a wrong time, or is more than a night."""
 
 _UNITS: Final = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 
@@ -166,14 +163,13 @@ def open_channel(path: Path, channel: str) -> Channel:
     return found
 
 
-def read_eeg(raw: Channel, path: Path, rate: int) -> np.ndarray:
+def read_eeg(raw: Channel, rate: int) -> np.ndarray:
     """A whole night of one channel, resampled by a zero-phase polyphase filter.
 
     The low-pass of the resampling is the only filter.
 
     Args:
         raw: from `open_channel`.
-        path: its file, for error messages.
         rate: of the result, in Hz.
 
     Returns:
@@ -183,7 +179,7 @@ def read_eeg(raw: Channel, path: Path, rate: int) -> np.ndarray:
     Raises:
         CohortError: the channel is sampled below `rate`, or states no range or unit.
     """
-    refuse_slow(raw, path, rate)
+    refuse_slow(raw, rate)
     # Slow to import, and a store that is up to date does not need it.
     from scipy.signal import resample_poly
 
@@ -192,12 +188,14 @@ def read_eeg(raw: Channel, path: Path, rate: int) -> np.ndarray:
     for (first, stop, _), (begin, end) in zip(raw.pieces, covered, strict=True):
         x = raw.microvolts(first, stop)
         if ratio != 1:
+            # "line" takes off the line between the ends, so that the filter does not ring there.
             x = resample_poly(x, ratio.numerator, ratio.denominator, padtype="line")
         night[begin:end] = x
     return night
 
 
 def _ratio(raw: Channel, rate: int) -> Fraction:
+    # A rate of the header is rounded: the fraction of small terms is the one that is meant.
     return Fraction(rate / raw.rate).limit_denominator(10_000)
 
 
@@ -219,9 +217,11 @@ def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
     n = int(np.ceil(raw.end_s - 1e-6))
     flat, railed = np.zeros(n, bool), np.zeros(n, bool)
     digits = raw.file.stored(raw.index)
+    # The ends of the night, not of int16: amplifiers saturate before the converter does.
     ends = digits.min(), digits.max()
     for first, stop, onset in raw.pieces:
         x = raw.microvolts(first, stop)
+        # The variance below is a difference of squares: an offset would cancel all its digits.
         x -= x.mean()
         at_end = np.isin(digits[first:stop].ravel(), ends)
         seconds = np.arange(int(np.ceil(onset - 1e-6)), int(onset + len(x) / raw.rate + 1e-6))
@@ -229,6 +229,7 @@ def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
         sizes = np.diff(edges)
         if not sizes.size or sizes.min() < 2:
             continue  # shorter than a second, or a channel of 1 Hz, which is no EEG
+        # Means over every second, in one pass over the night.
         sums, squares, hits = (
             np.add.reduceat(part[: edges[-1]], edges[:-1]) / sizes
             for part in (x, x * x, at_end * 1.0)
@@ -251,6 +252,7 @@ def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
     flat, railed = bad_seconds(raw)
     covered = _covered(raw, rate)
     holes = [(a, b) for (_, a), (b, _) in pairwise(covered) if b > a]
+    # Rounded as ingest rounds them, so that both mean the same samples.
     starts = (np.asarray(onsets, float) * rate).round().astype(int)
     reasons = np.full(len(starts), "", dtype="<U6")
     for k, start in enumerate(starts):
@@ -268,10 +270,10 @@ def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
     return reasons
 
 
-def refuse_slow(raw: Channel, path: Path, rate: int) -> None:
+def refuse_slow(raw: Channel, rate: int) -> None:
     """Raise CohortError if the channel is sampled below `rate` in Hz; EEG is never upsampled."""
     if raw.rate < rate:
         own = f"{raw.name} is sampled at {raw.rate:g} Hz"
         problem = f"{own}, at least {rate} Hz are needed"
         fix = "give a faster channel, or set `eeg_rate` (EEG_RATE=; AttnSleep takes 100 or 125 Hz)"
-        raise CohortError(path, problem, fix)
+        raise CohortError(raw.file.path, problem, fix)

@@ -1,13 +1,12 @@
 """Problems of a night's EEG for `check`: a cut file, a wrong unit, clips without a signal."""
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sacd.data.eeg import BAD_S, Channel
-from sacd.data.problems import CohortError
+from sacd.data.problems import CohortError, Problem
 from sacd.stages import CLIP_S, STAGES
 
 EEG_UV: Final = (0.5, 1000.0)
@@ -15,10 +14,9 @@ EEG_UV: Final = (0.5, 1000.0)
 outside means that the file states a wrong unit."""
 CLIPPED: Final = 0.02
 """Largest accepted share of samples at the extremes of a recording."""
-Problem = tuple[str, CohortError]
 
 
-def cut(raw: Channel, path: Path) -> list[Problem]:
+def cut(raw: Channel) -> list[Problem]:
     """A warning if the file is shorter or longer than its header says; its size is believed."""
     promised, there = (n * raw.file.record_s for n in (raw.file.promised, raw.file.records))
     # A recorder that was not stopped properly writes -1 records.
@@ -26,16 +24,19 @@ def cut(raw: Channel, path: Path) -> list[Problem]:
         return []
     what = "is cut" if there < promised else "is longer than stated"
     problem = f"{what}: its header promises {promised:g} s, {there:g} s are there"
-    return [("warning", CohortError(path, problem, "copy or export the recording again"))]
+    fix = "copy or export the recording again"
+    return [("warning", CohortError(raw.file.path, problem, fix))]
 
 
-def signal(raw: Channel, path: Path) -> list[Problem]:
+def signal(raw: Channel) -> list[Problem]:
     """Problems of the signal itself, from up to ten windows of 30 s spread over the night."""
     per_window = max(1, round(CLIP_S / raw.file.record_s))
     length = min(raw.file.records, per_window)
+    # Ten windows are read in a moment; a whole night takes seconds.
     starts = np.unique(np.linspace(0, raw.file.records - length, 10).astype(int))
     windows = np.stack([raw.microvolts(s, s + length) for s in starts])
-    name, spreads = raw.name, windows.std(axis=1)
+    path, name, spreads = raw.file.path, raw.name, windows.std(axis=1)
+    # Flat windows say nothing of the unit; `clip_losses` drops their clips.
     live = spreads > 0
     if not live.any():
         return [("error", CohortError(path, f"{name} is flat", "choose a connected channel"))]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sacd.data.edf import LONGEST_S
 from sacd.data.problems import CohortError
 from sacd.data.scoring import Scoring, recognise, unknown_tiles
 from sacd.data.texts import number, read_table
@@ -14,8 +15,6 @@ from sacd.stages import CLIP_S, UNSCORED
 
 SLACK_S = 0.01
 """Times that differ by less are equal: event times are rounded when they are written."""
-LONGEST_S = 100 * 3600.0
-"""No event of a night is later or longer; a larger number counts something else than seconds."""
 COLUMNS = ("onset", "duration", "trial_type")
 
 
@@ -89,6 +88,7 @@ def _problems(
     # An unscored stretch may have any length (the rest of a recording); one that is shorter than
     # a clip is an event.
     epoch = stage.notna() & (length >= CLIP_S - SLACK_S)
+    # The latest end of all stages before each row.
     end = (onset + length).where(epoch).cummax().shift(fill_value=-math.inf)
     overlaps = epoch & (onset < end.ffill() - SLACK_S)
     no_time = f"is not a number of seconds from 0 to {LONGEST_S:g}"
@@ -163,6 +163,7 @@ def clip_table(events: pd.DataFrame) -> pd.DataFrame:
     stage = np.where(before == within, stages, UNSCORED)
     scored = stage != UNSCORED
     follows = np.zeros(len(rows), bool)
+    # Both onsets may be rounded by SLACK_S.
     adjacent = np.abs(np.diff(onset) - CLIP_S) <= 2 * SLACK_S
     follows[1:] = scored[:-1] & adjacent & (np.diff(before) == 0)
     block = np.where(scored, np.cumsum(scored & ~follows) - 1, -1)

@@ -1,7 +1,5 @@
 """Ingest of a cohort into a clip store: every night is decoded once, in worker processes."""
 
-import hashlib
-import json
 import math
 import shutil
 from functools import partial
@@ -14,9 +12,10 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from sacd.data.check import night_problems
-from sacd.data.cohort import Cohort, CohortError, Night, read_cohort, video_offset
-from sacd.data.eeg import EEG_REASONS, clip_losses, open_channel, read_eeg
+from sacd.data.cohort import Cohort, Night, read_cohort, video_offset
+from sacd.data.eeg import EEG_REASONS, Channel, clip_losses, open_channel, read_eeg
 from sacd.data.events import clip_table, read_events
+from sacd.data.problems import CohortError
 from sacd.data.rows import Rows
 from sacd.data.store import FORMAT, ClipStore, StoreConfig
 from sacd.data.video import probe, read_clips
@@ -25,6 +24,7 @@ from sacd.files import (
     read_json,
     remove_leftovers,
     sha256,
+    sha256_json,
     write_json,
     write_parquet,
 )
@@ -64,6 +64,7 @@ def ingest(
             if not _current(night, cohort.root, store / night.subject, config, code):
                 todo.append(night)
         if todo:
+            # A store without a manifest counts as unfinished.
             (store / "manifest.json").unlink(missing_ok=True)
             try:
                 _ingest_nights(todo, cohort.root, store, config, workers, code)
@@ -92,6 +93,7 @@ def _ingest_nights(
                 bar.update()
     except ChildProcessError:
         open_nights = [n.subject for n in nights if (store / f".{n.subject}.partial").is_dir()]
+        # A worker that is killed tells nothing: the folder that it left says what it was reading.
         which = " or ".join(open_nights) or "a night"
         problem = f"a process ended while it read {which}: killed, or out of memory"
         raise CohortError(
@@ -124,7 +126,7 @@ def _read_night(
         config.sampling,
         windows=config.parts,
     ):
-        if level == "error":
+        if level == "error":  # clips that a warning is about are dropped and counted
             raise problem
     with atomic_folder(store / night.subject) as folder:
         # Hashed before decoding: a source that changes meanwhile does not count as unchanged.
@@ -144,35 +146,16 @@ def _read_night(
 
 
 def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int) -> dict[str, Any]:
-    """Write the arrays and the clip table of a night; returns the facts for night.json.
-
-    Video and EEG of a clip are written in the same step, so row k of one belongs to row k of the
-    other.
-    """
+    """Write the arrays and the clip table of a night; returns the facts for night.json."""
     raw = open_channel(night.eeg, config.channel)
-    eeg = read_eeg(raw, night.eeg, config.eeg_rate)
     offset, info = video_offset(night), probe(night.video)
     table = clip_table(read_events(night.events))
     unscored = int((table["stage"] == UNSCORED).sum())
     table = table[table["stage"] != UNSCORED]
-    samples = CLIP_S * config.eeg_rate
     reasons = clip_losses(raw, config.eeg_rate, table["onset_s"].to_numpy())
     lost = {why: table["stage"][reasons == why] for why in EEG_REASONS}
     table = table[reasons == ""]
-    starts = (table["onset_s"] * config.eeg_rate).round().astype(int)
-    kept = np.zeros(len(table), bool)
-    size, onsets = (config.height, config.width), table["onset_s"].tolist()
-    wanted = config.frames, size, config.sampling
-    clips = read_clips(night.video, onsets, *wanted, offset, threads, config.parts)
-    with (
-        Rows(folder / "video.npy", (config.parts * config.frames, *size), np.uint8) as video_rows,
-        Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
-    ):
-        for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):
-            if clip is not None:
-                video_rows.append(clip)
-                eeg_rows.append(eeg[start : start + samples])
-                kept[k] = True
+    kept = _write_arrays(night, folder, config, raw, table["onset_s"], offset, threads)
     lost["video"] = table["stage"][~kept]
     table = table[kept].reset_index(drop=True)
     if table.empty:
@@ -189,12 +172,43 @@ def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int)
         "stages": _by_stage(table["stage"]),
         "eeg": {"channel": raw.name, "rate": raw.rate},
         "video": {
-            "rate": None if math.isnan(info.rate) else info.rate,
+            "rate": None if math.isnan(info.rate) else info.rate,  # JSON has no NaN
             "height": info.height,
             "width": info.width,
             "offset_s": offset,
         },
     }
+
+
+def _write_arrays(
+    night: Night,
+    folder: Path,
+    config: StoreConfig,
+    raw: Channel,
+    onsets: pd.Series,
+    offset: float,
+    threads: int,
+) -> np.ndarray:
+    """Write video and EEG of the clips that the video covers; returns which: `(n,)` bool.
+
+    Both are written in the same step, so row k of one belongs to row k of the other.
+    """
+    eeg, samples = read_eeg(raw, config.eeg_rate), CLIP_S * config.eeg_rate
+    starts = (onsets * config.eeg_rate).round().astype(int)
+    size, frames = (config.height, config.width), config.parts * config.frames
+    wanted = config.frames, size, config.sampling
+    clips = read_clips(night.video, onsets.tolist(), *wanted, offset, threads, config.parts)
+    kept = np.zeros(len(onsets), bool)
+    with (
+        Rows(folder / "video.npy", (frames, *size), np.uint8) as video_rows,
+        Rows(folder / "eeg.npy", (samples,), np.float32) as eeg_rows,
+    ):
+        for k, (clip, start) in enumerate(zip(clips, starts, strict=True)):
+            if clip is not None:
+                video_rows.append(clip)
+                eeg_rows.append(eeg[start : start + samples])
+                kept[k] = True
+    return kept
 
 
 def _by_stage(stages: pd.Series) -> dict[str, int]:
@@ -221,7 +235,7 @@ def _write_manifest(cohort: Cohort, store: Path, config: StoreConfig) -> None:
     manifest = {
         "format": FORMAT,
         "name": cohort.name,
-        "fingerprint": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        "fingerprint": sha256_json(identity),
         "config": config.model_dump(),
         "participants": participants,
         "nights": nights,
@@ -238,6 +252,7 @@ def _current(night: Night, root: Path, folder: Path, config: StoreConfig, code: 
     if any(record.get(key) != value for key, value in wanted.items()):
         return False
     try:
+        # The cheap comparison first: checksums of the store read every byte of it.
         return _unchanged(record, _sources(night, root), root) and all(
             _undamaged(folder / name, record["files"][name]) for name in SHARDS
         )
@@ -249,12 +264,14 @@ def _unchanged(record: dict[str, Any], sources: list[Path], root: Path) -> bool:
     """Whether these are the files that a night was made from."""
     if {_key(path, root) for path in sources} != record["sources"].keys():
         return False
+    # `account` needs these counts, which a record that somebody edited may lack.
     if record["stages"].keys() != set(STAGES) or {"unscored", *record["lost"]} != {
         *record["dropped"]
     }:
         return False
     for path in sources:
         then = record["sources"][_key(path, root)]
+        # A copied cohort has new times; only then are gigabytes of video hashed.
         same = all(then[k] == v for k, v in _stamp(path).items())
         if not same and (then["size"] != path.stat().st_size or then["sha256"] != sha256(path)):
             return False

@@ -24,7 +24,7 @@ from sacd.data.problems import CohortError
 from sacd.data.settings import with_settings
 from sacd.data.store import StoreConfig
 from sacd.files import atomic_folder, write_json
-from sacd.stages import CLIP_S, STAGES, UNSCORED
+from sacd.stages import CLIP_S, stage_name
 
 REPORT = "import.tsv"
 """What was read, joined and dropped, and why; it names the lab's files."""
@@ -75,47 +75,53 @@ def import_lab(
     Raises:
         CohortError: the folder or the table cannot be used, `out` exists, or no night is left.
     """
-    folder, out = Path(folder), Path(out)
-    if not folder.is_dir():
-        raise CohortError(folder, "is not a folder", "give the lab's folder")
-    if out.exists() or out.is_symlink():
-        raise CohortError(out, "exists, and nothing is overwritten", "give a folder that is new")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise CohortError(out, "lies in the lab's folder", "give a folder outside of it")
+    folder, table, out = Path(folder), Path(table), Path(out)
+    _refuse_places(folder, out)
     try:
         lab_zone = ZoneInfo(zone) if zone else None
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError):  # not known, no name of a zone, or a folder of zones
         raise CohortError(zone, "is no time zone", "say it as Europe/Paris") from None
-    subjects = read_subjects(Path(table))
-    files = [path for path in files_of(folder) if path.resolve() != Path(table).resolve()]
-    nights: list[LabNight] = []
-    rows = []
+    subjects = read_subjects(table)
+    files = [path for path in files_of(folder) if path.resolve() != table.resolve()]
     config = StoreConfig(height=1, width=1, frames=1)  # the size of pictures is a profile's
     config = with_settings(config, out, settings)
-    channel, rate = config.channel, config.eeg_rate
     names = subjects["subject"].tolist()
-    asked = Asked(folder, files, names, channel, rate, lab_zone, eeg_only)
+    asked = Asked(folder, files, names, config.channel, config.eeg_rate, lab_zone, eeg_only)
+    nights: list[LabNight] = []
+    rows = []
     for row in subjects.to_dict("records"):
         try:
             night = plan(row, asked)
         except CohortError as problem:
             rows.append((row["subject"], "dropped", *[""] * 6, str(problem)))
         else:
+            # Nothing is written yet: a fault in the last row must leave no half cohort.
             nights.append(night)
             rows.append((row["subject"], "imported", *_told(night, folder)))
     report = pd.DataFrame(rows, columns=list(_COLUMNS))
-    if not dry_run:
-        if not nights:
-            raise CohortError(folder, "no night can be imported", f"first: {rows[0][-1]}")
-        with atomic_folder(out) as partial:
-            for night in tqdm(nights, desc="import", unit="night", disable=None):
-                _write(night, partial, copy)
-            _about(partial, nights, name or out.name, settings, report)
-            if not eeg_only:
-                read_cohort(partial)  # raises if the contract would refuse it
-            if out.exists():
-                raise CohortError(out, "was made meanwhile", "give a folder that is new")
+    if dry_run:
+        return report
+    if not nights:
+        raise CohortError(folder, "no night can be imported", f"first: {rows[0][-1]}")
+    with atomic_folder(out) as partial:
+        for night in tqdm(nights, desc="import", unit="night", disable=None):
+            _write(night, partial, copy)
+        _about(partial, nights, name or out.name, settings, report)
+        if not eeg_only:
+            read_cohort(partial)  # raises if the contract would refuse it
+        if out.exists():  # `atomic_folder` would replace it
+            raise CohortError(out, "was made meanwhile", "give a folder that is new")
     return report
+
+
+def _refuse_places(folder: Path, out: Path) -> None:
+    """Raise CohortError if there is nothing to read, or something would be written over."""
+    if not folder.is_dir():
+        raise CohortError(folder, "is not a folder", "give the lab's folder")
+    if out.exists() or out.is_symlink():  # a broken link does not exist and is there
+        raise CohortError(out, "exists, and nothing is overwritten", "give a folder that is new")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise CohortError(out, "lies in the lab's folder", "give a folder outside of it")
 
 
 def _told(night: LabNight, folder: Path) -> tuple:
@@ -137,10 +143,11 @@ def _write(night: LabNight, root: Path, copy: bool) -> None:
     recording.mkdir(parents=True)
     copy_without_identity(night.eeg, recording / f"{stem}_eeg.edf")
     events = recording / f"{stem}_events.tsv"
-    rows = [(onset, float(CLIP_S), _name(stage)) for onset, stage in night.scoring.stages]
+    rows = [(onset, float(CLIP_S), stage_name(stage)) for onset, stage in night.scoring.stages]
     table = pd.DataFrame(
         [*rows, *night.scoring.events], columns=["onset", "duration", "trial_type"]
     )
+    # Milliseconds: far finer than clock times of scorers, and no digits of rounding.
     table = table.round(3).sort_values("onset", kind="stable")
     table.to_csv(events, sep="\t", index=False)
     read_events(events)  # raises if the contract would refuse it
@@ -149,10 +156,6 @@ def _write(night: LabNight, root: Path, copy: bool) -> None:
         target = film / f"{stem}_video{night.video.suffix.lower()}"
         _place(night.video.resolve(), target, copy)
         write_json(target.with_suffix(".json"), {"StartOffset": round(night.offset_s, 3)})
-
-
-def _name(stage: int) -> str:
-    return "unscored" if stage == UNSCORED else STAGES[stage]
 
 
 def _place(source: Path, target: Path, copy: bool) -> None:

@@ -3,9 +3,8 @@
 from datetime import datetime
 from pathlib import Path
 
-from sacd.data.edf import NOTES, EdfFile
+from sacd.data.edf import DATE, NOTES, PATIENT, RECORDING, EdfFile
 
-_PATIENT, _RECORDING, _DATE = slice(8, 88), slice(88, 168), slice(168, 176)
 _BLANK_DATES = ("01.01.85", "01.01.00", "01.01.01")
 """What anonymised files have for a date; the first is the EDF specification's."""
 
@@ -26,23 +25,18 @@ def copy_without_identity(source: EdfFile, target: Path) -> None:
     The fields of patient and recording and the date are blank in the copy, the time of day stays.
     Annotations are removed but for the time of every data record: technicians write names there.
     """
-    ends, size = [], 0
-    for samples in source.samples:
-        size += 2 * samples
-        ends.append(size)
-    notes = []
-    for label, samples, end in zip(source.labels, source.samples, ends, strict=True):
-        if label == NOTES:
-            notes.append(slice(end - 2 * samples, end))
+    size = 2 * sum(source.samples)
+    places = [source.place(k) for k, label in enumerate(source.labels) if label == NOTES]
+    notes = [slice(2 * place.start, 2 * place.stop) for place in places]
     plus = source.kind != "EDF"
     with source.path.open("rb") as file, target.open("wb") as out:
         head = bytearray(file.read(source.offset))
-        head[_PATIENT] = (b"X X X X" if plus else b"X").ljust(80)
-        head[_RECORDING] = (b"Startdate X X X X" if plus else b"X").ljust(80)
-        head[_DATE] = _BLANK_DATES[0].encode()
+        head[PATIENT] = (b"X X X X" if plus else b"X").ljust(80)
+        head[RECORDING] = (b"Startdate X X X X" if plus else b"X").ljust(80)
+        head[DATE] = _BLANK_DATES[0].encode()
         out.write(head)
         while record := bytearray(file.read(size)):
-            for k, part in enumerate(notes):
+            for k, part in enumerate(notes):  # by EDF+ the first channel has the times
                 old = bytes(record[part])
                 record[part] = _time_alone(old) if k == 0 else bytes(len(old))
             out.write(record)

@@ -2,14 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from sacd.data.cohort import VIDEO_SUFFIXES
-from sacd.data.problems import CohortError, first_line
-from sacd.data.texts import read_text
+from sacd.data.problems import CohortError
+from sacd.data.texts import MISSING, numbered_lines, read_text, rows_below, split_fields
 
 EDF_SUFFIXES = (".edf", ".rec")
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".xml", ".rml")
@@ -19,9 +18,11 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of the table; the first is needed."""
 
-_DATE = re.compile(
-    r"(?<!\d)20\d\d[-_.]?\d\d[-_.]?\d\d(?:[T _-]+\d\d[-_.h]?\d\d(?:[-_.m]?\d\d)?)?(?!\d)"
+STAMP = re.compile(
+    r"(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)"
+    r"(?:[T _-]+(\d\d)[-_.h]?(\d\d)(?:[-_.m]?(\d\d))?)?(?!\d)"
 )
+"""Date in the name of a file, with the time of day as cameras write it: 20240301_220005."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,21 @@ def read_subjects(path: Path) -> pd.DataFrame:
 
     Raises:
         CohortError: it cannot be read, lacks the column `subject`, has a column that is not known,
-            or a subject twice.
+            a line with another number of fields than the header, or a subject twice.
     """
-    text, _ = read_text(path)
-    first = text.partition("\n")[0]
+    lines = numbered_lines(read_text(path)[0])
+    if not lines:
+        raise CohortError(path, "cannot be read as a table (it is empty)", "save it as CSV")
+    number, first = lines[0]
+    # A semicolon separates where the comma is the decimal mark; the header has no numbers.
     mark = max("\t;,", key=first.count)
-    try:
-        table = pd.read_csv(StringIO(text), sep=mark, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        problem = f"cannot be read as a table ({first_line(error)})"
-        raise CohortError(path, problem, "save it as CSV") from None
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    table = table.map(lambda cell: cell.strip() if isinstance(cell, str) else "")
-    table = table.replace({"n/a": "", "NA": "", "nan": ""})
+    header = [name.lower() for name in split_fields(path, number, first, mark)]
+    while header and not header[-1]:
+        header.pop()
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise CohortError(path, f"has the column {twice[0]!r} twice", "keep one, or rename it")
+    table = pd.DataFrame(rows_below(path, header, lines[1:], mark), columns=header, dtype=str)
+    table = table.map(lambda cell: "" if cell.lower() in MISSING else cell)
     if "participant_id" in table and "subject" not in table:
         table = table.rename(columns={"participant_id": "subject"})
     known = ", ".join(COLUMNS)
@@ -67,6 +70,7 @@ def read_subjects(path: Path) -> pd.DataFrame:
     table = table[table["subject"] != ""].reset_index(drop=True)
     if table.empty:
         raise CohortError(path, "names no subject", "write one row per subject")
+    # Two names may become one: BIDS allows letters and digits alone.
     names = table["subject"].map(cohort_name)
     if (bad := names == "sub-").any():
         which = table["subject"][bad].iloc[0]
@@ -113,8 +117,8 @@ def belongs(path: Path, folder: Path, subject: str) -> bool:
     first = r"(?<!\d)" if subject[0].isdigit() else r"(?<![^\W\d_])"
     last = r"(?!\d)" if subject[-1].isdigit() else r"(?![^\W\d_])"
     text = path.relative_to(folder).as_posix()
-    if not _DATE.search(subject):
-        text = _DATE.sub("#", text)
+    if not STAMP.search(subject):
+        text = STAMP.sub("#", text)
     return re.search(first + re.escape(subject) + last, text, re.IGNORECASE) is not None
 
 
@@ -128,6 +132,7 @@ def candidates(subject: str, others: list[str], files: list[Path], folder: Path)
     own, shared = [], []
     for path in files:
         if belongs(path, folder, subject):
+            # `P1` is in the name of P1_2's file as well.
             rivals = [o for o in others if o != subject and belongs(path, folder, o)]
             apart = [o for o in rivals if subject not in o and o not in subject]
             if apart:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from sacd.data.events import SLACK_S
 from sacd.data.problems import CohortError
 from sacd.data.scoring import recognise, unknown_tiles
+from sacd.data.texts import split_camel_case, without_accents
 from sacd.stages import CLIP_S, UNSCORED
 
 DAY_S = 24 * 3600
@@ -60,9 +60,8 @@ def event_name(text: str) -> str:
     >>> [event_name(t) for t in ("Obstructive apnea|Obstructive Apnea", "HYP-C", "light on")]
     ['obstructive_apnea', 'hypopnea', '']
     """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    # CamelCase of Philips: ObstructiveApnea.
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower().replace("_", " ").strip()
+    plain = split_camel_case(without_accents(text))  # Philips writes ObstructiveApnea
+    spaced = plain.lower().replace("_", " ").strip()
     if len(spaced) <= _LONGEST_NAME:
         for name, pattern in _EVENTS:
             if re.search(pattern, spaced):
@@ -79,30 +78,40 @@ def scoring_of(notes: Sequence[Note], path: Path) -> Scoring:
         CohortError: a name looks like a stage and is unknown or has two readings, two stages
             overlap, as in a file of two scorers, or a time is no number.
     """
-    times = [value for onset, duration, _ in notes for value in (onset, duration)]
-    if not all(abs(value) <= LATEST_S or math.isnan(value) for value in times) or any(
-        math.isnan(onset) for onset, _, _ in notes
-    ):
+    texts = [text for _, _, text in notes]
+    onsets, lengths = np.array([note[:2] for note in notes], float).reshape(-1, 2).T
+    # A stage may have no duration; every onset is a number.
+    too_far = (np.abs(onsets) > LATEST_S) | (np.abs(lengths) > LATEST_S)
+    if np.any(too_far | np.isnan(onsets)):
         problem = f"has times beyond {LATEST_S / DAY_S:.0f} days, or none"
         raise CohortError(path, problem, "count s from the start of the EEG")
-    names = recognise([text for _, _, text in notes], path)
+    names = recognise(texts, path)
+    fix = "name it W, N1, N2, N3, REM or unscored"
     if names.unknown:
-        problem = f"has the stage {names.unknown[0]!r}, which is not known"
-        raise CohortError(path, problem, "name it W, N1, N2, N3, REM or unscored")
-    onsets, lengths = np.array([note[:2] for note in notes], float).reshape(-1, 2).T
-    texts = [text for _, _, text in notes]
+        raise CohortError(path, f"has the stage {names.unknown[0]!r}, which is not known", fix)
     tiles = unknown_tiles(onsets, np.nan_to_num(lengths), texts, names, SLACK_S)
     if names.stages and tiles:
         problem = f"has {tiles[0]!r} where the stages are, which is not known"
-        raise CohortError(path, problem, "name it W, N1, N2, N3, REM or unscored")
-    stages: list[tuple[float, int]] = []
+        raise CohortError(path, problem, fix)
     left: Counter[str] = Counter()
+    stages = _stages(notes, names.stages, path, left)
+    events = _events_of(notes, names.stages, left)
+    kept = {reason: n for reason, n in left.items() if n}
+    return Scoring(stages, events, names.coding, kept)
+
+
+def _stages(
+    notes: Sequence[Note], labels: dict[str, int], path: Path, left: Counter[str]
+) -> list[tuple[float, int]]:
+    """Onset and label of every clip; `left` counts what is left out."""
+    stages: list[tuple[float, int]] = []
     end = -math.inf
-    scored = sorted(note for note in set(notes) if note[2] in names.stages)
+    # A stage that stands twice, word for word, is one; two that differ are refused below.
+    scored = sorted(note for note in set(notes) if note[2] in labels)
+    following = [onset for onset, _, _ in scored[1:]]
     for k, (onset, duration, text) in enumerate(scored):
-        if not duration > 0:
-            after_it = scored[k + 1][0] if k + 1 < len(scored) else onset + CLIP_S
-            duration = after_it - onset
+        if not duration > 0:  # or NaN: it lasts until the next stage, the last one for a clip
+            duration = (following[k] if k < len(following) else onset + CLIP_S) - onset
         if onset < end - SLACK_S:
             problem = f"holds two stages at {onset:g} s of the EEG"
             raise CohortError(path, problem, "export one scorer, one stage per epoch")
@@ -112,19 +121,25 @@ def scoring_of(notes: Sequence[Note], path: Path) -> Scoring:
             if at < -SLACK_S:
                 left["clips before the EEG"] += 1
             else:
-                stages.append((max(at, 0.0), names.stages[text]))
+                stages.append((max(at, 0.0), labels[text]))
+    return stages
+
+
+def _events_of(notes: Sequence[Note], labels: dict[str, int], left: Counter[str]) -> list[Note]:
+    """Respiratory events and arousals, each once; `left` counts what is left out."""
     events: set[Note] = set()
     for onset, duration, text in notes:
-        if text not in names.stages:
-            name = event_name(text)
-            if not name:
-                left["other notes"] += 1
-            elif onset < 0:
-                left["events before the EEG"] += 1
-            else:
-                events.add((onset, max(duration, 0.0), name))
-    kept = {reason: n for reason, n in left.items() if n}
-    return Scoring(stages, sorted(events), names.coding, kept)
+        if text in labels:
+            continue
+        name = event_name(text)
+        if not name:
+            left["other notes"] += 1
+        elif onset < 0:
+            left["events before the EEG"] += 1
+        else:
+            # A duration that is not known stays NaN: `max` keeps its first argument then.
+            events.add((onset, max(duration, 0.0), name))
+    return sorted(events)
 
 
 def ahi_of(scoring: Scoring) -> float:
@@ -133,6 +148,7 @@ def ahi_of(scoring: Scoring) -> float:
     A night without a single such event may have had none, or nobody scored them: a file cannot
     tell. AASM manual: AHI = (apneas + hypopneas) * 60 / total sleep time in min.
     """
+    # Every stage but W (0) is sleep.
     asleep = [onset for onset, stage in scoring.stages if stage not in (UNSCORED, 0)]
     breaths = [e for e in scoring.events if e[2] in BREATHS_COUNTED and e[1] > 0]
     if not asleep or not breaths:
@@ -160,6 +176,7 @@ def moment(text: str) -> datetime | time:
         text = f"{year}-{month}-{day} {rest}"
     if match := _CLOCK.fullmatch(text):
         hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+        # 12 am is midnight and 12 pm is noon.
         if half := (match[5] or "").lower():
             hour = hour % 12 + 12 * (half == "pm")
         return time(hour, minute, second, int((match[4] or "").ljust(6, "0")))
@@ -182,8 +199,7 @@ def after(text: str, start: datetime, zone: ZoneInfo | None = None) -> float:
     """
     when = moment(text)
     if isinstance(when, time):
-        gap = _day_seconds(when) - _day_seconds(start.time())
-        return (gap + DAY_S / 2) % DAY_S - DAY_S / 2
+        return nearest(_day_seconds(when) - _day_seconds(start.time()))
     if when.tzinfo and zone is None:
         raise ValueError(f"{text!r} has an offset from UTC: say --timezone, as Europe/Paris")
     if zone:
@@ -191,6 +207,15 @@ def after(text: str, start: datetime, zone: ZoneInfo | None = None) -> float:
         moments = (when if when.tzinfo else when.replace(tzinfo=zone), start.replace(tzinfo=zone))
         when, start = (instant.astimezone(UTC) for instant in moments)
     return (when - start).total_seconds()
+
+
+def nearest(gap: float) -> float:
+    """The gap between two clock times in s, from -12 h to 12 h: the date is not known.
+
+    >>> nearest(23 * 3600)
+    -3600.0
+    """
+    return (gap + DAY_S / 2) % DAY_S - DAY_S / 2
 
 
 def _day_seconds(clock: time) -> float:
@@ -213,7 +238,7 @@ def clocks_after(texts: Sequence[str], start: datetime) -> list[float]:
             continue
         except ValueError:
             at = after(text, start)
-        if found:
+        if found:  # clocks go on from the time before, by whole days
             at += DAY_S * math.floor((found[-1] - at) / DAY_S + 0.5)
         found.append(at)
     return found

@@ -1,27 +1,21 @@
 """What an import makes of one subject: its files, read and joined, or why it is dropped."""
 
 import math
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sacd.data.cohort import LIMITS
+from sacd.data.cohort import LIMITS, measure
 from sacd.data.edf import NOTES, EdfFile, read_header
 from sacd.data.eeg import open_channel, refuse_slow
 from sacd.data.lab_edf import date_is_blank, is_hypnogram
-from sacd.data.lab_files import candidates, cohort_name, named, one
+from sacd.data.lab_files import STAMP, candidates, cohort_name, named, one
 from sacd.data.lab_notes import DAY_S, Scoring, after, ahi_of, moment
 from sacd.data.lab_scoring import read_scoring
 from sacd.data.problems import CohortError
 from sacd.data.video import probe
 from sacd.stages import CLIP_S, UNSCORED
-
-_STAMP = re.compile(
-    r"(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[T _-]+(\d\d)[-_.h]?(\d\d)[-_.m]?(\d\d)(?!\d)"
-)
-"""Date and time in the name of a video, as cameras write them: 20240301_220005."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +61,20 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
         CohortError: why this night is dropped.
     """
     found = candidates(row["subject"], asked.subjects, asked.files, asked.folder)
-    headers, broken = {}, list(found.shared)
+    headers: dict[Path, EdfFile] = {}
+    broken = list(found.shared)
     for path in found.edf:
         try:
             headers[path] = read_header(path)
-        except CohortError as problem:
+        except CohortError as problem:  # the night may do without this file
             broken.append(problem)
-    eeg = named(row["eeg"], asked.folder, "eeg")
-    if eeg is None:
-        recordings = tuple(path for path, head in headers.items() if not is_hypnogram(head))
-        if broken and not recordings:
-            raise broken[0]
-        eeg = one(recordings, "EEG recording", "eeg", asked.folder)
-    header = headers.get(eeg) or read_header(eeg)
-    channel = open_channel(eeg, asked.channel)
-    refuse_slow(channel, eeg, asked.eeg_rate)
+    header = _recording(row, headers, broken, asked)
+    channel = open_channel(header.path, asked.channel)
+    refuse_slow(channel, asked.eeg_rate)
     seconds = channel.end_s
-    start = _start(row, header, eeg)
-    hypnograms = tuple(path for path, head in headers.items() if is_hypnogram(head))
-    scoring, source, notes = _scoring(row, (*hypnograms, *found.texts), eeg, header, start, asked)
+    start = _start(row, header)
+    hypnograms = [path for path, head in headers.items() if is_hypnogram(head)]
+    scoring, source, notes = _scoring(row, [*hypnograms, *found.texts], header, start, asked)
     scoring, lost = _within(scoring, seconds)
     if lost:
         notes.append(f"{lost} clips after the end of the EEG")
@@ -93,124 +82,139 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
     notes += [f"{n} {what}" for what, n in scoring.left_out.items()]
     if all(stage == UNSCORED for _, stage in scoring.stages):
         raise CohortError(source, "scores no clip of the EEG", "count onsets from its start")
-    ahi = _number(row, "ahi")
-    if math.isnan(ahi):
-        ahi = ahi_of(scoring)
-        if math.isnan(ahi):
-            problem = "has no apnea or hypopnea: none happened, or nobody scored them"
-            raise CohortError(source, problem, "give the column ahi")
-        notes.append("AHI from the events")
-    video = named(row["video"], asked.folder, "video")
-    if video is None and (found.videos or not asked.eeg_only):
-        if broken and not found.videos:
-            raise broken[0]
-        video = one(found.videos, "video", "video", asked.folder)
-    offset = 0.0
+    ahi = _ahi(row, scoring, source, notes)
+    video, offset = _video(row, found.videos, broken, asked), 0.0
     if video is not None:
         offset = _offset(row, video, start, asked.zone, notes)
         _covers(scoring, video, offset, seconds)
-    numbers = {}
-    for column in ("age", "weight_kg"):
-        value = _number(row | {column: row[column].strip(">+ ")}, column)
-        numbers[column] = "n/a" if math.isnan(value) else f"{value:g}"
     return LabNight(
-        cohort_name(row["subject"]),
-        header,
-        scoring,
-        source,
-        video,
-        offset,
-        row["sex"] or "n/a",
+        name=cohort_name(row["subject"]),
+        eeg=header,
+        scoring=scoring,
+        scored_in=source,
+        video=video,
+        offset_s=offset,
+        sex=row["sex"] or "n/a",
+        age=_cell(row, "age"),
+        weight_kg=_cell(row, "weight_kg"),
         ahi=ahi,
         notes=tuple(notes),
-        **numbers,
     )
+
+
+def _recording(
+    row: dict[str, str], headers: dict[Path, EdfFile], broken: list[CohortError], asked: Asked
+) -> EdfFile:
+    """Header of the EEG: of the file that the table names, else of the only recording."""
+    eeg = named(row["eeg"], asked.folder, "eeg")
+    if eeg is None:
+        recordings = tuple(path for path, head in headers.items() if not is_hypnogram(head))
+        if broken and not recordings:
+            raise broken[0]  # says more than "there is none"
+        eeg = one(recordings, "EEG recording", "eeg", asked.folder)
+    return headers.get(eeg) or read_header(eeg)
+
+
+def _video(
+    row: dict[str, str], videos: tuple[Path, ...], broken: list[CohortError], asked: Asked
+) -> Path | None:
+    """The video that the table names, else the only one; None if a night may have none."""
+    video = named(row["video"], asked.folder, "video")
+    if video is None and (videos or not asked.eeg_only):
+        if broken and not videos:
+            raise broken[0]
+        video = one(videos, "video", "video", asked.folder)
+    return video
+
+
+def _ahi(row: dict[str, str], scoring: Scoring, source: Path, notes: list[str]) -> float:
+    """The AHI of the table, else that of the scored events."""
+    ahi = _number(row, "ahi")
+    if math.isnan(ahi):
+        ahi = ahi_of(scoring)
+        notes.append("AHI from the events")
+    if math.isnan(ahi):
+        problem = "has no apnea or hypopnea: none happened, or nobody scored them"
+        raise CohortError(source, problem, "give the column ahi")
+    return ahi
+
+
+def _cell(row: dict[str, str], column: str) -> str:
+    """A number as it stands in participants.tsv."""
+    # Privacy rules write `89+` or `>89` for the oldest.
+    value = _number(row | {column: row[column].strip(">+ ")}, column)
+    return "n/a" if math.isnan(value) else f"{value:g}"
 
 
 def _number(row: dict[str, str], column: str) -> float:
     text = row[column]
-    if text in ("", "n/a"):
-        return math.nan
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= LIMITS[column]:
+    value = measure(column, text.replace(",", "."))
+    if value is None:
         problem = f"{column} {text!r} is not a number from 0 to {LIMITS[column]}"
         raise CohortError(row["subject"], problem, "correct it in the table, or leave it empty")
     return value
 
 
-def _start(row: dict[str, str], header: EdfFile, eeg: Path) -> datetime:
+def _start(row: dict[str, str], header: EdfFile) -> datetime:
     """Start of the EEG: the column eeg_start, else the header, else the first second of 1985."""
-    stated = header.start or datetime(1985, 1, 1)
+    stated = header.start or datetime(1985, 1, 1)  # EDF's own date for "not known"
     if not row["eeg_start"]:
         return stated
     try:
         given = moment(row["eeg_start"])
     except ValueError:
         problem = f"eeg_start {row['eeg_start']!r} is no time"
-        raise CohortError(eeg, problem, "write 2024-03-01T22:00:00 or 22:00:00") from None
+        raise CohortError(header.path, problem, "write 2024-03-01T22:00:00 or 22:00:00") from None
     if isinstance(given, time):
         return datetime.combine(stated.date(), given)
     return given.replace(tzinfo=None)
 
 
 def _scoring(
-    row: dict[str, str],
-    files: tuple[Path, ...],
-    eeg: Path,
-    header: EdfFile,
-    start: datetime,
-    asked: Asked,
+    row: dict[str, str], files: list[Path], header: EdfFile, start: datetime, asked: Asked
 ) -> tuple[Scoring, Path, list[str]]:
     """Stages and events of a night, the file with the stages, and what was not used.
 
     Stages: the file that the table names, else the only file with stages, else the annotations of
     the recording. Events: the file that the table names, else that of the stages, else others.
     """
-
-    def read(path: Path) -> Scoring:
-        return read_scoring(path, header.start or start if path == eeg else start)
-
-    notes: list[str] = []
-    read_files: dict[Path, Scoring] = {}
+    eeg = header.path
+    # Annotations of the recording count from its own start, whatever the table says.
+    starts = {eeg: header.start or start}
+    found: dict[Path, Scoring] = {}
     problems: list[CohortError] = []
+
+    def attempt(path: Path) -> None:
+        try:
+            found[path] = read_scoring(path, starts.get(path, start))
+        except CohortError as problem:
+            problems.append(problem)
+
     chosen = named(row["stages"], asked.folder, "stages")
     extra = named(row["events"], asked.folder, "events")
     if chosen:
-        read_files[chosen] = read(chosen)
+        found[chosen] = read_scoring(chosen, starts.get(chosen, start))
     for path in () if chosen and extra else files:
         if path not in (eeg, chosen, extra):
-            try:
-                read_files[path] = read(path)
-            except CohortError as problem:
-                problems.append(problem)
-    own = None
+            attempt(path)
+    staged = tuple(path for path, scoring in found.items() if scoring.stages)
+    # Annotations of the recording count only where no other file has stages.
     if eeg != chosen and NOTES in header.labels:
-        try:
-            own = read(eeg)
-        except CohortError as problem:
-            problems.append(problem)
-    staged = tuple(path for path, scoring in read_files.items() if scoring.stages)
-    if chosen is None and not staged and own and own.stages:
+        attempt(eeg)
+    if chosen is None and not staged and eeg in found and found[eeg].stages:
         chosen = eeg
-        read_files[eeg] = own
     if chosen is None:
         if not staged and problems:
-            raise problems[0]
+            raise problems[0]  # says more than "there is none"
         chosen = one(staged, "scoring", "stages", asked.folder)
-    scoring = read_files[chosen]
+    scoring = found[chosen]
     if not scoring.stages:
         raise CohortError(chosen, "holds no stage", "correct the column stages of the table")
-    events = read(extra).events if extra else scoring.events
+    events = read_scoring(extra, starts.get(extra, start)).events if extra else scoring.events
+    # Some labs export stages and events to two files.
     if not events:
-        others = [other for path, other in read_files.items() if path != chosen]
-        for other in [*others, *([own] if own else [])]:
-            events = sorted(set(events) | set(other.events))
-    for problem in problems:
-        notes.append(_unused(problem))
-    return replace(scoring, events=events), chosen, notes
+        events = sorted({event for other in found.values() for event in other.events})
+    return replace(scoring, events=events), chosen, [_unused(problem) for problem in problems]
 
 
 def _unused(problem: CohortError) -> str:
@@ -219,6 +223,7 @@ def _unused(problem: CohortError) -> str:
 
 def _within(scoring: Scoring, seconds: float) -> tuple[Scoring, int]:
     """The scoring without clips that end after the EEG, and their number."""
+    # Half a second, as scorers' times are often whole seconds.
     kept = [(onset, stage) for onset, stage in scoring.stages if onset + CLIP_S <= seconds + 0.5]
     return replace(scoring, stages=kept), len(scoring.stages) - len(kept)
 
@@ -239,12 +244,14 @@ def _offset(
             raise CohortError(video, problem, "correct it in the table") from None
     text = row["video_start"]
     if not text:
-        stamp = _STAMP.search(video.name)
-        if not stamp:
+        stamps = [found.groups() for found in STAMP.finditer(video.name)]
+        timed = [stamp for stamp in stamps if None not in stamp]
+        if not timed:
             notes.append("video assumed to start with the EEG: no video_start or video_offset_s")
             return 0.0
-        year, month, day, hour, minute, second = stamp.groups()
+        year, month, day, hour, minute, second = timed[0]
         text = f"{hour}:{minute}:{second}"
+        # Where the EEG has no true date, the clock alone can be compared.
         if not date_is_blank(start) or row["eeg_start"]:
             text = f"{year}-{month}-{day} {text}"
         notes.append(f"video_start from its name: {text}")
@@ -258,6 +265,7 @@ def _offset(
 def _covers(scoring: Scoring, video: Path, offset: float, seconds: float) -> None:
     """Raise CohortError unless the video shows a scored clip."""
     info = probe(video)
+    # Without a stated duration the night's end is assumed; `check` reads the video itself.
     length = info.duration_s if not math.isnan(info.duration_s) else seconds
     stages = scoring.stages
     seen = [o for o, s in stages if s != UNSCORED and offset <= o + 1 and o + 29 <= offset + length]

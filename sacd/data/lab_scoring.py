@@ -3,7 +3,6 @@
 import csv
 import math
 import re
-import unicodedata
 from datetime import datetime
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from sacd.data.lab_notes import (
     Note,
     Scoring,
     clocks_after,
+    nearest,
     scoring_of,
 )
 from sacd.data.lab_xml import xml_notes
 from sacd.data.problems import CohortError
-from sacd.data.scoring import recognise
-from sacd.data.texts import read_text
-from sacd.stages import CLIP_S
+from sacd.data.scoring import UCDDB_CODES, recognise
+from sacd.data.texts import MISSING, number, read_text, split_line, without_accents
+from sacd.stages import CLIP_S, UNSCORED, stage_name
 
 # Names of columns, in lower case, without accents and units. RemLogic, Nox, Domino, YASA, BIDS.
 _ONSET = (
@@ -39,9 +39,8 @@ _NAME = (
 _HEADER_WITHIN = 60
 """Lines above the header of a table; RemLogic writes about 20 with the patient's name and date."""
 
-# PhysioNet's UCDDB: one code of its own per epoch, with 1 for REM.
+# PhysioNet's UCDDB: one code per epoch, and a list of events by clock time.
 _UCDDB = re.compile(r"ucddb\d{3}_stage\.txt", re.IGNORECASE)
-_UCDDB_CODES = {"0": "W", "1": "REM", "2": "N1", "3": "N2", "4": "N3", "5": "N3"}
 _UCDDB_EVENT = re.compile(r"^(\d\d:\d\d:\d\d)\s+((?:APNEA|HYP)-[OCM])\s+(?:\S+\s+)??(\d+)\s")
 
 # SOMNOmedics Domino: rows below a few lines about the signal, without names of columns.
@@ -76,25 +75,26 @@ def read_scoring(path: Path, start: datetime) -> Scoring:
     return scoring
 
 
-def edf_notes(path: Path, start: datetime) -> list[Note]:
-    """Annotations of an EDF+ file."""
+def edf_notes(path: Path, start: datetime | None) -> list[Note]:
+    """Annotations of an EDF+ file, in s from `start`; from its own start if either is not known."""
     file = read_header(path)
-    shift = (file.start - start).total_seconds() if file.start else 0.0
+    shift = (file.start - start).total_seconds() if start and file.start else 0.0
     if abs(shift) > LATEST_S:  # one of two dates was blanked: the clock times remain
-        shift = (shift + DAY_S / 2) % DAY_S - DAY_S / 2
+        shift = nearest(shift)
     return [(onset + shift, length, text) for onset, length, text in file.annotations()]
 
 
 def text_notes(path: Path, start: datetime) -> list[Note]:
     """Stages and events of a text; see `read_scoring`."""
     lines = [line for line in read_text(path)[0].splitlines() if line.strip()]
+    # The pattern ends with a blank, and a line may end with the duration.
     matches = [match for line in lines if (match := _UCDDB_EVENT.match(line + " "))]
     if matches:
         onsets = _onsets([match[1] for match in matches], start, path)
         return [(t, float(m[3]), m[2]) for t, m in zip(onsets, matches, strict=True)]
     if _UCDDB.fullmatch(path.name):
-        names = [_UCDDB_CODES.get(line.strip(), "unscored") for line in lines]
-        return _epochs(names)
+        codes = [number(line.strip()) for line in lines]
+        return _epochs([stage_name(UCDDB_CODES.get(code, UNSCORED)) for code in codes])
     if notes := _domino(lines, start, path):
         return notes
     table = _table(lines, path)
@@ -110,12 +110,13 @@ def _domino(lines: list[str], start: datetime, path: Path) -> list[Note]:
     if first is None or first > _HEADER_WITHIN:
         return []
     rows = [match for line in lines[first:] if (match := _DOMINO.fullmatch(line.strip()))]
-    if len(rows) < len(lines) - first:
+    if len(rows) < len(lines) - first:  # some other table that has such a row
         return []
     onsets = _onsets([row[1] for row in rows], start, path)
     ends = iter(_onsets([row[2] for row in rows if row[2]], start, path))
     notes = []
     for onset, row in zip(onsets, rows, strict=True):
+        # The end may be after midnight.
         duration = (next(ends) - onset) % DAY_S if row[2] else math.nan
         notes.append((onset, duration, row[3]))
     return notes
@@ -155,8 +156,8 @@ def _plain(cell: str) -> str:
     >>> _plain("Durée[s]"), _plain("Start_Time (s)")
     ('duree', 'start time')
     """
-    text = unicodedata.normalize("NFKD", cell).encode("ascii", "ignore").decode().lower()
-    words = re.findall(r"[a-z]+", re.sub(r"[\[(].*?[\])]", " ", text))
+    text = re.sub(r"[\[(].*?[\])]", " ", without_accents(cell).lower())
+    words = re.findall(r"[a-z]+", text)
     return " ".join(word for word in words if word not in ("s", "seconds"))
 
 
@@ -177,11 +178,10 @@ def _table(lines: list[str], path: Path) -> tuple[list[str], list[list[str]]] | 
 
 def _cells(line: str, mark: str, path: Path) -> list[str]:
     try:
-        [cells] = csv.reader([line], delimiter=mark, skipinitialspace=True, strict=True)
+        return split_line(line, mark)
     except (csv.Error, ValueError) as error:
         problem = f"has the line {line[:40]!r}, which cannot be split into cells ({error})"
         raise CohortError(path, problem, "close its quotation mark, or remove it") from None
-    return [cell.strip() for cell in cells]
 
 
 def _table_notes(
@@ -194,14 +194,16 @@ def _table_notes(
         return [row[k] if k < len(row) else "" for row in rows]
 
     named = [columns.index(name) for name in _NAME if name in columns]
+    # Of several likely columns the one whose cells are stages.
     staged = (k for k in named if recognise(filter(None, cells(k)), path).stages)
     name = next(staged, named[0])
     onset, length, epoch = column(_ONSET), column(_DURATION), column(_EPOCH)
     onsets = [] if onset is None else _onsets(cells(onset), start, path)
     try:
         if onset is None:
-            numbers = [float(cell) for cell in cells(epoch)]
-            onsets = [CLIP_S * (number - min(numbers[0], 1)) for number in numbers]
+            epochs = [float(cell) for cell in cells(epoch)]
+            first = min(epochs[0], 1)  # exports count from 0 or from 1
+            onsets = [CLIP_S * (k - first) for k in epochs]
         lengths = [_number(cell) for cell in (cells(length) if length is not None else [])]
     except (ValueError, IndexError) as error:
         problem = f"has a duration or a number of an epoch that cannot be read ({error})"
@@ -213,7 +215,7 @@ def _table_notes(
 
 def _number(cell: str) -> float:
     """A duration in s, or as HH:MM:SS; NaN where there is none."""
-    if cell.lower() in ("", "n/a", "na", "nan", "-"):
+    if cell.lower() in (*MISSING, "-"):
         return math.nan
     if ":" in cell:
         parts = [float(part) for part in cell.replace(",", ".").split(":")]

@@ -49,6 +49,7 @@ def xml_notes(path: Path) -> list[Note]:
         raise CohortError(path, problem, "export the scoring as EDF+, CSV or one of these")
     for child in root:
         text = (child.text or "").strip()
+        # Stages of 20 s cannot become stages of 30 s without scoring again.
         if _local(child) == "EpochLength" and text not in (str(CLIP_S), f"{CLIP_S}.0"):
             problem = f"has epochs of {text!r} s, {CLIP_S} s are needed"
             raise CohortError(path, problem, f"score in epochs of {CLIP_S} s")
@@ -108,6 +109,7 @@ def _philips(root: ET.Element) -> Iterator[Note]:
         name = {"NonREM1": "N1", "NonREM2": "N2", "NonREM3": "N3", "NonREM4": "N3"}.get(type_)
         changes.append((float(element.get("Start", "")), name or type_))
     changes.sort()
+    # The session is the longest of them; the last stage lasts until its end.
     lengths = [float(e.text) for e in _all(root, "Duration") if (e.text or "").strip()]
     ends = [onset for onset, _ in changes[1:]] + [max(lengths, default=math.nan)]
     for (onset, name), end in zip(changes, ends, strict=True):

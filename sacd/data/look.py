@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sacd.data.cohort import CohortError, Night
+from sacd.data.cohort import Night
 from sacd.data.decode import decoded, listed
-from sacd.data.picture import Pictures, glances, orientation
+from sacd.data.picture import Pictures, glances, is_turned
+from sacd.data.problems import CohortError, Problem
 from sacd.data.video import Sampling, Shown, VideoInfo, choose, timed, too_slow
 from sacd.stages import CLIP_S
 
-Problem = tuple[str, CohortError]
 DECODED_PIXELS = 5e9
 """A video of fewer pixels is decoded whole, which takes seconds; of others the packets are read."""
 _GLANCES, _SIDE = 8, 24
@@ -62,7 +62,7 @@ def survey_film(
             length = 2 * (now.reach - now.t)
             if length > 2.5 * now.period and length > film.gap[1]:
                 film.gap = now.t - offset, length
-            yield now._replace(frame=None)
+            yield now._replace(frame=None)  # so that its picture is freed
 
     shown = noted(timed(path, source, offset))
     clips = choose(shown, onsets, frames, sampling, offset, lambda _: 0, windows)
@@ -101,6 +101,7 @@ def odd_pictures(nights: Iterable[Night]) -> list[tuple[str, Problem]]:
             error = CohortError(night.video, problem, "look at it in a player, or go on")
             found.append((night.subject, ("warning", error)))
         views.append((night, *view))
+    # The camera usually stays where it is: a night that differs from the others was turned.
     uprights = [aspect < 1 for _, aspect, _ in views]
     for k, (night, _, pictures) in enumerate(views):
         others = [v[2].mean(0) for j, v in enumerate(views) if j != k]
@@ -123,9 +124,8 @@ def _view(path: Path) -> tuple[float, np.ndarray] | None:
     """Width by height of the picture as it is shown, and a few small ones `(n, side, side)`."""
     reduce, small, aspect = Pictures(path, (_SIDE, _SIDE)), [], 1.0
     for frame in glances(path, _GLANCES):
-        (a, b), (c, d) = orientation(frame)
         aspect = frame.width / frame.height
-        if abs(a) + abs(d) < abs(b) + abs(c):
+        if is_turned(frame):
             aspect = 1 / aspect
         small.append(reduce(frame))
     return (aspect, np.stack(small).astype(float)) if small else None
@@ -147,6 +147,7 @@ def _turned(picture: np.ndarray, others: list[np.ndarray]) -> str:
     """How a picture seems to be turned or mirrored against others; "" if it is not."""
     least, most = _TURNED
     mean = sum(_standard(other) for other in others)
+    # Correlations: brightness and contrast differ from night to night.
     likeness = {"": _alike(picture, mean), "mirrored": _alike(picture[:, ::-1], mean)}
     for k in (1, 2, 3):
         likeness[f"turned by {90 * k} degrees"] = _alike(np.rot90(picture, k), mean)

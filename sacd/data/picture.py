@@ -27,7 +27,7 @@ def glances(path: Path, n: int) -> Iterator[av.VideoFrame]:
             try:
                 if k and length:
                     container.seek(target, stream=stream)
-                # A search ends at the key frame before.
+                # A search ends at the key frame before, so frames are decoded up to the target.
                 for j, frame in enumerate(container.decode(stream)):
                     late = target is not None and frame.pts is not None and frame.pts >= target
                     if late or j >= (near if target is None else _SEARCHED):
@@ -54,8 +54,8 @@ class Pictures:
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """`(height, width)` uint8, grey levels 0..255, by area averaging."""
         (a, b), (c, d) = orientation(frame)
-        lying = abs(a) + abs(d) < abs(b) + abs(c)
-        height, width = self.size[::-1] if lying else self.size
+        turned = is_turned(frame)
+        height, width = self.size[::-1] if turned else self.size
         deep = frame.format.name.startswith("gray16")
         picture = self.shrink.reformat(
             frame,
@@ -66,9 +66,10 @@ class Pictures:
             threads=1,
         ).to_ndarray()
         if deep:
+            # One scale for the whole video: a scale for each frame would hide its brightness.
             self.bits = self.bits or used_bits(self.path)
             picture = np.minimum(picture >> (self.bits - 8), 255).astype(np.uint8)
-        if lying:
+        if turned:
             # x' = c y and y' = b x.
             picture, a, d = picture.T, c, b
         return np.ascontiguousarray(picture[:: 1 if d >= 0 else -1, :: 1 if a >= 0 else -1])
@@ -81,6 +82,12 @@ def orientation(frame: av.VideoFrame) -> tuple[tuple[int, int], tuple[int, int]]
             a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
             return (a, b), (c, d)
     return (1, 0), (0, 1)
+
+
+def is_turned(frame: av.VideoFrame) -> bool:
+    """Whether a frame is shown turned by about 90 degrees, so that its rows become columns."""
+    (a, b), (c, d) = orientation(frame)
+    return abs(a) + abs(d) < abs(b) + abs(c)
 
 
 def used_bits(path: Path) -> int:

@@ -24,6 +24,7 @@ class Rows:
         self.n += 1
 
     def _header(self) -> None:
+        # NumPy pads the header so that the first axis can grow: its length is the same both times.
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.n, *self.shape)}
         np.lib.format.write_array_header_1_0(self.file, header)
 

@@ -6,7 +6,6 @@ all names of a file. It guesses nothing: a file with two possible readings is re
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import Final
 import numpy as np
 
 from sacd.data.problems import CohortError
-from sacd.stages import CLIP_S, STAGES, UNSCORED
-
-W, N1, N2, N3, REM = range(len(STAGES))
+from sacd.data.texts import split_camel_case, without_accents
+from sacd.stages import CLIP_S, N1, N2, N3, REM, UNSCORED, W
 
 _FILLER: Final = {
     "sleep", "stage", "stages", "stg", "aasm", "rk", "stadium", "schlafstadium", "stade", "fase",
@@ -69,6 +67,10 @@ _NO_STAGE: Final = {6: UNSCORED, 9: UNSCORED, -1: UNSCORED, -2: UNSCORED}
 """Codes of exports (NSRR, Compumedics: 6 movement, 9 unscored; YASA: -1 artefact, -2 unscored)."""
 
 
+UCDDB_CODES: Final = {0: W, 1: REM, 2: N1, 3: N2, 4: N3, 5: N3}
+"""Codes of UCDDB's *_stage.txt (1 is REM). Not scored: 6 artefact, 7 indeterminate, 8 (unknown)."""
+
+
 @dataclass(frozen=True)
 class Scoring:
     """Which stage each name of a file stands for.
@@ -104,6 +106,7 @@ def recognise(names: Iterable[str], file: Path | str) -> Scoring:
     >>> recognise(["0", "2", "5"], "").stages
     {'0': 0, '2': 2, '5': 4}
     """
+    # Names first: whether the file has a W or an R decides how its numbers are read.
     stages: dict[str, int] = {}
     codes: dict[str, int] = {}
     other: list[str] = []
@@ -148,6 +151,7 @@ def unknown_tiles(
     stage = scoring.of(names)
     finite = np.isfinite(onset) & np.isfinite(duration)
     onset, duration = np.where(finite, onset, 0.0), np.where(finite, duration, -1.0)
+    # Where no stage is known, an event has such a length only by chance.
     clips = np.round(duration / CLIP_S)
     epochs = (clips >= 1) & (np.abs(duration - clips * CLIP_S) <= 0.5)
     known = ~np.isnan(stage) & (duration >= CLIP_S - slack)
@@ -174,9 +178,8 @@ def _words(name: str) -> str:
     What follows `|` is NSRR's code for the same stage (`Stage 1 sleep|1`), what stands in brackets
     is a comment (`Wake (W)`).
     """
-    plain = unicodedata.normalize("NFKD", re.split(r"[|(\[]", name)[0])
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower()  # NonREM1, SleepStageW
+    plain = without_accents(re.split(r"[|(\[]", name)[0])
+    plain = split_camel_case(plain).lower()  # NonREM1, SleepStageW
     plain = re.sub(_JOINED, r"\1 ", plain)
     plain = plain.replace("remsleep", "rem")
     words = re.findall(r"(?<!\S)-\d+|[^\W\d_]+|\d+|\?", plain)
@@ -208,6 +211,7 @@ def _numbers(
             " and W where counting starts at 1",
             "name the stages W, N1, N2, N3, REM",
         )
+    # 0 to 3 mean the same in every coding that starts at 0.
     meaning = _EVIDENT | _NO_STAGE
     if 4 in found:
         may_be_rem = 4 in bare or (4 not in defined and 0 in found)

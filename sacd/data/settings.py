@@ -51,6 +51,7 @@ def _checked(config: StoreConfig, values: Mapping[str, Any], source: Path | str)
     if strange := [name for name in values if name not in NAMES]:
         raise CohortError(source, f"has the setting {strange[0]!r}", f"known are {known}")
     try:
+        # Built again rather than copied: `model_copy` would not check the values.
         return StoreConfig(**(config.model_dump() | dict(values)))
     except ValidationError as error:
         first = error.errors()[0]

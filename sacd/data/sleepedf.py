@@ -5,8 +5,6 @@
 <store>/manifest.json  sources, code, checksums, why clips were dropped; written last
 """
 
-import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -19,11 +17,19 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from sacd.data.edf import read_header
 from sacd.data.eeg import open_channel, read_eeg
+from sacd.data.lab_scoring import edf_notes
 from sacd.data.problems import CohortError
 from sacd.data.scoring import recognise
-from sacd.files import atomic, read_json, remove_leftovers, sha256, write_json, write_parquet
+from sacd.files import (
+    atomic,
+    read_json,
+    remove_leftovers,
+    sha256,
+    sha256_json,
+    write_json,
+    write_parquet,
+)
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
 CHANNEL: Final = "Fpz-Cz"
@@ -114,6 +120,7 @@ def recordings(folder: Path | str) -> list[Recording]:
         if name in found:
             problem = f"is the night {name}, as is {found[name].psg}"
             raise CohortError(psg, problem, "keep one of the two: each would count")
+        # The second letter is the scorer, so that it cannot be guessed.
         start = re.compile(rf"{name}\w\w-Hypnogram\.edf", re.IGNORECASE)
         scored = sorted(path for path in psg.parent.iterdir() if start.fullmatch(path.name))
         if not scored:
@@ -146,9 +153,7 @@ def scored_clips(
         "beyond the EEG".
     """
     path = recording.hypnogram
-    file = read_header(path)
-    notes = list(file.annotations())
-    shift = (file.start - start).total_seconds() if start and file.start else 0.0
+    notes = edf_notes(path, start)
     scoring = recognise([text for _, _, text in notes], path)
     if scoring.unknown:
         problem = f"has the stage {scoring.unknown[0]!r}"
@@ -158,11 +163,13 @@ def scored_clips(
         stage = scoring.stages.get(text)
         if stage is not None:
             movement = text.lower().startswith("movement")
-            times = onset + shift + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
+            # A stage lasts k * 30 s; a duration of 29.999999 s is one clip.
+            times = onset + CLIP_S * np.arange(int(duration / CLIP_S + 1e-6))
             rows += [(time, stage, movement) for time in times]
     table = pd.DataFrame(rows, columns=["onset_s", "stage", "movement"])
     table = table.sort_values("onset_s", ignore_index=True)
     table.insert(0, "clip", np.round(table["onset_s"] / CLIP_S).astype(int))
+    # Movement and unknown stages are told apart only for the report.
     unscored = table["stage"] == UNSCORED
     dropped = {"movement": int((unscored & table["movement"]).sum())}
     dropped["unknown"] = int(unscored.sum()) - dropped["movement"]
@@ -170,11 +177,13 @@ def scored_clips(
     asleep = table.loc[table["stage"] != STAGES.index("W"), "onset_s"]
     if asleep.empty:
         raise CohortError(path, "holds no sleep", "leave this recording out")
+    # Recordings last about 20 h, most of them awake: W would outnumber all other stages.
     near = table["onset_s"].between(asleep.iloc[0] - MARGIN_S, asleep.iloc[-1] + MARGIN_S)
     first = (table["onset_s"] * RATE).round().astype(int)
     inside = (first >= 0) & (first + CLIP_S * RATE <= samples)
     dropped |= {"wake": int((~near).sum()), "beyond the EEG": int((near & ~inside).sum())}
     table = table[near & inside].reset_index(drop=True)
+    # A clip that was dropped, or a pause, ends a block.
     new = np.abs(table["onset_s"].diff() - CLIP_S) > 0.5
     return table[["clip", "onset_s", "stage"]].assign(block=new.cumsum()), dropped
 
@@ -208,6 +217,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
             if made.items() <= entry.items() and path.is_file() and sha256(path) == entry["sha256"]:
                 table = old[old["recording"] == night.name]
             else:
+                # Until the end the store counts as unfinished.
                 (store / "manifest.json").unlink(missing_ok=True)
                 table, dropped = _write(night, store)
                 entry = made | {"sha256": sha256(path), "dropped": dropped}
@@ -220,7 +230,7 @@ def ingest_sleepedf(folder: Path | str, store: Path | str, code: str = "") -> Sl
 
 def _write(night: Recording, store: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     raw = open_channel(night.psg, CHANNEL)
-    eeg = read_eeg(raw, night.psg, RATE)
+    eeg = read_eeg(raw, RATE)
     table, dropped = scored_clips(night, len(eeg), raw.file.start)
     first = (table["onset_s"] * RATE).round().astype(int).to_numpy()
     if table.empty:
@@ -249,8 +259,7 @@ def _finish(store: Path, entries: dict[str, Any], tables: list[pd.DataFrame]) ->
     write_parquet(store / "clips.parquet", pd.concat(tables, ignore_index=True)[columns])
     checksums = {name: entry["sha256"] for name, entry in entries.items()}
     identity = [sha256(store / "clips.parquet"), checksums]
-    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    manifest = {"format": FORMAT, "fingerprint": fingerprint, "recordings": entries}
+    manifest = {"format": FORMAT, "fingerprint": sha256_json(identity), "recordings": entries}
     write_json(store / "manifest.json", manifest)
     for path in store.glob("SC4*.npy"):
         if path.stem not in entries:

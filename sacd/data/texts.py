@@ -9,6 +9,7 @@ import codecs
 import csv
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,9 @@ from sacd.data.problems import CohortError
 LARGEST: Final = 64 * 2**20
 """Bytes. The events of a night are below 1 MB."""
 LARGEST_JSON: Final = 2**20
+
+MISSING: Final = ("", "n/a", "na", "nan")
+"""A cell without a value, in small letters: BIDS writes n/a, R and pandas the others."""
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig", ""),
@@ -66,6 +70,7 @@ def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
         raise CohortError(path, f"cannot be read ({error.strerror})", fix) from None
     text, encoding = _decoded(path, data)
     text = text.removesuffix("\x1a")  # DOS ends a text with it, as in UCDDB
+    # A binary file that happens to decode has some of these.
     control = _CONTROL.search(text)
     if control:
         line = text.count("\n", 0, control.start()) + 1
@@ -91,6 +96,7 @@ def _decoded(path: Path, data: bytes) -> tuple[str, str]:
                 return data.decode(codec), "UTF-16"
             except UnicodeDecodeError:
                 break
+    # Text in another encoding is hardly ever valid UTF-8, so it is tried first.
     try:
         return data.decode("utf-8"), ""
     except UnicodeDecodeError:
@@ -118,24 +124,12 @@ def read_table(path: Path, columns: tuple[str, ...]) -> TextTable:
             raise
         fix = f"write it, tab-separated, with the columns {' '.join(columns)}"
         raise CohortError(path, "is missing", fix) from None
-    lines = [
-        (k, line)
-        for k, line in enumerate(re.split(r"\r\n|\n|\r", text), 1)
-        if line.strip(" \t;,|\u00a0\ufeff")
-    ]
+    lines = numbered_lines(text)
     if not lines:
         fix = f"write a header with {' '.join(columns)}, tab-separated, and one row each"
         raise CohortError(path, "is empty", fix)
     separator, header = _header(path, *lines[0], columns)
-    rows = []
-    for number, line in lines[1:]:
-        fields = _split(path, number, line, separator)
-        while len(fields) > len(header) and not fields[-1]:
-            fields.pop()
-        if len(fields) != len(header):
-            problem = f"line {number}: has {len(fields)} fields, the header has {len(header)}"
-            raise CohortError(path, problem, "correct this line, or write n/a where a value lacks")
-        rows.append(fields)
+    rows = rows_below(path, header, lines[1:], separator)
     if not rows:
         raise CohortError(path, "has a header and no row", "write one row per line below it")
     said = [encoding] if encoding else []
@@ -145,13 +139,43 @@ def read_table(path: Path, columns: tuple[str, ...]) -> TextTable:
     return TextTable(table, [number for number, _ in lines[1:]], ", ".join(said))
 
 
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Lines that hold more than blanks and separators, each with its number from 1.
+
+    They end as in Windows, Unix or old Macs; `str.splitlines` would also split at form feeds.
+    """
+    lines = enumerate(re.split(r"\r\n|\n|\r", text), 1)
+    return [(k, line) for k, line in lines if line.strip(" \t;,|\u00a0\ufeff")]
+
+
+def rows_below(
+    path: Path, header: list[str], lines: list[tuple[int, str]], separator: str
+) -> list[list[str]]:
+    """Fields of every line of a table, as many as the header has.
+
+    Raises:
+        CohortError: a line has more or fewer; it would shift values into other columns.
+    """
+    rows = []
+    for number, line in lines:
+        fields = split_fields(path, number, line, separator)
+        # Excel and MATLAB end rows with separators that the header does not have.
+        while len(fields) > len(header) and not fields[-1]:
+            fields.pop()
+        if len(fields) != len(header):
+            problem = f"line {number}: has {len(fields)} fields, the header has {len(header)}"
+            raise CohortError(path, problem, "correct this line, or write n/a where a value lacks")
+        rows.append(fields)
+    return rows
+
+
 def _header(path: Path, number: int, line: str, columns: tuple[str, ...]) -> tuple[str, list[str]]:
     """The separator by which the header has all columns, and its names."""
     best: list[str] = []
     for separator in _SEPARATORS:
         if separator not in line and len(columns) > 1:
             continue
-        names = _split(path, number, line.lstrip("\ufeff"), separator)
+        names = split_fields(path, number, line.lstrip("\ufeff"), separator)
         while names and not names[-1]:
             names.pop()
         lower = {name.lower(): name for name in columns}
@@ -175,12 +199,26 @@ def _header(path: Path, number: int, line: str, columns: tuple[str, ...]) -> tup
     )
 
 
-def _split(path: Path, number: int, line: str, separator: str) -> list[str]:
+def split_fields(path: Path, number: int, line: str, separator: str) -> list[str]:
+    """Fields of a numbered line, see `split_line`.
+
+    Raises:
+        CohortError: a quotation mark is not closed.
+    """
     try:
-        [fields] = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
+        return split_line(line, separator)
     except (csv.Error, ValueError) as error:
         problem = f"line {number}: cannot be split into fields ({error})"
         raise CohortError(path, problem, "close its quotation mark, or remove it") from None
+
+
+def split_line(line: str, separator: str) -> list[str]:
+    """Fields of a line, some in double quotes, without the blanks around them.
+
+    Raises:
+        csv.Error, ValueError: a quotation mark is not closed, or the line holds several rows.
+    """
+    [fields] = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
     return [field.strip() for field in fields]
 
 
@@ -199,6 +237,7 @@ def read_object(path: Path, fix: str) -> dict[str, Any]:
     except CohortError as error:
         raise CohortError(path, error.problem, fix) from None
 
+    # `json` would keep the last of two equal keys without a word.
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
@@ -221,13 +260,33 @@ def read_object(path: Path, fix: str) -> dict[str, Any]:
     return value
 
 
+def without_accents(text: str) -> str:
+    """Letters without their accents, so that `apnée` and `apnee` can be compared.
+
+    >>> without_accents("Durée")
+    'Duree'
+    """
+    # NFKD writes an accented letter as the letter and a combining mark.
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in parts if not unicodedata.combining(c))
+
+
+def split_camel_case(text: str) -> str:
+    """Words that are joined by capitals, apart.
+
+    >>> split_camel_case("ObstructiveApnea"), split_camel_case("NonREM1")
+    ('Obstructive Apnea', 'Non REM1')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+
+
 def number(text: str) -> float | None:
     """The number; NaN for `n/a` and an empty text, None for anything that is not a number.
 
     >>> number("30.5"), number("n/a"), number("1_000"), number("12,5")
     (30.5, nan, None, None)
     """
-    if text.lower() in ("", "n/a", "na", "nan"):
+    if text.lower() in MISSING:
         return float("nan")
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text, re.ASCII):
         return None

@@ -22,7 +22,7 @@ import pandas as pd
 from pydantic import Field
 
 from sacd.config import Config
-from sacd.data.cohort import CohortError
+from sacd.data.problems import CohortError
 from sacd.files import read_json
 
 _NAMES: Final = """
@@ -115,6 +115,7 @@ def find_videos(root: Path) -> pd.DataFrame:
     table = list_videos(list(files))
     if table.empty:
         raise CohortError(root, "holds no video v_<class>_gNN_cNN of the 51 classes", fix)
+    # A copy in another folder would count twice.
     if twice := table.loc[table["video"].duplicated(), "video"].tolist():
         raise CohortError(root, f"{twice[0]} is there twice", "keep one file of each video")
     for part, groups in (("train", "g08 to g25"), ("test", "g01 to g07")):

@@ -1,7 +1,6 @@
 """Ingest of UCF51: frames and sound of every video are decoded once into a store of arrays."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from filelock import FileLock
 from tqdm import tqdm
 
-from sacd.data.cohort import CohortError
+from sacd.data.problems import CohortError
 from sacd.data.ucf51 import (
     ABOUT,
     CLASSES,
@@ -31,6 +30,7 @@ from sacd.files import (
     read_json,
     require_json,
     sha256,
+    sha256_json,
     write_json,
     write_parquet,
 )
@@ -72,6 +72,7 @@ def ingest(
         known = read_json(store / "manifest.json")
         wanted = {"format": FORMAT, "config": config.model_dump(), "code": code, "sources": sources}
         current = all(known.get(k) == v for k, v in wanted.items())
+        # The store's own files are compared by content, the videos by size and time.
         if not current or known["files"] != _hashes(store):
             with atomic_folder(store) as folder:
                 written = _write(videos, folder, config, workers)
@@ -94,7 +95,7 @@ def _write(
         create_array(folder / ARRAYS[1], np.int16, (n, round(config.sound_s * SOUND_RATE))),
     )
     decoded = parallel_map(partial(_read, config), videos["path"], workers, _CHUNK)
-    kept = []
+    kept = []  # rows of `videos`; the arrays are filled without holes
     progress = tqdm(decoded, "ingest", n, unit="video", disable=None)
     for row, (frames, sound) in enumerate(progress):
         if sound is None:
@@ -112,7 +113,7 @@ def _write(
     table = table.assign(label=table["name"].map(classes.index))
     write_parquet(folder / TABLE, table[["video", "label", "group", "part"]])
     files = _hashes(folder)
-    fingerprint = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    fingerprint = sha256_json(files)
     return {"classes": classes, "dropped": dropped, "files": files, "fingerprint": fingerprint}
 
 
@@ -166,6 +167,7 @@ def read_frames(path: Path, config: Ucf51StoreConfig) -> np.ndarray:
     h, w = config.height, config.width
     shrink, pictures = VideoReformatter(), []
     for frame in _decoded(path, "video"):
+        # The larger scale: the picture covers the square, and what is over is cropped.
         scale = max(h / frame.height, w / frame.width)
         size = {
             "width": max(w, round(frame.width * scale)),
@@ -179,6 +181,7 @@ def read_frames(path: Path, config: Ucf51StoreConfig) -> np.ndarray:
     if not pictures:
         raise CohortError(path, "holds no picture", "remove the file or fetch it again")
     spare = max(len(pictures) - (config.frames - 1) * config.stride - 1, 0)
+    # Whole windows where the video is long enough; the modulo below repeats a shorter one.
     starts = np.linspace(0, spare, config.windows) if config.windows > 1 else np.array([spare / 2])
     at = starts.round().astype(int)[:, None] + config.stride * np.arange(config.frames)
     return np.stack(pictures)[at % len(pictures)]
@@ -203,6 +206,7 @@ def read_sound(path: Path, seconds: float) -> np.ndarray | None:
     if parts:  # flush what the resampler still holds
         parts += [frame.to_ndarray()[0] for frame in resampler.resample(None)]
     sound = np.concatenate(parts) if parts else np.empty(0, np.int16)
+    # No sample may mean no track or a damaged one.
     if not len(sound):
         if _is_silent(path):
             return None

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 import av
 import numpy as np
 
-from sacd.data.cohort import CohortError
 from sacd.data.decode import decoded, films, open_film
 from sacd.data.picture import Pictures
+from sacd.data.problems import CohortError
 from sacd.data.windows import frames_needed, joined, part_starts
 from sacd.stages import CLIP_S
 
@@ -62,7 +62,7 @@ class Shown(NamedTuple):
 
     @property
     def slack(self) -> float:
-        """A frame that is wanted may be so far away: one that is lost is bridged."""
+        """Largest accepted distance in s from the time that is wanted: one frame may be lost."""
         return min(1.5 * self.period, SLOWEST_S / 2 + _EDGE_S)
 
 
@@ -73,6 +73,7 @@ def probe(path: Path) -> VideoInfo:
         CohortError: it cannot be opened, or none of its first frames can be decoded.
     """
     with open_film(path) as (container, stream):
+        # Some containers state neither a mean rate nor the duration of the stream.
         rate = stream.average_rate or stream.guessed_rate
         if stream.duration:
             seconds = float(stream.duration * stream.time_base)
@@ -178,6 +179,7 @@ def _spread(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
             if abs(t - due) > slack or t > start + CLIP_S - _EDGE_S or offset > start + slack:
                 whole = False
                 continue
+            # A slow video gives one frame to several times: it is reduced once.
             picture = take(frame) if picture is None else picture
             found.append(picture)
         if done == len(onsets):
@@ -232,6 +234,7 @@ def timed(path: Path, frames: Iterable[tuple[float, Any]], offset: float) -> Ite
     Raises:
         CohortError: time stamps start again.
     """
+    # The rate around a frame is known only when the frames after it are read.
     past: deque[float] = deque(maxlen=_AROUND)
     ahead: deque[tuple[float, Any]] = deque()
     ordered = _in_order(path, frames)
@@ -247,7 +250,7 @@ def timed(path: Path, frames: Iterable[tuple[float, Any]], offset: float) -> Ite
         coming = [b - a for (a, _), (b, _) in pairwise(ahead)]
         period = max(_usual(past or coming), _usual(coming or past))
         t, frame = ahead.popleft()
-        after = coming[0] if coming else 2 * period
+        after = coming[0] if coming else 2 * period  # the last frame is shown for a while
         yield Shown(t + offset, t + offset + after / 2, period, frame)
         past.append(after)
 

@@ -29,7 +29,7 @@ def staged(edf: Path, channel: str, clips: pd.Series) -> pd.DataFrame:
         FileError: it is too short.
     """
     raw = open_channel(edf, channel)
-    eeg = read_eeg(raw, edf, RATE)
+    eeg = read_eeg(raw, RATE)
     n = len(eeg) // (RATE * CLIP_S)  # whole clips
     if n * CLIP_S < LEAST_S:
         problem = f"lasts {len(eeg) / RATE:.0f} s, YASA needs {LEAST_S} s"

@@ -57,6 +57,7 @@ def simulate(
     # A second process waits here, and then finds the cohort complete.
     with FileLock(root.with_name(f".{root.name}.lock")):
         if root.exists():
+            # A user's own cohort is never written over.
             before, now = _simulator(root), description["Simulator"]
             if before == now and made_files(root):
                 return root
@@ -94,6 +95,7 @@ def _jobs(config: SimulateConfig, nights: Path | None) -> list[Job]:
     studies, taken = [], []
     if nights is not None:
         real = ucddb.subjects(nights)[: config.n_subjects]
+        # The groups that they fill are not drawn again.
         studies = list(real.index.astype(str))
         taken = [ahi_group(float(ahi)) for ahi in real["PSG AHI"]]
     rest = hypnogram.groups(config.n_subjects - len(taken), taken, stream(config, 0, "groups"))
@@ -103,7 +105,7 @@ def _jobs(config: SimulateConfig, nights: Path | None) -> list[Job]:
 def made_files(root: Path) -> dict[str, str]:
     """SHA-256 of every file that the simulator wrote into a cohort; empty for any other folder.
 
-    A description that was copied into another cohort claims its files in vain: the hashes differ.
+    If the description was copied into another cohort, the hashes do not match the files there.
     """
     return read_json(root / MADE) if _simulator(root) else {}
 

@@ -59,6 +59,7 @@ def _noise(n: int, rate: float, low: float, high: float, rng: np.random.Generato
 
 def _shaped(n: int, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise of RMS 1 whose amplitude spectrum has a given shape."""
+    # Independent Gaussian coefficients give Gaussian noise of exactly this spectrum on average.
     spectrum = (rng.standard_normal(len(shape)) + 1j * rng.standard_normal(len(shape))) * shape
     signal = np.fft.irfft(spectrum, n)
     return signal / max(signal.std(), 1e-12)
@@ -86,14 +87,34 @@ def eeg(
     the eyes are closed; spindles, K-complexes, vertex waves and sawtooth waves; arousals; drift,
     electrode noise and mains; artefacts while the body moves.
     """
+    # Every step draws from `rng`: their order is part of the bytes.
     times = start + np.arange(n) / rate
+    weights = _weights(state, times)
+    signal = _rhythms(head, weights, rate, rng)
+    _add_spindles(signal, head, weights, rate, rng)
+    _add_sharp_waves(signal, weights, rate, rng)
+    _add_arousals(signal, night, start, rate, rng)
+    signal *= head.gain
+    signal += _artefacts(moves.activity(times), rate, rng)
+    signal += p("eeg.drift") * _noise(n, rate, *span("eeg.drift"), rng)
+    signal += head.electrode * p("eeg.electrode") * rng.standard_normal(n)
+    signal += p("eeg.mains") * np.sin(2 * np.pi * p("eeg.mains_hz") * times)
+    return signal
+
+
+def _weights(state: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Shares of the stages (n, 5), interpolated between the seconds of `state`."""
     at = np.clip(times, 0, len(state) - 1)
     whole = np.minimum(at.astype(int), len(state) - 2)
     part = (at - whole)[:, None]
-    # (n, 5): shares of the stages, interpolated between the seconds.
-    weights = state[whole] * (1 - part) + state[whole + 1] * part
+    return state[whole] * (1 - part) + state[whole + 1] * part
 
+
+def _rhythms(head: Head, weights: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """1/f background, the five bands, and alpha while the eyes are closed."""
+    n = len(weights)
     frequency = np.fft.rfftfreq(n, 1 / rate)
+    # Flat below a frequency: a power law would grow without limit towards 0 Hz.
     shape = np.maximum(frequency, p("eeg.background_flat_hz")) ** p("eeg.background_slope")
     shape = shape * (frequency > p("eeg.background_from_hz"))
     signal = weights @ p("eeg.background") * _shaped(n, shape, rng)
@@ -103,57 +124,73 @@ def eeg(
         envelope = np.exp(waxing * _slow(n, rate, waxing_s, rng) - waxing**2 / 2)
         noise = _noise(n, rate, *span(f"eeg.{name}"), rng)
         signal += gain * weights @ p(f"eeg.{name}") * envelope * noise
-
     closed = _toggle(n, rate, rng)
     width = p("eeg.alpha_width_hz")
     alpha = _noise(n, rate, head.alpha_hz - width, head.alpha_hz + width, rng)
     signal += p("eeg.closed_alpha") * head.alpha * weights[:, 0] * closed * alpha
+    return signal
 
-    def occurrences(name: str) -> np.ndarray:
-        # Bernoulli per sample, at a rate per minute that follows the state.
-        hazard = np.clip(weights @ p(name), 0, None) / 60 / rate
-        return np.flatnonzero(rng.random(n) < hazard)
 
+def _occurrences(name: str, weights: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Samples at which a waveform begins, at a rate per minute that follows the state."""
+    # Bernoulli per sample: at these rates hardly different from a Poisson process.
+    hazard = np.clip(weights @ p(name), 0, None) / 60 / rate
+    return np.flatnonzero(rng.random(len(weights)) < hazard)
+
+
+def _add_spindles(
+    signal: np.ndarray, head: Head, weights: np.ndarray, rate: int, rng: np.random.Generator
+) -> None:
     uv, cv, phase = head.spindle * p("eeg.spindle"), p("eeg.spindle_cv"), p("eeg.spindle_phase")
     hz, jitter = head.spindle_hz, p("eeg.spindle_jitter_hz")
     mean_s, spread_s, least_s = p("eeg.spindle_s"), p("eeg.spindle_s_cv"), p("eeg.spindle_least_s")
-    for i in occurrences("eeg.spindles"):
+    for i in _occurrences("eeg.spindles", weights, rate, rng):
         seconds = max(least_s, mean_s * np.exp(spread_s * rng.standard_normal()))
         t = np.arange(int(seconds * rate)) / rate
         wave = np.sin(2 * np.pi * (hz + jitter * rng.standard_normal()) * t + rng.uniform(0, phase))
         _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * np.hanning(len(t)) * wave)
+
+
+def _add_sharp_waves(
+    signal: np.ndarray, weights: np.ndarray, rate: int, rng: np.random.Generator
+) -> None:
+    """K-complexes (N2), vertex waves (N1) and sawtooth waves (REM)."""
     waves = (("eeg.k_complexes", "eeg.k_complex"), ("eeg.vertex_waves", "eeg.vertex_wave"))
     for occurrence, name in waves:
         uv, cv, shape = p(name), p(f"{name}_cv"), _two_peaks(name, rate)
-        for i in occurrences(occurrence):
+        for i in _occurrences(occurrence, weights, rate, rng):
             _add(signal, i, uv * np.exp(cv * rng.standard_normal()) * shape)
     uv, seconds, hz = p("eeg.sawtooth_wave"), span("eeg.sawtooth_s"), span("eeg.sawtooth_hz")
-    for i in occurrences("eeg.sawtooth"):
+    for i in _occurrences("eeg.sawtooth", weights, rate, rng):
         t = np.arange(int(rng.uniform(*seconds) * rate)) / rate
         wave = 2 * ((rng.uniform(*hz) * t) % 1) - 1
         _add(signal, i, uv * np.hanning(len(t)) * wave)
+
+
+def _add_arousals(
+    signal: np.ndarray, night: SimulatedNight, start: float, rate: int, rng: np.random.Generator
+) -> None:
+    """A burst of slow and fast activity at every scored arousal."""
     slow, fast = span("eeg.arousal_slow"), span("eeg.arousal_fast")
     fast_share = p("eeg.arousal_fast")
     for event in night.events:
         i = int((event.onset - start) * rate)
-        if event.kind == "arousal" and 0 <= i < n:
+        if event.kind == "arousal" and 0 <= i < len(signal):
             count = int(event.duration * rate)
             burst = _noise(count, rate, *slow, rng) + fast_share * _noise(count, rate, *fast, rng)
             _add(signal, i, p("eeg.arousal") * np.hanning(count) * burst)
-    signal *= head.gain
 
-    moving = moves.activity(times)
-    if np.any(moving > 0):
-        # The upper edge of the muscle band is a share of the sampling rate.
-        muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng)
-        muscle = muscle * p("eeg.muscle")
-        muscle = muscle + _noise(n, rate, *span("eeg.sway"), rng)
-        strength = np.exp(p("eeg.artefact_cv") * _slow(n, rate, p("eeg.artefact_s"), rng))
-        signal += p("eeg.artefact") * moving * muscle * strength
-    signal += p("eeg.drift") * _noise(n, rate, *span("eeg.drift"), rng)
-    signal += head.electrode * p("eeg.electrode") * rng.standard_normal(n)
-    signal += p("eeg.mains") * np.sin(2 * np.pi * p("eeg.mains_hz") * times)
-    return signal
+
+def _artefacts(moving: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray | float:
+    """Muscle activity and swaying cables, as strong as the body moves."""
+    if not np.any(moving > 0):
+        return 0.0
+    n = len(moving)
+    # The upper edge of the muscle band is a share of the sampling rate.
+    muscle = _noise(n, rate, p("eeg.muscle_from"), p("eeg.muscle_to") * rate, rng)
+    muscle = muscle * p("eeg.muscle") + _noise(n, rate, *span("eeg.sway"), rng)
+    strength = np.exp(p("eeg.artefact_cv") * _slow(n, rate, p("eeg.artefact_s"), rng))
+    return p("eeg.artefact") * moving * muscle * strength
 
 
 def _two_peaks(name: str, rate: int) -> np.ndarray:
@@ -169,6 +206,7 @@ def _toggle(n: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     share, mean, least = p("eeg.eyes_closed"), p("eeg.eyes_s"), p("eeg.eyes_least_s")
     signal, i, closed = np.zeros(n), 0, rng.random() < share
     while i < n:
+        # Mean lengths in the ratio of the shares, so that the eyes are closed for their share.
         length = int((least + rng.exponential(2 * mean * (share if closed else 1 - share))) * rate)
         signal[i : i + length] = closed
         i, closed = i + length, not closed

@@ -6,9 +6,8 @@ import numpy as np
 
 from sacd.simulate.parameters import parameter as p
 from sacd.simulate.parameters import span
-from sacd.stages import AHI_GROUPS, CLIP_S, STAGES, UNSCORED
+from sacd.stages import AHI_GROUPS, CLIP_S, N1, N2, N3, REM, STAGES, UNSCORED, W
 
-W, N1, N2, N3, REM = range(len(STAGES))
 RESPIRATORY = ("obstructive_apnea", "central_apnea", "hypopnea")
 
 
@@ -48,6 +47,7 @@ def groups(n: int, taken: list[int], rng: np.random.Generator) -> list[int]:
     counts = np.bincount(taken, minlength=len(share)).astype(float)
     chosen = []
     for _ in range(n):
+        # The group that lacks most.
         chosen.append(int(np.argmax(target - counts)))
         counts[chosen[-1]] += 1
     return [int(group) for group in rng.permutation(chosen)] if chosen else []
@@ -56,6 +56,7 @@ def groups(n: int, taken: list[int], rng: np.random.Generator) -> list[int]:
 def semi_markov(group: int, rng: np.random.Generator) -> SimulatedNight:
     """A night of length `night.hours` of a subject of AHI group 0..3."""
     name = AHI_GROUPS[group].lower()
+    # Log-uniform: within a group, small values are more frequent.
     ahi = float(np.exp(rng.uniform(*np.log(span(f"person.{name}")))))
     expected = p("person.weight_mean") + p("person.weight_per_ahi") * ahi
     weight = expected + p("person.weight_sd") * rng.standard_normal()
@@ -102,6 +103,7 @@ def _stages(ahi: float, rng: np.random.Generator) -> np.ndarray:
         cycle += 1
     stages = np.array(night[:total], dtype=np.int8)
 
+    # In proportion to the weight of the stage that a break would interrupt.
     breaks_per_h = p("night.breaks_per_h") + p("night.breaks_per_ahi") * ahi
     hazard = breaks_per_h * p("night.break_weight") * CLIP_S / 3600
     starts = np.flatnonzero(rng.random(total) < hazard[stages])
@@ -194,6 +196,7 @@ def state(stages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ar = p("night.ambiguity_ar")
     lean[0] = rng.standard_normal()
     for i, step in enumerate(rng.standard_normal(len(filled))):
+        # The factor of the step keeps the variance at 1.
         lean[i + 1] = ar * lean[i] + np.sqrt(1 - ar**2) * step
     lean = np.interp(seconds / CLIP_S, np.arange(len(lean)), lean)
     share = (np.abs(lean) - p("night.ambiguity_from")) * p("night.ambiguity")

@@ -50,6 +50,7 @@ def movements(night: SimulatedNight, state: np.ndarray, rng: np.random.Generator
             found.append((event.onset + rng.uniform(0, lag), kind))
     kept, free = [], 0.0
     for onset, kind in sorted(found):
+        # A gamma variable of this shape and scale has mean 1.
         duration = lengths[kind] * rng.gamma(shape, 1 / shape) + least
         size = sizes[kind] * np.exp(size_cv * rng.standard_normal())
         turns = kind == GROSS and rng.random() < p("move.posture")
@@ -110,6 +111,8 @@ def breathing(
     Period and depth follow the state; respiratory events reduce or stop it.
     """
     ar, slowest, limits = p("breath.ar"), p("breath.rate_least"), span("breath.period")
+    # The process starts early, so that it has forgotten its start, and ends late, so that the
+    # last breath can be interpolated.
     last = stop + p("breath.run_out_s")
     time, noise = start - p("breath.run_in_s"), rng.standard_normal(2)
     onsets, depths = [], []

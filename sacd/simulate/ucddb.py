@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import xlrd
 
-from sacd.simulate.hypnogram import REM, RESPIRATORY, Event, SimulatedNight, W, with_arousals
-from sacd.stages import CLIP_S, UNSCORED, label
+from sacd.data.scoring import UCDDB_CODES
+from sacd.simulate.hypnogram import RESPIRATORY, Event, SimulatedNight, with_arousals
+from sacd.stages import CLIP_S, UNSCORED, W
 
-# 0 wake, 1 REM, 2 S1, 3 S2, 4 S3, 5 S4. Not scored: 6 artefact, 7 indeterminate, 8 (undocumented).
-CODES = {0: W, 1: REM, 2: label("S1"), 3: label("S2"), 4: label("S3"), 5: label("S4")}
 KINDS = {"APNEA-O": 0, "APNEA-M": 0, "APNEA-C": 1, "HYP-O": 2, "HYP-C": 2, "HYP-M": 2}
 IN_SLEEP = 0.75
 """Smallest accepted share of respiratory events that begin in sleep, see `night`."""
@@ -50,7 +49,7 @@ def subjects(folder: Path) -> pd.DataFrame:
 def stages(path: Path) -> np.ndarray:
     """Labels (clips,) of a *_stage.txt, which has one R&K code per line and clip."""
     codes = [int(line) for line in path.read_text().split()]
-    return np.array([CODES.get(code, UNSCORED) for code in codes], dtype=np.int8)
+    return np.array([UCDDB_CODES.get(code, UNSCORED) for code in codes], dtype=np.int8)
 
 
 def _events(path: Path) -> list[tuple[float, float, int, bool]]:
@@ -89,6 +88,7 @@ def night(folder: Path, study: str, rng: np.random.Generator) -> SimulatedNight:
     onsets = np.array([row[0] for row in rows])
     start = round(pd.Timedelta(str(row["PSG Start Time"]).strip()).total_seconds())
     if len(onsets) and _in_sleep(labels, onsets, start) < IN_SLEEP:
+        # In steps of 10 s: stages change every 30 s.
         start = max(range(0, 86400, 10), key=lambda clock: _in_sleep(labels, onsets, clock))
     limit = len(labels) * CLIP_S
     respiratory, ends = [], set()

@@ -89,6 +89,7 @@ def _write_group(root: Path, config: SimulatedUcf51, job: tuple[int, int]) -> No
         rng = np.random.default_rng([config.seed, label, group, clip])
         rate, phase = RATES_HZ[label // 15] * rng.uniform(0.94, 1.06), rng.uniform(0, 2 * np.pi)
         pictures = scene.film(label, rate, phase, config.seconds, rng)
+        # UCF101 has a few videos without sound; readers must meet one.
         silent = (label, group, clip) == (0, GROUPS[-1], config.clips)
         sound = None
         if not silent:
@@ -152,6 +153,7 @@ def _knocks(
     n = round(seconds * SOUND_RATE)
     t = np.arange(n) / SOUND_RATE
     turns = ((np.arange(-2, 4 * seconds * rate + 4) + 0.5) * np.pi - phase) / (2 * np.pi * rate)
+    # Time since the last turning point, where the speed of the object is 0.
     since = t - turns[np.searchsorted(turns, t, side="right") - 1]
     pitch = PITCHES_HZ[label // 3 % 5] * rng.uniform(0.95, 1.05)
     wave = 2 * np.pi * pitch * since

@@ -171,35 +171,35 @@ class Scene:
 
         # The pattern and the folds of the blanket move with the breath; its upper edge waves.
         across, along = y - drag * np.sin(self.out), x - drag * np.cos(self.out)
-        folds = 0.0
-        for kx, ky, phase, gain in self.waves.T.astype(np.float32):
-            folds = folds + gain * np.sin(kx * along + ky * across + phase + column(FOLDS.start))
+        folds = _ripples(0.0, self.waves, along, across, column(FOLDS.start))
+        pattern = _ripples(1.0, self.weave, along, across, 0.0)
         hem = p("scene.edge_height") * np.sin(p("scene.edge_wave") * y + column(FOLDS.start + 1))
         covered = expit((x - self.edge + hem) / p("scene.edge_soft"))
-        pattern = 1.0
-        for kx, ky, phase, gain in self.weave.T.astype(np.float32):
-            pattern = pattern + gain * np.sin(kx * along + ky * across + phase)
-        height = torso + legs + arm + p("body.head") * head + covered * self.folds * folds
-        slope_y, slope_x = np.gradient(height, self.pixel, axis=(1, 2))
-        # Lambert: cosine between the surface normal and the direction of the light.
-        facing = 1 + slope_x * self.light[0] + slope_y * self.light[1]
-        shade = facing / np.sqrt(1 + slope_x**2 + slope_y**2)
-
-        # Albedo, from the bottom layer to the top one: floor, sheet, pillow, blanket, head.
-        a, floor, ambient = self.albedo, p("scene.floor"), p("scene.ambient")
-        pillow = np.maximum(
-            np.abs(self.x - p("scene.pillow_x")) * p("scene.pillow_ratio"), np.abs(self.y)
-        )
-        pillow = expit((p("scene.pillow_width") - pillow) / p("scene.pillow_soft"))
-        bed = expit((self.bed - np.abs(self.y)) / p("scene.bed_soft"))
-        albedo = floor + bed * (a["sheet"] - floor) + pillow * (a["pillow"] - a["sheet"])
-        over = torso + legs + arm + bed > p("scene.blanket_over")
-        albedo = albedo + covered * over * (a["blanket"] * pattern - albedo)
-        albedo = albedo + head * (1 - covered) * (a["hair"] + p("scene.face") * face - albedo)
+        body = torso + legs + arm
+        height = body + p("body.head") * head + covered * self.folds * folds
+        albedo = self._albedo(body, covered, pattern, head, face)
         fall = p("scene.lamp_fall") * (self.x**2 + self.y**2)
         lamp = self.power * (1 - fall + self.tilt[0] * self.x + self.tilt[1] * self.y)
-        grey = p("video.grey") * lamp * albedo * (ambient + (1 - ambient) * shade)
-        return grey.astype(np.float32)
+        shade = p("scene.ambient") + (1 - p("scene.ambient")) * self._shade(height)
+        return (p("video.grey") * lamp * albedo * shade).astype(np.float32)
+
+    def _shade(self, height: np.ndarray) -> np.ndarray:
+        """Lambert's law: cosine between the surface normal and the direction of the light."""
+        slope_y, slope_x = np.gradient(height, self.pixel, axis=(1, 2))
+        facing = 1 + slope_x * self.light[0] + slope_y * self.light[1]
+        return facing / np.sqrt(1 + slope_x**2 + slope_y**2)
+
+    def _albedo(self, body, covered, pattern, head, face) -> np.ndarray:
+        """Reflectance: floor, sheet, pillow, blanket and head, each over the one before."""
+        a, floor = self.albedo, p("scene.floor")
+        from_pillow = np.abs(self.x - p("scene.pillow_x")) * p("scene.pillow_ratio")
+        from_pillow = np.maximum(from_pillow, np.abs(self.y))
+        pillow = expit((p("scene.pillow_width") - from_pillow) / p("scene.pillow_soft"))
+        bed = expit((self.bed - np.abs(self.y)) / p("scene.bed_soft"))
+        albedo = floor + bed * (a["sheet"] - floor) + pillow * (a["pillow"] - a["sheet"])
+        over = body + bed > p("scene.blanket_over")
+        albedo = albedo + covered * over * (a["blanket"] * pattern - albedo)
+        return albedo + head * (1 - covered) * (a["hair"] + p("scene.face") * face - albedo)
 
     def basis(self, pose: np.ndarray) -> np.ndarray:
         """(5, pixels): coefficients of 1, c, c^2, a, a^2 for breaths c (chest) and a (abdomen).
@@ -220,6 +220,13 @@ class Scene:
         )
 
 
+def _ripples(total, waves: np.ndarray, along: np.ndarray, across: np.ndarray, shift):
+    """`total` plus plane waves; `waves` has the rows wave number x and y, phase, gain."""
+    for kx, ky, phase, gain in waves.T.astype(np.float32):
+        total = total + gain * np.sin(kx * along + ky * across + phase + shift)
+    return total
+
+
 class Light:
     """Slowly drifting, uneven light: random gains of smooth fields, and a flicker per frame."""
 
@@ -234,6 +241,7 @@ class Light:
         """Gains (n, pixels) of the next `n` frames, `seconds` apart."""
         keep = np.exp(-seconds / p("video.drift_s"))
         curve = np.empty((n, len(self.fields)))
+        # AR(1) with variance 1, whatever the time between the frames.
         for i, step in enumerate(self.rng.standard_normal(curve.shape)):
             self.now[0] = keep * self.now[0] + np.sqrt(1 - keep**2) * step
             # Low-passed once more, so that the light is smooth.
@@ -252,11 +260,8 @@ def frames(
     times: np.ndarray,
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
-    """Frames (<= 64, height, width) uint8 at `times` (s since lights out), in order.
-
-    Their number at a time limits the memory. It decides the order of the random draws, and so the
-    bytes.
-    """
+    """Frames (<= 64, height, width) uint8 at `times` (s since lights out), in order."""
+    # The length of a chunk limits the memory, and decides the order of the random draws.
     chunk, shape, swings = 64, scene.x.shape, p("pose.swings")
     grey, noisy = np.float32(p("video.grey")), np.float32(p("video.noise"))
     least = p("video.noise_least")

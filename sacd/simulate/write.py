@@ -29,7 +29,7 @@ from sacd.simulate.physiology import (
 )
 from sacd.simulate.settings import SimulateConfig, stream
 from sacd.simulate.video import Light, Poses, Scene, frames
-from sacd.stages import CLIP_S, STAGES, UNSCORED
+from sacd.stages import CLIP_S, UNSCORED, stage_name
 
 START = datetime.date(2000, 1, 1), datetime.time(22, 0, 0)
 
@@ -126,7 +126,7 @@ def _of(segments: list[Segment], times: np.ndarray) -> list[np.ndarray]:
 
 
 def _edf(path: Path, samples: np.ndarray, rate: int, name: str) -> None:
-    limit = p("eeg.range")
+    limit = p("eeg.range")  # of the amplifier, in uV: int16 samples need a fixed range
     clipped, limits = np.clip(samples, -limit, limit), (-limit, limit)
     signal = EdfSignal(clipped, rate, label="C3", physical_dimension="uV", physical_range=limits)
     # A fixed date, so that equal cohorts have equal bytes.
@@ -148,8 +148,7 @@ def _events(segments: list[Segment], night: SimulatedNight) -> pd.DataFrame:
         if i:
             rows.append((segment.at, 0.0, "boundary"))
         for k, label in enumerate(segment.labels):
-            name = "unscored" if label == UNSCORED else STAGES[label]
-            rows.append((segment.at + k * CLIP_S, CLIP_S, name))
+            rows.append((segment.at + k * CLIP_S, CLIP_S, stage_name(label)))
         for event in night.events:
             onset = max(event.onset, segment.start)
             stop = min(event.onset + event.duration, segment.start + segment.seconds)
@@ -210,6 +209,7 @@ def _truth(
     per_clip = CLIP_S * config.fps_num // config.fps_den
     signals = []
     for here, breath in zip(_of(segments, times), breaths, strict=True):
+        # The video shows both, so its breathing is their mean.
         chest, abdomen = breath.at(here)
         signals.append(np.stack([(chest + abdomen) / 2, moves.activity(here)]))
     signal = np.concatenate(signals, axis=1)[:, times >= -1e-6]

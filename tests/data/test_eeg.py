@@ -54,7 +54,7 @@ def test_pick_channel_refuses(asked, names, message):
 def test_units_become_microvolts(tmp_path, unit, scale):
     x = np.random.default_rng(0).normal(0, 40, 3000)
     write_edf(tmp_path / "a.edf", {"C3": (x * scale, 100)}, unit, 1000 * scale)
-    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), 100)
     assert y.dtype == np.float32 and np.abs(y - x).max() < 0.05
 
 
@@ -67,7 +67,7 @@ def test_resampling_keeps_time_and_shape(tmp_path, rate):
         tmp_path / "a.edf",
         {"C3": (wave(np.arange(40 * rate) / rate), rate), "ECG": (np.zeros(40 * 512), 512)},
     )
-    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), 100)
     assert len(y) == 4000
     assert np.abs(y - wave(np.arange(4000) / 100))[20:-20].max() < 0.5
 
@@ -75,7 +75,7 @@ def test_resampling_keeps_time_and_shape(tmp_path, rate):
 def test_frequencies_above_half_the_rate_are_removed(tmp_path):
     t = np.arange(20 * 512) / 512
     write_edf(tmp_path / "a.edf", {"C3": (80 * np.sin(2 * np.pi * 95 * t), 512)})
-    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+    y = read_eeg(open_channel(tmp_path / "a.edf", "C3"), 100)
     assert np.abs(y[50:-50]).max() < 1
 
 
@@ -84,7 +84,7 @@ def test_slow_channel_is_refused(tmp_path):
     with pytest.raises(
         CohortError, match=r"a\.edf: C3 is sampled at 64 Hz, at least 100 Hz are needed"
     ):
-        read_eeg(open_channel(tmp_path / "a.edf", "C3"), tmp_path / "a.edf", 100)
+        read_eeg(open_channel(tmp_path / "a.edf", "C3"), 100)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_real_recording(channel, picked):
         pytest.skip("no real data here")
     raw = open_channel(path, channel)
     assert raw.name == picked and raw.rate == 200
-    x = read_eeg(raw, path, 100)
+    x = read_eeg(raw, 100)
     assert x.shape == (12000,)
     # Plausible in uV, not in V or mV.
     assert np.std(x.reshape(-1, 3000), axis=1).min() > 5 and np.abs(x).max() < 1000

@@ -251,6 +251,9 @@ def test_two_scorings_are_not_chosen_between(tmp_path):
         ("subject,bmi\nP01,3\n", "has the column 'bmi', which is not known; remove or rename it"),
         ("subject\nP 1\nP1\n", "has two rows that become sub-P1; give every night a name"),
         ("subject\n\n", "names no subject; write one row per subject"),
+        ("\n", r"cannot be read as a table \(it is empty\); save it as CSV"),
+        ("subject,ahi\nP01,3,5\n", "line 2: has 3 fields, the header has 2; correct this line"),
+        ("subject,ahi,AHI\nP01,3,5\n", "has the column 'ahi' twice; keep one, or rename it"),
         ("subject\n--\n", "subject '--' has no letter or digit; rename it"),
     ],
 )
@@ -258,6 +261,13 @@ def test_faulty_tables(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(CohortError, match=message):
         read_subjects(tmp_path / "t.csv")
+
+
+def test_rows_that_end_with_a_separator(tmp_path):
+    """Excel writes them; a reader that counts from the right gives every value to its neighbour."""
+    (tmp_path / "t.csv").write_text("subject,ahi\nP01,3,\nP02,4,\n")
+    table = read_subjects(tmp_path / "t.csv")
+    assert table["subject"].tolist() == ["P01", "P02"] and table["ahi"].tolist() == ["3", "4"]
 
 
 def test_a_name_is_a_whole_word(tmp_path):

@@ -151,7 +151,7 @@ def test_a_second_ingest_reads_only_what_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         sleepedf,
         "read_eeg",
-        lambda raw, path, rate: read.append(path.name) or whole(raw, path, rate),
+        lambda raw, rate: read.append(raw.file.path.name) or whole(raw, rate),
     )
     again = ingest_sleepedf(tmp_path / "edf", tmp_path / "store")
     assert read == [] and again.fingerprint == first.fingerprint
@@ -205,7 +205,7 @@ def test_a_real_recording_is_read_by_the_same_reader(tmp_path):
         pytest.skip("no real data here")
     folder = write(tmp_path / "edf", night=[(120, "Sleep stage 2")])
     raw = open_channel(path, "C3")
-    eeg = read_eeg(raw, path, sleepedf.RATE)
+    eeg = read_eeg(raw, sleepedf.RATE)
     recording = recordings(folder)[0]
     clips, dropped = sleepedf.scored_clips(recording, len(eeg))
     assert clips["stage"].tolist() == [2, 2, 2, 2] and not any(dropped.values())
