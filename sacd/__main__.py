@@ -256,7 +256,7 @@ def _run(args: argparse.Namespace) -> int:
         return reproduce.reproduce(space, *how, lambda results: _conclude(results, site=True))
     with reproduce.locked(space.results, fcntl.LOCK_EX):
         if not space.simulated:  # a fresh clone has results of simulated data, and not the data
-            reproduce.show_withdrawn(space)
+            reproduce.withdraw_frames(space)
         if args.command == "verify":
             return _conclude(space.results, site=False, against=args.against)
         return _conclude(space.results, site=True, readme=args.readme)

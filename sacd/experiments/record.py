@@ -56,6 +56,7 @@ def write_manifest(w: Workspace) -> Path:
     if trusted:
         kept = _kept(w, _read(runs), lines, asked)
         lines = pd.concat([lines, kept])
+    # Unchanged runs have unchanged predictions: their matrices need not be counted again.
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
         matrices = sparse(_by_subject(w, shown))
         if trusted:
@@ -75,6 +76,7 @@ def write_manifest(w: Workspace) -> Path:
         "notebooks": notebooks,
         "files": files,
     }
+    # The machine alone is no reason to write: a manifest that came along stays as it is.
     if {key: known.get(key) for key in content} != content:
         write_json(w.results / MANIFEST, content | {"machine": machine()})
     _write_record(w, asked)
@@ -99,11 +101,8 @@ def _clips(w: Workspace) -> str:
 def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
     """Bring `record.csv` up to date: a line for each run and notebook that is shown, in order."""
     path = w.results / RECORD
-    before = (
-        _read(path).reindex(columns=_RECORD, fill_value="")
-        if path.is_file()
-        else pd.DataFrame(columns=_RECORD)
-    )
+    before = _read(path) if path.is_file() else pd.DataFrame()
+    before = before.reindex(columns=_RECORD, fill_value="")  # an older file has fewer columns
     known = {line["id"]: line for line in before.to_dict("records")}
     lines = {}
     for _, row, run in asked:
@@ -126,11 +125,8 @@ def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
 
 def _record(kind: str, name: str, key: str, facts: dict[str, Any]) -> dict[str, str]:
     """One line of `record.csv`, as text."""
-    place, memory, git = (
-        facts.get("machine", {}),
-        facts.get("peak_memory_mb", {}),
-        facts.get("git", facts),
-    )
+    place, memory = facts.get("machine", {}), facts.get("peak_memory_mb", {})
+    git = facts.get("git", facts)  # of a notebook they stand at the top
     pin = place.get("instructions", {})
     line = {
         "kind": kind,
@@ -154,8 +150,9 @@ def shown_runs(w: Workspace) -> Iterator[tuple[str, str, Run]]:
     """
     seen: dict[str, Run] = {}
     notebooks = {name: notebook for name, notebook in NOTEBOOKS.items() if notebook.prepared(w)}
-    for notebook in notebooks.values():
-        for row, runs in notebook.rows(w).items() if notebook.item else ():
+    items = [notebook for notebook in notebooks.values() if notebook.item]
+    for notebook in items:
+        for row, runs in notebook.rows(w).items():
             for run in runs:
                 seen[run.id] = run
                 yield notebook.item, row, run
@@ -202,15 +199,14 @@ def _kept(
     w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]
 ) -> pd.DataFrame:
     """Lines of an earlier `runs.csv` that are still asked for and that `lines` do not replace."""
-    seeds = [
-        "" if (seed := getattr(run.config, "seed", None)) is None else str(seed)
-        for _, _, run in asked
-    ]
-    wanted = {f"{item}\n{row}\n{seed}" for (item, row, _), seed in zip(asked, seeds, strict=True)}
+    wanted = set()
+    for item, row, run in asked:
+        seed = getattr(run.config, "seed", None)
+        wanted.add(f"{item}\n{row}\n{'' if seed is None else seed}")
     known = {item for item, _, _ in asked}
-    before = before[
-        before["item"].isin({n.item or name for name, n in NOTEBOOKS.items()} | {_SHARED})
-    ]  # not renamed
+    # Lines of an item that was renamed or removed since then are dropped.
+    items = {notebook.item or name for name, notebook in NOTEBOOKS.items()}
+    before = before[before["item"].isin(items | {_SHARED})]
     if not all(notebook.prepared(w) for notebook in NOTEBOOKS.values()):
         known -= {_SHARED}  # other notebooks share other runs
     keys = _keys(before)
@@ -270,7 +266,6 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
     record = read_notebook(_executed(w, name))["metadata"].get("sacd", {})
     depends = record.get("depends", {})
     other = NOTEBOOKS[name].reads
-    runs = sorted(
-        {run for label, run in depends.items() if label not in other and not label.startswith(DATA)}
-    )
-    return {"runs": runs}
+    # `depends` also holds the data and the files of other notebooks.
+    runs = {i for label, i in depends.items() if label not in other and not label.startswith(DATA)}
+    return {"runs": sorted(runs)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sacd.experiments.intake import account_for, check_cohort, show
-from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED
+from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED, Notebook
 from sacd.experiments.places import path_of
 from sacd.experiments.profiles import PROFILES
 from sacd.experiments.record import write_manifest
@@ -61,7 +61,7 @@ def reproduce(
     lost = {failure.run.id for failure in report.failed}
     blocked = [name for name in names if lost & {run.id for run in asked[name]}]
     with locked(w.results, fcntl.LOCK_SH):
-        show_withdrawn(w)
+        withdraw_frames(w)
         failed = execute_notebooks(w, [name for name in names if name not in blocked], workers)
     marks.append(("notebooks", time.perf_counter()))
     with locked(w.results, fcntl.LOCK_EX):  # of `make -j`: else half of another one's tables
@@ -155,7 +155,7 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
     """
     names = list(dict.fromkeys(names))
     failed: set[str] = set()
-    for late in (False, True):
+    for late in (False, True):  # first those that wait for no other one
         commands = {}
         for name in [name for name in names if (AFTER.get(name) in names) == late]:
             try:
@@ -184,14 +184,8 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
     return [name for name in names if name in failed]
 
 
-def show_withdrawn(w: Workspace) -> None:
-    """Remove pictures of sleepers that may not be shown, and say which."""
-    if removed := withdraw_frames(w):
-        print(f"{w.results}: removed, for frames of real sleepers are not shown: {removed}")
-
-
 def withdraw_frames(w: Workspace) -> list[str]:
-    """Remove what shows frames of sleepers where they may not be shown; returns what was removed.
+    """Remove what shows frames of sleepers where they may not be shown, and say what was removed.
 
     That is the pictures, executed copy and page of each notebook that was executed when frames
     might be shown. A notebook whose parameter `show_frames` the user has set is left alone.
@@ -205,16 +199,15 @@ def withdraw_frames(w: Workspace) -> list[str]:
             continue
         if record.get("depends", {}).get(SIMULATED) == str(False):
             continue
-        pictures = [
-            w.results / "figures" / f"{figure}.{ending}"
-            for figure in notebook.frames
-            for ending in ("png", "pdf")
-        ]
+        shown = [w.results / "figures" / figure for figure in notebook.frames]
+        pictures = [path.with_suffix(ending) for path in shown for ending in (".png", ".pdf")]
         page, failed = w.results / "report" / f"{name}.html", copy.parent / "failed" / copy.name
         for path in (*pictures, copy, failed, page):
             if path.is_file():
                 path.unlink()
                 removed.append(path.relative_to(w.results).as_posix())
+    if removed:
+        print(f"{w.results}: removed, for frames of real sleepers are not shown: {removed}")
     return removed
 
 
@@ -248,8 +241,29 @@ def _run(command: list[str], folder: Path, started: list[subprocess.Popen]) -> t
 
 def _command(w: Workspace, name: str) -> list[str]:
     """Command that executes a notebook; empty if its executed copy is current."""
-    source = CHECKOUT / "notebooks" / f"{name}.ipynb"
-    output = w.results / "notebooks" / source.name
+    notebook = NOTEBOOKS[name]
+    output = w.results / "notebooks" / notebook.source.name
+    given, depends = _given(w, notebook), _depends(w, notebook)
+    expects = [w.results / path for path in notebook.files]
+    values = check_parameters(notebook.source, given)
+    if is_current(output, key_of(notebook.source, values, depends), expects):
+        return []
+    data = [source.data_name for source in notebook.data(w)]
+    stamp = {
+        "profile": w.profile.name,
+        "data": data[0] if data else "none needed",
+        "runs": " ".join(sorted({run.id[:8] for run in notebook.runs(w)})) or "none",
+    }
+    command = [sys.executable, "-m", "sacd.runs.notebook", str(notebook.source), str(output)]
+    command += ["--end-with", str(os.getpid())]
+    for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):
+        for key, value in values.items():
+            command += [flag, key, str(value)]
+    return command + [word for path in expects for word in ("-e", str(path))]
+
+
+def _given(w: Workspace, notebook: Notebook) -> dict[str, Any]:
+    """Parameters of place of a notebook, those that it has."""
     given = {
         "profile": w.profile.name,
         "data": "" if w.simulated else str(w.cohort.resolve()),
@@ -261,33 +275,23 @@ def _command(w: Workspace, name: str) -> list[str]:
         "results": "results",
         "menus": False,
     }
-    given = {key: value for key, value in given.items() if key in parameters_of(source)}
+    given = {key: value for key, value in given.items() if key in parameters_of(notebook.source)}
     if "results" in given:  # a notebook that needs no data only has to know its folder
         given["profile"] = w.results.name
-    depends = {run.label: run.id for run in NOTEBOOKS[name].runs(w)}
+    return given
+
+
+def _depends(w: Workspace, notebook: Notebook) -> dict[str, str]:
+    """What a notebook reads, by name: runs, data, whether frames may be shown, others' files."""
+    prepared = [source for source in notebook.data(w) if source.prepared]
+    depends = {run.label: run.id for run in notebook.runs(w)}
     if not depends:  # runs name their data
-        sources = [source for source in NOTEBOOKS[name].data(w) if source.prepared]
-        depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(sources)}
-    for k, prepared in enumerate(part for part in NOTEBOOKS[name].data(w) if part.prepared):
-        depends[f"{DATA}{k} name"] = prepared.data_name
-    if NOTEBOOKS[name].frames:
+        depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(prepared)}
+    for k, source in enumerate(prepared):
+        depends[f"{DATA}{k} name"] = source.data_name
+    if notebook.frames:
         depends[SIMULATED] = str(w.frames_may_be_shown)
-    depends |= {
-        path: sha256(w.results / path)
-        for path in NOTEBOOKS[name].reads
-        if (w.results / path).is_file()
-    }
-    expects = [w.results / path for path in NOTEBOOKS[name].files]
-    if is_current(output, key_of(source, check_parameters(source, given), depends), expects):
-        return []
-    command = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(output)]
-    command += ["--end-with", str(os.getpid())]
-    data = [source.data_name for source in NOTEBOOKS[name].data(w)]
-    stamp = {
-        "profile": w.profile.name,
-        "data": data[0] if data else "none needed",
-        "runs": " ".join(sorted({run.id[:8] for run in NOTEBOOKS[name].runs(w)})) or "none",
-    }
-    for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):
-        command += [word for key, value in values.items() for word in (flag, key, str(value))]
-    return command + [word for path in expects for word in ("-e", str(path))]
+    for path in notebook.reads:
+        if (w.results / path).is_file():
+            depends[path] = sha256(w.results / path)
+    return depends
