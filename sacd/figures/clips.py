@@ -158,7 +158,7 @@ def _eeg(axes: Axes, signal: NDArray, rate: float, reach: float) -> None:
     axes.plot(np.arange(len(signal)) / rate, signal, color=INK, lw=0.4)
     length = len(signal) / rate
     power = 10 ** np.floor(np.log10(max(reach, 1e-9)))
-    # The largest round number that fits above the zero line.
+    # 1, 2 or 5 times a power of ten: the longest such bar within the reach of the axes.
     bar = power * max(m for m in (1, 2, 5) if m * power <= max(reach, power))
     axes.plot([-0.5, -0.5], [-bar / 2, bar / 2], color=INK, lw=1.5, clip_on=False)
     axes.text(-0.9, 0, f"{bar:g} µV", rotation=90, ha="right", va="center", fontsize=7.5)
