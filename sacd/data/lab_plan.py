@@ -11,7 +11,7 @@ from sacd.data.cohort import LIMITS
 from sacd.data.edf import NOTES, EdfFile, read_header
 from sacd.data.eeg import open_channel, refuse_slow
 from sacd.data.lab_edf import date_is_blank, is_hypnogram
-from sacd.data.lab_files import candidates, cohort_name, named, one
+from sacd.data.lab_files import JOIN, candidates, cohort_name, named, one, only_video
 from sacd.data.lab_notes import DAY_S, Scoring, after, ahi_of, moment
 from sacd.data.lab_scoring import read_scoring
 from sacd.data.problems import CohortError
@@ -104,7 +104,10 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
     if video is None and (found.videos or not asked.eeg_only):
         if broken and not found.videos:
             raise broken[0]
-        video = one(found.videos, "video", "video", asked.folder)
+        video = only_video(found, asked.folder)
+    for path in found.videos:
+        if video is not None and path.resolve() != video.resolve():
+            notes.append(f"not used: {path.name} (another video of the subject: {JOIN})")
     offset = 0.0
     if video is not None:
         offset = _offset(row, video, start, asked.zone, notes)
