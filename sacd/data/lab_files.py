@@ -18,6 +18,12 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of the table; the first is needed."""
 
+JOIN = (
+    "join the parts of a night first, in their order and if no time is missing between them "
+    "(ffmpeg -f concat -i parts.txt -c copy night.mkv)"
+)
+"""What to do with the parts of a video. Joined over a gap, all frames after it would come early."""
+
 STAMP = re.compile(
     r"(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)"
     r"(?:[T _-]+(\d\d)[-_.h]?(\d\d)(?:[-_.m]?(\d\d))?)?(?!\d)"
@@ -161,6 +167,29 @@ def named(cell: str, folder: Path, column: str) -> Path | None:
     if not path.is_file():
         raise CohortError(path, "is missing", f"correct the column {column} of the table")
     return path
+
+
+def only_video(found: Candidates, folder: Path) -> Path:
+    """The only video of a subject; a cohort cannot hold the parts of a night's video.
+
+    Raises:
+        CohortError: there is none, or several, or another that is named alike and may as well be
+            another subject's: `2_part2.mp4` is named alone of `2` where there is a subject `1`.
+    """
+    if len(found.videos) > 1:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in found.videos)
+        fix = f"name the right one in the column video of the table; {JOIN}"
+        raise CohortError(folder, f"{len(found.videos)} files may be the video: {names}", fix)
+    video = one(found.videos, "video", "video", folder)
+    for problem in found.shared:
+        if _numbers_apart(Path(problem.file), folder) == _numbers_apart(video, folder):
+            raise problem
+    return video
+
+
+def _numbers_apart(path: Path, folder: Path) -> str:
+    """What is left of a name without its numbers, which is equal for the parts of a video."""
+    return re.sub(r"\d+", "#", path.relative_to(folder).as_posix().lower())
 
 
 def one(paths: tuple[Path, ...], what: str, column: str, folder: Path) -> Path:

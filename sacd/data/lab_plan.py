@@ -10,7 +10,16 @@ from sacd.data.cohort import LIMITS, measure
 from sacd.data.edf import NOTES, EdfFile, read_header
 from sacd.data.eeg import open_channel, refuse_slow
 from sacd.data.lab_edf import date_is_blank, is_hypnogram
-from sacd.data.lab_files import STAMP, candidates, cohort_name, named, one
+from sacd.data.lab_files import (
+    JOIN,
+    STAMP,
+    Candidates,
+    candidates,
+    cohort_name,
+    named,
+    one,
+    only_video,
+)
 from sacd.data.lab_notes import DAY_S, Scoring, after, ahi_of, moment
 from sacd.data.lab_scoring import read_scoring
 from sacd.data.problems import CohortError
@@ -83,7 +92,10 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
     if all(stage == UNSCORED for _, stage in scoring.stages):
         raise CohortError(source, "scores no clip of the EEG", "count onsets from its start")
     ahi = _ahi(row, scoring, source, notes)
-    video, offset = _video(row, found.videos, broken, asked), 0.0
+    video, offset = _video(row, found, broken, asked), 0.0
+    for path in found.videos:
+        if video is not None and path.resolve() != video.resolve():
+            notes.append(f"not used: {path.name} (another video of the subject: {JOIN})")
     if video is not None:
         offset = _offset(row, video, start, asked.zone, notes)
         _covers(scoring, video, offset, seconds)
@@ -116,14 +128,14 @@ def _recording(
 
 
 def _video(
-    row: dict[str, str], videos: tuple[Path, ...], broken: list[CohortError], asked: Asked
+    row: dict[str, str], found: Candidates, broken: list[CohortError], asked: Asked
 ) -> Path | None:
     """The video that the table names, else the only one; None if a night may have none."""
     video = named(row["video"], asked.folder, "video")
-    if video is None and (videos or not asked.eeg_only):
-        if broken and not videos:
+    if video is None and (found.videos or not asked.eeg_only):
+        if broken and not found.videos:
             raise broken[0]
-        video = one(videos, "video", "video", asked.folder)
+        video = only_video(found, asked.folder)
     return video
 
 

@@ -35,6 +35,10 @@ class Ucf51Workspace:
     def prepare(self, workers: int | None = None) -> None:
         """Simulate the videos if no folder was given, and ingest them, where that is missing."""
         workers = workers or os.cpu_count() or 1
+        if self.weights:
+            from sacd.models.pretrained import check_cnn14  # torch, which listing runs never needs
+
+            check_cnn14(self.weights)
         remove_partial_folder(self.store_path)
         if self.simulated:
             remove_partial_folder(self.videos)

@@ -31,9 +31,11 @@ def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoRe
 
     Raises:
         ValueError: the file is another one; the message lists what is missing, unexpected or of the
-            wrong shape. `model` is not changed.
+            wrong shape. Or it is damaged: a value is NaN or infinite. `model` is not changed.
     """
-    state = {name.removeprefix("module."): t for name, t in _read(path, "state_dict").items()}
+    read = _read(path, "state_dict")
+    _refuse_not_finite(read, path)
+    state = {name.removeprefix("module."): t for name, t in read.items()}
     stem = "conv1.weight" if hasattr(model, "conv1") else "conv1_s.weight"
     # Three equal channels times three filters are one channel times their sum.
     if model.in_channels == 1 and stem in state and state[stem].dim() == 5:
@@ -41,6 +43,18 @@ def load_pretrained(model: VideoResNet, path: str | os.PathLike[str]) -> VideoRe
     heads = {"fc.weight": [(700, 512), (1039, 512)]}
     _fill(model, state, path, own=("fc.", "project."), foreign=("fc.",), heads=heads)
     return model
+
+
+def check_cnn14(path: str | os.PathLike[str]) -> None:
+    """Refuse a damaged `Cnn14_emb512` checkpoint before anything is trained.
+
+    It is not a part of `load_cnn14`, whose code belongs to the identity of every audio teacher,
+    also of those that are trained from scratch.
+
+    Raises:
+        ValueError: the file cannot be read, or a value is NaN or infinite.
+    """
+    _refuse_not_finite(_read(path, "model"), path)
 
 
 def load_cnn14(model: CNN14, path: str | os.PathLike[str]) -> CNN14:
@@ -78,6 +92,17 @@ def _read(path: str | os.PathLike[str], key: str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{path}: holds no tensors under {key!r}; expected a published checkpoint")
     return dict(state)
+
+
+def _refuse_not_finite(state: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if a tensor holds NaN or infinity: every output would be NaN too."""
+    for name, tensor in state.items():
+        wrong = int((~tensor.isfinite()).sum())
+        if wrong:
+            raise ValueError(
+                f"{path}: {wrong} of {tensor.numel()} values of the tensor {name} are NaN or "
+                "infinite; the file is damaged: download it again"
+            )
 
 
 def _fill(

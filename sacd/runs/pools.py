@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from typing import Any, Final
 
 from sacd.runs.compute import Listener, compute
 from sacd.runs.device import device_kind, gpus, runs_per_gpu
 from sacd.runs.provenance import edited_since_import
 from sacd.runs.store import Run, RunError, RunStore
+from sacd.runs.tls import client_tls, own_tls
 from sacd.workers import deaf_children
 
 log = logging.getLogger(__name__)
@@ -173,12 +173,14 @@ def _connect(cluster: str) -> Any:
     """Client of a cluster; an address where nothing listens is noticed within seconds."""
     from distributed import Client  # slow to import
 
+    # Before a connection: a scheduler that answers says nothing of a key that is not there.
+    security = client_tls(cluster) if cluster.startswith("tls://") else None
     address = re.fullmatch(r"(?:tcp|tls)://\[?([^/\]]+)\]?:(\d+)/?", cluster)
     try:
         if address is None:
             raise ValueError("write it as tcp://host:port")
         socket.create_connection((address[1], int(address[2])), CONNECT_S).close()
-        return Client(cluster, set_as_default=False, timeout=30)
+        return Client(cluster, set_as_default=False, timeout=30, security=security)
     except (OSError, ValueError, OverflowError) as error:
         raise RunError(
             f"CLUSTER={cluster} does not answer ({_one_line(str(error))}); check that its "
@@ -260,7 +262,7 @@ def _local_cluster(
     fitting = min(len(cards) * runs_per_gpu(), CPU_COUNT) if cards else CPU_COUNT
     number = min(workers or fitting, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    if tls := _own_tls():
+    if tls := own_tls():
         here |= {"security": tls, "protocol": "tls://"}
     # Errors of a run come back as text. A worker itself would only log that the scheduler has
     # shut down before it.
@@ -285,14 +287,3 @@ def _local_cluster(
         finally:  # results are on disk, so a slow shutdown on a busy machine does no harm
             with suppress(TimeoutError):
                 cluster.close()
-
-
-def _own_tls() -> Any:
-    """Certificates of this one cluster, None where `cryptography` is not installed.
-
-    Whoever reaches the port of a scheduler runs code, and on a machine of several users that is
-    each of them. With these, only this process and its workers can connect.
-    """
-    from distributed.security import Security  # slow to import
-
-    return Security.temporary() if find_spec("cryptography") else None

@@ -7,7 +7,7 @@ from toy_tasks import run, tree
 
 from sacd.experiments.items import NOTEBOOKS, Notebook
 from sacd.experiments.session import Session
-from sacd.runs import Report, RunError, RunStore, compute, execute, pools
+from sacd.runs import Report, RunError, RunStore, compute, execute, pools, tls
 from sacd.runs.notebook_inputs import parameters_of
 
 MODULE = sys.modules["sacd.runs.execute"]
@@ -88,8 +88,8 @@ def test_a_notebook_says_that_it_trains(tmp_path, monkeypatch, capsys):
 
 
 def test_without_the_package_workers_have_no_certificates(monkeypatch):
-    monkeypatch.setattr(pools, "find_spec", lambda name: None)
-    assert pools._own_tls() is None
+    monkeypatch.setattr(tls, "find_spec", lambda name: None)
+    assert tls.own_tls() is None
 
 
 @pytest.mark.slow

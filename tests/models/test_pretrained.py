@@ -173,6 +173,14 @@ OTHER = narrow("r2plus1d")
             _narrow(lambda s: s.update({"fc.weight": torch.zeros(5, 512)})),
             r"of wrong shape: fc.weight \(5, 512\) for \(700, 512\) or \(1039, 512\)$",
         ),
+        (
+            _narrow(lambda s: s["layer1.0.bn1.running_var"][2:4].fill_(float("nan"))),
+            "2 of 8 values of the tensor layer1.0.bn1.running_var are NaN or infinite; .* again$",
+        ),
+        (
+            {"state_dict": {"module.fc.bias": torch.tensor([0.0, float("inf")])}},
+            "1 of 2 values of the tensor module.fc.bias are NaN or infinite",
+        ),
         ({"model": {}}, "holds no tensors under 'state_dict'"),
         ({"state_dict": {"conv1.weight": "no tensor"}}, "holds no tensors under 'state_dict'"),
         ([1, 2], "holds no tensors under 'state_dict'"),
@@ -206,6 +214,19 @@ def test_two_input_channels_have_no_published_stem(tmp_path):
     torch.save({"state_dict": narrow()}, file)
     with pytest.raises(ValueError, match=r"conv1.weight \(8, 3, 7, 7, 7\) for \(8, 2, 7, 7, 7\)"):
         load_pretrained(VideoResNet("r3d", width=0.125, in_channels=2), file)
+
+
+def test_a_damaged_audio_teacher_is_refused_before_its_videos_are_read(tmp_path):
+    file = tmp_path / "ucf101" / "Cnn14_emb512_mAP=0.420.pth"
+    file.parent.mkdir()
+    weights = torch.zeros(3, 4)
+    weights[1, 2] = -float("inf")
+    torch.save({"model": {"fc1.bias": torch.zeros(3), "fc1.weight": weights}}, file)
+    space = Workspace("smoke", root=tmp_path / "root", ucf101=file.parent).ucf51
+    with pytest.raises(ValueError, match=r"1 of 12 values of the tensor fc1.weight") as error:
+        space.prepare(1)
+    assert str(error.value).startswith(f"{file}: ") and "\n" not in str(error.value)
+    assert not (tmp_path / "root" / "data").exists()
 
 
 def panns_shapes():

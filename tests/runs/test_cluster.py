@@ -170,6 +170,43 @@ def test_a_lost_scheduler_is_one_line_and_nothing_finished_is_lost(tmp_path, sta
     assert store.state(first).name == "done"
 
 
+TLS = "tls://127.0.0.1:1"
+
+
+def tls_fault(tmp_path, **files) -> str:
+    """What is said of a scheduler behind TLS with these settings of Dask."""
+    from dask import config
+
+    keys = {"ca": "ca-file", "cert": "client.cert", "key": "client.key"}
+    settings = {f"distributed.comm.tls.{keys[name]}": str(path) for name, path in files.items()}
+    with config.set(settings), pytest.raises(RunError) as caught:
+        execute([run()], RunStore(tmp_path / "runs"), cluster=TLS, quiet=True)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_tls_files_are_one_line(tmp_path):
+    noise, absent = tmp_path / "noise.pem", tmp_path / "absent.pem"
+    noise.write_text("no certificate")
+    variable = "DASK_DISTRIBUTED__COMM__TLS__"
+    said = tls_fault(tmp_path)
+    assert f"CLUSTER={TLS}: TLS needs {variable}CA_FILE, which is not set; docs/clusters" in said
+    assert f"{variable}CLIENT__CERT, which is not set" in tls_fault(tmp_path, ca=noise)
+    said = tls_fault(tmp_path, ca=noise, cert=noise, key=absent)
+    assert f"{variable}CLIENT__KEY={absent}: no such file" in said
+    said = tls_fault(tmp_path, ca=noise, cert=noise, key=noise)
+    assert f"{noise}: no certificate with its key that can be read (" in said
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes the files")
+def test_with_its_tls_files_a_scheduler_is_asked(tmp_path):
+    key, cert = tmp_path / "sacd.key", tmp_path / "sacd.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=sacd"]
+    command = ["openssl", *words, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert "does not answer" in tls_fault(tmp_path, ca=cert, cert=cert, key=key)
+
+
 @pytest.mark.parametrize(
     ("address", "why"),
     [
