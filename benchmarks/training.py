@@ -20,14 +20,15 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
 
     from sacd.data.store import ClipStore
     from sacd.training.pretext import reader
+    from sacd.training.views import random_view
 
     rows = []
-    for name, size, frames, given in (
-        ("demo", (24, 32), 64, 3),
-        ("paper, a quarter as wide", (112, 112), 16, 2),
+    for name, size, frames, stored in (
+        ("demo", (24, 32), 64, (24, 32)),
+        ("paper, a quarter as wide", (112, 112), 16, (112, 150)),
     ):
         backbone, step = _step(name == "demo", frames, size)
-        store = empty_night(folder / name.partition(",")[0], 64, frames, size)
+        store = empty_night(folder / name.partition(",")[0], 64, frames, stored)
         inputs = {"pretext": folder}
         if backbone.frozen:
             with torch.inference_mode():
@@ -38,9 +39,10 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
         read = reader(backbone, inputs, {"store": str(ClipStore(store).root)})
         batch = 64 if backbone.frozen else 16
         chosen = np.random.default_rng(0).permutation(64)[:batch]
-        ready = read(chosen, given)
+        view = random_view(backbone, batch, torch.Generator().manual_seed(0))
+        ready = read(chosen, view)
         with_loader = partial(
-            lambda step, read, rows, flip: step(read(rows, flip)), step, read, chosen, given
+            lambda step, read, rows, view: step(read(rows, view)), step, read, chosen, view
         )
         seconds = interleaved([with_loader, partial(step, ready)], pairs)
         rows.append(
@@ -97,8 +99,9 @@ def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int,
     from sacd.training.pretext import make_student
 
     generator = torch.Generator().manual_seed(0)
-    if backbone.input == "frames":
-        return torch.randn(batch, 1, frames, *size, generator=generator)
+    if backbone.input != "motion":
+        channels = 3 if backbone.input == "rgb" else 1
+        return torch.randn(batch, channels, frames, *size, generator=generator)
     x = torch.randn(batch, 2, frames, size[0] // 2, size[1] // 2, generator=generator)
     with torch.no_grad():
         return make_student(backbone).eval().frozen_stem(x, backbone.frozen)
