@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.measure import Row, interleaved, over, ratio
 from benchmarks.nights import empty_night
 from sacd.config import BackboneConfig, FitConfig, MethodConfig
-from sacd.files import create_array
+from sacd.files import create_array, save_tensors
 
 
 def loading(folder: Path, pairs: int = 9) -> list[Row]:
@@ -20,15 +20,15 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
 
     from sacd.data.store import ClipStore
     from sacd.training.pretext import reader
-    from sacd.training.views import View
+    from sacd.training.views import random_view
 
     rows = []
-    for name, size, frames, given in (
-        ("demo", (24, 32), 64, View(3)),
-        ("paper, a quarter as wide", (112, 112), 16, View(2)),
+    for name, size, frames, stored in (
+        ("demo", (24, 32), 64, (24, 32)),
+        ("paper, a quarter as wide", (112, 112), 16, (112, 150)),
     ):
         backbone, step = _step(name == "demo", frames, size)
-        store = empty_night(folder / name.partition(",")[0], 64, frames, size)
+        store = empty_night(folder / name.partition(",")[0], 64, frames, stored)
         inputs = {"pretext": folder}
         if backbone.frozen:
             with torch.inference_mode():
@@ -36,12 +36,15 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
             stem = create_array(folder / "stem.npy", np.float16, (4, 64, *one.shape[1:]))
             stem[:] = np.random.default_rng(0).normal(size=stem.shape)
             stem.flush()
+            shifts = torch.zeros(4, 64, one.shape[1])
+            save_tensors(folder / "centres.safetensors", {backbone.centre: shifts})
         read = reader(backbone, inputs, {"store": str(ClipStore(store).root)})
         batch = 64 if backbone.frozen else 16
         chosen = np.random.default_rng(0).permutation(64)[:batch]
-        ready = read(chosen, given)
+        view = random_view(backbone, batch, torch.Generator().manual_seed(0))
+        ready = read(chosen, view)
         with_loader = partial(
-            lambda step, read, rows, view: step(read(rows, view)), step, read, chosen, given
+            lambda step, read, rows, view: step(read(rows, view)), step, read, chosen, view
         )
         seconds = interleaved([with_loader, partial(step, ready)], pairs)
         rows.append(
@@ -98,8 +101,9 @@ def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int,
     from sacd.training.pretext import make_student
 
     generator = torch.Generator().manual_seed(0)
-    if backbone.input == "frames":
-        return torch.randn(batch, 1, frames, *size, generator=generator)
+    if backbone.input != "motion":
+        channels = 3 if backbone.input == "rgb" else 1
+        return torch.randn(batch, channels, frames, *size, generator=generator)
     x = torch.randn(batch, 2, frames, size[0] // 2, size[1] // 2, generator=generator)
     with torch.no_grad():
         return make_student(backbone).eval().frozen_stem(x, backbone.frozen)
