@@ -125,7 +125,7 @@ def test_a_damaged_header(folder, at, data):
     path.write_bytes(whole[:at] + data + whole[at + len(data) :])
     raw = refused(open_channel, path, "C3")
     if raw is not None and raw.rate >= 100 and raw.rate < 1e4:
-        eeg = refused(read_eeg, raw, path, 100)
+        eeg = refused(read_eeg, raw, 100)
         if eeg is not None:
             assert abs(len(eeg) / 100 - raw.end_s) < 0.1
             clip_losses(raw, 100, [0, 30.0])
