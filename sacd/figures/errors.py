@@ -118,7 +118,7 @@ def where_errors_are(by_distance: pd.DataFrame, subjects: pd.DataFrame, title: s
     note = {"fontsize": 7.5, "color": INK, "transform": left.transAxes}
     left.text(0.02, 0.03, "Bars: 95 % interval over subjects", **note)
     right.plot(subjects["movement"], subjects["error"], "o", ms=5, alpha=0.85)
-    right.set(xlabel="Change between frames (grey levels)", ylabel="Error rate (% of clips)")
+    right.set(xlabel="Change between frames\n(grey levels)", ylabel="Error rate (% of clips)")
     right.set_title(title, fontsize=8.5)
     right.grid()
     return figure
