@@ -12,8 +12,8 @@ from sacd.data.check import FEWEST_SUBJECTS, check
 from sacd.data.cohort import CohortError
 from sacd.experiments.workspace import Workspace
 from sacd.files import write_text
+from sacd.results import CHECK, INGEST
 
-CHECK, INGEST = "tables/check.csv", "tables/ingest.csv"
 _NAMED = 6
 """Losses that the error names; the table has all."""
 
