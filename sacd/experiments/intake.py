@@ -10,7 +10,7 @@ from rich.table import Table
 from sacd.data.account import ALL, account, too_much
 from sacd.data.check import FEWEST_SUBJECTS, check
 from sacd.data.cohort import CohortError
-from sacd.experiments.items import NOTEBOOKS
+from sacd.experiments.items import Notebook
 from sacd.experiments.night import NOTEBOOK as NIGHT
 from sacd.experiments.night import unfit
 from sacd.experiments.workspace import Workspace
@@ -32,18 +32,20 @@ def show(frame: pd.DataFrame, title: str) -> None:
     Console(markup=False).print(table)  # a path may hold brackets
 
 
-def suited(w: Workspace, names: list[str], named: bool) -> list[str]:
-    """The notebooks that the clips allow, before anything is simulated, ingested or trained.
+def suited(w: Workspace, notebooks: list[Notebook], named: bool) -> list[str]:
+    """Names of the notebooks that the clips allow, before data are made or anything is trained.
 
     Args:
-        names: of notebooks.
+        notebooks: those that are to be executed.
         named: the user asked for these. Else one that is not possible is left out, and said.
 
     Raises:
         ValueError: the EEG rate or the frames are such as no network or notebook can use.
     """
-    if any(NOTEBOOKS[name].trains_attnsleep(w) for name in names) and (problem := wrong_rate(w)):
+    teach = any(notebook.trains_attnsleep(w) for notebook in notebooks)
+    if teach and (problem := wrong_rate(w)):
         raise ValueError(problem)
+    names = [notebook.name for notebook in notebooks]
     if NIGHT not in names or not (problem := unfit(w)):
         return names
     if named:

@@ -49,7 +49,7 @@ def reproduce(
     every = [item.notebook for item in contents.CONTENTS if not item.beyond]
     # Two items may share a notebook; it is executed once.
     names = list(dict.fromkeys(map(contents.notebook_of, only or every)))
-    names = suited(w, names, named=bool(only))
+    names = suited(w, [NOTEBOOKS[name] for name in names], named=bool(only))
     _refuse_read_only(w.results)
     marks = [("start", time.perf_counter())]
     data = _prepare(w, names, workers, accept_loss)

@@ -3,9 +3,12 @@ import pandas as pd
 import pytest
 
 from sacd.experiments.intake import suited
+from sacd.experiments.items import NOTEBOOKS
 from sacd.experiments.night import heads, ladder, nights_of
 from sacd.experiments.workspace import Workspace
 from sacd.training.night_facts import SUMMARY, of_pixels
+
+NIGHT = NOTEBOOKS["45_night"]
 
 
 def test_the_nights_are_other_sleepers_in_folders_of_their_own(tmp_path):
@@ -36,16 +39,16 @@ def test_frames_that_show_no_breathing_are_refused(tmp_path, capsys, settings, s
     with pytest.raises(ValueError, match=said):
         heads(w, None, "pixels", 0)
     with pytest.raises(ValueError, match=f"^45_night: {said}"):
-        suited(w, ["45_night"], named=True)
+        suited(w, [NIGHT], named=True)
     assert ladder(w, ["SACD"]) == {}
-    assert suited(w, ["00_tour", "45_night"], named=False) == ["00_tour"]
+    assert suited(w, [NOTEBOOKS["00_tour"], NIGHT], named=False) == ["00_tour"]
     assert f"45_night is left out: {said}" in capsys.readouterr().out
 
 
 def test_frames_that_show_breathing_are_taken(tmp_path):
     w = Workspace("demo", data=tmp_path / "given", root=tmp_path, settings={"frames": 43})
-    assert suited(w, ["45_night"], named=True) == ["45_night"]
-    assert suited(Workspace("demo", root=tmp_path), ["45_night"], named=True) == ["45_night"]
+    assert suited(w, [NIGHT], named=True) == ["45_night"]
+    assert suited(Workspace("demo", root=tmp_path), [NIGHT], named=True) == ["45_night"]
 
 
 def test_facts_of_a_clip_do_not_depend_on_the_clips_beside_it():
