@@ -1,5 +1,6 @@
 """Contents of a results folder: its manifest, its files, and which of them were altered."""
 
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,11 @@ RECORD: Final = "record.csv"
 """Dates, durations, machines: they differ between equal computations; not in the manifest."""
 SUBJECTS: Final = "tables/subjects.csv"
 """Confusion matrices per test subject, by item, row and seed. All metrics follow from them."""
+CHECK: Final = "tables/check.csv"
+"""What `check` found in a cohort that was given."""
+INGEST: Final = "tables/ingest.csv"
+"""What ingest kept and dropped of it. Other frames of the clips have `ingest-<frames>.csv`."""
+INGESTS: Final = "tables/ingest*.csv"
 _DERIVED: Final = ("report", "failed")
 """Folders whose content follows from the rest, or that hold failed executions."""
 COHORT: Final = "cohort.json"
@@ -40,6 +46,13 @@ def listed_files(results: Path) -> list[str]:
         and not any(part.startswith(".") or part in _DERIVED for part in path.parts)
         and not (path.parts[0] == "notebooks" and path.suffix in (".html", ".js"))
     )
+
+
+def is_tidy(name: str) -> bool:
+    """Whether a file of a results folder is a tidy table of an item: tables of the data are not."""
+    if name in (SUBJECTS, CHECK) or fnmatch(name, INGESTS):
+        return False
+    return fnmatch(name, "tables/*.csv")
 
 
 def altered(results: Path) -> list[str]:

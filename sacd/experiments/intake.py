@@ -10,10 +10,14 @@ from rich.table import Table
 from sacd.data.account import ALL, account, too_much
 from sacd.data.check import FEWEST_SUBJECTS, check
 from sacd.data.cohort import CohortError
+from sacd.experiments.items import Notebook
+from sacd.experiments.night import NOTEBOOK as NIGHT
+from sacd.experiments.night import unfit
 from sacd.experiments.workspace import Workspace
 from sacd.files import write_text
+from sacd.models import RATES
+from sacd.results import CHECK, INGEST
 
-CHECK, INGEST = "tables/check.csv", "tables/ingest.csv"
 _NAMED = 6
 """Losses that the error names; the table has all."""
 
@@ -28,6 +32,44 @@ def show(frame: pd.DataFrame, title: str) -> None:
     Console(markup=False).print(table)  # a path may hold brackets
 
 
+def suited(w: Workspace, notebooks: list[Notebook], named: bool) -> list[str]:
+    """Names of the notebooks that the clips allow, before data are made or anything is trained.
+
+    Args:
+        notebooks: those that are to be executed.
+        named: the user asked for these. Else one that is not possible is left out, and said.
+
+    Raises:
+        ValueError: the EEG rate or the frames are such as no network or notebook can use.
+    """
+    teach = any(notebook.trains_attnsleep(w) for notebook in notebooks)
+    if teach and (problem := wrong_rate(w)):
+        raise ValueError(problem)
+    names = [notebook.name for notebook in notebooks]
+    if NIGHT not in names or not (problem := unfit(w)):
+        return names
+    if named:
+        raise ValueError(f"{NIGHT}: {problem}")
+    print(f"{NIGHT} is left out: {problem}")
+    return [name for name in names if name != NIGHT]
+
+
+def wrong_rate(w: Workspace) -> str:
+    """One line if a network cannot take EEG of the rate that is set; empty if all can."""
+    rate = w.profile.store.eeg_rate
+    unable = [name for name, rates in RATES.items() if rate not in rates]
+    if not unable:
+        return ""
+    possible = []
+    for name, rates in RATES.items():
+        between = " to " if isinstance(rates, range) else " or "
+        possible.append(f"{name} {rates[0]}{between}{rates[-1]}")
+    return (
+        f"eeg_rate is {rate} Hz, which {', '.join(unable)} cannot take; set `eeg_rate` (EEG_RATE=) "
+        f"to 100 or 125, which all take (in Hz: {', '.join(possible)})"
+    )
+
+
 def show_problems(w: Workspace) -> int:
     """Show the nights and the problems of the cohort; returns 1 if one of them is an error."""
     if not w.cohort.is_dir():
@@ -37,6 +79,8 @@ def show_problems(w: Workspace) -> int:
     problems = check(w.cohort, **_wanted(w), subjects=FEWEST_SUBJECTS)
     show(problems.attrs["nights"], f"{w.cohort}: nights")
     show(problems, f"{w.cohort}: {len(problems)} problem(s)")
+    if problem := wrong_rate(w):
+        print(f"make reproduce would refuse it: {problem}")
     return int((problems["level"] == "error").any())
 
 

@@ -96,6 +96,15 @@ class Notebook(NamedTuple):
         """All that it shows."""
         return flat(self.rows(w))
 
+    def trains_attnsleep(self, w: Workspace) -> bool:
+        """Whether its runs need AttnSleep, trained on the EEG of the cohort.
+
+        Every notebook with runs on clips shows this teacher or a student of it.
+        """
+        if self.list_runs is _none or (w.sleepedf and self.list_runs is mc2sleepnet):
+            return False
+        return any(isinstance(source, Workspace) for source in self.data(w))
+
     def prepared(self, w: Workspace) -> bool:
         """Whether the data that its runs need are there."""
         return all(source.prepared for source in self.data(w))

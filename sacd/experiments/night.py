@@ -4,8 +4,30 @@ from copy import copy
 
 from sacd.analysis.night import ALONE, BOUND, PIXELS
 from sacd.config import NightConfig, NightEmbedConfig, NightFactsConfig, PretextConfig
+from sacd.data.pixels import BREATH_HZ
 from sacd.experiments.workspace import Workspace
 from sacd.runs import Run
+from sacd.stages import CLIP_S
+
+NOTEBOOK = "45_night"
+
+
+def unfit(w: Workspace) -> str:
+    """Why the frames of the clips do not show breathing; empty if they do.
+
+    `sacd.training.night_facts` takes frames that are spread evenly over the 30 s of a clip. The
+    rate of consecutive ones is the camera's, which the store does not keep, and their span is too
+    short for two breaths.
+    """
+    store = w.profile.store
+    if store.sampling != "spread":
+        fix = "" if w.simulated else "; set `sampling` (SAMPLING=spread)"
+        return f"the frames of a clip are {store.sampling}, and breathing shows in spread ones{fix}"
+    least = int(2 * BREATH_HZ[1] * CLIP_S) + 1  # more than two frames in the fastest breath
+    if store.frames < least:
+        fix = "" if w.simulated else f"; set `frames` (FRAMES={least}) or more"
+        return f"{store.frames} frames of a clip are too few to show breathing, {least} do{fix}"
+    return ""
 
 
 def nights_of(w: Workspace) -> Workspace:
@@ -41,7 +63,13 @@ def _on(data: Workspace, task: str, config, label: str, **more) -> Run:
 
 
 def _facts(w: Workspace) -> tuple[tuple[str, Run], ...]:
-    """What is read of the clips of the training and validation sleepers, and of the nights."""
+    """What is read of the clips of the training and validation sleepers, and of the nights.
+
+    Raises:
+        ValueError: their frames do not show breathing.
+    """
+    if problem := unfit(w):
+        raise ValueError(problem)
     whole, split = nights_of(w), w.profile.split
     parts = NightFactsConfig(split=split, parts=("train", "validation"))
     own = NightFactsConfig(split=None if whole is not w else split, parts=("test",))
@@ -85,10 +113,10 @@ def ladder(w: Workspace, methods: list[str]) -> dict[str, list[Run]]:
         methods: of the taught students; in lower case, keys of `sacd.losses.METHODS`.
 
     Returns:
-        No rows where a clip's frames are not spread over its 30 s: they show no breathing.
+        No rows where a clip's frames show no breathing, see `unfit`.
     """
     rows: dict[str, list[Run]] = {}
-    if w.profile.store.sampling != "spread":
+    if unfit(w):
         return rows
     for name, method in {ALONE: "ce", **{name: name.lower() for name in methods}}.items():
         rows[name] = [

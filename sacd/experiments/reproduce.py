@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sacd.experiments.intake import account_for, check_cohort, show
+from sacd.experiments.intake import account_for, check_cohort, show, suited
 from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED, Notebook
 from sacd.experiments.places import path_of
 from sacd.experiments.profiles import PROFILES
@@ -49,6 +49,7 @@ def reproduce(
     every = [item.notebook for item in contents.CONTENTS if not item.beyond]
     # Two items may share a notebook; it is executed once.
     names = list(dict.fromkeys(map(contents.notebook_of, only or every)))
+    names = suited(w, [NOTEBOOKS[name] for name in names], named=bool(only))
     _refuse_read_only(w.results)
     marks = [("start", time.perf_counter())]
     data = _prepare(w, names, workers, accept_loss)

@@ -14,5 +14,16 @@ TEACHERS: Final = {
     "mc2sleepnet": "sacd.models.mc2sleepnet:MC2SleepNet",
 }
 
+RATES: Final = {
+    "attnsleep": (100, 125),
+    "deepsleepnet": range(32, 513),
+    "modified_sen": range(32, 513),
+    "mc2sleepnet": range(32, 513),
+}
+"""Sampling rates in Hz that a teacher takes, as its class and `build_teacher` hold them.
+
+AttnSleep's attention has a fixed length at each of its two published rates.
+"""
+
 PUBLISHED: Final = {"r3d_18": "r3d18_KM_200ep.pth", "r2plus1d_18": "r2p1d18_K_200ep.pth"}
 """File names of the students' published weights; see `sacd.models.pretrained.load_pretrained`."""

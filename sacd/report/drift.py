@@ -11,7 +11,6 @@ are. A change of settings, clips or labels is not noise; hashes detect it.
 
 import subprocess
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatch
 from io import StringIO
 from itertools import product
 from pathlib import Path
@@ -25,7 +24,7 @@ from sacd.analysis import tables
 from sacd.files import read_json_text
 from sacd.report import claims
 from sacd.report.evidence import read_subjects
-from sacd.results import MANIFEST, RUNS, SUBJECTS
+from sacd.results import MANIFEST, RUNS, SUBJECTS, is_tidy
 
 PRIMARY: Final = tuple(
     product(
@@ -98,7 +97,7 @@ def drift(results: Path, before: Reader) -> Drift:
     manifests = read_json_text(before(MANIFEST)), read_json_text(now(MANIFEST))
     problems, pairs = [], {}
     for name in manifests[0].get("files", {}):
-        if not fnmatch(name, "tables/*.csv") or name == SUBJECTS:
+        if not is_tidy(name):
             continue
         earlier, current = before(name), now(name)
         if not current:

@@ -24,7 +24,7 @@ from sacd.report.overview import rungs, write_overview
 from sacd.report.primary import primary
 from sacd.report.publish import LOOK, embedded, write_zips
 from sacd.report.verify import AUDIT_TITLE, Verification, changes, numbers_by_item
-from sacd.results import ONE_FILE, OVERVIEW, RECORD, read_manifest
+from sacd.results import CHECK, INGESTS, ONE_FILE, OVERVIEW, RECORD, read_manifest
 
 KINDS: Final = {
     "hold": "good",
@@ -135,6 +135,7 @@ def _content(v: Verification, manifest: dict[str, Any], overview: Path | None) -
         cards=shown,
         figures=[picture for card in shown for picture in card.pictures[1:]],
         min_subjects=MIN_SUBJECTS,
+        recordings=list(_recordings(v.results)),
         numbers=[(title, lines) for title, lines in numbers_by_item(v) if title != AUDIT_TITLE],
         numbers_open=v.numbers["verdict"].isin([REPRODUCED, DIFFERS]).any(),
         facts=_facts(v, manifest),
@@ -177,6 +178,27 @@ def _primary(v: Verification) -> Iterator[dict[str, Any]]:
             "verdict": line.verdict,
             "needs": line.needs,
         }
+
+
+def _recordings(results: Path) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Title, file and rows of what `check` found in a cohort, and of what ingest kept of it.
+
+    None for a simulated cohort, which has no such tables.
+    """
+    for path in sorted([*results.glob(CHECK), *results.glob(INGESTS)]):
+        # All is text: an empty cell stays empty, and "5 of 5" is the same in every column.
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        title = f"What check found ({len(rows)})"
+        if "file" in rows:
+            # A problem of the whole cohort names its folder, and no page tells a machine's paths.
+            rows["file"] = [Path(file).name if file[:1] == "/" else file for file in rows["file"]]
+        if path.name != Path(CHECK).name:
+            frames = path.stem.partition("-")[2].replace("-", " ")
+            title = "What ingest kept and dropped" + (f", {frames}" if frames else "")
+            if len(rows) and {"kept", "scored"} <= set(rows):
+                whole = rows.iloc[-1]
+                title += f" ({whole['kept']} of {whole['scored']} scored clips kept)"
+        yield title, path.relative_to(results).as_posix(), rows
 
 
 def _downloads(results: Path) -> list[str]:

@@ -18,7 +18,7 @@ from sacd.report import claims, drift
 from sacd.report.drift import Drift
 from sacd.report.evidence import read_subjects
 from sacd.report.numbers import is_simulated, numbers
-from sacd.results import RUNS, SUBJECTS, altered, listed_files, read_manifest
+from sacd.results import RUNS, SUBJECTS, altered, is_tidy, listed_files, read_manifest
 from sacd.runs.provenance import REPOSITORY
 
 CLAIMS_TITLE: Final = "claims of the text"
@@ -69,8 +69,9 @@ def verify(results: Path, against: Path | None = None) -> Verification:
         ValueError: the folder has no manifest.
     """
     problems, manifest = altered(results), read_manifest(results)
-    by_subject, paths = results / SUBJECTS, sorted((results / "tables").glob("*.csv"))
-    found = {path.stem: tables.read(path) for path in paths if path != by_subject}
+    by_subject = results / SUBJECTS
+    names = [name for name in listed_files(results) if is_tidy(name)]
+    found = {Path(name).stem: tables.read(results / name) for name in names}
     subjects = read_subjects(by_subject) if by_subject.is_file() else pd.DataFrame({"item": []})
     judged = claims.judge(subjects, found)
     drifted = drift.drift(results, drift.folder(against) if against else drift.committed(results))

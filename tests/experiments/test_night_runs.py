@@ -1,9 +1,14 @@
 import numpy as np
 import pandas as pd
+import pytest
 
-from sacd.experiments.night import nights_of
+from sacd.experiments.intake import suited
+from sacd.experiments.items import NOTEBOOKS
+from sacd.experiments.night import heads, ladder, nights_of
 from sacd.experiments.workspace import Workspace
 from sacd.training.night_facts import SUMMARY, of_pixels
+
+NIGHT = NOTEBOOKS["45_night"]
 
 
 def test_the_nights_are_other_sleepers_in_folders_of_their_own(tmp_path):
@@ -19,6 +24,31 @@ def test_the_nights_are_other_sleepers_in_folders_of_their_own(tmp_path):
 def test_of_a_cohort_that_is_given_the_nights_are_its_own(tmp_path):
     w = Workspace("demo", data=tmp_path / "given", root=tmp_path)
     assert nights_of(w) is w
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sampling": "consecutive"}, "the frames of a clip are consecutive, and breathing shows"),
+        ({"frames": 42}, "42 frames of a clip are too few to show breathing, 43 do; set `frames`"),
+    ],
+)
+def test_frames_that_show_no_breathing_are_refused(tmp_path, capsys, settings, said):
+    """Consecutive frames taken for spread ones would give a breath of a wrong rate."""
+    w = Workspace("demo", data=tmp_path / "given", root=tmp_path, settings=settings)
+    with pytest.raises(ValueError, match=said):
+        heads(w, None, "pixels", 0)
+    with pytest.raises(ValueError, match=f"^45_night: {said}"):
+        suited(w, [NIGHT], named=True)
+    assert ladder(w, ["SACD"]) == {}
+    assert suited(w, [NOTEBOOKS["00_tour"], NIGHT], named=False) == ["00_tour"]
+    assert f"45_night is left out: {said}" in capsys.readouterr().out
+
+
+def test_frames_that_show_breathing_are_taken(tmp_path):
+    w = Workspace("demo", data=tmp_path / "given", root=tmp_path, settings={"frames": 43})
+    assert suited(w, [NIGHT], named=True) == ["45_night"]
+    assert suited(Workspace("demo", root=tmp_path), [NIGHT], named=True) == ["45_night"]
 
 
 def test_facts_of_a_clip_do_not_depend_on_the_clips_beside_it():

@@ -10,6 +10,7 @@ from sacd.__main__ import main
 from sacd.data.problems import CohortError
 from sacd.data.settings import with_settings
 from sacd.data.store import StoreConfig
+from sacd.experiments.items import NOTEBOOKS
 from sacd.experiments.workspace import Workspace
 
 CONFIG = StoreConfig(height=24, width=32, frames=64)
@@ -64,6 +65,35 @@ def test_check_obeys_what_its_messages_tell_to_set(tmp_path, capsys):
     state(cohort, {"channel": "C4"})
     assert main(words) == 1
     assert main([*words, "--channel", "EEG C3-M2"]) == 0
+
+
+@pytest.mark.parametrize("rate", [64, 128, 600])
+def test_a_rate_that_no_teacher_takes_is_refused_before_the_ingest(cohort, tmp_path, capsys, rate):
+    words = ["--profile", "smoke", "--data", str(cohort), "--root", str(tmp_path)]
+    given = ["--eeg-rate", str(rate)]
+    if rate == 128:  # stated by the cohort
+        state(cohort, {"eeg_rate": rate})
+        given = []
+    assert main(["reproduce", *words, *given]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    unable = "attnsleep" + (", deepsleepnet, modified_sen, mc2sleepnet" if rate == 600 else "")
+    assert line == (
+        f"error: eeg_rate is {rate} Hz, which {unable} cannot take; set `eeg_rate` (EEG_RATE=) to "
+        "100 or 125, which all take (in Hz: attnsleep 100 or 125, deepsleepnet 32 to 512, "
+        "modified_sen 32 to 512, mc2sleepnet 32 to 512)"
+    )
+    assert not (tmp_path / "data").exists() and not (tmp_path / "results").exists()
+    main(["check", *words, *given])
+    assert f"make reproduce would refuse it: eeg_rate is {rate} Hz" in capsys.readouterr().out
+
+
+def test_notebooks_without_a_teacher_take_every_rate(cohort, tmp_path):
+    w = Workspace("smoke", cohort, root=tmp_path, settings={"eeg_rate": 64})
+    assert {name for name in NOTEBOOKS if not NOTEBOOKS[name].trains_attnsleep(w)} == {
+        *("10_fig2_cohort", "21_table3_ucf51", "41_paper_audit", "44_simulator_and_reality")
+    }
+    w.sleepedf = tmp_path
+    assert not NOTEBOOKS["42_mc2sleepnet"].trains_attnsleep(w), "its EEG is Sleep-EDF's"
 
 
 def test_ingest_obeys_and_a_notebook_takes_what_was_ingested(cohort, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sacd.models import RATES
 from sacd.models.eeg import FEATURE_VALUES, TEACHERS, Teacher, build_teacher, class_weights
 from sacd.models.modified_sen import reverse_gradient
 
@@ -50,6 +51,17 @@ def test_output(name, sfreq):
     for feature in out.features:
         assert feature.ndim == 3 and len(feature) == 3 and feature[0].numel() <= FEATURE_VALUES
     assert torch.isfinite(out.logits).all()
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_the_rates_that_are_stated_are_those_that_are_taken(name):
+    for sfreq in (31, 32, 33, 99, 100, 101, 125, 200, 512, 513):
+        if sfreq in RATES[name]:
+            model = small(name, sfreq)
+            assert model(torch.randn(2, 1, 30 * sfreq)).logits.shape == (2, 5)
+        else:
+            with pytest.raises(ValueError, match=f"{sfreq} Hz"):
+                small(name, sfreq)
 
 
 @pytest.mark.parametrize(("name", "sfreq"), WHAT_FLAT)

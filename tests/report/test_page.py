@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 from site_links import broken
 
+from sacd.data.account import account
+from sacd.experiments import record
 from sacd.experiments.items import NOTEBOOKS
 from sacd.paper.contents import CONTENTS
 from sacd.report import cards, notebook_page, summary, verify
 from sacd.report import page as report
+from sacd.results import CHECK, INGEST
 
 pytestmark = pytest.mark.slow  # builds the site
 
@@ -49,6 +52,42 @@ def test_the_page_shows_verdicts_figures_and_totals(results):
     ]
     wrong = broken(results / "report")
     assert wrong == ["20_table2_comparison.html: 00_tour.html"]  # the tour was not executed here
+
+
+def test_the_page_shows_what_was_found_in_a_cohort_and_what_was_kept(tmp_path, monkeypatch):
+    """The tables of the data lie among those of the items, and are none of these."""
+    space = made_up_results.make(tmp_path, monkeypatch, seeds=3)
+    results, name = space.results, "sub-<img src=x onerror=alert(1)>"
+    assert "Recordings" not in build(results).read_text(), "a simulated cohort has no such tables"
+    problem = pd.DataFrame(
+        {
+            "subject": ["", name],
+            "file": [str(tmp_path / "lab"), "sub-1/eeg.edf"],
+            "level": ["error", "warning"],
+            "problem": ["too few", "2 events end after the EEG"],
+            "fix": "mend it",
+        }
+    )
+    problem.to_csv(results / CHECK, index=False)
+    kept = {"W": 8, "N1": 1, "N2": 20, "N3": 5, "REM": 6}
+    lost = {"eeg": {"W": 2}, "video": {"N2": 1}}
+    night = {"stages": kept, "lost": lost, "dropped": {"unscored": 4}}
+    table = account({"nights": {name: night}})
+    for file in (INGEST, INGEST.replace(".csv", "-16-consecutive-frames.csv")):
+        table.to_csv(results / file, index=False)
+    record.write_manifest(space)
+    found = verify.verify(results, against=results)
+    assert not found.problems and not found.notes[0].startswith("tables/")
+    for page in (report.build(found), results / "report.html"):
+        text = page.read_text()
+        assert "What check found (2)" in text and ">2 events end after the EEG<" in text
+        assert text.count("(40 of 43 scored clips kept)</summary>") == 2
+        assert "What ingest kept and dropped, 16 consecutive frames" in text
+        assert ">8 of 10<" in text and ">20 of 21<" in text and ">lost: video<" in text
+        assert "<img src=x" not in text and "sub-&lt;img src=x" in text
+        assert str(tmp_path) not in text and ">lab<" in text
+    assert '"../tables/ingest.csv"' in (results / "report" / "index.html").read_text()
+    assert broken(results / "report") == ["20_table2_comparison.html: 00_tour.html"]
 
 
 def test_every_item_has_one_card_and_every_claim_stands_once(built, index):

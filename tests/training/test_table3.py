@@ -190,7 +190,7 @@ def test_a_folder_of_real_videos_with_published_weights(tmp_path):
         path = videos / "Archery" / f"v_Archery_g{group:02d}_c01.avi"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_avi(path, np.zeros((30, 48, 64, 3), np.uint8), 25, np.zeros(16_000, np.int16))
-    (videos / "Cnn14_emb512_mAP=0.420.pth").write_bytes(b"weights")
+    torch.save({"model": {"weight": torch.zeros(1)}}, videos / "Cnn14_emb512_mAP=0.420.pth")
     space = Workspace("smoke", root=tmp_path, ucf101=videos).ucf51
     space.prepare(1)
     assert (
