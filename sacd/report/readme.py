@@ -33,7 +33,7 @@ def results(v: Verification) -> dict[str, str]:
 
 
 def deviations(package: Path = Path(__file__).parents[1]) -> str:
-    """List of the deviations from the paper that docstrings mark with "Deviation:".
+    """List of the deviations from the paper that docstrings mark with that word and a colon.
 
     Links are relative to docs/.
     """
@@ -48,7 +48,7 @@ def deviations(package: Path = Path(__file__).parents[1]) -> str:
 
 
 def _marked(docstring: str) -> Iterator[str]:
-    """Each text behind "Deviation:", up to the next mark or the end of its paragraph."""
+    """Each text behind the mark, up to the next one or the end of its paragraph."""
     for paragraph in re.split(r"\n\s*\n", docstring):
         for text in paragraph.split("Deviation:")[1:]:
             yield " ".join(text.split())

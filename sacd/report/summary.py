@@ -127,12 +127,12 @@ def _answer(family: pd.DataFrame) -> str:
     all_labels, few_labels = verdicts.get(ALONE), verdicts.get(ALONE_FEW)
     if all_labels is None:
         return ""
-    said = f"Video taught by SACD {_compared(all_labels)} video alone"
     if few_labels is None:
-        return f"{said}."
+        return f"Video taught by SACD {_compared(all_labels)} video alone."
     return (
-        f"{said} where every training subject is scored by hand, and {_compared(few_labels)} it "
-        "where 12 are."
+        f"With every training subject scored by hand, video taught by SACD "
+        f"{_compared(all_labels)} video alone; with only 12 scored, it {_compared(few_labels)} "
+        "video alone."
     )
 
 
