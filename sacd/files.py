@@ -139,6 +139,12 @@ def remove_partial_folder(path: Path) -> None:
         _remove_partial(path)
 
 
+def remove_temporary(path: Path) -> None:
+    """Remove what killed processes left of `atomic(path)`; hold the lock of `path`."""
+    for file in path.parent.glob(f".{path.name}.*.tmp{path.suffix}"):
+        file.unlink(missing_ok=True)
+
+
 def remove_leftovers(parent: Path) -> None:
     """Remove all that killed processes left in `parent`, at any depth; hold the lock of all of it.
 

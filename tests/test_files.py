@@ -17,6 +17,7 @@ from sacd.files import (
     read_json,
     remove_leftovers,
     remove_partial_folder,
+    remove_temporary,
     require_json,
     save_tensors,
     sha256,
@@ -169,3 +170,15 @@ def test_tensors_that_share_memory_or_are_views(tmp_path):
     assert torch.equal(back["view"], base.T)
     assert torch.equal(back["same"], base)
     assert back["array"].dtype == torch.int64
+
+
+def test_what_killed_writers_of_a_file_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / ".a.json.123.tmp.json").write_text("half")
+    for name in ("a.json", ".b.json.123.tmp.json", ".a.json"):
+        (tmp_path / name).write_text("whole")
+    remove_temporary(tmp_path / "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a.json",
+        ".b.json.123.tmp.json",
+        ".a.json",
+    }

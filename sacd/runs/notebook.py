@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from sacd.files import write_json, write_text
+from sacd.files import remove_temporary, write_json, write_text
 from sacd.runs.notebook_copies import (
     left_early,
     relink,
@@ -72,6 +72,9 @@ def run_notebook(
     key = key_of(source, values, depends or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(output.with_name(f".{output.name}.lock")):  # a second process waits, then skips
+        # Also before skipping: a process may have ended between the copy and its record.
+        for written in (output, record_of(output)):
+            remove_temporary(written)
         if is_current(output, key, expects):
             return "skipped"
         before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in expects}
