@@ -89,25 +89,7 @@ def _compute(
                 f"{run.title}: its input {name} is not in {store.root}; all workers need the same "
                 "run store"
             )
-    earlier = read_json(work / PROGRESS)
-    start, written = time.monotonic(), 0.0
-    record = {"started": earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds")}
-    record |= {"attempts": earlier.get("attempts", 0) + 1, "call": resources.get("call")}
-
-    def spent() -> float:
-        return round(earlier.get("duration_s", 0.0) + time.monotonic() - start, 2)
-
-    def progress(share: float, text: str = "") -> None:
-        nonlocal written
-        # A step may take milliseconds, and each write is synced to the disk.
-        if not written or time.monotonic() - written >= 0.5:
-            written = time.monotonic()
-            now = {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": spent()}
-            write_json(work / PROGRESS, record | now)
-        if listener:
-            listener(run.id, share, text)
-
-    progress(earlier.get("share", 0.0), earlier.get("text", ""))
+    progress = _Progress(run, work, resources.get("call"), listener)
     modules = [import_module(name.partition(":")[0]) for name in run.entries]
     task = getattr(modules[0], run.task.partition(":")[2], None)
     if not callable(task):
@@ -116,19 +98,47 @@ def _compute(
     if code_fingerprint(run.entries, NO_BYTES) != run.identity["code"]:
         raise RunError(f"{run.title}: its code changed during the import; repeat the command")
     _keep_data_manifest(store, run)
-    record |= {"git": git_state()}
+    record = progress.record | {"git": git_state()}
     reset_peak_memory()
     resources = {**resources, **dict(run.resources)}
     resources["device"] = _device(resources["device"])
     with _threads(int(resources["threads"])):
         task(run.config, inputs, work, resources, progress)
-        record |= {"duration_s": spent(), "peak_memory_mb": peak_memory_mb(), "machine": machine()}
+        record |= {"duration_s": progress.spent(), "peak_memory_mb": peak_memory_mb()}
+        record |= {"machine": machine()}
     try:
         record |= {"data": run.data, "data_manifest": _keep_data_manifest(store, run)}
     except RunError:
         shutil.rmtree(work)  # partly computed from the other data, so it must not be resumed
         raise
     store.finish(run, record | {"id": run.id, "resources": {"threads": resources["threads"]}})
+
+
+class _Progress:
+    """What a task calls with its share; keeps start, attempts and time over interruptions."""
+
+    def __init__(self, run: Run, work: Path, call: str | None, listener: Listener | None) -> None:
+        self.run, self.file, self.listener = run, work / PROGRESS, listener
+        earlier = read_json(self.file)
+        started = earlier.get("started") or datetime.now(UTC).isoformat(timespec="seconds")
+        attempts = earlier.get("attempts", 0) + 1
+        self.record = {"started": started, "attempts": attempts, "call": call}
+        self.before, self.start = earlier.get("duration_s", 0.0), time.monotonic()
+        self.written: float | None = None
+        self(earlier.get("share", 0.0), earlier.get("text", ""))
+
+    def spent(self) -> float:
+        """Seconds, of all attempts."""
+        return round(self.before + time.monotonic() - self.start, 2)
+
+    def __call__(self, share: float, text: str = "") -> None:
+        # A step may take milliseconds, and each write is synced to the disk.
+        if self.written is None or time.monotonic() - self.written >= 0.5:
+            self.written = time.monotonic()
+            now = {"share": min(max(share, 0.0), 1.0), "text": text, "duration_s": self.spent()}
+            write_json(self.file, self.record | now)
+        if self.listener:
+            self.listener(self.run.id, share, text)
 
 
 def _keep_data_manifest(store: RunStore, run: Run) -> str | None:

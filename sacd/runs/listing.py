@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
 from sacd.files import read_json
 from sacd.runs.fingerprint import NO_BYTES, code_fingerprint, code_hashes
 from sacd.runs.store import PROGRESS, RunError, RunStore, check
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Wanted = Mapping[str, str]
 """Ids of the runs that the current experiments need, with the items that show them."""
@@ -127,7 +130,6 @@ def cli(
     import argparse  # needed by the command line only
 
     from rich.console import Console  # slow to import
-    from rich.table import Column, Table
 
     parser = argparse.ArgumentParser(prog="sacd runs")
     parser.add_argument("command", nargs="?", default="list", choices=("list", "show", "prune"))
@@ -156,25 +158,37 @@ def cli(
     if args.command == "prune":
         states = ("stale", "corrupt", "unasked")[: 3 if args.unasked else 2]
         entries = [entry for entry in entries if entry.state in states]
+    console.print(_table(entries))
+    if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
+        for entry in entries:
+            if not _remove(store, entry):
+                console.print(f"{entry.id} is kept: it is being computed")
+    return 0
+
+
+def _table(entries: Sequence[Entry]) -> "Table":
+    from rich.table import Column, Table  # slow to import
+
     columns = ("item", "what", "seed", "state", "duration", "when", "why stale")
     table = Table(Column("id", no_wrap=True), *columns, title=f"{len(entries)} runs")
     for e in entries:
         duration = "" if e.duration_s is None else f"{e.duration_s:.0f} s"
         seed = "" if e.seed is None else str(e.seed)
-        table.add_row(
-            e.id, e.item, e.label, seed, e.state, duration, e.when[:16].replace("T", " "), e.why
-        )
-    console.print(table)
-    if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
-        for entry in entries:
-            try:
-                with store.lock(entry.id).acquire(blocking=False):  # fails where it is computed
-                    # A corrupt run may have been computed again while the user was asked.
-                    if entry.state != "corrupt" or check(entry.folder).name == "corrupt":
-                        shutil.rmtree(entry.folder)
-            except Timeout:
-                console.print(f"{entry.id} is kept: it is being computed")
-    return 0
+        when = e.when[:16].replace("T", " ")
+        table.add_row(e.id, e.item, e.label, seed, e.state, duration, when, e.why)
+    return table
+
+
+def _remove(store: RunStore, entry: Entry) -> bool:
+    """Delete a run's folder; False if the run is being computed."""
+    try:
+        with store.lock(entry.id).acquire(blocking=False):
+            # A corrupt run may have been computed again while the user was asked.
+            if entry.state != "corrupt" or check(entry.folder).name == "corrupt":
+                shutil.rmtree(entry.folder)
+    except Timeout:
+        return False
+    return True
 
 
 def _agreed(ask: Callable[[str], str], number: int) -> bool:
