@@ -1,11 +1,12 @@
 """The figures of `docs/model_card.md`, from the shipped model itself."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from sacd.files import FileError, write_text
+from sacd.predict.context import AboutContext
 from sacd.predict.model import About, about_text
 from sacd.stages import STAGES
 
@@ -41,10 +42,10 @@ def figures(about: About) -> str:
     lines += [
         "",
         f"Input: {store.frames} grey frames of {store.height} x {store.width} pixels for 30 s, "
-        f"spread evenly. {_calibration(about.threshold, about.biases)}",
+        f"spread evenly. {_calibration('A clip', about)}",
     ]
     if about.context is not None:
-        lines[-1] += f" With context: {_calibration(about.context.threshold, about.context.biases)}"
+        lines[-1] += f" {_calibration('With context, a clip', about.context)}"
     return "\n".join(lines) + "\n"
 
 
@@ -57,9 +58,9 @@ def _table(columns: Mapping[str, Mapping[str, float]]) -> list[str]:
     return lines
 
 
-def _calibration(threshold: float, biases: Sequence[float]) -> str:
-    each = ", ".join(f"{name} {b:g}" for name, b in zip(STAGES, biases, strict=True))
+def _calibration(what: str, about: About | AboutContext) -> str:
+    each = ", ".join(f"{name} {b:g}" for name, b in zip(STAGES, about.biases, strict=True))
     return (
-        f"A clip is uncertain below a probability of {threshold:g}. Biases on the "
+        f"{what} is uncertain below a probability of {about.threshold:g}. Biases on the "
         f"log-probabilities: {each}."
     )
