@@ -31,7 +31,8 @@ def speed(folder: Path, clips: int = 16, pairs: int = 3, x3d_px: int = 160) -> l
     shipped = load(SHIPPED)
     backbone = BackboneConfig(name="pytorchvideo:x3d_xs")
     store = StoreConfig(height=x3d_px, width=x3d_px, frames=16)
-    about = shipped.about.model_copy(update={"backbone": backbone, "store": store})
+    changed = {"backbone": backbone, "store": store, "context": None}
+    about = shipped.about.model_copy(update=changed)
     torch.manual_seed(0)
     x3d = Stager(about, make_student(backbone).state_dict())
 

@@ -239,7 +239,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "import-lab":
         return _import_lab(args)
     if args.command in predict_cli.COMMANDS:
-        return predict_cli.run(args, _demo_students)
+        return predict_cli.run(args, _demo_nights)
     from sacd.experiments import intake, reproduce  # --help and a refusal need none of it
     from sacd.experiments.workspace import Workspace
 
@@ -262,13 +262,13 @@ def _run(args: argparse.Namespace) -> int:
         return _conclude(space.results, site=True, readme=args.readme)
 
 
-def _demo_students() -> list[Path]:
-    """Folders of the demo's students of the paper's method, one a seed."""
-    from sacd.experiments.rows import students  # --help and a refusal need none of it
+def _demo_nights() -> list[Path]:
+    """Folders of the demo's heads of a night on students of the paper's method, one a seed."""
+    from sacd.experiments.night import ladder  # --help and a refusal need none of it
     from sacd.experiments.workspace import Workspace
 
     space = Workspace()
-    return [space.runs.folder(run) for run in students(space)["SACD"]]
+    return [space.runs.folder(run) for run in ladder(space, ["SACD"])["SACD"]]
 
 
 def _conclude(results: Path, site: bool, readme: bool = False, against: Path | None = None) -> int:

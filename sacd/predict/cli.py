@@ -15,7 +15,7 @@ def add_commands(commands: Any) -> None:
     predict = commands.add_parser("predict", help="stage a night from its video alone")
     predict.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="parts in order")
     predict.add_argument("--out", type=Path, required=True, help="folder of the results")
-    predict.add_argument("--model", help="id of a student run, or a model file; default: shipped")
+    predict.add_argument("--model", help="id of a run, or a model file; default: shipped")
     predict.add_argument("--eeg", type=Path, help="EDF of the same night, staged by YASA beside it")
     predict.add_argument("--channel", default="C3", help="channel of the EEG (default C3)")
     predict.add_argument(
@@ -27,8 +27,16 @@ def add_commands(commands: Any) -> None:
         "--anonymise", action="store_true", help="write tables only, without names of files"
     )
     export = commands.add_parser("export", help="write a trained student as one file")
-    export.add_argument("run", help="id of a student run, a model file, or `best` of the demo's")
-    export.add_argument("--onnx", type=Path, help="with its preprocessing, for onnxruntime")
+    export.add_argument(
+        "run",
+        help="id of a student's run; or of a run of a night's heads on one, which adds the context "
+        "of the night; a model file; or `best` of the demo's",
+    )
+    export.add_argument(
+        "--onnx",
+        type=Path,
+        help="the student with its preprocessing, for onnxruntime; without the night's context",
+    )
     export.add_argument("--model", type=Path, help="for `sacd predict --model`")
 
 
@@ -36,7 +44,7 @@ def run(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
     """Run a command; returns the exit code.
 
     Args:
-        demo: gives the folders of the demo's students of the paper's method.
+        demo: gives the folders of the demo's heads on students of the paper's method.
     """
     return _predict(args) if args.command == "predict" else _export(args, demo)
 

@@ -1,4 +1,4 @@
-"""Export of a student with its preprocessing to ONNX.
+"""Export of a student with its preprocessing to ONNX; the context of the night is left out.
 
 `sacd.data.motion` solves least squares and takes quantiles, for which ONNX has no operators;
 `_Level` computes the same with operators that it has.
@@ -133,7 +133,8 @@ def write_onnx(stager: Stager, path: Path) -> None:
 
     The n clips are those of one night, because features are centred by night. Preprocessing,
     centring and the calibration's biases are part of the graph; so the largest probability is the
-    stage. The file is run by onnxruntime before it is kept.
+    stage. The head that reads the whole night is not: it needs facts of the pixels, which
+    `sacd.data.pixels` finds by eigenvectors. The file is run by onnxruntime before it is kept.
 
     Raises:
         FileError: onnxruntime gives other probabilities than torch.
@@ -163,10 +164,8 @@ def write_onnx(stager: Stager, path: Path) -> None:
         model = onnx.load(half)
         _for_any_number_of_clips(model, example)
         onnx.checker.check_model(model)
-        for key, value in (
-            ("about", stager.about.model_dump_json()),
-            ("model", about_text(stager.about)),
-        ):
+        about = stager.about.model_copy(update={"context": None})
+        for key, value in (("about", about.model_dump_json()), ("model", about_text(about))):
             model.metadata_props.add(key=key, value=value)
         onnx.save(model, half)
         session = onnxruntime.InferenceSession(str(half), _quiet())

@@ -1,13 +1,14 @@
 """The model that `predict` uses: weights, preprocessing, calibration and threshold in one file.
 
-A safetensors file. Its tensors are the student's weights and `night_mean`; its metadata holds
-`about`, the JSON text of `About`.
+A safetensors file. Its tensors are the student's weights, `night_mean`, and those of the head that
+reads the whole night (`sacd.predict.context`) if it has one; its metadata holds `about`, the JSON
+text of `About`.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -18,22 +19,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sacd.analysis.auc import PROBABILITIES, biases, macro_auc
+from sacd.analysis.night import TOP
 from sacd.config import BackboneConfig, Config, StudentConfig
 from sacd.data.motion import motion_level, with_change
 from sacd.data.store import StoreConfig
 from sacd.files import FileError, atomic, read_json, sha256
-from sacd.metrics import METRICS, confusion, scores
+from sacd.models.output import Output
+from sacd.predict.context import AboutContext, of_run, taken
+from sacd.predict.measure import NIGHT_KAPPA, calibrate, figures
 from sacd.runs.provenance import REPOSITORY
 from sacd.runs.store import RunStore, check
 from sacd.stages import STAGES
-from sacd.training.common import config_of
+from sacd.training.common import concatenate, config_of
 from sacd.training.pretext import make_student, without_stem
 from sacd.training.views import View, input_of, seen
 
 SHIPPED: Final = Path(__file__).resolve().parent / "demo.safetensors"
-UNCERTAIN: Final = 0.3
-"""Share of the validation clips that are marked as uncertain: the least confident ones."""
 _MEAN: Final = "night_mean"
 _FIX: Final = "give a file of `sacd export RUN --model FILE`, or the id of a run"
 
@@ -55,8 +56,10 @@ class About(Config):
     threshold: float
     """Confidence (largest probability after the biases) below which a clip is uncertain."""
     figures: dict[str, dict[str, float]]
-    """For the parts "validation" and "test": subjects, clips, accuracy, macro-F1, kappa, AUC,
-    coverage, and accuracy of the certain and of the uncertain clips, 0..1."""
+    """Of `sacd.predict.measure`, for the parts "validation" and "test", one clip at a time."""
+    context: AboutContext | None = None
+    """The head that reads the whole night; None: each clip is staged by itself."""
+    added: ClassVar[tuple[str, ...]] = ("context",)
 
 
 class Stager:
@@ -64,7 +67,8 @@ class Stager:
 
     Stages 1 to k of the demo's student are frozen, and their features are centred by night. The
     features of a clip (`features`) are therefore computed while the video is read, and the
-    probabilities (`probabilities`) when the night is known.
+    probabilities when the night is known: each clip's own (`probabilities`), or by the head that
+    reads all of them (`in_context`).
     """
 
     def __init__(self, about: About, weights: dict[str, Tensor], digest: str = "") -> None:
@@ -72,6 +76,7 @@ class Stager:
         # Files hold float16; the processor computes in float32.
         weights = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
         self.mean = weights.pop(_MEAN, None)
+        self.context = taken(about.context, weights)
         student = make_student(about.backbone)
         student.load_state_dict(weights)
         self.student = student.eval()
@@ -85,8 +90,8 @@ class Stager:
             frames: `(B, T, H, W)` grey levels.
 
         Returns:
-            `(B, ...)` float16 of the frozen stages; or the logits `(B, 5)` float32 where none is
-            frozen.
+            `(B, ...)` float16 of the frozen stages; or float32 `(B, 5 + 512)`, logits and
+            embedding, where none is frozen.
         """
         x = torch.from_numpy(np.ascontiguousarray(frames))
         if self.about.backbone.input == "motion":
@@ -95,23 +100,33 @@ class Stager:
         else:
             x = input_of(x, View(), self.about.backbone)
         if not self.about.backbone.frozen:
-            return self.student(x).logits.numpy()
+            output = self.student(x)
+            return torch.cat([output.logits, output.embedding], dim=1).numpy()
         return self.student.frozen_stem(x, self.about.backbone.frozen).half().numpy()
 
     @torch.inference_mode()
     def probabilities(self, features: NDArray) -> NDArray[np.float64]:
         """Probability of each stage `(n, 5)` after the biases, from the features of a night."""
-        logits = self._logits(torch.from_numpy(features))
+        logits = self._outputs(torch.from_numpy(features)).logits
         return torch.softmax(logits.double() + torch.tensor(self.about.biases), dim=1).numpy()
 
-    def _logits(self, features: Tensor, batch: int = 128) -> Tensor:
+    @torch.inference_mode()
+    def in_context(self, features: NDArray, pixels: NDArray) -> NDArray[np.float64]:
+        """The same by the head that reads the whole night; see `Context.probabilities`."""
+        embedding = self._outputs(torch.from_numpy(features)).embedding.numpy()
+        return self.context.probabilities(embedding, pixels)
+
+    def _outputs(self, features: Tensor, batch: int = 128) -> Output:
         if not self.about.backbone.frozen:
-            return features
+            return Output(features[:, len(STAGES) :], features[:, : len(STAGES)])
         # The mean of each channel over this night moves to that of the training nights.
         own = features.float().mean(dim=(2, 3, 4)).mean(dim=0)
         shift = (self.mean - own)[:, None, None, None]
-        pieces = features.split(batch)
-        return torch.cat([self.tail(piece.float() + shift).logits for piece in pieces])
+        parts = []
+        for piece in features.split(batch):
+            # Features of the tail's stages are large, and nobody reads them.
+            parts.append(self.tail(piece.float() + shift)._replace(features=()))
+        return concatenate(parts)
 
 
 def load(path: Path) -> Stager:
@@ -126,7 +141,7 @@ def load(path: Path) -> Stager:
         return Stager(About.model_validate_json(text), load_file(path), sha256(path))
     except FileNotFoundError:
         raise FileError(path, "is missing", _FIX) from None
-    except (SafetensorError, ValidationError, RuntimeError) as error:
+    except (SafetensorError, ValidationError, RuntimeError, KeyError) as error:
         first = str(error).splitlines()[0][:100]
         raise FileError(path, f"is not a model of this program ({first})", _FIX) from None
 
@@ -142,6 +157,8 @@ def save(stager: Stager, path: Path) -> None:
         tensors[name] = (value.half() if many else value).contiguous()
     if stager.mean is not None:
         tensors[_MEAN] = stager.mean
+    if stager.context is not None:
+        tensors |= stager.context.stored()
     with atomic(path) as half:
         save_file(tensors, half, {"about": stager.about.model_dump_json()})
 
@@ -156,25 +173,42 @@ def find(name: str | None) -> Stager:
 
 
 def from_run(folder: Path) -> Stager:
-    """The model of a finished student run.
+    """The model of a finished run: of a student, or of heads on one, which adds the context.
 
     Raises:
-        FileError: the run is not a finished student of a clip store.
+        FileError: it is no finished run of these, or one that it read is not.
     """
+    identity = _identity(folder)
+    if identity["class"] != "NightConfig" or identity["config"]["reads"] != "student":
+        return _of_student(folder)
+    inputs = {name: folder.parent / run for name, run in identity["inputs"].items()}
+    for read in inputs.values():
+        _identity(read)
+    stager = _of_student(inputs["student"])
+    about = stager.about
+    stager.context = of_run(folder, inputs, stager.student, about.biases, about.threshold)
+    stager.about = about.model_copy(update={"context": stager.context.about})
+    return stager
+
+
+def _identity(folder: Path) -> dict:
+    """Of a finished run."""
     state, reason = check(folder)
     if state != "done":
         raise FileError(folder, f"is not a finished run ({reason})", "compute it again")
-    record = read_json(folder / "config.json")
-    identity = record["identity"]
+    return read_json(folder / "config.json")["identity"]
+
+
+def _of_student(folder: Path) -> Stager:
+    identity = _identity(folder)
     manifest = read_json(folder.parent / "data" / f"{identity['data']}.json")
     if identity["class"] != "StudentConfig" or not manifest:
         what = f"is a run of {identity['task']}, or the manifest of its data is missing"
-        raise FileError(folder, what, "name the run of a video student; `sacd runs` lists them")
+        fix = "name the run of a video student, or of a night's heads on one; `sacd runs` lists all"
+        raise FileError(folder, what, fix)
     config = config_of(folder, StudentConfig)
     table = pd.read_parquet(folder / "predictions.parquet")
-    # Biases and threshold see the validation subjects alone, so the test figures stay honest.
-    validation = table[table["part"] == "validation"]
-    fitted = biases(validation["stage"], validation[PROBABILITIES])
+    fitted, threshold = calibrate(table[table["part"] == "validation"])
     weights = load_file(folder / "weights.safetensors")
     if config.backbone.frozen:
         if config.backbone.centre != "night":
@@ -182,20 +216,18 @@ def from_run(folder: Path) -> Stager:
             raise FileError(folder, what, "export one that is centred by the night")
         stem = np.load(folder.parent / identity["inputs"]["pretext"] / "stem.npy", mmap_mode="r")
         weights[_MEAN] = _channel_means(stem, np.flatnonzero(table["part"] == "train"))
-    confidence = _calibrated(validation, fitted).max(axis=1)
-    threshold = round(float(np.quantile(confidence, UNCERTAIN)), 4)
-    figures = {}
+    found = {}
     for part in ("validation", "test"):
-        figures[part] = _figures(table[table["part"] == part], fitted, threshold)
+        found[part] = figures(table[table["part"] == part], fitted, threshold)
     about = About(
         run=folder.name,
-        label=record["about"]["label"],
+        label=read_json(folder / "config.json")["about"]["label"],
         data=manifest["name"],
         backbone=config.backbone,
         store=StoreConfig(**manifest["config"]),
-        biases=tuple(map(float, fitted)),
+        biases=fitted,
         threshold=threshold,
-        figures=figures,
+        figures=found,
     )
     return Stager(about, weights)
 
@@ -212,59 +244,39 @@ def _channel_means(stem: NDArray, rows: NDArray[np.int_]) -> Tensor:
 
 
 def best(folders: Sequence[Path]) -> Path:
-    """Of some runs, the one with the largest AUC on the validation subjects.
+    """Of some runs of a night's heads, the one with the largest kappa of the validation subjects.
+
+    That is the kappa of the rung that `predict` uses; it chooses the student with its head.
 
     Raises:
         FileError: one was not computed.
     """
+    kappas = {}
     for folder in folders:
         if not folder.is_dir():
             raise FileError(folder, "was not computed", "`make reproduce` computes the demo's runs")
-
-    def auc(folder: Path) -> float:
-        table = pd.read_parquet(folder / "predictions.parquet")
-        known = table[table["part"] == "validation"]
-        return macro_auc(known["stage"], known[PROBABILITIES], known["subject"])[0]
-
-    return max(folders, key=auc)
-
-
-def _calibrated(table: pd.DataFrame, fitted: NDArray) -> NDArray[np.float64]:
-    """Probabilities of a run's predictions with the fitted biases, as `Stager.probabilities`."""
-    logs = np.log(np.maximum(table[PROBABILITIES].to_numpy(float), 1e-30)) + fitted
-    odds = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _figures(table: pd.DataFrame, fitted: NDArray, threshold: float) -> dict[str, float]:
-    """See `About.figures`."""
-    p, stage = _calibrated(table, fitted), table["stage"].to_numpy()
-    staged, certain = p.argmax(axis=1), p.max(axis=1) >= threshold
-    right = staged == stage
-    of = dict(zip(METRICS, scores(confusion(stage, staged)), strict=True))
-    found = {
-        "subjects": table["subject"].nunique(),
-        "clips": len(table),
-        "accuracy": right.mean(),
-        "macro-F1": of["macro_f1"] / 100,
-        "kappa": of["kappa"],
-        "AUC": macro_auc(stage, p, table["subject"])[0],
-        "coverage": certain.mean(),
-        "accuracy of certain clips": right[certain].mean() if certain.any() else 0.0,
-        "accuracy of uncertain clips": right[~certain].mean() if (~certain).any() else 0.0,
-    }
-    for k, name in enumerate(STAGES):
-        found[f"recall {name}"] = right[stage == k].mean() if (stage == k).any() else 0.0
-    return {name: round(float(value), 4) for name, value in found.items()}
+        table = pd.read_csv(folder / "validation.csv", index_col="rung")
+        kappas[folder] = table.loc[TOP, "kappa"]
+    return max(kappas, key=kappas.__getitem__)
 
 
 def about_text(about: About) -> str:
     """One line for people: where the model comes from, and how good it is there."""
-    test = about.figures["test"]
-    return (
+    test, context = about.figures["test"], about.context
+    text = (
         f"{about.label} (run {about.run}), trained on {about.data}; there, on "
-        f"{test['subjects']:.0f} other sleepers: accuracy {test['accuracy']:.2f}, kappa "
-        f"{test['kappa']:.2f}"
+        f"{test['subjects']:.0f} other sleepers, one clip at a time: accuracy "
+        f"{test['accuracy']:.2f}, kappa {test['kappa']:.2f}"
+    )
+    if context is None:
+        return text
+    nights, alone = (context.figures[name] for name in ("nights", "nights, one clip"))
+    return (
+        f"{text}; with the context of the whole night (run {context.run}), on "
+        f"{nights['subjects']:.0f} whole nights of further sleepers: accuracy "
+        f"{nights['accuracy']:.2f}, kappa {nights['kappa']:.2f}, by night "
+        f"{nights[f'{NIGHT_KAPPA}, least']:.2f} to {nights[f'{NIGHT_KAPPA}, largest']:.2f} "
+        f"(one clip at a time: {alone['kappa']:.2f})"
     )
 
 

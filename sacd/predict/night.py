@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sacd.analysis.auc import PROBABILITIES
-from sacd.data.pixels import BREATH_HZ, LAG_S, MOVING, breathing, movement
+from sacd.data.pixels import BREATH_HZ, LAG_S, MOVING, movement
 from sacd.data.video import probe
 from sacd.files import FileError, atomic, read_json, write_json
+from sacd.predict.context import LEAST_CLIPS, AboutContext
 from sacd.predict.frames import Clip, clips_of
-from sacd.predict.model import Stager
+from sacd.predict.model import About, Stager
 from sacd.stages import CLIP_S, UNSCORED
+from sacd.training.night_facts import of_pixels
 
 BATCH: Final = 32
 """Clips that are computed, and kept for a resume, at a time: 16 min of video."""
@@ -39,11 +41,17 @@ class Night:
         trace: `(n, T)` change of the picture in units of its rest, NaN where it was not seen; see
             `sacd.data.pixels.movement`.
         rate: of the frames, in frames/s.
+        alone: why each clip was staged by itself; empty if the whole night was the context.
     """
 
     clips: pd.DataFrame
     trace: NDArray[np.float32]
     rate: float
+    alone: str
+
+    def used(self, about: About) -> About | AboutContext:
+        """What of a model staged the night, with its threshold and figures."""
+        return about if self.alone else about.context
 
 
 def predict(
@@ -115,14 +123,18 @@ def _compute(batch: list[Clip], stager: Stager, rate: float) -> _Piece:
     pairs = zip(frames, seen, strict=True)
     trace = np.stack([_trace(of_clip, shown, rate) for of_clip, shown in pairs])
     breaths = rhythm = np.full(len(batch), np.nan)
+    pixels = np.zeros((len(batch), 0), np.float32)
     if rate > 2 * BREATH_HZ[1]:  # Nyquist: fewer frames show no breath
-        found = breathing(frames, rate, np.nan_to_num(trace, nan=1))
-        breaths, rhythm = found.rate, found.regularity
+        pixels, found = of_pixels(frames, rate)
+        # A clip without a breath has the rate 0 there.
+        breaths = found["rate"].where(found["rate"] > 0).to_numpy()
+        rhythm = found["regularity"].to_numpy()
     return {
         "number": np.array([clip.number for clip in batch]),
         "whole": whole,
         "seen": seen.mean(axis=1),
         "features": features,
+        "pixels": pixels,
         "trace": trace,
         "breaths": np.where(whole, breaths, np.nan),
         "regularity": np.where(whole, rhythm, np.nan),
@@ -176,24 +188,36 @@ def _staged(every: _Piece, stager: Stager, rate: float) -> Night:
         out[of] = values
         return out
 
-    p = over(stager.probabilities(every["features"][whole]), places[whole])
+    alone = _alone(stager, int(whole.sum()))
+    seen = [every[name][whole] for name in ("features", "pixels")]
+    p = over(stager.probabilities(seen[0]) if alone else stager.in_context(*seen), places[whole])
     known = np.isfinite(p[:, 0])
     # argmax refuses no NaN but would take the first for the largest, hence nan_to_num.
     stage = np.where(known, np.nan_to_num(p).argmax(axis=1), UNSCORED)
     confidence = p.max(axis=1)
+    about = stager.about if alone else stager.about.context
     clip = number[0] + np.arange(n)
     table = pd.DataFrame({"clip": clip, "onset_s": CLIP_S * clip, "stage": stage})
     for k, name in enumerate(PROBABILITIES):
         table[name] = p[:, k]
     table = table.assign(
         confidence=confidence,
-        uncertain=known & (confidence < stager.about.threshold),
+        uncertain=known & (confidence < about.threshold),
         seen=over(every["seen"], empty=0.0),
         movement_s=_seconds(over(every["trace"]), rate),
         breaths_per_minute=over(every["breaths"]),
         breathing_regularity=over(every["regularity"]),
     )
-    return Night(table, over(every["trace"]).astype(np.float32), rate)
+    return Night(table, over(every["trace"]).astype(np.float32), rate, alone)
+
+
+def _alone(stager: Stager, clips: int) -> str:
+    """Why the whole clips of a night have no context; empty if they have."""
+    if stager.context is None:
+        return "the model file has no head that reads a whole night"
+    if clips < LEAST_CLIPS:
+        return f"fewer than {LEAST_CLIPS} clips are too few to be each other's context"
+    return ""
 
 
 def _seconds(trace: NDArray, rate: float) -> NDArray[np.float64]:

@@ -5,14 +5,12 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sacd.predict.context import LEAST_CLIPS, AboutContext
 from sacd.predict.model import About
 from sacd.predict.night import Night, movements
 from sacd.predict.write import agreement, names, statistics
 from sacd.stages import CLIP_S, UNSCORED
 
-LEAST_CLIPS: Final = 60
-"""Half an hour. The student was trained on features that are centred by night; the mean of fewer
-clips is mostly that of their stages."""
 _WARNING: Final = (
     "Not a medical device. The model has seen simulated nights only; what it says of a real "
     "sleeper is unproven and serves no diagnosis."
@@ -29,9 +27,10 @@ def summarise(night: Night, about: About, other: pd.DataFrame | None) -> dict[st
     staged = clips[clips["stage"] != UNSCORED]
     coverage = (~staged["uncertain"]).mean()
     minutes = len(clips) * CLIP_S / 60
+    how = "each by itself" if night.alone else "with the whole night as context"
     lead = (
-        f"{minutes:.0f} min of recording, {len(staged)} clips staged, {coverage:.0%} of them above "
-        f"the threshold; {len(movements(night))} movements"
+        f"{minutes:.0f} min of recording, {len(staged)} clips staged {how}, {coverage:.0%} of them "
+        f"above the threshold; {len(movements(night))} movements"
     )
     rate = clips["breaths_per_minute"].median()
     if pd.notna(rate):
@@ -43,16 +42,23 @@ def summarise(night: Night, about: About, other: pd.DataFrame | None) -> dict[st
     counts = names(clips["stage"]).value_counts()
     return {
         "lead": f"{lead}.",
-        "warnings": [_WARNING, *_warnings(len(staged), len(clips))],
+        "context": f"none: {night.alone}" if night.alone else "whole night",
+        "warnings": [_WARNING, *_warnings(night.alone, len(staged), len(clips))],
         "clips": {str(name): int(n) for name, n in counts.items()},
         "sleep": statistics(clips["stage"].to_numpy()),
-        "certainty": _certainty(about, coverage),
+        "certainty": _certainty(night, about, coverage),
         "agreement": beside,
     }
 
 
-def _warnings(staged: int, clips: int) -> Iterator[str]:
-    """What is wrong with this recording."""
+def _warnings(alone: str, staged: int, clips: int) -> Iterator[str]:
+    """What is wrong with this recording.
+
+    Args:
+        alone: as in `Night`.
+    """
+    if alone:
+        yield f"Each clip was staged by itself: {alone}."
     if staged < LEAST_CLIPS:
         yield (
             f"{staged} clips of {CLIP_S} s were staged. The model compares each clip with the rest "
@@ -62,17 +68,20 @@ def _warnings(staged: int, clips: int) -> Iterator[str]:
         yield f"Not staged, since the video does not cover them: {clips - staged} clips."
 
 
-def _certainty(about: About, coverage: float) -> dict[str, str]:
+def _certainty(night: Night, about: About, coverage: float) -> dict[str, str]:
     """How often the model is above its threshold, here and on its test subjects, and right there.
 
     Args:
         coverage: share of this night's staged clips that are above the threshold.
     """
-    test = about.figures["test"]
+    used = night.used(about)
+    test = used.figures["nights" if isinstance(used, AboutContext) else "test"]
     return {
+        "context": "none, one clip" if night.alone else "the whole night",
         "clips above the threshold, this night": f"{coverage:.0%}",
         "on the model's test sleepers": f"{test['coverage']:.0%}",
+        "kappa there": f"{test['kappa']:.2f}",
         "right there, above the threshold": f"{test['accuracy of certain clips']:.0%}",
         "right there, below the threshold": f"{test['accuracy of uncertain clips']:.0%}",
-        "threshold (largest probability)": f"{about.threshold:.2f}",
+        "threshold (largest probability)": f"{used.threshold:.2f}",
     }

@@ -79,11 +79,13 @@ def tables(folder: Path, night: Night, about: About, other: pd.DataFrame | None)
         clips["stage_eeg"] = names(other["stage"]).to_numpy()
     _table(folder / "hypnogram.csv", clips, ",")
     moved = movements(night)
-    _bids(folder, clips, moved, about)
+    _bids(folder, clips, moved, night, about)
     _annotations(folder / "annotations.edf", night.clips, moved)
 
 
-def _bids(folder: Path, clips: pd.DataFrame, moved: pd.DataFrame, about: About) -> None:
+def _bids(
+    folder: Path, clips: pd.DataFrame, moved: pd.DataFrame, night: Night, about: About
+) -> None:
     """Write the night as BIDS tables, with the JSON files that explain them.
 
     `events.tsv` is one that `sacd.data.cohort` reads. BIDS has no `_hypnogram.tsv` yet; the one
@@ -105,10 +107,12 @@ def _bids(folder: Path, clips: pd.DataFrame, moved: pd.DataFrame, about: About) 
 
     columns = ["stage", "uncertain", *PROBABILITIES]
     _table(folder / "sub-01_task-sleep_hypnogram.tsv", rows.join(clips[columns]), "\t")
+    threshold = night.used(about).threshold
     said = {
         "stage": {"Description": "sleep stage of 30 s", "Levels": levels},
-        "uncertain": {"Description": f"1: the largest probability is below {about.threshold}"},
+        "uncertain": {"Description": f"1: the largest probability is below {threshold}"},
         "Sources": "video alone",
+        "Context": f"none: {night.alone}" if night.alone else "whole night",
         "Model": about_json(about),
     }
     write_json(folder / "sub-01_task-sleep_hypnogram.json", said)

@@ -16,9 +16,9 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "realdata" / "ir_bed_vid
 TURNS = REAL / "Infrared_TEST_FULL_SEQUENCE_subject09_config1.mp4"
 
 
-def sleeper(folder: Path) -> tuple[Path, Path]:
-    """Video and EEG of one simulated sleeper: 16 clips that follow each other."""
-    root = simulate(folder / "cohort", SimulateConfig(n_subjects=1, blocks=1, seed=3))
+def sleeper(folder: Path, blocks: int = 1) -> tuple[Path, Path]:
+    """Video and EEG of one simulated sleeper: blocks of 16 clips that follow each other."""
+    root = simulate(folder / "cohort", SimulateConfig(n_subjects=1, blocks=blocks, seed=3))
     return next(root.rglob("*_video.mp4")), next(root.rglob("*_eeg.edf"))
 
 
