@@ -3,10 +3,12 @@
 `explore.parquet` has one row per run and clip: run, subject, clip, stage, prediction, p_W ...
 (probabilities in %), ahi, x, y (map of Fig. 10), and principal components of the embeddings
 (pc00 ..., float16), from which maps of other perplexities are computed. In the rows of the first
-run, nights of a few subjects have their EEG and movement (`signals`).
+run, nights of a few subjects have their EEG and movement (`signals`), and a few small frames where
+all sleepers are simulated; else the file has no column of frames.
 """
 
 import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from scipy.signal import resample_poly
 from sklearn.decomposition import PCA
 
@@ -34,6 +37,14 @@ EEG_STEP: Final = 2
 """uV of one step of the EEG."""
 MOVEMENT_STEP: Final = 0.05
 """Grey levels of one step of the movement."""
+FRAMES: Final = 4
+"""Frames of a clip in the file, from its first to its last quarter."""
+SHAPE: Final = (24, 32)
+"""Rows and columns of such a frame."""
+LEVELS: Final = 16
+"""Grey levels of such a frame: two pixels share a byte, and 1,536 bytes hold a clip's frames."""
+_ACROSS: Final = 64
+"""Frames side by side in the one picture of all frames; a column of them would be too high."""
 _TEXT: Final = ("run", "subject")
 _SIGNALS: Final = ("eeg", "movement")
 _NEEDED: Final = frozenset(
@@ -148,27 +159,37 @@ def with_signals(clips: pd.DataFrame, ahi: pd.Series) -> pd.DataFrame:
 
 
 def signals(
-    clips: pd.DataFrame, eeg: NDArray[np.float32], rate: int, video: NDArray[np.uint8]
+    clips: pd.DataFrame,
+    eeg: NDArray[np.float32],
+    rate: int,
+    video: NDArray[np.uint8],
+    *,
+    frames: bool,
 ) -> pd.DataFrame:
-    """EEG and movement of clips as bytes: subject, clip, eeg, movement.
+    """EEG, movement and frames of clips as bytes: subject, clip, eeg, movement, frames.
 
     `eeg` has int8 samples at `RATE` in steps of `EEG_STEP` uV. `movement` has uint8 steps of
-    `MOVEMENT_STEP` grey levels: the mean change of a pixel from frame to frame. No frame is kept.
+    `MOVEMENT_STEP` grey levels: the mean change of a pixel from frame to frame. `frames` has
+    `FRAMES` pictures of `SHAPE`, two pixels a byte; black and white are the darkest and brightest
+    pixel of a clip.
 
     Args:
         clips: `(n)` rows with subject and clip.
         eeg: `(n, 30 * rate)` in uV.
         video: `(n, frames, height, width)`.
+        frames: whether frames may be shown; if not, there is no such column.
     """
     lines = []
-    for wave, frames in zip(eeg, video, strict=True):
+    for wave, film in zip(eeg, video, strict=True):
         # The polyphase filter keeps what lies above the new Nyquist frequency from aliasing.
         slow = resample_poly(wave.astype(np.float64), RATE, rate)
-        change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=(1, 2))
+        change = np.abs(np.diff(film.astype(np.int16), axis=0)).mean(axis=(1, 2))
         small = np.clip(np.round(slow / EEG_STEP), -127, 127).astype(np.int8)
         moved = np.clip(np.round(change / MOVEMENT_STEP), 0, 255).astype(np.uint8)
         lines.append((small.tobytes(), moved.tobytes()))
     made = pd.DataFrame(lines, columns=list(_SIGNALS))
+    if frames:
+        made["frames"] = [_packed(film) for film in video]
     return pd.concat([clips[["subject", "clip"]].reset_index(drop=True), made], axis=1)
 
 
@@ -205,6 +226,9 @@ def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
         "step": EEG_STEP,
         "moved": MOVEMENT_STEP,
         "seconds": CLIP_S,
+        "frames": _picture(first["frames"][known]) if "frames" in first else "",
+        "perClip": FRAMES,
+        "across": _ACROSS,
         "runs": [_map(name, runs[name].loc[first.index]) for name in names],
     }
 
@@ -221,6 +245,37 @@ def _map(name: str, clips: pd.DataFrame) -> dict[str, str]:
         "prediction": _base64(clips["prediction"].to_numpy(np.uint8).tobytes()),
         "p": _base64(clips[[f"p_{stage}" for stage in STAGES]].to_numpy(np.uint8).tobytes()),
     }
+
+
+def _packed(film: NDArray[np.uint8]) -> bytes:
+    """A few frames of a clip `(T, H, W)`, small and in `LEVELS` grey levels of its own range."""
+    middles = (2 * np.arange(FRAMES) + 1) * len(film) // (2 * FRAMES)  # of its quarters
+    small = np.stack([_small(film[k]) for k in middles]).astype(float)
+    low, high = small.min(), small.max()
+    grey = np.round((small - low) / (high - low or 1) * (LEVELS - 1)).astype(np.uint8).ravel()
+    return (grey[::2] << 4 | grey[1::2]).tobytes()
+
+
+def _small(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame of `SHAPE`: each of its pixels is the mean of those that it covers."""
+    if frame.shape == SHAPE:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize(SHAPE[::-1], Image.Resampling.BOX))
+
+
+def _picture(frames: pd.Series) -> str:
+    """PNG in base64 of the frames of all clips, `_ACROSS` side by side, then the next row."""
+    pairs = np.frombuffer(b"".join(frames), np.uint8)
+    grey = np.stack([pairs >> 4, pairs & 15], 1).reshape(-1, *SHAPE)
+    rows = -(-len(grey) // _ACROSS)
+    cells = np.zeros((rows * _ACROSS, *SHAPE), np.uint8)
+    cells[: len(grey)] = grey
+    table = cells.reshape(rows, _ACROSS, *SHAPE).swapaxes(1, 2)
+    image = Image.fromarray(table.reshape(rows * SHAPE[0], _ACROSS * SHAPE[1])).convert("P")
+    image.putpalette(np.repeat(np.linspace(0, 255, LEVELS).astype(np.uint8), 3).tobytes())
+    with io.BytesIO() as file:
+        image.save(file, "png", bits=4, optimize=True)
+        return _base64(file.getvalue())
 
 
 def _base64(content: bytes) -> str:

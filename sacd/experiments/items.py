@@ -77,7 +77,7 @@ class Notebook(NamedTuple):
     reads: tuple[str, ...] = ()
     """Files of other notebooks that it reads, under `results/<profile>/`."""
     frames: tuple[str, ...] = ()
-    """Its figures that show frames of the sleepers, where these may be shown."""
+    """Those of its files that show frames of the sleepers, where these may be shown."""
 
     @property
     def source(self) -> Path:
@@ -127,6 +127,10 @@ def _figures(*names: str) -> tuple[str, ...]:
     return tuple(f"figures/{name}.png" for name in names)
 
 
+def _pictures(*names: str) -> tuple[str, ...]:
+    return tuple(f"figures/{name}.{ending}" for name in names for ending in ("png", "pdf"))
+
+
 def _tables(*names: str) -> tuple[str, ...]:
     return tuple(f"tables/{name}.csv" for name in names)
 
@@ -135,7 +139,7 @@ _STEPS = ("method_embeddings", "method_graph", "method_contrast", "method_jsd", 
 _TABLE2 = ("kappa", "subjects", "calibration", "confusion", "losses", "monitor")
 _CASES = ("fig11", "fig12", "fig13")
 _NOTEBOOKS = (
-    Notebook("00_tour", _tour, _figures("tour_night"), frames=("tour_clips",)),
+    Notebook("00_tour", _tour, _figures("tour_night"), frames=_pictures("tour_clips")),
     Notebook("01_method", _method, _tables("method") + _figures(*_STEPS)),
     Notebook(
         "10_fig2_cohort", _none, _tables("fig2", "table6") + _figures("fig2", "table1_spectra")
@@ -183,12 +187,13 @@ _NOTEBOOKS = (
         "34_fig10_stage_tsne",
         students,
         (*_tables("fig10"), "tables/explore.parquet", *_figures("fig10")),
+        frames=("tables/explore.parquet",),
     ),
     Notebook(
         "35_fig11_fig13_cases",
         students,
         _tables(*_CASES) + _figures(*_CASES),
-        frames=("fig11", "fig12_transition"),
+        frames=_pictures("fig11", "fig12_transition"),
     ),
     Notebook(
         "40_readings",

@@ -188,25 +188,27 @@ def execute_notebooks(w: Workspace, names: Iterable[str], workers: int | None = 
 def withdraw_frames(w: Workspace) -> list[str]:
     """Remove what shows frames of sleepers where they may not be shown, and say what was removed.
 
-    That is the pictures, executed copy and page of each notebook that was executed when frames
-    might be shown. A notebook whose parameter `show_frames` the user has set is left alone.
+    That is the files with frames, executed copy and page of each notebook that was executed when
+    frames might be shown, and copy and page of its readers. A notebook whose parameter
+    `show_frames` the user has set is left alone. So are results that came with the repository,
+    whose cohort was never simulated here.
     """
+    if w.frames_may_be_shown or (w.simulated and not w.prepared):
+        return []
     removed: list[str] = []
     for name, notebook in NOTEBOOKS.items():
-        copy = w.results / "notebooks" / f"{name}.ipynb"
-        record = _record(copy)
-        asked = record.get("parameters", {}).get("show_frames")
-        if not notebook.frames or w.frames_may_be_shown or asked:
+        record = _record(w.results / "notebooks" / f"{name}.ipynb")
+        if not notebook.frames or record.get("parameters", {}).get("show_frames"):
             continue
         if record.get("depends", {}).get(SIMULATED) == str(False):
             continue
-        shown = [w.results / "figures" / figure for figure in notebook.frames]
-        pictures = [path.with_suffix(ending) for path in shown for ending in (".png", ".pdf")]
-        page, failed = w.results / "report" / f"{name}.html", copy.parent / "failed" / copy.name
-        for path in (*pictures, copy, failed, page):
-            if path.is_file():
-                path.unlink()
-                removed.append(path.relative_to(w.results).as_posix())
+        readers = [one.name for one in NOTEBOOKS.values() if {*one.reads} & {*notebook.frames}]
+        places = ("notebooks/{}.ipynb", "notebooks/failed/{}.ipynb", "report/{}.html")
+        pages = [place.format(one) for one in (name, *readers) for place in places]
+        for path in (*notebook.frames, *pages):
+            if (w.results / path).is_file():
+                (w.results / path).unlink()
+                removed.append(path)
     if removed:
         print(f"{w.results}: removed, for frames of real sleepers are not shown: {removed}")
     return removed

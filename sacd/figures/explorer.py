@@ -1,6 +1,7 @@
 """The interactive map of `50_explore`: one page without a network, which needs no kernel.
 
-Pointing at a clip shows its probabilities, EEG, movement, and place in the night.
+Pointing at a clip shows its probabilities, EEG, movement, place in the night, and, of simulated
+sleepers only, a few frames.
 """
 
 import html

@@ -1,8 +1,10 @@
 import base64
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from sacd.analysis import explore
 from sacd.stages import STAGES
@@ -26,7 +28,7 @@ def results(tmp_path):
     chosen = table[table["subject"] == "s3"]
     wave = np.tile(60 * np.sin(2 * np.pi * 2 * np.arange(3000) / 100), (40, 1)).astype(np.float32)
     video = rng.integers(0, 9, (40, 16, 6, 8)).astype(np.uint8)
-    signals = explore.signals(chosen, wave, 100, video)
+    signals = explore.signals(chosen, wave, 100, video, frames=False)
     explore.write(parts, tmp_path, signals)
     return tmp_path, parts, signals
 
@@ -75,6 +77,44 @@ def test_signals_are_those_of_the_clips_in_few_bytes(results):
     assert np.abs(wave - expected)[50:-50].max() < 2, "2 Hz stay 2 Hz, in uV"
     moved = np.frombuffer(first["movement"], np.uint8) * explore.MOVEMENT_STEP
     assert len(moved) == 15 and 1.5 < moved.mean() < 5, "grey levels of random frames"
+
+
+def decoded(content) -> np.ndarray:
+    """Frames `(n, 24, 32)` of the picture that the page shows, in the order of the clips."""
+    image = Image.open(io.BytesIO(base64.b64decode(content["frames"])))
+    grey = np.asarray(image.convert("L"))
+    high, wide = explore.SHAPE
+    cells = grey.reshape(-1, high, content["across"], wide).swapaxes(1, 2)
+    return cells.reshape(-1, high, wide)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (48, 64)])
+def test_frames_are_the_middles_of_the_quarters_with_the_contrast_of_their_clip(results, size):
+    """Clip k is dark but for a bright row k, whose brightness rises from quarter to quarter."""
+    folder, parts, _ = results
+    by = size[0] // 24
+    video = np.full((40, 16, *size), 10, np.uint8)
+    for k in range(40):
+        row = slice(by * (k % 24), by * (k % 24 + 1))
+        video[k, 2::4, row] = np.array([70, 100, 130, 160])[:, None, None]
+    clips = parts[0][parts[0]["subject"] == "s3"]
+    made = explore.signals(clips, np.zeros((40, 3000), np.float32), 100, video, frames=True)
+    assert set(made["frames"].str.len()) == {explore.FRAMES * 24 * 32 // 2}
+    path = explore.write(parts, folder, made)
+    content = explore.payload(explore.read(folder), "made-up data")
+    shown = decoded(content)
+    for k in range(40):
+        clip = shown[explore.FRAMES * k : explore.FRAMES * (k + 1)]
+        rows = clip[:, k % 24]
+        assert rows[:, 0].tolist() == [102, 153, 204, 255] and (rows == rows[:, :1]).all()
+        assert clip.sum() == rows.sum(), "all else is black"
+    assert (shown[explore.FRAMES * 40 :] == 0).all() and path.stat().st_size < 100_000
+
+
+def test_without_leave_no_frame_is_in_file_or_page(results):
+    table = explore.read(results[0])
+    assert "frames" not in results[2] and "frames" not in table
+    assert explore.payload(table, "a cohort")["frames"] == ""
 
 
 def test_signals_are_of_whole_nights_from_low_to_high_ahi(monkeypatch):

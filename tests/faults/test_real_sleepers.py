@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from sacd.analysis import explore
 from sacd.data.ingest import ingest
 from sacd.experiments import items, reproduce
 from sacd.experiments.items import NOTEBOOKS
@@ -99,7 +101,22 @@ def test_frames_are_shown_only_where_the_simulator_made_every_file(
 ):
     root = shutil.copytree(simulated, tmp_path / "cohort")
     change(root)
-    assert prepared(root, tmp_path).frames_may_be_shown is shown
+    w = prepared(root, tmp_path)
+    assert w.frames_may_be_shown is shown
+    clips = w.store.clips.iloc[:3]
+    made = explore_signals(w, clips)
+    assert ("frames" in made) is shown and "eeg" in made, "as 34_fig10_stage_tsne calls it"
+
+
+def explore_signals(w, clips):
+    """What the line of the notebook that writes `explore.parquet` gives for some clips."""
+    cells = json.loads(NOTEBOOKS["34_fig10_stage_tsne"].source.read_text())["cells"]
+    [cell] = ["".join(cell["source"]) for cell in cells if "explore.signals(" in str(cell)]
+    lines = [line for line in cell.splitlines() if "frames" in line]
+    video, eeg = w.store.gather(clips)
+    known = {"space": w, "explore": explore, "shown": clips, "video": video, "eeg": eeg}
+    exec("\n".join(lines), known)
+    return known["signals"]
 
 
 @pytest.mark.slow
@@ -115,6 +132,8 @@ def test_a_claim_of_real_files_changes_nothing(simulated, tmp_path):
 class Space:
     """As much of a `Workspace` as the withdrawal needs."""
 
+    simulated, prepared = False, True
+
     def __init__(self, results, shown):
         self.results, self.frames_may_be_shown = results, shown
 
@@ -123,14 +142,13 @@ def made(results, depends=None, parameters=None):
     """What an execution of the notebooks with frames left; returns all files."""
     names = []
     for name, notebook in NOTEBOOKS.items():
-        if not notebook.frames:
+        if not notebook.frames and not set(notebook.reads) & set(FRAMED):
             continue
         record = {"depends": depends or {}, "parameters": parameters or {}}
         copy = {"cells": [], "metadata": {"sacd": record}}
         texts = {f"notebooks/{name}.ipynb": json.dumps(copy), f"report/{name}.html": "page"}
         texts |= {f"notebooks/failed/{name}.ipynb": json.dumps(copy)}
-        for figure in notebook.frames:
-            texts |= {f"figures/{figure}.{ending}": "picture" for ending in ("png", "pdf")}
+        texts |= dict.fromkeys(notebook.frames, "picture")
         for path, text in texts.items():
             (results / path).parent.mkdir(parents=True, exist_ok=True)
             (results / path).write_text(text)
@@ -139,17 +157,22 @@ def made(results, depends=None, parameters=None):
     return sorted(names)
 
 
-FRAMED = ("tour_clips", "fig11", "fig12_transition")
+PICTURES = ("tour_clips", "fig11", "fig12_transition")
+FRAMED = (
+    *(f"figures/{name}.{ending}" for name in PICTURES for ending in ("png", "pdf")),
+    "tables/explore.parquet",
+)
 
 
 def test_the_notebooks_with_frames_are_known():
-    named = [figure for notebook in NOTEBOOKS.values() for figure in notebook.frames]
+    named = [path for notebook in NOTEBOOKS.values() for path in notebook.frames]
     assert sorted(named) == sorted(FRAMED)
+    writes = ("correspondence(", "montage(", "explore.write(")
     for name, notebook in NOTEBOOKS.items():
         text = notebook.source.read_text()
-        drawn = {figure for figure in FRAMED if f'\\"{figure}\\"' in text}
-        assert drawn == set(notebook.frames), name
-        assert ("correspondence(" in text or "montage(" in text) == bool(notebook.frames), name
+        drawn = {figure for figure in PICTURES if f'\\"{figure}\\"' in text}
+        assert drawn == {Path(path).stem for path in notebook.frames} - {"explore"}, name
+        assert any(word in text for word in writes) == bool(notebook.frames), name
 
 
 @pytest.mark.parametrize("depends", [None, {items.SIMULATED: "True"}])
@@ -165,6 +188,17 @@ def test_pictures_without_their_notebook_are_removed_too(tmp_path):
     shutil.rmtree(tmp_path / "notebooks")
     reproduce.withdraw_frames(Space(tmp_path, shown=False))
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["fig13.png"]
+
+
+def test_results_that_came_with_the_repository_stay_where_nothing_was_simulated(tmp_path):
+    """Else `make audit` in a fresh clone would remove committed notebooks."""
+    names = made(tmp_path, {items.SIMULATED: "True"})
+    clone = Workspace("smoke", root=tmp_path / "clone")
+    clone.results = tmp_path
+    assert not clone.frames_may_be_shown and reproduce.withdraw_frames(clone) == []
+    claimed = Workspace("smoke", data=tmp_path / "nights", root=tmp_path / "clone")
+    claimed.results = tmp_path
+    assert sorted(reproduce.withdraw_frames(claimed)) == names
 
 
 def test_what_may_be_shown_or_was_asked_for_stays(tmp_path):

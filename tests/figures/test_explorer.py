@@ -1,10 +1,12 @@
 """The interactive map answers in a browser: choose, point, click, arrow keys, no message."""
 
 import base64
+import io
 
 import numpy as np
 import pytest
 from browser import opened, with_chromium
+from PIL import Image
 
 from sacd.figures import explorer
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, COLOURS, STAGES
@@ -14,8 +16,16 @@ def text(values, kind) -> str:
     return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
 
 
+@pytest.fixture(params=[True, False], ids=["with frames", "without frames"])
+def frames(request):
+    """A picture of 24 frames of 24 x 32 in one row; empty where none may be shown."""
+    with io.BytesIO() as file:
+        Image.new("L", (64 * 32, 24), 128).save(file, "png")
+        return base64.b64encode(file.getvalue()).decode() if request.param else ""
+
+
 @pytest.fixture
-def content():
+def content(frames):
     """Two nights of 6 clips on a grid; the second has signals. In the second run all are wrong."""
     stage = np.array([0, 1, 2, 2, 3, 4] * 2)
     xy = [(400 * (k % 6) + 1000, 2000 * (k // 6) + 500) for k in range(12)]
@@ -34,6 +44,7 @@ def content():
         "stage": text(stage, np.uint8), "signal": text([65535] * 6 + [*range(6)], "<u2"),
         "eeg": text(np.arange(6 * 960) % 50, np.int8), "movement": text(range(6 * 15), np.uint8),
         "samples": 960, "step": 2, "moved": 0.05, "seconds": 30, "runs": runs,
+        "frames": frames, "perClip": 4, "across": 64,
     }  # fmt: skip
 
 
@@ -46,17 +57,21 @@ DRIVE = """
   };
   const act = (kind, x, y) => map.dispatchEvent(new window.MouseEvent(kind, place(x, y)));
   const press = key => map.dispatchEvent(new window.KeyboardEvent("keydown", { key }));
+  const films = () => page.getElementById("seen").hidden ? [] : all("#frames div").map(e => {
+    const style = window.getComputedStyle(e);
+    return style.backgroundImage.startsWith("url") ? style.backgroundPositionX : "empty"; });
   const legend = () => all(".key").map(e => e.textContent);
   const found = { start: said("what"), barriers: problems(window),
     wide: page.documentElement.scrollWidth - window.innerWidth,
     runs: all("#run option").map(e => e.textContent) };
   const points = what => all(what)[0].getAttribute("points").split(" ").length;
   act("mousemove", 1400, 500); found.hovered = said("what"); found.none = said("wave");
+  found.unseen = films();
   found.bars = all("#bars div").map(e => e.style.width);
   act("click", 1800, 2500); act("mousemove", 4000, 4000);
   found.clicked = said("what"); found.points = points("#wave polyline");
   found.marks = all("#night line").length; found.night = all("#night circle").length;
-  found.moves = points("#moves polyline");
+  found.moves = points("#moves polyline"); found.films = films();
   press("ArrowRight"); press("ArrowRight"); found.stepped = said("what");
   for (let k = 0; k < 9; k++) press("ArrowRight");
   found.end = said("what");
@@ -75,7 +90,7 @@ DRIVE = """
 
 @with_chromium
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1100, "dark")])
-def test_choose_point_click_and_step(content, tmp_path, width, theme):
+def test_choose_point_click_and_step(content, frames, tmp_path, width, theme):
     page = tmp_path / "explore.html"
     page.write_text(explorer.page(content))
     found = opened(page, DRIVE, tmp_path, width, theme)
@@ -87,6 +102,10 @@ def test_choose_point_click_and_step(content, tmp_path, width, theme):
     assert found["bars"] == ["10%", "60%", "10%", "10%", "10%"]
     assert found["clicked"].startswith("s2, clip 2: scored N2"), "kept when the pointer leaves"
     assert (found["points"], found["moves"], found["marks"], found["night"]) == (960, 15, 1, 6)
+    # Clip 2 of the second night is the third with signals: frames 8 to 11 of 64 side by side.
+    places = [float(place.removesuffix("%")) for place in found["films"]]
+    assert places == pytest.approx([100 * k / 63 for k in range(8, 12)] if frames else [], abs=0.01)
+    assert found["unseen"] == [], "no frames of a night without signals"
     assert found["stepped"].startswith("s2, clip 4") and found["end"].startswith("s2, clip 5")
     legends = found["legends"]
     assert legends["stage"] == ["W (2)", "N1 (2)", "N2 (4)", "N3 (2)", "REM (2)"]
