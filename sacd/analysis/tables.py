@@ -126,28 +126,27 @@ def _interval(table: pd.DataFrame) -> str:
 def _style(column: str, numbers: Sequence[float]) -> str:
     """Format of all numbers of a cell: the digits of the paper, or three of the largest number.
 
-    >>> [f"{x:{_style('net (%)', [-0.44, -0.003])}}" for x in (-0.44, -0.003)]
-    ['-0.4', '0.0']
-    >>> [f"{x:{_style('bias', [-1.25, -30.1])}}" for x in (-1.25, -30.1)]
-    ['-1.2', '-30.1']
+    >>> _style("kappa_4", [0.651]), _style("net (%)", [-0.44, 0.003])
+    ('.2f', '.1f')
+    >>> _style("bias", [-1.25, -30.1]), _style("bias", [0.00571, -0.2])
+    ('.1f', '.3f')
     """
     if column == "p" or column.startswith("p ("):
         return ".3g"
-    # "z" prints "0.0" where rounding leaves "-0.0".
     if column.startswith("kappa"):
-        return "z.2f"
+        return ".2f"
     if any(name in column.lower() for name in ("auc", "rho", "silhouette", "icc")):
-        return "z.3f"
+        return ".3f"
     in_percent = column in PERCENT or column in ERRORS or column.endswith(("(%)", "(points)"))
-    if in_percent or column.startswith(("accuracy", "macro_f1")):
-        return "z.1f"
+    if in_percent or column.startswith(("accuracy", "macro_f1")) or "AHI" in column.upper():
+        return ".1f"
     if all(float(number).is_integer() for number in numbers):
         return ",.0f"
     if all(float(f"{number:.3g}") == number for number in numbers):
         return "g"  # short already, such as a weight of 0.1
     largest = max(map(abs, numbers))
     before_point = len(f"{largest:.0f}") if largest >= 1 else 0
-    return f"z.{max(3 - before_point, 0)}f"
+    return f".{max(3 - before_point, 0)}f"
 
 
 def _numbers(values: Sequence[float], column: str) -> list[str]:

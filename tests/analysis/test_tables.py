@@ -52,12 +52,13 @@ def test_wide_shows_paper_beside_ours(table):
 @pytest.mark.parametrize(
     "column, cell, text",
     [
-        ("W as N3", (0.0104, 0.0295, -0.0144, 0.0353), "0.0 ± 0.0 [0.0, 0.0]"),
+        ("W as N3", (0.0104, 0.0295, -0.0144, 0.0353), "0.0 ± 0.0 [-0.0, 0.0]"),
         ("W as W", (40.3, 11.02, 30.2, 50.5), "40.3 ± 11.0 [30.2, 50.5]"),
         ("validation AUC at weight 1", (0.77, np.nan, 0.72, 0.8206), "0.770 [0.720, 0.821]"),
-        ("median rho", (-1.57e-05, 0.00229, np.nan, np.nan), "0.000 ± 0.002"),
+        ("median rho", (-1.57e-05, 0.00229, np.nan, np.nan), "-0.000 ± 0.002"),
         ("accuracy_4", (67.7, 1.026, 62.3, 73), "67.7 ± 1.0 [62.3, 73.0]"),
         ("bias", (-27.0002, np.nan, -69.5, 15.51), "-27.0 [-69.5, 15.5]"),
+        ("true AHI", (56, np.nan, np.nan, np.nan), "56.0"),
         ("p", (0.0001, np.nan, np.nan, np.nan), "0.0001"),
         ("clips", (55878, np.nan, np.nan, np.nan), "55,878"),
         ("weight used", (0.1, np.nan, np.nan, np.nan), "0.1"),
