@@ -142,7 +142,7 @@ def _style(column: str, numbers: Sequence[float]) -> str:
         return ".1f"
     if all(float(number).is_integer() for number in numbers):
         return ",.0f"
-    if all(float(f"{number:.3g}") == number for number in numbers):
+    if len(numbers) == 1 and float(f"{numbers[0]:.3g}") == numbers[0]:
         return "g"  # short already, such as a weight of 0.1
     largest = max(map(abs, numbers))
     before_point = len(f"{largest:.0f}") if largest >= 1 else 0
