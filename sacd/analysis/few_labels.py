@@ -1,4 +1,4 @@
-"""Students taught where few nights are scored, against the untaught ones (`43_few_labels`).
+"""Students taught when few nights are scored, compared with untaught ones (`43_few_labels`).
 
 Rows are named `<kind>, <number of labelled training subjects>`, as in
 `sacd.experiments.rows.few_labels`: "alone, 12", "SACD, 12", "SACD by YASA, 12", "teacher, 12".

@@ -198,7 +198,7 @@ def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
     """Caption of a tidy table: item, data, numbers of subjects and seeds, meaning of a cell."""
     item = ", ".join(table["item"].unique())
     parts = [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
-    for column, what in (("n_subjects", _units(item)), ("n_seeds", "seeds a row")):
+    for column, what in (("n_subjects", _units(item)), ("n_seeds", "seeds per row")):
         numbers = sorted({int(n) for n in table[column].dropna()})
         if numbers:
             extremes = dict.fromkeys((numbers[0], numbers[-1]))

@@ -117,7 +117,7 @@ def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
     for view in (None, table[["row", "value"]]):
         _, md, tex = tables.write(table, tmp_path, "t", {("AttnSleep/SACD", "kappa")}, view)
         wanted = (
-            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; "
+            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds per row: 1 to 3; "
             "± sd over seeds; [95 % interval, crossed over training seeds and subjects; of a row "
             "of one seed over subjects alone]; * leads every other row by the paired test."
         )
