@@ -12,7 +12,7 @@ PROFILE ?= demo
 DATA ?=
 ## parallel runs (default: one per core); for test: test files at a time (default 2)
 WORKERS ?=
-## seeds a row, instead of the profile's own number
+## seeds per row, instead of the profile's own number
 SEEDS ?=
 ## cpu or cuda (default: a GPU where there is one)
 DEVICE ?=

@@ -89,7 +89,7 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--nights": _folder("folder of the UCDDB tables; drives the simulated cohort"),
     "--workers": {"type": _number(0), "help": "parallel runs; default: one per core"},
     "--cluster": {"type": _address, "help": "tcp://host:port of a Dask scheduler"},
-    "--seeds": {"type": _number(1), "help": "seeds a row, instead of the profile's"},
+    "--seeds": {"type": _number(1), "help": "seeds per row, instead of the profile's"},
     "--root": _folder("folder of data, runs and results; default: the checkout"),
     "--ucf101": _folder("folder of UCF101's videos, for Table III"),
     "--channel": {"help": "EEG channel of the cohort; default: the profile's"},
@@ -263,7 +263,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _demo_nights() -> list[Path]:
-    """Folders of the demo's heads of a night on students of the paper's method, one a seed."""
+    """Folders of the demo's heads of a night on students of the paper's method, one per seed."""
     from sacd.experiments.night import ladder  # --help and a refusal need none of it
     from sacd.experiments.workspace import Workspace
 

@@ -280,7 +280,7 @@ class NightEmbedConfig(Config):
 
 
 class NightConfig(Config):
-    """Heads that stage a clip by its night: `sacd.training.night`."""
+    """Heads that stage a clip with the clips around it: `sacd.training.night`."""
 
     reads: Literal["student", "pixels", "truth"]
     """A student's embeddings, alone and with pixels; pixels alone; or the simulator's truth."""

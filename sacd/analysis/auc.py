@@ -1,4 +1,4 @@
-"""Endpoints without an operating point: AUC, and predictions after one bias a class.
+"""Endpoints without an operating point: AUC, and predictions after one bias per class.
 
 Methods that weight classes differently differ in accuracy, macro-F1 and kappa even where they rank
 the clips alike. The AUC does not depend on such weights, and `calibrated` gives every method the
@@ -94,7 +94,7 @@ def mean_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def biases(stage: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
-    """One bias a class `(5,)` on log p that maximises kappa; that of W is 0.
+    """One bias per class `(5,)` on log p that maximises kappa; that of W is 0.
 
     Coordinate search: three times, each class in turn takes the best bias of `GRID` while the
     others are kept; of equally good ones the smallest. A common offset changes no prediction, so

@@ -1,4 +1,4 @@
-"""Is a network as often right as its probability says (reliability curve and its error)?"""
+"""Calibration: is a network right as often as its probabilities say (reliability curve, ECE)?"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Students taught where few nights are scored, against the untaught ones (`43_few_labels`).
+"""Students taught when few nights are scored, compared with untaught ones (`43_few_labels`).
 
 Rows are named `<kind>, <number of labelled training subjects>`, as in
 `sacd.experiments.rows.few_labels`: "alone, 12", "SACD, 12", "SACD by YASA, 12", "teacher, 12".
@@ -96,11 +96,14 @@ def in_short(compared: pd.DataFrame, shown: int, methods: Sequence[str]) -> str:
     for kind in methods:
         line = compared.loc[(f"{kind}, {shown}", f"{ALONE}, {shown}")]
         told.append(f"{kind} {effect(line)}: **{line.verdict}**")
-    enough = []
-    for kind in known:
-        enough.append(f"{kind} {reached(compared, kind, most) or 'no budget of the grid'}")
+    fewest = {kind: reached(compared, kind, most) for kind in known}
+    enough = [f"{kind} {number}" for kind, number in fewest.items() if number]
+    never = [kind for kind, number in fewest.items() if not number]
+    parts = [", ".join(enough)] if enough else []
+    if never:
+        parts.append(f"no number of the grid below {most} for {', '.join(never)}")
     return (
         f"AUC minus that of the student alone, {shown} labelled subjects: {'; '.join(told)}. "
         "Fewest labelled subjects with which a taught student is better than the untaught one "
-        f"with {most}, or equal within the margin: {', '.join(enough)}."
+        f"with {most}, or equal within the margin: {'; '.join(parts)}."
     )

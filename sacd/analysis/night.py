@@ -162,9 +162,10 @@ def aims(table: pd.DataFrame, row: str) -> str:
     """Whether a row of `ladder` meets the aims, in words."""
     kappa, share = level(table, row), shares(table)[row]
     words = []
-    for value, aim, what in ((kappa, AIM_KAPPA, "kappa"), (share, AIM_SHARE, "of the bound")):
+    named = ("kappa", "its share of the bound's kappa")
+    for value, aim, what in zip((kappa, share), (AIM_KAPPA, AIM_SHARE), named, strict=True):
         met = "met" if value >= aim else "**missed**"  # also where it is unknown
-        words.append(f"{value:.2f} {what} (aim {aim:.2f}: {met})")
+        words.append(f"{what} {value:.2f} (our aim of {aim:.2f}: {met})")
     return f"{row}: {', '.join(words)}"
 
 

@@ -1,4 +1,4 @@
-"""What a sleep laboratory reads off a night, predicted against true: statistics and the AHI."""
+"""What a sleep laboratory reports of a night, predicted against true: statistics, the AHI."""
 
 from collections.abc import Mapping
 from typing import Final

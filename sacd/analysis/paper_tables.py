@@ -20,15 +20,19 @@ Tests = Mapping[str, stats.Predictions]
 """Row -> predictions of the test clips, one table or one per seed."""
 
 
-def effect(line: Any, digits: int = 3) -> str:
+def effect(line: Any, digits: int = 3, units: str = "subjects") -> str:
     """A line of `stats.compare` as text: difference, interval, Holm's p, subjects x seeds.
+
+    Args:
+        digits: decimals of the difference.
+        units: what plays the subjects, for example "groups" of videos.
 
     >>> numbers = {"difference": 0.02, "ci_low": -0.01, "ci_high": 0.05, "p_holm": 0.25}
     >>> effect(pd.Series({**numbers, "n_subjects": 15, "n_seeds": 3}))
-    '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15 x 3 seed(s)'
+    '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15 subjects x 3 seed(s)'
     """
     interval = f"[{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]"
-    n = f"n = {line.n_subjects:.0f} x {line.n_seeds:.0f} seed(s)"
+    n = f"n = {line.n_subjects:.0f} {units} x {line.n_seeds:.0f} seed(s)"
     test = f"Holm p = {line.p_holm:.2g}, {n}"
     return f"{line.difference:+.{digits}f} {interval}, {test}"
 

@@ -148,7 +148,7 @@ def intervals(
 
 
 def repeated(row: Measured, seeds: int) -> Measured:
-    """A row that is one network, held against each of several trainings of another row."""
+    """A row that is one network, compared with each of several trainings of another row."""
     total, left_out = row.total.repeat(seeds, 0), row.left_out.repeat(seeds, 1)
     return row._replace(total=total, left_out=left_out)
 

@@ -1,6 +1,6 @@
 """Result tables: tidy as CSV; wide, with the printed value beside ours, as Markdown and LaTeX."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +9,7 @@ import pandas as pd
 from sacd.analysis.latex import latex
 from sacd.escape import as_markdown, without_tags
 from sacd.files import write_text
-from sacd.metrics import PERCENT
+from sacd.metrics import ERRORS, PERCENT
 from sacd.paper import printed as paper
 
 COLUMNS: Final = [
@@ -123,23 +123,42 @@ def _interval(table: pd.DataFrame) -> str:
     return f"{crossed}; of a row of one seed {alone}" if (seeds == 1).any() else crossed
 
 
-def _number(value: float, column: str) -> str:
-    """A number with the digits that the paper prints for this column."""
-    if pd.isna(value):
-        return ""
-    if column in PERCENT or column == "macro_f1_calibrated":
-        return f"{value:.1f}"
+def _style(column: str, numbers: Sequence[float]) -> str:
+    """Format of all numbers of a cell: the digits of the paper, or three of the largest number.
+
+    >>> _style("kappa_4", [0.651]), _style("net (%)", [-0.44, 0.003])
+    ('.2f', '.1f')
+    >>> _style("bias", [-1.25, -30.1]), _style("bias", [0.00571, -0.2])
+    ('.1f', '.3f')
+    """
+    if column == "p" or column.startswith("p ("):
+        return ".3g"
     if column.startswith("kappa"):
-        return f"{value:.2f}"
-    if column == "auc":
-        return f"{value:.3f}"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+        return ".2f"
+    if any(name in column.lower() for name in ("auc", "rho", "silhouette", "icc")):
+        return ".3f"
+    in_percent = column in PERCENT or column in ERRORS or column.endswith(("(%)", "(points)"))
+    if in_percent or column.startswith(("accuracy", "macro_f1")) or "AHI" in column.upper():
+        return ".1f"
+    if all(float(number).is_integer() for number in numbers):
+        return ",.0f"
+    if len(numbers) == 1 and float(f"{numbers[0]:.3g}") == numbers[0]:
+        return "g"  # short already, such as a weight of 0.1
+    largest = max(map(abs, numbers))
+    before_point = len(f"{largest:.0f}") if largest >= 1 else 0
+    return f".{max(3 - before_point, 0)}f"
+
+
+def _numbers(values: Sequence[float], column: str) -> list[str]:
+    """The numbers of a cell with equal decimals; an empty text for one that is missing."""
+    style = _style(column, [value for value in values if pd.notna(value)])
+    return ["" if pd.isna(value) else f"{value:{style}}" for value in values]
 
 
 def _cell(line: pd.Series) -> str:
     """`value ± sd [95 % interval]`, as far as these are known."""
     names = ("value", "sd", "ci_low", "ci_high")
-    value, sd, low, high = (_number(line[name], line["column"]) for name in names)
+    value, sd, low, high = _numbers([line[name] for name in names], line["column"])
     if value and sd:
         value += f" ± {sd}"
     return f"{value} [{low}, {high}]" if value and low else value
@@ -165,7 +184,7 @@ def wide(table: pd.DataFrame, supported: Cells = ()) -> pd.DataFrame:
     for column in table["column"].unique():
         lines = table[table["column"] == column].set_index("row", drop=False)
         if lines["paper_value"].notna().any():
-            printed = [_number(value, column) for value in lines["paper_value"]]
+            printed = [_numbers([value], column)[0] for value in lines["paper_value"]]
             cells[column, "paper"] = pd.Series(printed, lines.index)
         if lines["value"].notna().any():
             stars = [" *" if (row, column) in supported else "" for row in lines.index]
@@ -179,7 +198,7 @@ def caption_of(table: pd.DataFrame, supported: Cells = ()) -> str:
     """Caption of a tidy table: item, data, numbers of subjects and seeds, meaning of a cell."""
     item = ", ".join(table["item"].unique())
     parts = [f"Data: {'; '.join(map(str, table['data'].dropna().unique()))}"]
-    for column, what in (("n_subjects", _units(item)), ("n_seeds", "seeds a row")):
+    for column, what in (("n_subjects", _units(item)), ("n_seeds", "seeds per row")):
         numbers = sorted({int(n) for n in table[column].dropna()})
         if numbers:
             extremes = dict.fromkeys((numbers[0], numbers[-1]))
@@ -243,7 +262,7 @@ def _compact(view: pd.DataFrame) -> pd.DataFrame:
     cells = []
     for _, line in view.iterrows():
         numbers = [pd.NA if line[end] == "" else line[end] for end in ends]
-        value, low, high = (_number(number, line["column"]) for number in numbers)
+        value, low, high = _numbers(numbers, line["column"])
         cells.append(f"{value} [{low}, {high}]" if low else value)
     shown = ["row", "column", "value", "n_seeds", "p_holm", "verdict"]
     return view.assign(value=cells).reindex(columns=[name for name in shown if name in view])

@@ -34,7 +34,7 @@ def table(alone: Predictions, grid: Grid, used: Mapping[str, float], data: str) 
     """Tidy lines: AUC of each method at each weight, the weight in use, and the best one.
 
     Args:
-        alone: predictions of the validation clips by the student that nobody taught.
+        alone: predictions of the validation clips by the untaught student.
         used: method -> its weight in every other notebook.
     """
     parts = [(ALONE, _auc(alone, AUC))]

@@ -40,7 +40,7 @@ class Workspace(Recipes):
             simulated cohort.
         root: folder that holds `data/`, `runs/` and `results/`; default: the checkout that this
             package lies in.
-        seeds: seeds a row, instead of the profile's.
+        seeds: seeds per row, instead of the profile's.
         ucf101: folder of UCF101's videos, for Table III; without it they are simulated too.
         sleepedf: folder of Sleep-EDF's cassette recordings, for the EEG stagers; without it they
             use the cohort's EEG.
@@ -185,7 +185,7 @@ class Workspace(Recipes):
     def predictions(self, run: Run, part: str = "test") -> pd.DataFrame:
         """Predicted clips of one part of the split, one row a clip.
 
-        The column `calibrated` has the stage predicted after one bias a class, which is fitted on
+        The column `calibrated` has the stage predicted after one bias per class, which is fitted on
         the validation subjects; see `sacd.analysis.auc`. Where a run has no such subjects, it is
         left out.
         """

@@ -1,8 +1,8 @@
-"""L_C: the K hardest negatives of two memory banks, in both directions (paper IV-C, eqs. 12-13).
+"""L_C: the K hardest negatives of two memory banks, in both directions (eqs. 3, 12 and 13).
 
 Video and EEG of a clip have to be more similar, by a margin, than its video is to the EEG of any
-clip of another stage (and the reverse). Of the past clips in a bank only the most similar ones
-count; most others satisfy the margin already.
+clip of another stage (and the reverse). Of the past clips in a bank only the most similar ones are
+used, because most others satisfy the margin already. Source: paper IV-C.
 """
 
 from typing import Literal, NamedTuple
@@ -47,10 +47,11 @@ def k_hard_contrastive(
     .. math:: L = \sum_n \sum_{k=1}^K [\alpha - S(F_n^v, F_n^s) + S(F_n^v, F_k^s)]_+
         + [\alpha - S(F_n^v, F_n^s) + S(F_k^v, F_n^s)]_+ \qquad (12, 13)
 
-    S is the cosine (reading A14). Video anchors meet EEG entries and the reverse (reading A17).
-    Entries of the same stage as the anchor are never negatives. A direction without negatives adds
-    exactly 0. The caller enqueues the keys of a batch after its loss, so that a bank never holds
-    the keys of the current batch.
+    F are the embeddings `(d,)` of the current clips n, [x]_+ is max(0, x), and F_k is the k-th
+    hardest entry of the other modality's bank. S is the cosine (reading A14). Video anchors meet
+    EEG entries and the reverse (reading A17). Entries of the same stage as the anchor are never
+    negatives. A direction without negatives adds exactly 0. The caller enqueues the keys of a batch
+    after its loss, so that a bank never holds the keys of the current batch.
 
     Source: arXiv:2208.05814, eqs. 12-13. Deviation: each direction is a mean over its valid pairs,
     and the two are added; the printed double sum has up to 2048 terms and would dominate the mean

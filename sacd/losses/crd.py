@@ -1,6 +1,6 @@
 """Contrastive representation distillation (CRD): match the teacher's view of the same clip.
 
-From the student's vector of a clip one should tell the teacher's vector of the same clip from those
+The student's vector of a clip should identify the teacher's vector of the same clip among those
 of many others, and the reverse. The others come from a memory with a row for every training clip,
 so that their number does not depend on the batch.
 """
@@ -110,7 +110,7 @@ class CRD(Method):
             raise ValueError(f"negatives {negatives!r} is unknown; known: exact, own")
         self.weight, self.k, self.temperature, self.momentum = weight, k, temperature, momentum
         self.exact = negatives == "exact"
-        # The heads keep the memories small, 128 instead of 512 values a clip.
+        # The heads keep the memories small, 128 instead of 512 values per clip.
         start, labels = context.generator, context.labels
         self.head_student = linear(context.student_example.embedding.shape[1], DIMENSIONS, start)
         self.head_teacher = linear(context.teacher_example.embedding.shape[1], DIMENSIONS, start)

@@ -28,11 +28,12 @@ class SACD(Method):
 
     .. math:: L = L_{CE} + \lambda_1 L_D + \lambda_2 L_C + \lambda_3 JSD \qquad (5)
 
-    Video keys come from a momentum encoder, an EMA copy of the student in eval mode (reading A19).
-    Its decay grows with the step t as 1 - t^(-2/3) up to 0.999: with 0.999 from the start, 74 % of
-    the initial weights would remain after 300 steps. Batch-norm statistics are copied. The frozen
-    teacher needs no momentum encoder. Keys are enqueued after the optimizer's step, so L_C is 0 in
-    the first step. A term of weight 0 is not computed and keeps no state.
+    Embeddings of student and teacher are `(B, 512)`, logits `(B, 5)`. `01_method` computes every
+    term step by step. Video keys come from a momentum encoder, an EMA copy of the student in eval
+    mode (reading A19). Its decay grows with the step t as 1 - t^(-2/3) up to 0.999: with 0.999 from
+    the start, 74 % of the initial weights would remain after 300 steps. Batch-norm statistics are
+    copied. The frozen teacher needs no momentum encoder. Keys are enqueued after the optimizer's
+    step, so L_C is 0 in the first step. A term of weight 0 is not computed and keeps no state.
 
     Source: arXiv:2208.05814, IV. Deviation: see `StructureLoss` (mismatched graphs, d at unit
     length) and `k_hard_contrastive` (mean over pairs). Deviation: the graph networks learn at 0.3
@@ -144,7 +145,7 @@ class SACD(Method):
         self.step, self.seed = state.get("step", 0), state.get("seed", 0)
 
     def train(self, mode: bool = True) -> "SACD":
-        """Train or evaluate; the momentum encoder always stays in eval mode."""
+        """Switch between training and eval mode; the momentum encoder always stays in eval mode."""
         super().train(mode)
         if self.ema is not None:
             self.ema.eval()

@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: clips that are alike for the teacher become alike.
+"""Similarity-preserving distillation: clips that the teacher finds similar become similar.
 
 Student and teacher are compared by the B x B similarities of the clips of a batch, so their
 embeddings may differ in width, scale and rotation.

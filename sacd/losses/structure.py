@@ -1,8 +1,8 @@
-"""L_D, the structure loss: both modalities give the same graph vector (paper IV-B, eq. 11).
+"""L_D, the structure loss: both modalities give the same graph vector (paper IV-B, eqs. 2, 11).
 
 The clips of a batch are the nodes of a graph, once with their video embeddings and once with those
-of the EEG. A network per modality reduces each graph to a vector. Both vectors of a batch should be
-near each other, nearer than those of different batches.
+of the EEG. A network per modality reduces each graph to a vector. The two vectors of a batch should
+be nearer to each other than to those of other batches.
 """
 
 from typing import Literal, NamedTuple

@@ -8,7 +8,7 @@ class RingBuffer(nn.Module):
     """The last m rows of several tensors; new rows overwrite the oldest ones.
 
     `state_dict` holds everything, so that a run can be resumed. Stored rows carry no gradient. The
-    positions are Python numbers: reading them from a GPU would make it wait at every step.
+    positions are Python numbers, because reading them from a GPU would make every step wait for it.
 
     Args:
         **rows: initial `(m, ...)` contents by buffer name, m >= 1.

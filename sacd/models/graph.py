@@ -31,8 +31,10 @@ class GraphNetwork(nn.Module):
 
     with x_i = W (F_i - centre) / |F_i - centre|, scaled by sqrt(dim) to coordinates of unit
     variance, and alpha_ij = softmax_j LeakyReLU_{0.2}(a [h_i, h_j]) (graph attention,
-    arXiv:1710.10903). All layers share their parameters. The paper leaves the input, the edges,
-    the neighbourhood, the messages, the update and the readout open (readings A5 to A11).
+    arXiv:1710.10903; not the margin alpha of eq. 12). x_i has 64 values, h_i 128, e_ij 64, m 512
+    and O_G 1024; LN is layer normalisation. All layers share their parameters. The paper leaves the
+    input, the edges, the neighbourhood, the messages, the update and the readout open (readings A5
+    to A11).
 
     Embeddings share a large common component, especially after a ReLU, which makes all nodes and
     all graphs look alike. The centre removes it. It has to be a mean over several batches: a mean

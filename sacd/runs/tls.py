@@ -1,4 +1,4 @@
-"""TLS of Dask clusters: only who has the key connects, and whoever connects runs code."""
+"""TLS for Dask clusters: only holders of the key can connect, as a connection can run code."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,8 @@ from sacd.runs.store import RunError
 def own_tls() -> Any:
     """Certificates of one local cluster, None where `cryptography` is not installed.
 
-    Whoever reaches the port of a scheduler runs code, and on a machine of several users that is
-    each of them. With these, only this process and its workers can connect.
+    Anyone who can reach the port of a scheduler can run code: on a shared machine, every user. With
+    these certificates, only this process and its workers can connect.
     """
     from distributed.security import Security  # slow to import
 

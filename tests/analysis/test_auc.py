@@ -1,4 +1,4 @@
-"""AUC without each subject, and one bias a class, against naive computations."""
+"""AUC without each subject, and one bias per class, against naive computations."""
 
 import numpy as np
 import pandas as pd

@@ -49,6 +49,27 @@ def test_wide_shows_paper_beside_ours(table):
     assert sum("*" in text for text in view.to_numpy().ravel()) == 1
 
 
+@pytest.mark.parametrize(
+    "column, cell, text",
+    [
+        ("W as N3", (0.0104, 0.0295, -0.0144, 0.0353), "0.0 ± 0.0 [-0.0, 0.0]"),
+        ("W as W", (40.3, 11.02, 30.2, 50.5), "40.3 ± 11.0 [30.2, 50.5]"),
+        ("validation AUC at weight 1", (0.77, np.nan, 0.72, 0.8206), "0.770 [0.720, 0.821]"),
+        ("median rho", (-1.57e-05, 0.00229, np.nan, np.nan), "-0.000 ± 0.002"),
+        ("accuracy_4", (67.7, 1.026, 62.3, 73), "67.7 ± 1.0 [62.3, 73.0]"),
+        ("bias", (-27.0002, np.nan, -69.5, 15.51), "-27.0 [-69.5, 15.5]"),
+        ("true AHI", (56, np.nan, np.nan, np.nan), "56.0"),
+        ("p", (0.0001, np.nan, np.nan, np.nan), "0.0001"),
+        ("clips", (55878, np.nan, np.nan, np.nan), "55,878"),
+        ("weight used", (0.1, np.nan, np.nan, np.nan), "0.1"),
+    ],
+)
+def test_the_numbers_of_a_cell_have_equal_decimals(column, cell, text):
+    line = dict(zip(("value", "sd", "ci_low", "ci_high"), cell, strict=True))
+    made = tables.rows("t", "r", pd.DataFrame([{"column": column, **line}]), "d")
+    assert tables.wide(made).loc["r", (column, "ours")] == text
+
+
 def test_wide_refuses_two_values_for_one_cell(table):
     with pytest.raises(ValueError, match="twice"):
         tables.wide(pd.concat([table, table.head(1)]))
@@ -96,7 +117,7 @@ def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
     for view in (None, table[["row", "value"]]):
         _, md, tex = tables.write(table, tmp_path, "t", {("AttnSleep/SACD", "kappa")}, view)
         wanted = (
-            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds a row: 1 to 3; "
+            "table2. Data: simulated cohort, 5 % of it; subjects: 12; seeds per row: 1 to 3; "
             "± sd over seeds; [95 % interval, crossed over training seeds and subjects; of a row "
             "of one seed over subjects alone]; * leads every other row by the paired test."
         )

@@ -42,7 +42,7 @@ def test_results_are_those_of_the_demo():
 def test_the_readme_is_short_and_has_its_parts():
     lines = README.splitlines()
     assert len(lines) <= 120
-    parts = ("Two commands", "The paper's items", "Limits", "A night from video alone")
+    parts = ("Run it", "The paper's items", "Limits", "A night from video alone")
     parts += ("Your own nights", "Add a method", "Explore, clusters")
     assert [line[3:] for line in lines if line.startswith("## ")] == list(parts)
 
