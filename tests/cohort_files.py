@@ -44,6 +44,7 @@ def write_video(path: Path, frames, rate: int, ticks: Iterable[int] | None = Non
     """H.264 video of grey images that are 1 / rate s apart, or at the given multiples of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
+        container.metadata["title"] = path.stem  # no two subjects have the same file
         options = {"qp": "8", "preset": "veryfast", "threads": "1"}
         if path.suffix == ".avi":
             options["bf"] = "0"  # AVI cannot hold B-frames: it has no presentation times

@@ -59,6 +59,11 @@ def sidecar(value, encoding="utf-8"):
     )
 
 
+def beside(name, text):
+    """Another file of the cohort."""
+    return lambda root: (root / name).write_text(text)
+
+
 def capitals(root):
     for path in paths(root, "sub-01"):
         path.rename(path.with_suffix(path.suffix.upper()))

@@ -75,6 +75,13 @@ def cut(share):
     return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
 
+def misstate(path):
+    """The header says that the video lasts a moment."""
+    for box, place in ((b"mvhd", 16), (b"mdhd", 16), (b"tkhd", 20)):
+        at = path.read_bytes().find(box) + 4 + place
+        overwrite(path, at, (1000).to_bytes(4, "big"))
+
+
 def noise(path):
     """Random bytes over half a packet in the middle of clip 1."""
     place, size = next(p[1:] for p in packets(path) if p[0] > 45 and p[2] > 40)
@@ -166,6 +173,7 @@ READ = {
     "wide pixels": (made(sar=Fraction(2, 1)), ALL, ""),
     "interlaced": (made(options={"qp": "8", "flags": "+ildct+ilme", "threads": "1"}), ALL, ""),
     "starts at 100 s": (at(lambda t: t + 100), ALL, ""),
+    "a wrong duration in the header": (made(then=misstate), ALL, ""),
     "starts below 0": (at(lambda t: t - 2), ALL, ""),
     "whole seconds": (wrong(lambda t: float(int(t))), ALL, ""),
     "cover first": (made(then=add_cover), ALL, ""),

@@ -12,8 +12,10 @@ from sacd.data.eeg import Channel, clip_losses, open_channel, refuse_slow
 from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
+from sacd.data.offset import refuse_unread
 from sacd.data.problems import CohortError, first_line
 from sacd.data.texts import read_table, read_text
+from sacd.data.twins import same_recordings
 from sacd.data.video import Sampling, VideoInfo, probe
 from sacd.data.windows import frames_needed
 from sacd.stages import CLIP_S, STAGES, UNSCORED
@@ -58,6 +60,7 @@ def check(
         usable = f"subjects that can be used: {len(cohort.nights)}, needed for a split: {subjects}"
         fix = "add subjects, or mend those that are told here"
         rows.append(("", "error", CohortError(root, usable, fix)))
+    rows += [(subject, "error", problem) for subject, problem in same_recordings(cohort.nights)]
     facts = []
     for night in cohort.nights:
         try:
@@ -131,6 +134,8 @@ def night_problems(
         problem = "states no StartOffset, so the video is taken to start with the EEG"
         fix = 'write {"StartOffset": 0} if it does, else the seconds from the start of the EEG'
         found.append(("warning", CohortError(night.sidecar, problem, fix)))
+    if stated == [None]:
+        attempt(night.video, refuse_unread, night)
     events = attempt(night.events, survey_events, night.events)
     if events is not None:
         found += [("error", problem) for problem in events.problems]
@@ -212,6 +217,13 @@ def _times(
     whole = clips["onset_s"] + CLIP_S <= end + SLACK_S
     if reasons is not None:
         whole &= reasons == ""
+    # Of a file that was cut the header tells how long it was.
+    promised = max(end, raw.file.promised * raw.file.record_s)
+    beyond = int((clips["onset_s"] + CLIP_S > promised + SLACK_S).sum())
+    if whole.any() and beyond > len(clips) / 2:
+        problem = f"has {beyond} of {len(clips)} scored clips after the end of the EEG ({end:g} s)"
+        fix = "count onsets and durations in s, from the start of the EEG"
+        found.append(("error", CohortError(night.events, problem, fix)))
     if not whole.any():
         # An error of the EEG says already why no clip is left.
         if not any(level == "error" for level, _ in found):
@@ -237,7 +249,9 @@ def _coverage(
     # As in `read_clips`: up to 1.5 frames may be missing.
     slack = 1.5 / video.rate if video.rate > 0 else 1.0
     stop = offset + (film.end_s if film else video.duration_s)
-    covered = (onset >= offset - slack) & (onset + CLIP_S <= stop + slack)
+    # A header may state any duration: what reads the frames finds their end by itself.
+    until = stop if film else np.inf
+    covered = (onset >= offset - slack) & (onset + CLIP_S <= until + slack)
     seen = np.array(film.whole, bool) if film else covered
     lost = whole & ~seen
     span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"

@@ -39,6 +39,7 @@ _OFFSETS: Final = {
     "offset",
 }  # fmt: skip
 """Keys of a sidecar that state the offset, without case and separators: BIDS' own, and others."""
+_SECONDS: Final = ("s", "sec", "second", "seconds", "sekunden", "secondes")
 _LIKE_A_TIME: Final = re.compile("offset|delay|start|onset|begin|shift|sync|latency|time|^lag|^t0")
 _NO_OFFSET: Final = re.compile("timezone|acquisition|repetition|echo|duration|frame|exposure|date")
 
@@ -148,6 +149,7 @@ def _participants(root: Path) -> tuple[list[dict], list[tuple[str, CohortError]]
         if any(row["subject"] == subject for row in rows):
             wrong("is there twice", "keep one row; a second night needs an id of its own")
             continue
+        record |= {column.lower(): value for column, value in record.items()}  # Age, Sex
         numbers = {column: measure(column, record.get(column, "")) for column in LIMITS}
         # Splits are stratified by the AHI, so it is the one number that must be known.
         if numbers["ahi"] is not None and math.isnan(numbers["ahi"]):
@@ -244,9 +246,15 @@ def stated_offset(night: Night) -> float | None:
     Raises:
         CohortError: see `video_offset`.
     """
-    path = night.sidecar
-    if not path.is_file():
-        return None
+    return sidecar_offset(night.sidecar) if night.sidecar.is_file() else None
+
+
+def sidecar_offset(path: Path) -> float | None:
+    """The offset that a JSON file states in s, None if it states none.
+
+    Raises:
+        CohortError: see `video_offset`.
+    """
     fix = 'write {"StartOffset": seconds from the start of the EEG to the first video frame}'
     sidecar = read_object(path, fix)
     plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in sidecar}
@@ -258,6 +266,10 @@ def stated_offset(night: Night) -> float | None:
         if not abs(value) <= 1e6:  # also NaN
             problem = f"{key} {str(value)[:20]} is not a number of seconds from -1e6 to 1e6"
             raise CohortError(path, problem, fix)
+    for key, value in sidecar.items():
+        # A number in ms would be read as one in s.
+        if stated and "unit" in plain[key] and str(value).lower() not in _SECONDS:
+            raise CohortError(path, f"has {key} {value!r}, and offsets are in s", fix)
     # BIDS' key and our own may both be there; then they must agree.
     if len(set(stated.values())) > 1:
         both = ", ".join(f"{key} {value!r}" for key, value in stated.items())

@@ -92,7 +92,7 @@ class EdfFile:
             CohortError: a record of an EDF+D file has no onset, or begins before the one before
                 it ends.
         """
-        channels = self.notes() if self.kind != "EDF" else []
+        channels = self.notes()
         if not channels and self.kind == "EDF+D":
             problem = f"is EDF+D but has no channel {NOTES!r} that says when records begin"
             raise CohortError(self.path, problem, _FIX)
@@ -101,7 +101,7 @@ class EdfFile:
         onsets = np.empty(self.records)
         for k, text in enumerate(channels[0]):
             found = re.match(rb"([+-]\d+(?:\.\d*)?)\x14\x14", text)
-            if found is None and self.kind == "EDF+C":
+            if found is None and self.kind != "EDF+D":
                 return None  # contiguous by definition
             if found is None:
                 problem = f"record {k + 1} of {self.records} does not say when it begins (EDF+D)"
@@ -110,7 +110,7 @@ class EdfFile:
         onsets -= onsets[0]
         steps = np.diff(onsets)
         back = np.flatnonzero(steps < self.record_s - JITTER_S)
-        if back.size and self.kind == "EDF+C":
+        if back.size and self.kind != "EDF+D":
             return None  # contiguous by definition: the onsets are wrong
         if back.size:
             k = int(back[0])
@@ -176,7 +176,7 @@ def read_header(path: Path) -> EdfFile:
     except ValueError as error:
         raise CohortError(path, f"cannot be read as EDF ({error})", _FIX) from None
     labels = tuple(f["label"] for f in fields)
-    reserved = fixed[192:236].decode("latin-1").strip(" \0")
+    reserved = fixed[192:236].decode("latin-1").strip(" \0").upper()
     return EdfFile(
         path=path,
         kind=reserved[:5] if reserved.startswith(("EDF+C", "EDF+D")) else "EDF",

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -21,6 +22,10 @@ FLAT_UV: Final = 0.5
 """A second whose standard deviation is below this is flat: no electrode on a head is so quiet."""
 RAILED: Final = 0.25
 """A second with a larger share of its samples at an extreme of the night is railed."""
+_MAINS_HZ: Final = (50, 60)
+_HUM, _HUM_UV = 0.05, 3.0
+"""A second is flat too if all but so much of its standard deviation is hum: an electrode is off.
+What is left must be below the uV, as loud hum may lie over EEG."""
 EEG_REASONS: Final = ("eeg", "gap", "flat", "railed")
 """Why the EEG of a clip cannot be used: beyond its end, a pause of the recorder, ..."""
 BAD_S: Final = 3
@@ -211,6 +216,7 @@ def _covered(raw: Channel, rate: int) -> list[tuple[int, int]]:
 def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
     """Which seconds of a night are flat, and which are railed: two `(ceil(end_s),)` bool.
 
+    A second is flat if it varies by less than `FLAT_UV`, but for hum of the mains.
     A second is railed if more than `RAILED` of its samples have the lowest or the highest value of
     the night. Both are judged on the samples of the file: resampling smears them.
     """
@@ -224,19 +230,34 @@ def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
         # The variance below is a difference of squares: an offset would cancel all its digits.
         x -= x.mean()
         at_end = np.isin(digits[first:stop].ravel(), ends)
+        quiet = _without_hum(x, raw.rate)
         seconds = np.arange(int(np.ceil(onset - 1e-6)), int(onset + len(x) / raw.rate + 1e-6))
         edges = np.round((np.append(seconds, seconds[-1:] + 1) - onset) * raw.rate).astype(int)
         sizes = np.diff(edges)
         if not sizes.size or sizes.min() < 2:
             continue  # shorter than a second, or a channel of 1 Hz, which is no EEG
         # Means over every second, in one pass over the night.
-        sums, squares, hits = (
+        sums, squares, hits, *rest = (
             np.add.reduceat(part[: edges[-1]], edges[:-1]) / sizes
-            for part in (x, x * x, at_end * 1.0)
+            for part in (x, x * x, at_end * 1.0, *(y for q in quiet for y in (q, q * q)))
         )
-        flat[seconds] = squares - sums**2 < FLAT_UV**2
+        power = squares - sums**2
+        flat[seconds] = power < FLAT_UV**2
+        for mean, square in zip(rest[::2], rest[1::2], strict=True):
+            flat[seconds] |= square - mean**2 < np.clip(_HUM**2 * power, FLAT_UV**2, _HUM_UV**2)
         railed[seconds] = hits > RAILED
     return flat, railed & ~flat
+
+
+def _without_hum(x: np.ndarray, rate: float) -> Iterator[np.ndarray]:
+    """Samples without the sine of each frequency of the mains: x[n - 1] + x[n + 1] = 2 cos(w) x[n]
+    for a sine of w = 2 pi f / rate, whatever its phase."""
+    for hum in _MAINS_HZ:
+        if 2 * hum < rate:
+            turn = 2 * math.cos(2 * math.pi * hum / rate)
+            rest = np.zeros_like(x)
+            rest[1:-1] = (x[:-2] + x[2:] - turn * x[1:-1]) / (2 - turn)  # slow waves stay
+            yield rest
 
 
 def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:

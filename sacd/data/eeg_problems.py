@@ -65,7 +65,10 @@ def eeg_losses(raw: Channel, clips: pd.DataFrame, reasons: np.ndarray) -> list[P
             f"was paused ({pauses})",
             "make sure that onsets count from the start of the EEG, pauses included",
         ),
-        "flat": (f"{raw.name} is flat for {BAD_S} s or more", "choose a connected channel"),
+        "flat": (
+            f"{raw.name} is flat for {BAD_S} s or more",
+            "choose a connected channel (hum of the mains is no signal)",
+        ),
         "railed": (f"{raw.name} is saturated for {BAD_S} s or more", "choose another channel"),
     }
     found: list[Problem] = []

@@ -18,6 +18,7 @@ from sacd.data.events import clip_table, read_events
 from sacd.data.problems import CohortError
 from sacd.data.rows import Rows
 from sacd.data.store import FORMAT, ClipStore, StoreConfig
+from sacd.data.twins import same_recordings
 from sacd.data.video import probe, read_clips
 from sacd.files import (
     atomic_folder,
@@ -56,6 +57,8 @@ def ingest(
         CohortError: the first problem. Finished nights stay; nothing is left of the others.
     """
     cohort, store = read_cohort(root), Path(store)
+    for _, problem in same_recordings(cohort.nights):
+        raise problem
     store.mkdir(parents=True, exist_ok=True)
     with FileLock(store / ".lock"):
         remove_leftovers(store)

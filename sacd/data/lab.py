@@ -18,11 +18,12 @@ from tqdm import tqdm
 from sacd.data.cohort import read_cohort
 from sacd.data.events import read_events
 from sacd.data.lab_edf import copy_without_identity
-from sacd.data.lab_files import files_of, read_subjects
+from sacd.data.lab_files import TEXT_SUFFIXES, cohort_name, files_of, read_subjects
 from sacd.data.lab_plan import Asked, LabNight, plan
 from sacd.data.problems import CohortError
 from sacd.data.settings import with_settings
 from sacd.data.store import StoreConfig
+from sacd.data.twins import twins
 from sacd.files import atomic_folder, write_json
 from sacd.stages import CLIP_S, stage_name
 
@@ -98,6 +99,10 @@ def import_lab(
             # Nothing is written yet: a fault in the last row must leave no half cohort.
             nights.append(night)
             rows.append((row["subject"], "imported", *_told(night, folder)))
+    nights, shared = _each_its_own(nights)
+    for k, row in enumerate(rows):
+        if problem := shared.get(cohort_name(row[0])):
+            rows[k] = (row[0], "dropped", *[""] * 6, str(problem))
     report = pd.DataFrame(rows, columns=list(_COLUMNS))
     if dry_run:
         return report
@@ -122,6 +127,28 @@ def _refuse_places(folder: Path, out: Path) -> None:
         raise CohortError(out, "exists, and nothing is overwritten", "give a folder that is new")
     if out.resolve().is_relative_to(folder.resolve()):
         raise CohortError(out, "lies in the lab's folder", "give a folder outside of it")
+
+
+def _each_its_own(nights: list[LabNight]) -> tuple[list[LabNight], dict[str, CohortError]]:
+    """Nights with files of their own, and why the others are dropped.
+
+    Which of two nights a file belongs to nobody knows here, so that both are dropped.
+    """
+    owners: dict[Path, list[str]] = {}
+    for night in nights:
+        for path in dict.fromkeys((night.eeg.path, night.video, night.scored_in)):
+            if path is not None:
+                owners.setdefault(path, []).append(night.name)
+    same = [(path, path) for path, names in owners.items() if len(names) > 1]
+    recordings = [path for path in owners if path.suffix.lower() not in TEXT_SUFFIXES]
+    shared: dict[str, CohortError] = {}
+    for one, other in [*same, *twins(recordings)]:
+        names = [*dict.fromkeys((*owners[one], *owners[other]))]
+        for name in names:
+            problem = f"is the same as {other.name}, and both are" if one != other else "is"
+            problem += f" of {' and '.join(names)}"
+            shared.setdefault(name, CohortError(one, problem, "give each night its own file"))
+    return [night for night in nights if night.name not in shared], shared
 
 
 def _told(night: LabNight, folder: Path) -> tuple:

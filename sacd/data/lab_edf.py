@@ -1,6 +1,6 @@
 """A copy of an EDF file that names nobody."""
 
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 
 from sacd.data.edf import DATE, NOTES, PATIENT, RECORDING, EdfFile
@@ -17,6 +17,11 @@ def is_hypnogram(file: EdfFile) -> bool:
 def date_is_blank(start: datetime) -> bool:
     """Whether somebody removed the date."""
     return start.strftime("%d.%m.%y") in _BLANK_DATES
+
+
+def is_blank(start: datetime) -> bool:
+    """Whether date and time of day are blank, so that no clock can be compared with this start."""
+    return date_is_blank(start) and start.time() == time()
 
 
 def copy_without_identity(source: EdfFile, target: Path) -> None:

@@ -1,6 +1,7 @@
 """Which files of a lab's folder belong to which subject: the table of subjects, and names."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,9 @@ JOIN = (
 
 STAMP = re.compile(
     r"(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)"
-    r"(?:[T _-]+(\d\d)[-_.h]?(\d\d)(?:[-_.m]?(\d\d))?)?(?!\d)"
+    r"(?:[T _-]*(\d\d)[-_.:h]?(\d\d)(?:[-_.:m]?(\d\d))?)?(?!\d)"
 )
-"""Date in the name of a file, with the time of day as cameras write it: 20240301_220005."""
+"""Date in a name, with the time of day as cameras write it: 20240301_220005, 20240301220005."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def read_subjects(path: Path) -> pd.DataFrame:
     lines = numbered_lines(read_text(path)[0])
     if not lines:
         raise CohortError(path, "cannot be read as a table (it is empty)", "save it as CSV")
-    number, first = lines[0]
+    if re.fullmatch("sep=.", lines[0][1].strip(), re.IGNORECASE):  # Excel's
+        del lines[0]
+    number, first = lines[0] if lines else (1, "")
     # A semicolon separates where the comma is the decimal mark; the header has no numbers.
     mark = max("\t;,", key=first.count)
     header = [name.lower() for name in split_fields(path, number, first, mark)]
@@ -120,9 +123,11 @@ def belongs(path: Path, folder: Path, subject: str) -> bool:
     >>> [belongs(Path("a", n), Path("a"), "SC4001") for n in ("SC4001E0-PSG.edf", "SC40012.edf")]
     [True, False]
     """
+    # macOS writes an accented letter as a letter and its accent.
+    subject = unicodedata.normalize("NFC", subject)
     first = r"(?<!\d)" if subject[0].isdigit() else r"(?<![^\W\d_])"
     last = r"(?!\d)" if subject[-1].isdigit() else r"(?![^\W\d_])"
-    text = path.relative_to(folder).as_posix()
+    text = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
     if not STAMP.search(subject):
         text = STAMP.sub("#", text)
     return re.search(first + re.escape(subject) + last, text, re.IGNORECASE) is not None

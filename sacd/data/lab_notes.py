@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from sacd.data.events import SLACK_S
+from sacd.data.lab_edf import is_blank
 from sacd.data.problems import CohortError
 from sacd.data.scoring import recognise, unknown_tiles
 from sacd.data.texts import split_camel_case, without_accents
@@ -46,12 +49,14 @@ class Scoring:
     """Stages in pieces of 30 s and events, in s from the start of the EEG, and what was left out.
 
     Stages are labels 0..4 or `UNSCORED`; `coding` says in words how their names were read.
+    `counted`: the stages are numbered and have no times, so that 30 s each is an assumption.
     """
 
     stages: list[tuple[float, int]]
     events: list[Note]
     coding: str
     left_out: dict[str, int] = field(default_factory=dict)
+    counted: bool = False
 
 
 def event_name(text: str) -> str:
@@ -76,7 +81,8 @@ def scoring_of(notes: Sequence[Note], path: Path) -> Scoring:
 
     Raises:
         CohortError: a name looks like a stage and is unknown or has two readings, two stages
-            overlap, as in a file of two scorers, or a time is no number.
+            overlap, as in a file of two scorers, most of them are shorter than 30 s, or a time is
+            no number.
     """
     texts = [text for _, _, text in notes]
     onsets, lengths = np.array([note[:2] for note in notes], float).reshape(-1, 2).T
@@ -105,24 +111,49 @@ def _stages(
 ) -> list[tuple[float, int]]:
     """Onset and label of every clip; `left` counts what is left out."""
     stages: list[tuple[float, int]] = []
-    end = -math.inf
-    # A stage that stands twice, word for word, is one; two that differ are refused below.
-    scored = sorted(note for note in set(notes) if note[2] in labels)
-    following = [onset for onset, _, _ in scored[1:]]
-    for k, (onset, duration, text) in enumerate(scored):
-        if not duration > 0:  # or NaN: it lasts until the next stage, the last one for a clip
-            duration = (following[k] if k < len(following) else onset + CLIP_S) - onset
-        if onset < end - SLACK_S:
+    end, short = -math.inf, 0
+    written = sorted(note for note in notes if note[2] in labels)
+    # A stage that stands twice, word for word, is one. Without a duration it may be two epochs
+    # whose times are rounded to a minute: those are refused below.
+    scored = [
+        note for before, note in pairwise([None, *written]) if not note[1] > 0 or note != before
+    ]
+    lengths = _lengths(scored)
+    for (onset, _, text), duration in zip(scored, lengths, strict=True):
+        if onset < end - SLACK_S or not duration > 0:
             problem = f"holds two stages at {onset:g} s of the EEG"
-            raise CohortError(path, problem, "export one scorer, one stage per epoch")
+            fix = "export one scorer, one stage per epoch, and times with their seconds"
+            raise CohortError(path, problem, fix)
         pieces, end = int((duration + SLACK_S) // CLIP_S), onset + duration
         left["stages shorter than 30 s"] += duration - pieces * CLIP_S > SLACK_S
+        short += pieces == 0 and labels[text] != UNSCORED
         for at in (onset + CLIP_S * piece for piece in range(pieces)):
             if at < -SLACK_S:
                 left["clips before the EEG"] += 1
             else:
                 stages.append((max(at, 0.0), labels[text]))
+    # Times in minutes or in parts of a day, or epochs of 20 s: what is left is not a night.
+    if short > sum(labels[text] != UNSCORED for _, _, text in scored) / 2:
+        problem = f"has {short} of {len(scored)} stages that are shorter than {CLIP_S} s"
+        raise CohortError(path, problem, f"write times in s, and score in epochs of {CLIP_S} s")
     return stages
+
+
+def _lengths(scored: Sequence[Note]) -> list[float]:
+    """Duration of every stage in s.
+
+    One without a duration lasts until the next, the last one for a clip. In a list of epochs, which
+    repeats a stage that goes on, it lasts for a clip: where rows are missing nothing is scored.
+    """
+    steps = [b[0] - a[0] for a, b in pairwise(scored)]
+    goes_on = any(
+        a[2] == b[2] and abs(step - CLIP_S) <= SLACK_S
+        for (a, b), step in zip(pairwise(scored), steps, strict=True)
+    )
+    epochs = goes_on and abs(median(steps) - CLIP_S) <= SLACK_S
+    until = [min(step, CLIP_S) if epochs else step for step in steps] + [float(CLIP_S)]
+    stated = [duration for _, duration, _ in scored]
+    return [own if own > 0 else rest for own, rest in zip(stated, until, strict=False)]
 
 
 def _events_of(notes: Sequence[Note], labels: dict[str, int], left: Counter[str]) -> list[Note]:
@@ -195,9 +226,12 @@ def after(text: str, start: datetime, zone: ZoneInfo | None = None) -> float:
         zone: of the lab. Needed where `text` has an offset from UTC; dates are then times in it.
 
     Raises:
-        ValueError: `text` is no time, or has an offset from UTC and no zone is given.
+        ValueError: `text` is no time, has an offset from UTC and no zone is given, or the start of
+            the EEG is not known.
     """
     when = moment(text)
+    if is_blank(start):
+        raise ValueError(f"the EEG states the start {start}, which is blank: give eeg_start")
     if isinstance(when, time):
         return nearest(_day_seconds(when) - _day_seconds(start.time()))
     if when.tzinfo and zone is None:
@@ -229,8 +263,12 @@ def clocks_after(texts: Sequence[str], start: datetime) -> list[float]:
     12 h earlier than the one before, a midnight lies between.
 
     Raises:
-        ValueError: a text is no time.
+        ValueError: a text is no time, or the times may as well count from the start of the EEG:
+            they begin at 00:00, and it does not.
     """
+    first = next(iter(texts), "")
+    if re.fullmatch(r"0?0:00(:\d\d([.,]\d+)?)?", first.strip()) and abs(after(first, start)) >= 60:
+        raise ValueError(f"{first} is midnight or the start of the EEG, which is {start:%H:%M:%S}")
     found: list[float] = []
     for text in texts:
         try:

@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 from sacd.data.cohort import LIMITS, measure
 from sacd.data.edf import NOTES, EdfFile, read_header
 from sacd.data.eeg import open_channel, refuse_slow
-from sacd.data.lab_edf import date_is_blank, is_hypnogram
+from sacd.data.lab_edf import is_hypnogram
 from sacd.data.lab_files import (
     JOIN,
-    STAMP,
     Candidates,
     candidates,
     cohort_name,
@@ -20,11 +19,15 @@ from sacd.data.lab_files import (
     one,
     only_video,
 )
-from sacd.data.lab_notes import DAY_S, Scoring, after, ahi_of, moment
+from sacd.data.lab_notes import DAY_S, Scoring, ahi_of, moment
+from sacd.data.lab_offset import offset_of
 from sacd.data.lab_scoring import read_scoring
 from sacd.data.problems import CohortError
 from sacd.data.video import probe
 from sacd.stages import CLIP_S, UNSCORED
+
+_MANY = 20
+"""So many epochs hardly fit another length of epochs by chance."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
     start = _start(row, header)
     hypnograms = [path for path, head in headers.items() if is_hypnogram(head)]
     scoring, source, notes = _scoring(row, [*hypnograms, *found.texts], header, start, asked)
+    promised = max(seconds, header.promised * header.record_s)  # of a file that was cut
+    _refuse_length(scoring, source, promised)
     scoring, lost = _within(scoring, seconds)
     if lost:
         notes.append(f"{lost} clips after the end of the EEG")
@@ -97,7 +102,8 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
         if video is not None and path.resolve() != video.resolve():
             notes.append(f"not used: {path.name} (another video of the subject: {JOIN})")
     if video is not None:
-        offset = _offset(row, video, start, asked.zone, notes)
+        offset, said = offset_of(row, video, header.path, start, asked.zone)
+        notes += said
         _covers(scoring, video, offset, seconds)
     return LabNight(
         name=cohort_name(row["subject"]),
@@ -240,38 +246,23 @@ def _within(scoring: Scoring, seconds: float) -> tuple[Scoring, int]:
     return replace(scoring, stages=kept), len(scoring.stages) - len(kept)
 
 
-def _offset(
-    row: dict[str, str],
-    video: Path,
-    start: datetime,
-    zone: ZoneInfo | None,
-    notes: list[str],
-) -> float:
-    """Start of the video minus start of the EEG in s: from the table, else the video's name."""
-    if row["video_offset_s"]:
-        try:
-            return float(row["video_offset_s"].replace(",", "."))
-        except ValueError:
-            problem = f"video_offset_s {row['video_offset_s']!r} is not a number of seconds"
-            raise CohortError(video, problem, "correct it in the table") from None
-    text = row["video_start"]
-    if not text:
-        stamps = [found.groups() for found in STAMP.finditer(video.name)]
-        timed = [stamp for stamp in stamps if None not in stamp]
-        if not timed:
-            notes.append("video assumed to start with the EEG: no video_start or video_offset_s")
-            return 0.0
-        year, month, day, hour, minute, second = timed[0]
-        text = f"{hour}:{minute}:{second}"
-        # Where the EEG has no true date, the clock alone can be compared.
-        if not date_is_blank(start) or row["eeg_start"]:
-            text = f"{year}-{month}-{day} {text}"
-        notes.append(f"video_start from its name: {text}")
-    try:
-        return after(text, start, zone)
-    except ValueError as error:
-        problem = f"its start cannot be told from {text!r} ({error})"
-        raise CohortError(video, problem, "write 2024-03-01T22:00:05 or 22:00:05") from None
+def _refuse_length(scoring: Scoring, source: Path, seconds: float) -> None:
+    """Raise CohortError if the stages must have other times than those that they seem to have."""
+    _, beyond = _within(scoring, seconds)
+    n = len(scoring.stages)
+    if scoring.counted and n:
+        # Epochs of 20 s are more than the EEG has of 30 s; half as many may be of 60 s.
+        last = round(scoring.stages[-1][0] / CLIP_S) + 1
+        halves = last >= _MANY and abs(last * 2 * CLIP_S - seconds) <= 2 * CLIP_S
+        if last > seconds // CLIP_S + 1 or halves:  # the last one may be a rest
+            problem = f"numbers {last} epochs, and the EEG of {seconds:g} s has"
+            problem += (
+                f" {seconds / CLIP_S:.4g} of {CLIP_S} s: do they last {seconds / last:.3g} s?"
+            )
+            raise CohortError(source, problem, f"score in epochs of {CLIP_S} s, or write onsets")
+    if beyond > n / 2:
+        problem = f"has {beyond} of {n} clips after the end of the EEG ({seconds:g} s)"
+        raise CohortError(source, problem, "write times in s from the start of the EEG")
 
 
 def _covers(scoring: Scoring, video: Path, offset: float, seconds: float) -> None:

@@ -3,10 +3,14 @@
 import csv
 import math
 import re
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from sacd.data.edf import read_header
+from sacd.data.lab_edf import is_blank
 from sacd.data.lab_notes import (
     DAY_S,
     LATEST_S,
@@ -28,6 +32,7 @@ _ONSET = (
     "zeit", "uhrzeit", "beginn", "startzeit", "hora", "inicio", "ora",
 )  # fmt: skip
 _DURATION = ("duration", "duration sec", "length", "duree", "dauer", "duracion", "durata")
+_END = ("end", "stop", "end time", "stop time", "ende", "endzeit", "fin", "offset")
 _EPOCH = ("epoch", "epoch number", "epoch no", "epoch num", "epoche", "epoque", "epoca")
 # Before the stages: RemLogic repeats the stage of the moment beside every event.
 _NAME = (
@@ -46,7 +51,7 @@ _UCDDB_EVENT = re.compile(r"^(\d\d:\d\d:\d\d)\s+((?:APNEA|HYP)-[OCM])\s+(?:\S+\s
 # SOMNOmedics Domino: rows below a few lines about the signal, without names of columns.
 _DOMINO = re.compile(
     r"(\d{1,2}:\d\d:\d\d(?:[.,]\d+)?)(?:-(\d{1,2}:\d\d:\d\d(?:[.,]\d+)?))?\s*;"
-    r"(?:\s*[\d.,]+\s*;)?\s*([^;]+?)\s*(?:;.*)?"
+    r"(?:\s*[\d.,]+\s*;)?\s*(?!\d{1,2}:\d\d)([^;]+?)\s*(?:;.*)?"
 )
 
 
@@ -62,13 +67,14 @@ def read_scoring(path: Path, start: datetime) -> Scoring:
     Raises:
         CohortError: the file cannot be read, or holds neither a stage nor an event.
     """
+    counted = False
     if path.suffix.lower() in (".edf", ".rec"):
         notes = edf_notes(path, start)
     elif path.suffix.lower() in (".xml", ".rml"):
         notes = xml_notes(path)
     else:
-        notes = text_notes(path, start)
-    scoring = scoring_of(notes, path)
+        notes, counted = text_notes(path, start)
+    scoring = replace(scoring_of(notes, path), counted=counted)
     if not scoring.stages and not scoring.events:
         problem = "holds no stage and no respiratory event"
         raise CohortError(path, problem, "give another file, or name its columns onset and stage")
@@ -76,32 +82,42 @@ def read_scoring(path: Path, start: datetime) -> Scoring:
 
 
 def edf_notes(path: Path, start: datetime | None) -> list[Note]:
-    """Annotations of an EDF+ file, in s from `start`; from its own start if either is not known."""
+    """Annotations of an EDF+ file, in s from `start`; from its own start if either is not known.
+
+    Raises:
+        CohortError: it is no EDF+ file, or date and clock of one of the two starts were blanked.
+    """
     file = read_header(path)
     shift = (file.start - start).total_seconds() if start and file.start else 0.0
+    # A clock of 00:00 beside a blank date is no midnight, and the other clock says nothing then.
+    blank = [s for s in (start, file.start) if s and is_blank(s)]
+    if len(blank) == 1 and nearest(shift):
+        problem = f"starts at {file.start}, the EEG at {start}: one of the two was blanked"
+        raise CohortError(path, problem, "write the true start into its header")
     if abs(shift) > LATEST_S:  # one of two dates was blanked: the clock times remain
         shift = nearest(shift)
     return [(onset + shift, length, text) for onset, length, text in file.annotations()]
 
 
-def text_notes(path: Path, start: datetime) -> list[Note]:
-    """Stages and events of a text; see `read_scoring`."""
+def text_notes(path: Path, start: datetime) -> tuple[list[Note], bool]:
+    """Stages and events of a text, see `read_scoring`; have they numbers in place of times?"""
     lines = [line for line in read_text(path)[0].splitlines() if line.strip()]
     # The pattern ends with a blank, and a line may end with the duration.
     matches = [match for line in lines if (match := _UCDDB_EVENT.match(line + " "))]
     if matches:
         onsets = _onsets([match[1] for match in matches], start, path)
-        return [(t, float(m[3]), m[2]) for t, m in zip(onsets, matches, strict=True)]
+        return [(t, float(m[3]), m[2]) for t, m in zip(onsets, matches, strict=True)], False
     if _UCDDB.fullmatch(path.name):
         codes = [number(line.strip()) for line in lines]
-        return _epochs([stage_name(UCDDB_CODES.get(code, UNSCORED)) for code in codes])
+        return _epochs([stage_name(UCDDB_CODES.get(code, UNSCORED)) for code in codes]), True
     if notes := _domino(lines, start, path):
-        return notes
+        return notes, False
     table = _table(lines, path)
     if table is None:
-        return _epochs(_column(lines, path))
+        return _epochs(_column(lines, path)), True
     columns, rows = table
-    return _table_notes(columns, rows, path, start)
+    counted = not any(name in _ONSET for name in columns)
+    return _table_notes(columns, rows, path, start), counted
 
 
 def _domino(lines: list[str], start: datetime, path: Path) -> list[Note]:
@@ -125,10 +141,18 @@ def _domino(lines: list[str], start: datetime, path: Path) -> list[Note]:
 def _onsets(cells: list[str], start: datetime, path: Path) -> list[float]:
     """Times of a column in s from the start of the EEG."""
     try:
-        return clocks_after(cells, start)
+        onsets = clocks_after(cells, start)
     except ValueError as error:
-        fix = "write s from the start of the EEG, or HH:MM:SS"
+        fix = "write s from the start of the EEG, or YYYY-MM-DD HH:MM:SS"
         raise CohortError(path, f"has a time that cannot be read ({error})", fix) from None
+    # Where clocks were put forward, all epochs after it would come an hour late.
+    steps = [b - a for a, b in pairwise(onsets)]
+    for k, step in enumerate(steps):
+        when = start + timedelta(seconds=onsets[k])
+        if abs(step - 3600 - CLIP_S) <= 1 and when.hour < 4 and median(steps) == CLIP_S:
+            problem = f"jumps by an hour from {cells[k]} to {cells[k + 1]} (daylight saving time?)"
+            raise CohortError(path, problem, "write s from the start of the EEG")
+    return onsets
 
 
 def _epochs(names: list[str]) -> list[Note]:
@@ -195,8 +219,17 @@ def _table_notes(
 
     named = [columns.index(name) for name in _NAME if name in columns]
     # Of several likely columns the one whose cells are stages.
-    staged = (k for k in named if recognise(filter(None, cells(k)), path).stages)
-    name = next(staged, named[0])
+    staged = [k for k in named if recognise(filter(None, cells(k)), path).stages]
+    name = next(iter(staged), named[0])
+    if short := [row for row in rows if len(row) <= name]:
+        problem = (
+            f"has the row {' '.join(short[0])[:40]!r} of {len(short[0])} cells, the header has"
+        )
+        raise CohortError(path, f"{problem} {len(columns)}", "complete this row, or remove it")
+    for k, other in enumerate(columns):
+        if other == columns[name] and cells(k) != cells(name):  # such as "stage" and "stage 2"
+            problem = f"has two columns {other!r} that differ"
+            raise CohortError(path, problem, "keep the one of the scorer that counts")
     onset, length, epoch = column(_ONSET), column(_DURATION), column(_EPOCH)
     onsets = [] if onset is None else _onsets(cells(onset), start, path)
     try:
@@ -208,8 +241,14 @@ def _table_notes(
     except (ValueError, IndexError) as error:
         problem = f"has a duration or a number of an epoch that cannot be read ({error})"
         raise CohortError(path, problem, "write a number") from None
+    end = column(_END)
+    if not lengths and end is not None and onset is not None and all(cells(end)):
+        ends = _onsets(cells(end), start, path)
+        lengths = [(b - a) % DAY_S for a, b in zip(onsets, ends, strict=True)]
     lengths = lengths or [math.nan if onset is not None else float(CLIP_S)] * len(rows)
-    notes = list(zip(onsets, lengths, cells(name), strict=True))
+    # Where a stage lasts until the next, an empty cell ends it.
+    names = [text or ("?" if staged else "") for text in cells(name)]
+    notes = list(zip(onsets, lengths, names, strict=True))
     return [note for note in notes if note[2]]
 
 

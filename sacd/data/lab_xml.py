@@ -47,7 +47,7 @@ def xml_notes(path: Path) -> list[Note]:
     if read is None:
         problem = f"has the root <{_local(root)}>; known are {', '.join(kinds)}"
         raise CohortError(path, problem, "export the scoring as EDF+, CSV or one of these")
-    for child in root:
+    for child in root.iter():
         text = (child.text or "").strip()
         # Stages of 20 s cannot become stages of 30 s without scoring again.
         if _local(child) == "EpochLength" and text not in (str(CLIP_S), f"{CLIP_S}.0"):
@@ -73,6 +73,11 @@ def _fields(element: ET.Element) -> dict[str, str]:
     return {_local(child): (child.text or "").strip() for child in element}
 
 
+def _stage(code: str) -> str:
+    """Name of a stage; a word stays as it is: `recognise` knows it, or it is told."""
+    return _PROFUSION.get(code, "unscored" if re.fullmatch(r"-?\d*", code) else code)
+
+
 def _nsrr(root: ET.Element) -> Iterator[Note]:
     """<ScoredEvent> with EventType, EventConcept ("Stage 2 sleep|2"), Start and Duration in s."""
     for element in _all(root, "ScoredEvent"):
@@ -82,15 +87,14 @@ def _nsrr(root: ET.Element) -> Iterator[Note]:
             continue
         name = concept
         if event.get("EventType", "").startswith("Stages"):
-            name = _PROFUSION.get(code, "unscored")
+            name = _stage(code or concept)
         yield float(event.get("Start", "")), float(event.get("Duration") or 0), name
 
 
 def _profusion(root: ET.Element) -> Iterator[Note]:
     """One <SleepStage> per epoch; <ScoredEvent> with Name, Start and Duration in s."""
     for k, element in enumerate(_all(root, "SleepStage")):
-        name = _PROFUSION.get((element.text or "").strip(), "unscored")
-        yield float(k * CLIP_S), float(CLIP_S), name
+        yield float(k * CLIP_S), float(CLIP_S), _stage((element.text or "").strip())
     for element in _all(root, "ScoredEvent"):
         event = _fields(element)
         if "Start" in event:

@@ -19,20 +19,24 @@ from sacd.stages import CLIP_S, N1, N2, N3, REM, UNSCORED, W
 
 _FILLER: Final = {
     "sleep", "stage", "stages", "stg", "aasm", "rk", "stadium", "schlafstadium", "stade", "fase",
-    "phase", "estadio", "stadio", "sleepstage",
+    "phase", "estadio", "stadio", "sleepstage", "st", "schlaf", "slaap", "slaapstadium", "sommeil",
+    "sueno", "sonno",
 }  # fmt: skip
 """Words around the name of a stage: `Sleep stage W`, `Stage 1 sleep`, `SLEEP-S0`."""
 
 _WORDS: Final = {
     # Wake: also RemLogic's S0, German, French, Italian, Spanish, Dutch.
     "w": W, "wake": W, "awake": W, "waking": W, "wakefulness": W, "wk": W, "s 0": W,
-    "wach": W, "eveil": W, "veglia": W, "vigilia": W, "waak": W,
+    "wach": W, "wachzustand": W, "eveil": W, "veille": W, "veglia": W, "vigilia": W, "waak": W,
+    "wakker": W,
     # R&K's stages 3 and 4 are N3 (AASM manual).
     **{f"{n} {k}": min(k, 3) for n in ("n", "s", "nrem", "non rem", "nonrem", "n rem")
        for k in (1, 2, 3, 4)},
+    "i": N1, "ii": N2, "iii": N3, "iv": N3, "iii iv": N3,
     "n 3 4": N3, "s 3 4": N3, "nrem 3 4": N3, "3 4": N3, "n 3 n 4": N3, "s 3 s 4": N3,
     "sws": N3, "slow wave": N3, "deep": N3, "delta": N3,
     "r": REM, "rem": REM, "rapid eye movement": REM, "paradoxical": REM, "s rem": REM,
+    "remschlaf": REM, "remslaap": REM, "paradoxal": REM, "paradojico": REM,
     # No stage: question marks, movement time, artefacts, epochs nobody scored.
     "?": UNSCORED, "unscored": UNSCORED, "uns": UNSCORED, "u": UNSCORED, "unknown": UNSCORED,
     "unk": UNSCORED, "undefined": UNSCORED, "undetermined": UNSCORED, "indeterminate": UNSCORED,

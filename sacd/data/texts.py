@@ -125,6 +125,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> TextTable:
         fix = f"write it, tab-separated, with the columns {' '.join(columns)}"
         raise CohortError(path, "is missing", fix) from None
     lines = numbered_lines(text)
+    # What some programs write above a table: remarks, and Excel's separator.
+    while lines and re.match(r"\ufeff?\s*(#|sep=.\s*$)", lines[0][1], re.IGNORECASE):
+        del lines[0]
     if not lines:
         fix = f"write a header with {' '.join(columns)}, tab-separated, and one row each"
         raise CohortError(path, "is empty", fix)
@@ -189,7 +192,11 @@ def _header(path: Path, number: int, line: str, columns: tuple[str, ...]) -> tup
         if len(set(columns) & set(names)) > len(set(columns) & set(best)) or not best:
             best = names
     best = best or [line.strip()]
-    if len(columns) > 1 and set(columns) <= set(line.lower().split()):
+    if (
+        len(columns) > 1
+        and not set(_SEPARATORS) & set(line)
+        and set(columns) <= set(line.lower().split())
+    ):
         raise CohortError(path, f"line {number}: its columns are not separated by tabs", "use tabs")
     missing = ", ".join(c for c in columns if c not in best)
     found = " ".join(best)

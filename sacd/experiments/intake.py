@@ -9,7 +9,8 @@ from rich.table import Table
 
 from sacd.data.account import ALL, account, too_much
 from sacd.data.check import FEWEST_SUBJECTS, check
-from sacd.data.cohort import CohortError
+from sacd.data.cohort import CohortError, survey
+from sacd.data.splits import split_subjects
 from sacd.experiments.items import Notebook
 from sacd.experiments.night import NOTEBOOK as NIGHT
 from sacd.experiments.night import unfit
@@ -70,6 +71,17 @@ def wrong_rate(w: Workspace) -> str:
     )
 
 
+def unsplit(w: Workspace) -> str:
+    """One line if the subjects of a cohort cannot be split; empty if they can."""
+    ahi = pd.Series({night.subject: night.ahi for night in survey(w.cohort)[0].nights}, dtype=float)
+    try:
+        split_subjects(pd.DataFrame({"ahi": ahi.dropna()}), w.profile.split)
+    except ValueError as error:
+        fix = "add subjects until three are of one AHI group (below 5, 15, 30, or more)"
+        return f"{w.cohort}: {error}; {fix}"
+    return ""
+
+
 def show_problems(w: Workspace) -> int:
     """Show the nights and the problems of the cohort; returns 1 if one of them is an error."""
     if not w.cohort.is_dir():
@@ -79,8 +91,9 @@ def show_problems(w: Workspace) -> int:
     problems = check(w.cohort, **_wanted(w), subjects=FEWEST_SUBJECTS)
     show(problems.attrs["nights"], f"{w.cohort}: nights")
     show(problems, f"{w.cohort}: {len(problems)} problem(s)")
-    if problem := wrong_rate(w):
-        print(f"make reproduce would refuse it: {problem}")
+    for problem in (wrong_rate(w), unsplit(w)):
+        if problem:
+            print(f"make reproduce would refuse it: {problem}")
     return int((problems["level"] == "error").any())
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sacd.experiments.intake import account_for, check_cohort, show, suited
+from sacd.experiments.intake import account_for, check_cohort, show, suited, unsplit
 from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED, Notebook
 from sacd.experiments.places import path_of
 from sacd.experiments.profiles import PROFILES
@@ -93,6 +93,8 @@ def _prepare(
         # Other frames of the same cohort have the same problems.
         if recorded and source.original is source and len(problems := check_cohort(source)):
             show(problems, f"{source.cohort}: {len(problems)} problem(s)")
+        if recorded and (problem := unsplit(source)):
+            raise ValueError(problem)
         source.prepare(workers)
         if recorded:
             show(account_for(source, accept_loss), f"{source.cohort}: clips kept and lost")

@@ -59,7 +59,8 @@ def reader_fingerprint(entry: str) -> str:
 
     Checking the input decides no bytes, so it is left out.
     """
-    checks = ("sacd.data.check", "sacd.data.eeg_problems", "sacd.data.look")
+    checks = ("check", "eeg_problems", "look", "offset", "twins")
+    checks = tuple(f"sacd.data.{name}" for name in checks)
     return code_fingerprint([entry], without=(*NO_BYTES, *checks))
 
 

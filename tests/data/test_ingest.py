@@ -97,7 +97,8 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     readers = ("cohort", "decode", "edf", "eeg", "events", "ingest", "picture", "rows")
     readers = (*readers, "scoring", "store", "texts", "video", "windows")
     deciding = {*(f"sacd.data.{name}" for name in readers), "sacd.stages"}
-    looking = ("sacd.data.check", "sacd.data.eeg_problems", "sacd.data.look")
+    looking = ("check", "eeg_problems", "look", "offset", "twins")
+    looking = [f"sacd.data.{name}" for name in looking]
     assert modules == deciding | {"sacd.files", "sacd.workers", "sacd.data.problems", *looking}
     for module in modules:
         changed = {

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cohort_files import number, write_cohort
+from cohort_files import number, write_about, write_cohort
 from lab_files import write_lab
 
 from sacd.__main__ import main
@@ -130,3 +130,17 @@ def test_a_labs_folder_is_ingested_with_the_settings_of_its_import(tmp_path, cap
     # A frame shows its number: the clip at 30 s begins with the frame 25 s into the video.
     first = space.store.video("sub-P01")[0]
     assert [number(frame) for frame in first[:2]] == [4 * 25, 4 * 26]
+
+
+def test_subjects_that_cannot_be_split_are_told_before_anything_is_made(tmp_path, capsys):
+    """Four subjects of four AHI groups: each group gives its subject to the training."""
+    subjects = ("sub-01", "sub-02", "sub-03", "sub-04")
+    cohort = write_cohort(tmp_path / "cohort", subjects)
+    write_about(cohort, dict(zip(subjects, (2, 10, 20, 40), strict=True)))
+    words = ["--profile", "smoke", "--data", str(cohort), "--root", str(tmp_path)]
+    said = f"{cohort}: no subject is left for validation, test: 4 subjects are too few; add sub"
+    main(["check", *words])
+    assert f"make reproduce would refuse it: {said}" in capsys.readouterr().out
+    assert main(["reproduce", *words, "--only", "fig2"]) == 1
+    assert f"error: {said}" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists() and not (tmp_path / "runs").exists()

@@ -7,6 +7,7 @@ from recording_changes import (
     CONFIG,
     X,
     about,
+    beside,
     eeg,
     events,
     names,
@@ -19,6 +20,10 @@ from sacd.data.check import check
 from sacd.data.cohort import CohortError
 from sacd.data.ingest import ingest
 
+SCANS = (
+    "filename\tacq_time\neeg/sub-01_task-sleep_eeg.edf\t2024-03-01T22:00:00\n"
+    "video/sub-01_task-sleep_video.mp4\t2024-03-01T22:00:30\n"
+)
 DEEP = '{"a":' * 100_000
 # what is done -> the file, and the line that must be printed
 REFUSED = {
@@ -85,6 +90,26 @@ REFUSED = {
     "offset as text": (sidecar({"StartTime": "22:00:00"}), "StartTime '22:00:00' is not a number"),
     "endless offset": (sidecar('{"StartOffset": 1e999}'), "StartOffset inf is not a number of sec"),
     "offset of 400 digits": (sidecar('{"offset": 1' + "0" * 400 + "}"), "is not a number of sec"),
+    "offset in ms": (
+        sidecar({"StartOffset": 30, "StartOffsetUnits": "ms"}),
+        "_video.json: has StartOffsetUnits 'ms', and offsets are in s; write",
+    ),
+    "offset in a JSON file of another name": (
+        beside("sub-01/video/sub-01_task-sleep_video.mp4.json", '{"StartOffset": 30}'),
+        "_video.mp4.json: may say when the video starts, and is not read; write",
+    ),
+    "offset for all nights": (
+        beside("task-sleep_video.json", '{"StartTime": 30}'),
+        "task-sleep_video.json: may say when the video starts, and is not read",
+    ),
+    "starts in scans.tsv": (
+        beside("sub-01/sub-01_scans.tsv", SCANS),
+        "sub-01_scans.tsv: says that the video starts 30 s after the EEG, and is not read",
+    ),
+    "events in ms": (
+        events(CLEAN.replace("0\t", "0000\t")),
+        "_events.tsv: has 4995 of 5000 scored clips after the end of the EEG (150 s)",
+    ),
     "delay": (sidecar({"delay_s": 30}), "has no StartOffset, and the key 'delay_s' may be a time"),
     "nested offset": (
         sidecar({"Video": {"StartOffset": 30}}),

@@ -25,6 +25,7 @@ from recording_changes import (
 )
 
 from sacd.data.check import check
+from sacd.data.cohort import CohortError, read_cohort
 from sacd.data.ingest import ingest
 
 ALL = [0, 1, 2, 3, 4]
@@ -47,6 +48,11 @@ READ = {
         eeg({"C3": stepped([0, 1, 3, 4])}, "EDF+C", [*range(60), *range(90, 150)]),
         [0, 1, 3, 4],
         "was paused (60 to 90 s): 1 of 5 scored clips are lost (1 N2)",
+    ),
+    "a pause in a file that is not called EDF+D": (
+        lambda root: (reordered(root), patch(192, b"edf  ")(root)),
+        [0, 1, 3, 4],
+        "was paused (60 to 90 s): 1 of 5",
     ),
     "EDF+D, a pause within a clip": (
         eeg({"C3": X[: 135 * RATE]}, "EDF+D", [*range(50), *range(65, 150)]),
@@ -96,9 +102,41 @@ READ = {
         [0, 2, 3, 4],
         "C3 is saturated for 3 s or more: 1 of 5 scored clips are lost (1 N1)",
     ),
+    "hum of 50 Hz alone": (
+        eeg({"C3": np.where(AT_40_S, 200 * np.sin(2 * np.pi * 49.95 * SECOND), X)}),
+        [0, 2, 3, 4],
+        "C3 is flat for 3 s or more: 1 of 5 scored clips are lost (1 N1)",
+    ),
+    "hum of 60 Hz and the noise of an amplifier": (
+        eeg({"C3": np.where(AT_40_S, 90 * np.sin(2 * np.pi * 60 * SECOND) + X / 20, X)}),
+        [0, 2, 3, 4],
+        "C3 is flat",
+    ),
     "flat for 2 s": (eeg({"C3": np.where((SECOND > 40) & (SECOND < 42), 0, X)}), ALL, None),
     "empty field behind every row": (events(CLEAN.replace("\n30", "\t\n30")), ALL, None),
     "empty column": (events(CLEAN.replace("\n", "\t\n")), ALL, None),
+    "remarks above the table": (events("# exported\n# by hand\n" + CLEAN), ALL, None),
+    "Excel's line of the separator": (
+        events("sep=;\n" + names(*NAMES, sep=";")),
+        ALL,
+        "is read as separated by semicolons",
+    ),
+    "German": (
+        events(names("Wachzustand", "Stadium I", "Schlafstadium 2", "Stadium III", "REM-Schlaf")),
+        ALL,
+        None,
+    ),
+    "French": (
+        events(names("Veille", "Stade 1", "st2", "N3", "sommeil paradoxal")),
+        ALL,
+        None,
+    ),
+    "Dutch": (events(names("Wakker", "N1", "Stadium 2", "slaap N3", "REM-slaap")), ALL, None),
+    "wide letters and hard blanks": (
+        events(names("\uff37", "N\u00a01", "\uff2e\uff12", "\u00a0N3", "\uff32\uff25\uff2d")),
+        ALL,
+        None,
+    ),
     "empty lines": (events("\n" + CLEAN.replace("\n", "\n\n\t\t\n")), ALL, None),
     "quotes": (events(CLEAN.replace("N2", '"N2"').replace("onset", '"onset"')), ALL, None),
     "CRLF": (events(names(*NAMES, end="\r\n")), ALL, None),
@@ -179,6 +217,12 @@ def test_the_offset_is_read_under_its_known_names(cohort, tmp_path, key):
     assert nights.values.tolist() == [["sub-01", "0.04", "100%", "names of stages", "30 s"]]
 
 
+def test_columns_of_people_may_begin_with_capitals(cohort):
+    people("Participant_ID\tAge\tSex\tAHI\nsub-01\t50\tF\t12.5\n")(cohort)
+    [night] = read_cohort(cohort).nights
+    assert (night.age, night.sex, night.ahi) == (50, "F", 12.5)
+
+
 def test_an_absent_offset_and_the_share_with_a_stage_are_said(cohort):
     events(names("W", "1", "?", "R"))(cohort)
     nights = check(cohort).attrs["nights"]
@@ -197,10 +241,10 @@ def test_equal_names_of_channels_are_numbered_and_the_advice_works(cohort, tmp_p
 
 
 def test_one_bad_night_does_not_hide_the_others(cohort, monkeypatch):
-    write_about(cohort, {"sub-01": 3, "sub-02": 4})
-    shutil.copytree(cohort / "sub-01", cohort / "sub-02")
-    for path in (cohort / "sub-02").rglob("sub-01*"):
-        path.rename(path.with_name(path.name.replace("sub-01", "sub-02")))
+    second_night(cohort)
+    for path in cohort.rglob("sub-02*.*"):
+        if path.suffix in (".edf", ".mp4"):
+            path.write_bytes(path.read_bytes() + b"2")
 
     def odd(path, channel):
         raise ZeroDivisionError("first line\nsecond line") if "sub-01" in str(path) else MemoryError
@@ -213,6 +257,29 @@ def test_one_bad_night_does_not_hide_the_others(cohort, monkeypatch):
         "cannot be read (ZeroDivisionError: first line)",
         "cannot be read (MemoryError: MemoryError)",
     ]
+
+
+def second_night(cohort):
+    """A copy of the night under another name."""
+    write_about(cohort, {"sub-01": 3, "sub-02": 4})
+    shutil.copytree(cohort / "sub-01", cohort / "sub-02")
+    for path in (cohort / "sub-02").rglob("sub-01*"):
+        path.rename(path.with_name(path.name.replace("sub-01", "sub-02")))
+
+
+def test_one_recording_under_two_names_is_refused(cohort, tmp_path):
+    second_night(cohort)
+    patch(8, b"another patient")(cohort)  # of the EEG's header, which says nothing of its signal
+    table = check(cohort)
+    assert table["file"].tolist() == [
+        "sub-02/eeg/sub-02_task-sleep_eeg.edf",
+        "sub-02/video/sub-02_task-sleep_video.mp4",
+    ]
+    assert (table["level"] == "error").all()
+    said = "is the same recording as sub-01_task-sleep_video.mp4 of sub-01"
+    assert table["problem"][1] == said
+    with pytest.raises(CohortError, match=r"is the same recording as sub-01_task-sleep_eeg\.edf"):
+        ingest(cohort, tmp_path / "store", CONFIG)
 
 
 def test_too_few_subjects_are_said_to_who_needs_them(cohort):
