@@ -146,6 +146,31 @@ def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
         )  # fmt: skip
 
 
+def readable_cells(axes: Axes) -> None:
+    """Write the numbers of a heat map in black or white, whichever stands out more.
+
+    By the contrast of WCAG 2.1 (https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio), one of the two
+    has at least 4.5 on any colour.
+    """
+    (mesh,) = axes.collections
+    mesh.update_scalarmappable()
+    columns = mesh.get_coordinates().shape[1] - 1
+    for text in axes.texts:
+        x, y = text.get_position()  # the middle of its cell
+        text.set_color(readable_on(mesh.get_facecolors()[int(y) * columns + int(x)]))
+
+
+def readable_on(colour: ArrayLike) -> str:
+    """Black or white, whichever stands out more on a colour (red, green and blue of 0..1).
+
+    >>> readable_on([1, 1, 0]), readable_on([0, 0, 0.5])
+    ('black', 'white')
+    """
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = np.dot(linear, [0.2126, 0.7152, 0.0722])
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
+
+
 def legend_entries(figure: Figure) -> dict[str, Artist]:
     """Legend entries of all axes by label, each label once."""
     entries = {}

@@ -19,6 +19,7 @@ from sacd.figures.base import (
     label_ends,
     label_lines,
     legend_entries,
+    readable_cells,
     sentence,
     styled,
 )
@@ -55,6 +56,7 @@ def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
             cmap="Blues", square=True, cbar=False, linewidths=0.5, xticklabels=STAGES,
             yticklabels=STAGES, ax=axes,
         )  # fmt: skip
+        readable_cells(axes)
         axes.tick_params(length=0, rotation=0)
         axes.set(title=name, xlabel="Predicted stage", ylabel="True stage")
     figure.colorbar(mesh.collections[0], ax=figure.axes, label="% of the true stage", shrink=0.75)

@@ -6,22 +6,26 @@ import seaborn as sns
 from matplotlib.patches import Rectangle
 
 from sacd.analysis.crossed import Verdict
-from sacd.figures.base import INK, Figure, error_bars, sentence, styled
+from sacd.figures.base import INK, Figure, error_bars, label_ends, readable_cells, sentence, styled
 from sacd.figures.labels import NAMES
 
-_CLEAR = "#D55E00"
+_FRAME = "#D55E00"
 _MARKS = (
-    ((Verdict.UNDECIDED,), "#0072B2", "o", "Undecided"),
-    ((Verdict.EQUAL,), "#009E73", "s", "Equal within the margin"),
-    ((Verdict.BETTER, Verdict.WORSE), _CLEAR, "D", "Better or worse (Holm p < 0.05)"),
+    (Verdict.BETTER, "#0072B2", "^", "Better (Holm p < 0.05)"),
+    (Verdict.WORSE, "#D55E00", "v", "Worse (Holm p < 0.05)"),
+    (Verdict.EQUAL, "#009E73", "s", "Equal (90 % interval within the margin)"),
+    (Verdict.UNDECIDED, "#666666", "o", "Undecided"),
 )
-"""Verdicts, colour, marker and label of a difference."""
-_LINES = ("o-", "s--", "D-.", "^:")
+"""Verdict, colour, marker and label of a difference."""
+_MARKERS = "osD^"
 
 
 @styled
 def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> Figure:
     """Difference of each row to a reference, with its 95 % interval and the margin of equality.
+
+    A bar may cross the margin although its row is equal: two one-sided tests at 5 % decide that,
+    and so the interval of 90 %.
 
     Args:
         table: of `sacd.analysis.stats.against`, indexed by row alone.
@@ -32,13 +36,13 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
     at = np.arange(len(table))
     value = table["difference"].to_numpy(float)
     bars = error_bars(table.assign(value=value))
-    figure = Figure((7.2, 1.5 + 0.27 * len(table)), layout="constrained")
+    figure = Figure((7.2, 1.65 + 0.27 * len(table)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=INK, lw=0.8, zorder=0)
     for side in (-1, 1):
         axes.axvline(side * table["margin"].iloc[0], color=INK, lw=0.8, ls="--", zorder=0)
-    for verdicts, colour, marker, label in _MARKS:
-        chosen = table["verdict"].isin(verdicts).to_numpy()
+    for verdict, colour, marker, label in _MARKS:
+        chosen = (table["verdict"] == verdict).to_numpy()
         if chosen.any():
             axes.errorbar(
                 value[chosen], at[chosen], xerr=bars[:, chosen], fmt=marker, color=colour, ms=5,
@@ -48,7 +52,9 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
     axes.autoscale_view(scaley=False)
     axes.set_yticks(at, table.index)
     name = NAMES.get(metric, metric).replace("(%)", "(percentage points)")
-    axes.set(xlabel=f"Difference to {reference}: {name}", ylim=(len(table) - 0.4, -0.6))
+    meaning = "bars: 95 % interval; dashed: margin of equality"
+    axes.set(xlabel=f"Difference to {reference}: {name}\n{meaning}")
+    axes.set_ylim(len(table) - 0.4, -0.6)
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
     return figure
@@ -77,6 +83,7 @@ def plane(
         values.astype(float), annot=True, fmt=".1f", annot_kws={"size": 8}, cmap="cividis",
         vmin=limits[0], vmax=limits[1], square=True, linewidths=0.5, cbar=False, ax=left,
     )  # fmt: skip
+    readable_cells(left)
     columns, rows = ([f"{x:g}" for x in axis] for axis in (values.columns, values.index))
     left.set_xticks(np.arange(len(columns)) + 0.5, columns)
     left.set_yticks(np.arange(len(rows)) + 0.5, rows)
@@ -86,14 +93,18 @@ def plane(
     left.invert_yaxis()
     if chosen[0] in values.index and chosen[1] in values.columns:
         corner = values.columns.get_loc(chosen[1]), values.index.get_loc(chosen[0])
-        left.add_patch(Rectangle(corner, 1, 1, fill=False, ec=_CLEAR, lw=2.5))
-    for style, column in zip(_LINES, values.columns, strict=False):
-        label = f"{values.columns.name} = {column:g}"
-        right.plot(values.index, values[column], style, ms=4, label=label)
+        left.add_patch(Rectangle(corner, 1, 1, fill=False, ec=_FRAME, lw=2.5))
+    ends = {}
+    for k, column in enumerate(values.columns):
+        line = values[column]
+        (drawn,) = right.plot(values.index, line, marker=_MARKERS[k % 4], ms=4)
+        name = f"{values.columns.name} = {column:g}"
+        ends[name] = values.index[-1], line.iloc[-1], drawn.get_color()
     right.set_xscale("log")
     right.set_xticks(values.index, rows)
     right.minorticks_off()
     right.set(xlabel=values.index.name, ylabel=sentence(unit))
     right.grid(axis="y")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    low, high = right.get_ylim()
+    label_ends(right, ends, 0.075 * (high - low))
     return figure

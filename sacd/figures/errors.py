@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 
 from sacd.analysis.cases import PRINTED_ERRORS
-from sacd.figures.base import INK, Figure, error_bars, label_ends, styled
+from sacd.figures.base import INK, Figure, error_bars, label_ends, readable_cells, styled
 from sacd.stages import COLOURS, STAGES
 
 _SIGNED: Final = LinearSegmentedColormap.from_list("signed", ["#D55E00", "white", "#0072B2"])
@@ -53,6 +53,7 @@ def confusion_comparison(
                 xticklabels=STAGES, yticklabels=stages if axes is row[0] else STAGES, ax=axes,
                 **style,
             )  # fmt: skip
+            readable_cells(axes)
             axes.tick_params(length=0, rotation=0)
             axes.set(title=f"({next(letters)}) {title}", xlabel="Predicted stage")
         row[0].set_ylabel("True stage, number of clips")

@@ -10,6 +10,7 @@ from matplotlib.transforms import offset_copy
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.figures.base import INK, Figure, legend_entries, styled
+from sacd.figures.nights import ORDER
 from sacd.stages import COLOURS, STAGES
 
 _PALE = "#bdbdbd"
@@ -216,9 +217,10 @@ def divergences(panels: Mapping[str, ArrayLike], jsd: ArrayLike, stage: ArrayLik
     rows = figure.subplots(len(panels) + 1, 1, sharex=True)
     for axes, (title, p) in zip(rows, panels.items(), strict=False):
         below = np.zeros(len(jsd))
-        for label, (name, colour) in enumerate(COLOURS.items()):
-            height = np.asarray(p, float)[:, label]
-            axes.bar(range(len(jsd)), height, bottom=below, width=0.85, color=colour, label=name)
+        for name in ORDER:  # as in the stacks of a night
+            height = np.asarray(p, float)[:, STAGES.index(name)]
+            style = {"width": 0.85, "color": COLOURS[name], "label": name}
+            axes.bar(range(len(jsd)), height, bottom=below, **style)
             below = below + height
         axes.set(ylim=(0, 1), ylabel="Probability")
         axes.set_title(title)
@@ -230,7 +232,9 @@ def divergences(panels: Mapping[str, ArrayLike], jsd: ArrayLike, stage: ArrayLik
     rows[-1].set_title("Divergence; squares: true stage")
     _clip_axis(rows[-1], stage)
     entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=5)
+    # From left to right as from the top of a stack to its bottom.
+    names = list(reversed(ORDER))
+    figure.legend([entries[name] for name in names], names, loc="outside upper center", ncols=5)
     return figure
 
 

@@ -56,7 +56,10 @@ def _panel(axes: Axes, lines: pd.DataFrame, rungs: tuple, colours: Mapping[str, 
         f"aim {AIM_KAPPA:g}", (0, AIM_KAPPA), (3, 3), xycoords=axes.get_yaxis_transform(),
         textcoords="offset points", fontsize=7.5, color=INK,
     )  # fmt: skip
-    names = [rung.replace(" + ", "\n+ ").replace(" before", "\nbefore") for rung in rungs]
+    changes = {" + ": "\n+ ", " before": "\nbefore", "+-": "±"}
+    names = list(rungs)
+    for written, shown in changes.items():
+        names = [name.replace(written, shown) for name in names]
     axes.set_xticks(range(len(rungs)), names, fontsize=8)
     # Room for the names at the ends of the lines.
     axes.set_xlim(-0.4, len(rungs) + 0.1)

@@ -41,7 +41,7 @@ def simulator(table: pd.DataFrame) -> Figure:
     breath = table[(table["measure"] == RATE) & (table["column"] != "sd over clips")]
     _beside(axes[1, 0], breath, "(d) Breaths per minute")
     n2 = table[table["measure"] == POWER.format("N2")]
-    _beside(axes[1, 1], n2, "(e) Power in N2 (log10 uV$^2$/Hz)")
+    _beside(axes[1, 1], n2, "(e) Power in N2 (log10 µV$^2$/Hz)")
     spread = table[table["measure"] == SPREAD]
     _beside(axes[1, 2], spread, "(f) Sd between nights of (e)", bars="ci")
     entries = legend_entries(figure)

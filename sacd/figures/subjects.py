@@ -41,15 +41,19 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     at = np.arange(1, len(both) + 1)
     right.plot(at, ordered.iloc[:, 0], "o", ms=size, mfc="none", mec=_FIRST, label=a.name)
     right.plot(at, ordered.iloc[:, 1], "o", ms=size, color=_SECOND, label=b.name)
-    marked = {"worst": 0, "median": len(both) // 2, "best": len(both) - 1}
-    for word, k in marked.items():
+    # Values ascend, so no data lie in the upper left half: names stand there, with lines.
+    marked = {
+        "worst": (0, (0.03, 0.45), (0, 0)),
+        "median": (len(both) // 2, (0.12, 0.7), (0.5, 0)),
+        "best": (len(both) - 1, (0.45, 0.93), (1, 0.5)),
+    }
+    for word, (k, place, corner) in marked.items():
         value = ordered.iloc[k, 1]
         right.plot(at[k], value, "o", ms=size + 4, mfc="none", mec=INK, mew=1)
-        side, shift = ("left", 0) if word == "worst" else ("right", -2)
+        line = {"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkB": 4, "relpos": corner}
         right.annotate(
-            f"{word}: {ordered.index[k]}, {value:.2f}", (at[k], value), (shift, 9),
-            textcoords="offset points", ha=side, fontsize=7.5, color=INK,
-            bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.8},
+            f"{word}: {ordered.index[k]}, {value:.2f}", (at[k], value), place, fontsize=7.5,
+            textcoords="axes fraction", va="center", color=INK, arrowprops=line,
         )  # fmt: skip
     right.set(xlabel=f"Subjects, sorted by {b.name}", ylabel=sentence(name))
     right.set_ylim(limits[0], limits[1] + margin)
@@ -82,7 +86,7 @@ def calibration(tests: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
         left.plot(every["confidence"], every["accuracy"], lw=1.6, label=label, **style)
         share = 100 * every["clips"] / every["clips"].sum()
         right.plot(every["confidence"], share, label=name, **style)
-    left.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title="(a) Reliability")
+    left.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", title="(a) Reliability")
     left.set(xlabel="Highest probability of a clip", ylabel="Share of right clips")
     left.grid()
     left.legend(fontsize=7.5)

@@ -5,8 +5,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 
 from sacd import files
 from sacd.figures import base, comparison
@@ -31,6 +34,28 @@ def test_the_label_has_the_numbers_that_are_known():
 def test_error_bars_are_lengths_and_unknown_intervals_have_none():
     table = pd.DataFrame({"value": [2.0, 5.0], "ci_low": [1.5, np.nan], "ci_high": [4.0, np.nan]})
     assert base.error_bars(table).tolist() == [[0.5, 0], [2, 0]]
+
+
+@pytest.mark.parametrize("cmap", ["cividis", "Blues", "RdBu"])
+def test_numbers_of_a_heat_map_stand_out_from_their_cells(cmap):
+    """Contrast by WCAG of at least 4.5, also where cells are empty."""
+
+    def luminance(colour):
+        c = np.asarray(colour[:3])
+        return np.where(c <= 0.03928, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [
+            *(0.2126, 0.7152, 0.0722)
+        ]
+
+    values = np.arange(30.0).reshape(5, 6)
+    values[1, 2] = np.nan
+    axes = base.Figure().subplots()
+    sns.heatmap(values, annot=True, fmt=".0f", cmap=cmap, vmin=0, vmax=29, ax=axes)
+    base.readable_cells(axes)
+    assert len(axes.texts) == 29
+    for text in axes.texts:
+        cell = colormaps[cmap](float(text.get_text()) / 29)
+        low, high = sorted((luminance(to_rgb(text.get_color())), luminance(cell)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, text.get_text()
 
 
 def test_legend_entries_name_each_line_once():

@@ -21,14 +21,20 @@ def test_differences_tell_what_is_decided_and_show_the_margin():
     figure = differences(effects(), "ours", "accuracy")
     (axes,) = figure.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["v1", "v2", "v3"]
-    assert axes.get_xlabel() == "Difference to ours: accuracy (percentage points)"
+    first, second = axes.get_xlabel().split("\n")
+    assert first == "Difference to ours: accuracy (percentage points)" and "95 %" in second
     assert labels(figure) == [
-        *("Undecided", "Equal within the margin", "Better or worse (Holm p < 0.05)")
+        "Better (Holm p < 0.05)",
+        "Equal (90 % interval within the margin)",
+        "Undecided",
     ]
+    of = {bars.get_label(): bars.lines[0].get_color() for bars in axes.containers}
+    assert len(set(of.values())) == 3, "a colour for each verdict"
     dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert sorted(dashed) == [-1.0, 1.0]
     alone = differences(effects(["worse"] * 3), "ours")
-    assert labels(alone) == ["Better or worse (Holm p < 0.05)"]
+    assert labels(alone) == ["Worse (Holm p < 0.05)"]
+    assert alone.axes[0].containers[0].lines[0].get_color() not in of.values()
 
 
 def test_an_interval_that_is_unknown_is_drawn_as_a_point():
@@ -46,7 +52,10 @@ def test_a_plane_frames_the_papers_point(tmp_path):
     (frame,) = heat.patches
     assert frame.get_xy() == (2, 1) and heat.collections[0].get_clim() == (0, 20)
     assert [list(line.get_ydata()) for line in lines.lines] == values.T.to_numpy().tolist()
-    assert len(labels(figure)) == 4
+    named = [text.get_text() for text in lines.texts]
+    assert named == [f"λ3 (JSD) = {weight:g}" for weight in WEIGHTS] and not figure.legends
+    assert {line.get_linestyle() for line in lines.lines} == {"-"}
+    assert [text.get_color() for text in lines.texts] == [line.get_color() for line in lines.lines]
     drawn = [
         base.save(base.label_data(f, "toy data"), tmp_path / n, "plane")
         for f, n in ((figure, "a"), (again, "b"))
@@ -59,4 +68,4 @@ def test_a_plane_without_the_papers_point_has_no_frame():
     values = values.rename_axis(index="λ2 (L_C)", columns="λ3 (JSD)")
     figure = plane(values, "(a) λ1 = 0.5", (1.0, 1.0), (50, 60), "accuracy (%)")
     heat, lines = figure.axes[:2]
-    assert not heat.patches and len(lines.lines) == len(labels(figure)) == 2
+    assert not heat.patches and len(lines.lines) == len(lines.texts) == 2

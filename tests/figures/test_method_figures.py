@@ -116,9 +116,12 @@ def test_divergences_stack_the_probabilities_in_the_stages_colours():
     figure, p = divergences()
     student, _, last = figure.axes
     heights = np.array([bar.get_height() for bar in student.patches]).reshape(5, N)
-    assert np.allclose(heights.T, p)
+    order = ["N3", "N2", "N1", "REM", "W"]  # from the bottom, as in the stacks of a night
+    assert np.allclose(heights.T, p[:, [STAGES.index(name) for name in order]])
     faces = [to_hex(bar.get_facecolor()).upper() for bar in student.patches[::N]]
-    assert faces == [colour.upper() for colour in COLOURS.values()]
+    assert faces == [COLOURS[name].upper() for name in order]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == order[::-1], "as from the top"
     assert last.get_ylim()[1] > np.log(2) and last.texts[0].get_text() == "ln 2"
 
 
