@@ -23,7 +23,7 @@ from sacd.data.batches import runs
 from sacd.predict.measure import calibrate, calibrated, figures
 from sacd.stages import STAGES
 from sacd.training.common import config_of, labels_of
-from sacd.training.night import LIMIT, RUNGS, _Components, _standard
+from sacd.training.night import LIMIT, RUNGS, Components, standardised
 from sacd.training.night_heads import Head, beside_night, stage_by, train_head
 
 LEAST_CLIPS: Final = 60
@@ -155,11 +155,11 @@ def _trained(
     """
     train = np.flatnonzero(known["part"] == "train")
     held = np.flatnonzero(known["part"] == "validation")
-    reduce = _Components(embedding[train], config.components)
+    reduce = Components(embedding[train], config.components)
     joined = np.hstack([reduce(embedding), pixels])
     x = beside_night(joined, known["subject"].to_numpy(), live=False)
     mean, spread = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
-    seen = _standard(x, x[:0], train)[0]
+    seen = standardised(x, x[:0], train)[0]
     stage, block = labels_of(known), known["block"].to_numpy()
     kind, live = RUNGS[_RUNG]
     head = train_head(seen[train], stage[train], block[train], kind, live, config)

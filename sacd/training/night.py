@@ -51,8 +51,12 @@ RUNGS: Final[dict[str, tuple[Rung, bool]]] = {
     "night so far": ("night", True),
 }
 """Rung -> kind of head, and whether it is live: sees no later clip."""
-MARKOV: Final = {"Viterbi": False, "forward filter": True}
-"""The baseline of the rungs of a night, on the probabilities of `one clip`."""
+MARKOV: Final = {
+    "Markov model": Markov.smoothed,
+    "Viterbi": Markov.path,
+    "forward filter": Markov.filtered,
+}
+"""Baselines of the rungs of a night, on the probabilities of `one clip`; the filter is live."""
 LIMIT: Final = 5.0
 """Standardised inputs are clipped to -5..5."""
 
@@ -151,7 +155,7 @@ def _shift(stem: Path, subject: pd.Series, live: bool) -> Tensor:
     return torch.from_numpy(shift)[:, :, None, None, None]
 
 
-class _Components:
+class Components:
     """The first `number` principal components of embeddings, fitted to training clips."""
 
     def __init__(self, x: NDArray, number: int) -> None:
@@ -180,7 +184,7 @@ def _inputs_of(
     of_nights = load_file(inputs["embeddings"] / "embeddings.safetensors")
     rows = nights["row"].to_numpy()
     # Fitted to training clips alone: a component must not be chosen by the clips it is tested on.
-    reduce = _Components(own[(known["part"] == "train").to_numpy()], config.components)
+    reduce = Components(own[(known["part"] == "train").to_numpy()], config.components)
     x = reduce(own)
     alone, joined = {}, {}
     for live in (False, True):
@@ -195,7 +199,7 @@ def _inputs_of(
     return {"": alone, " + pixels": joined}
 
 
-def _standard(x: NDArray, y: NDArray, train: NDArray) -> tuple[Tensor, Tensor]:
+def standardised(x: NDArray, y: NDArray, train: NDArray) -> tuple[Tensor, Tensor]:
     """Both standardised by the training clips `x[train]`, and clipped at `LIMIT`."""
     mean, spread = x[train].mean(axis=0), x[train].std(axis=0) + 1e-6
 
@@ -226,13 +230,11 @@ def night(
     # A test night is one sequence: its heads see across gaps of clips that were dropped.
     sleeper = pd.factorize(nights["subject"])[0]
     seen_by = _inputs_of(config, inputs, known, nights)
-    number = 9 if config.reads == "student" else 7  # rungs, with two more where pixels are added
+    number = len(RUNGS) + len(MARKOV) + (2 if config.reads == "student" else 0)  # and with pixels
     parts, lines = [], []
 
-    def keep(rung: str, held_p: NDArray, p: NDArray, decided: NDArray | None = None) -> None:
+    def keep(rung: str, held_p: NDArray, p: NDArray) -> None:
         table = predictions(nights, torch.from_numpy(np.log(p + 1e-9)))
-        if decided is not None:
-            table = table.assign(prediction=decided.astype(np.int8))
         parts.append(table.assign(rung=rung))
         lines.append({"rung": rung, **scores_of(known, held, torch.from_numpy(held_p))})
         progress(len(parts) / number, rung)
@@ -244,7 +246,7 @@ def night(
             x, y = by_live[live]
             x = beside_night(x, known["subject"].to_numpy(), live)
             y = beside_night(y, nights["subject"].to_numpy(), live)
-            seen, test = _standard(x, y, train)
+            seen, test = standardised(x, y, train)
             head = train_head(seen[train], stage[train], block[train], kind, live, config)
             held_p = stage_by(head, seen[held], block[held]).numpy()
             p = stage_by(head, test, sleeper).numpy()
@@ -263,11 +265,12 @@ def _markov(
     held_p: NDArray,
     p: NDArray,
     sleeper: NDArray,
-) -> Iterator[tuple[str, NDArray, NDArray, NDArray | None]]:
-    """Both hidden Markov models on the probabilities of single clips.
+) -> Iterator[tuple[str, NDArray, NDArray]]:
+    """The hidden Markov models on the probabilities of single clips.
 
-    The validation subjects choose how sharp the vote of a clip is: the errors of neighbouring clips
-    are alike, and a model that takes them for independent trusts its clips too much.
+    The validation subjects choose for each of them how sharp the vote of a clip is: the errors of
+    neighbouring clips are alike, and a model that takes them for independent trusts its clips too
+    much. The path suffers most, since it adds up the votes of a whole night.
 
     Args:
         known: table of the clips of the training store; `train` and `held` are rows of it.
@@ -275,26 +278,21 @@ def _markov(
         sleeper: `(n,)`, a number for each test night.
 
     Yields:
-        Rung, probabilities of both, and the decided stages of the test nights; None if each is the
-        most probable one.
+        Rung, and probabilities of both.
     """
     stage, block = known["stage"].to_numpy(), known["block"].to_numpy()
     model = Markov(stage[train], block[train])
-    for rung, live in MARKOV.items():
-        infer = model.filtered if live else model.smoothed
+    for rung, way in MARKOV.items():
+        infer = partial(way, model)
         kappa = {}
         for sharpness in SHARPNESS:
             found = _by_sequence(infer, held_p, block[held], sharpness)
             kappa[sharpness] = scores_of(known, held, torch.from_numpy(found))["kappa"]
         best = max(kappa, key=kappa.get)
-        # The most probable path is one decision about all clips; it has no probabilities of its
-        # own, so that the smoothed ones stand beside it.
-        decided = None if live else _by_sequence(model.path, p, sleeper, best)
         yield (
             rung,
             _by_sequence(infer, held_p, block[held], best),
             _by_sequence(infer, p, sleeper, best),
-            decided,
         )
 
 

@@ -155,8 +155,13 @@ class Markov:
             later = later / later.sum()
         return np.stack(found[::-1])
 
-    def path(self, p: NDArray, sharpness: float) -> NDArray[np.int64]:
-        """The most probable sequence of stages (Viterbi 1967, doi:10.1109/TIT.1967.1054010)."""
+    def path(self, p: NDArray, sharpness: float) -> NDArray[np.float64]:
+        """The most probable sequence of stages (Viterbi 1967, doi:10.1109/TIT.1967.1054010).
+
+        Returns:
+            `(n, 5)`: 1 for the stage of each clip, 0 for the others; a path is one decision about
+            all clips and has no probabilities of its own.
+        """
         logs = np.log(self.weight(p, sharpness) + 1e-12)
         score, back = np.log(self.prior) + logs[0], []
         for log in logs[1:]:
@@ -167,7 +172,7 @@ class Markov:
         state = [int(score.argmax())]
         for best in back[::-1]:
             state.append(int(best[state[-1]]))
-        return np.array(state[::-1])
+        return np.eye(len(STAGES))[state[::-1]]
 
 
 def beside_night(x: NDArray, subject: NDArray, live: bool) -> NDArray[np.float32]:
