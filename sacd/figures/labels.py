@@ -10,8 +10,8 @@ NAMES: Final = {
     "macro_f1": "macro-F1 (%)",
     "kappa": "Cohen's kappa",
     "auc": "macro AUC, one stage against the rest",
-    "kappa_calibrated": "kappa after one bias a class",
-    "macro_f1_calibrated": "macro-F1 after one bias a class (%)",
+    "kappa_calibrated": "kappa after one bias per class",
+    "macro_f1_calibrated": "macro-F1 after one bias per class (%)",
 } | {stage: f"recall of {stage} (%)" for stage in STAGES}
 """Labels, with units, of `sacd.metrics.METRICS` and of the endpoints of `sacd.analysis.auc`.
 

@@ -57,13 +57,14 @@ def _warnings(alone: str, staged: int, clips: int) -> Iterator[str]:
     Args:
         alone: as in `Night`.
     """
-    if alone:
-        yield f"Each clip was staged by itself: {alone}."
     if staged < LEAST_CLIPS:
         yield (
-            f"{staged} clips of {CLIP_S} s were staged. The model compares each clip with the rest "
-            f"of the night, so that fewer than {LEAST_CLIPS} clips are staged badly."
+            f"{staged} clips of {CLIP_S} s were staged, each by itself. The model compares each "
+            f"clip with the rest of the night, so that fewer than {LEAST_CLIPS} clips are staged "
+            "badly."
         )
+    elif alone:
+        yield f"Each clip was staged by itself: {alone}."
     if staged < clips:
         yield f"Not staged, since the video does not cover them: {clips - staged} clips."
 

@@ -58,7 +58,7 @@ class Subjects:
 
     def describe(self, rows: Iterable[str]) -> str:
         seeds = {self._lines[row]["seed"].nunique() for row in rows}
-        return f"{len(self._subjects)} {self._unit}, paired; seeds a row: {_range(seeds)}"
+        return f"{len(self._subjects)} {self._unit}, paired; seeds per row: {_range(seeds)}"
 
     def _row(self, row: str) -> _Row:
         if row not in self._rows:

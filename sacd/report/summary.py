@@ -130,7 +130,7 @@ def _answer(family: pd.DataFrame) -> str:
     if few_labels is None:
         return f"Video taught by SACD {_compared(all_labels)} video alone."
     return (
-        f"With every training subject scored by hand, video taught by SACD "
+        f"With every training subject scored, video taught by SACD "
         f"{_compared(all_labels)} video alone; with only 12 scored, it {_compared(few_labels)} "
         "video alone."
     )

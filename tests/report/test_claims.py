@@ -44,7 +44,7 @@ def judged(monkeypatch, table, test="a@accuracy > b@accuracy", each="", tables=N
 )
 def test_the_data_decide(monkeypatch, a, b, spread, verdict):
     line = judged(monkeypatch, subjects({"a": right(a), "b": right(b)}, spread=spread))
-    assert line.verdict == verdict and line.n == "12 subjects, paired; seeds a row: 2"
+    assert line.verdict == verdict and line.n == "12 subjects, paired; seeds per row: 2"
     line = judged(monkeypatch, subjects({"a": right(a), "b": right(b)}, spread=spread, seeds=1))
     assert line.verdict == UNDECIDED and line.needs == "a second seed"
     assert line.parts == "for 0, against 0, equal 0, undecided 1"

@@ -67,7 +67,7 @@ def test_the_answer_follows_the_verdict(verdict, said):
 def test_the_answer_tells_few_labels_apart():
     family = pd.DataFrame({"comparison": [ALONE, ALONE_FEW], "verdict": ["equal", "better"]})
     assert summary._answer(family) == (
-        "With every training subject scored by hand, video taught by SACD stages sleep neither "
+        "With every training subject scored, video taught by SACD stages sleep neither "
         "better nor worse than video alone; with only 12 scored, it stages sleep better than "
         "video alone."
     )
