@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sacd.data.cohort import read_cohort
 from sacd.data.events import read_events
-from sacd.data.lab_edf import copy_without_identity
+from sacd.data.lab_edf import copy_without_identity, patient
 from sacd.data.lab_files import TEXT_SUFFIXES, cohort_name, files_of, read_subjects
 from sacd.data.lab_plan import Asked, LabNight, plan
 from sacd.data.problems import CohortError
@@ -104,6 +104,8 @@ def import_lab(
         if problem := shared.get(cohort_name(row[0])):
             rows[k] = (row[0], "dropped", *[""] * 6, str(problem))
     report = pd.DataFrame(rows, columns=list(_COLUMNS))
+    same = _same_person(nights)
+    report["notes"] += report["subject"].map(lambda name: same.get(cohort_name(name), ""))
     if dry_run:
         return report
     if not nights:
@@ -149,6 +151,24 @@ def _each_its_own(nights: list[LabNight]) -> tuple[list[LabNight], dict[str, Coh
             problem += f" of {' and '.join(names)}"
             shared.setdefault(name, CohortError(one, problem, "give each night its own file"))
     return [night for night in nights if night.name not in shared], shared
+
+
+def _same_person(nights: list[LabNight]) -> dict[str, str]:
+    """A note for each night whose EDF header names the patient of another one.
+
+    The patient is not told: the table of the import goes with the cohort.
+    """
+    people: dict[str, list[str]] = {}
+    for night in nights:
+        if text := patient(night.eeg.path):
+            people.setdefault(text, []).append(night.name)
+    return {
+        name: f"; one patient by the EDF headers: {', '.join(names)} (if so, keep one night: they"
+        " count as several subjects, in training and in test)"
+        for names in people.values()
+        if len(names) > 1
+        for name in names
+    }
 
 
 def _told(night: LabNight, folder: Path) -> tuple:

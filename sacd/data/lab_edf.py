@@ -24,6 +24,14 @@ def is_blank(start: datetime) -> bool:
     return date_is_blank(start) and start.time() == time()
 
 
+def patient(path: Path) -> str:
+    """What the header says of the patient; empty if that was removed."""
+    with path.open("rb") as file:
+        text = file.read(PATIENT.stop)[PATIENT].decode("latin-1").strip(" \0")
+    # EDF+ writes X for each field that is not known.
+    return text if set(text.upper().split()) - {"X"} else ""
+
+
 def copy_without_identity(source: EdfFile, target: Path) -> None:
     """Copy an EDF file without what names the patient; all samples stay byte for byte.
 

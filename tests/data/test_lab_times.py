@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from lab_files import EDF_NOTES, write_hypnogram, write_psg
+from raw_edf import overwrite
 
 from sacd.data.lab import import_lab
 from sacd.data.lab_files import COLUMNS, belongs
@@ -133,6 +134,19 @@ def test_a_file_of_two_nights_drops_both(tmp_path):
     report = imported(tmp_path, "W\nN1\nN2\nN3\n", table)
     assert report["result"].tolist() == ["dropped", "dropped", "imported"]
     assert "A1.edf: is of sub-A1 and sub-A2; give each night its own" in report["notes"][0]
+
+
+def test_two_nights_of_one_patient_are_said(tmp_path):
+    write_psg(tmp_path / "lab" / "A2.edf", EDF_NOTES, clips=5)
+    for name in ("A3", "A4"):  # anonymous ones are not said to be the same
+        write_psg(tmp_path / "lab" / f"{name}.edf", EDF_NOTES, clips=int(name[1]) + 3)
+        overwrite(tmp_path / "lab" / f"{name}.edf", 8, b"X X X X".ljust(80))
+    report = imported(tmp_path, "W\nN1\nN2\nN3\n", "subject,ahi\nA1,5\nA2,5\nA3,5\nA4,5\n")
+    said = report["notes"].str.contains(
+        "one patient by the EDF headers: sub-A1, sub-A2 (if so", regex=False
+    )
+    assert said.tolist() == [True, True, False, False]
+    assert not report["notes"].str.contains("Miller").any()
 
 
 VIDEO, EEG = "lab/A1.mp4", "lab/A1.edf"
