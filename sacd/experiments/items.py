@@ -236,7 +236,7 @@ NOTEBOOKS = {notebook.name: notebook for notebook in _NOTEBOOKS}
 """Every notebook, the runs that it shows and the files that it has to write."""
 
 ITEMS = {notebook.item: notebook for notebook in _NOTEBOOKS if notebook.item}
-"""Items whose runs predict the test clips; `tables/subjects.csv` holds their results."""
+"""Items whose runs predict the test clips; `tables/subjects.csv` holds those that claims name."""
 
 
 def _after() -> dict[str, str]:
