@@ -115,10 +115,19 @@ def test_ctrl_c_says_in_one_line_what_is_kept_and_how_to_go_on(by, tmp_path, fre
 def test_an_orphan_would_be_found(tmp_path, monkeypatch):
     """That the test above can fail: a process that outlives its victim."""
     monkeypatch.setattr(kills, "PATIENCE_S", 0)
-    sleeper = subprocess.Popen(["sleep", "600"], env={"VICTIM_MARK": "of this test"})
+    orphan = subprocess.Popen(
+        ["cat"],
+        env={"VICTIM_MARK": "of this test"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
     try:
-        with pytest.raises(AssertionError, match=r"orphans: \['sleep 600'\]"):
+        # An answer proves that it runs. Right after its start /proc may still show no environment.
+        orphan.stdin.write(b"ready\n")
+        assert orphan.stdout.readline() == b"ready\n"
+        with pytest.raises(AssertionError, match=r"orphans: \['cat'\]"):
             kills.end_of_family("of this test")
     finally:
-        sleeper.kill()
-        sleeper.wait()
+        orphan.kill()
+        orphan.communicate()
