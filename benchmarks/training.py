@@ -135,7 +135,7 @@ def _step(
     with torch.inference_mode():
         example = model.eval()(_example(backbone, 2, frames, size))
     head = Output(teacher.embedding[:2], teacher.logits[:2])
-    context = Context(model, example, head, labels, 1000, torch.Generator().manual_seed(0))
+    context = Context(model, example, head, labels, torch.Generator().manual_seed(0))
     config = MethodConfig(name=method, options=profile.methods.get(method, {}))
     built = build(config.name, context, **config.options)
     both = torch.nn.ModuleDict({"student": model, "method": built}).train()

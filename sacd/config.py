@@ -97,8 +97,6 @@ class BackboneConfig(Config):
     centre: Literal["night", "start", "none"] = "night"
     """What is subtracted from the features of the frozen stages: their mean over the subject's
     night, over its first 10 minutes (which is known while the night lasts), or nothing."""
-    freeze_norm: bool = False
-    """Freeze the batch-norm statistics: a batch of one block has those of a single subject."""
     options: dict[str, int | bool | str | tuple[int, ...]] = {}
     """Arguments of the builder: `stem_kernel`, `blocks`, ... for ours, `img_size` for timm's."""
     added: ClassVar[tuple[str, ...]] = ("crop", "crop_area", "flips")
@@ -187,8 +185,6 @@ class StudentConfig(Config):
     fit: FitConfig
     split: SplitConfig
     seed: int = 0
-    classifier_lr_multiplier: Positive = 1.0
-    """Factor on the learning rate of the last layer, which pretraining did not train."""
     class_weight_power: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Class weights are inverse stage frequencies to this power; 0: none, as in eq. 1."""
 

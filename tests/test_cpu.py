@@ -79,7 +79,7 @@ def main():
     with torch.inference_mode():
         taught = teacher.eval()(eeg)
         example = student.eval()(frames)
-    method = SACD(Context(student, example, taught, stages, 10), layers=1)
+    method = SACD(Context(student, example, taught, stages), layers=1)
     optimizer = torch.optim.SGD([*student.parameters(), *method.structure.parameters()], lr=1e-2)
     for _ in range(2):
         optimizer.zero_grad()

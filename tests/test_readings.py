@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from sacd.config import BackboneConfig, FitConfig, StudentConfig, TeacherConfig
 from sacd.data.store import StoreConfig
-from sacd.experiments.rows import FRAMES, READINGS, SHUFFLED
+from sacd.experiments.rows import FRAMES, ORDERS, READINGS
 from sacd.losses.sacd import SACD
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,7 +138,7 @@ def test_every_row_says_where_and_its_options_exist(number):
 
 def test_notebook_40_measures_exactly_the_alternatives_that_are_named():
     named = [name for row in ROWS.values() for name in quoted(row["40_readings"])]
-    assert sorted(named) == sorted([*READINGS, SHUFFLED, *FRAMES])
+    assert sorted(named) == sorted([*READINGS, *ORDERS, *FRAMES])
     for row in ROWS.values():
         assert quoted(row["40_readings"]) or row["40_readings"].startswith("no")
 
@@ -150,7 +150,8 @@ def test_an_alternative_of_notebook_40_sets_the_option_of_its_row():
         known = [(argument, value) for _, argument, value in listed]
         for argument, value in changed.items():
             assert (argument, value) in known or (argument, ...) in known
-    assert ("FitConfig", "order", "shuffled") in options(row_of[SHUFFLED]["option"])
+    for name, order in ORDERS.items():
+        assert ("FitConfig", "order", order) in options(row_of[name]["option"])
     for name, (_, sampling) in FRAMES.items():
         listed = options(row_of[name]["option"])
         assert ("StoreConfig", "frames", ...) in listed

@@ -201,16 +201,12 @@ class Recipes:
         p = self.profile
         backbone = self._backbone(student).model_copy(update={"centre": centre})
         own = p.student if method != "ce" else self._longer(p.student, labelled)
-        # All layers of another library's student start at random, not the classifier alone.
-        known = student in PAPER_STUDENTS.values()
-        multiplier = p.classifier_lr_multiplier if known else 1.0
         config = StudentConfig(
             backbone=backbone,
             method=self._method(method, weight, options),
             fit=FitConfig(**own.model_dump() | dict(fit or {})),
             split=p.split.model_copy(update={"labelled": labelled}),
             seed=seed,
-            classifier_lr_multiplier=multiplier,
             class_weight_power=p.class_weight_power,
         )
         inputs = [("pretext", run)] if (run := self.pretext(student)) else []

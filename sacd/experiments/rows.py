@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
+from sacd.config import FitConfig
 from sacd.data.splits import split_subjects
 from sacd.experiments.recipes import PAPER_STUDENTS
 from sacd.experiments.workspace import Workspace
@@ -225,29 +226,37 @@ READINGS: dict[str, dict[str, Any]] = {
     "centring: none": {"centre": "none"},
 }
 """Reading of an open point -> settings of the student and options of SACD."""
-SHUFFLED = "batches: shuffled clips"
+ORDERS = {"batches: shuffled clips": "shuffled", "batches: consecutive clips": "block"}
+BLOCK = 16
+"""Consecutive clips of a block: the paper's batch."""
 FRAMES = {
     "frames: 16 consecutive": (16, "consecutive"),
     "frames: 16 over the 30 s": (16, "spread"),
 }
 
 
+def _ordered(fit: FitConfig, order: str) -> dict[str, Any]:
+    """Changes to `fit` for another order of the clips, with as many clips a step."""
+    if order == fit.order:
+        return {}
+    clips = fit.batch * fit.blocks_per_batch
+    size = BLOCK if order == "block" else clips
+    return {"order": order, "batch": size, "blocks_per_batch": clips // size}
+
+
 def readings(w: Workspace, alternatives: list[str]) -> Rows:
-    """Alternatives (of `READINGS`, `FRAMES`, `SHUFFLED`), one change each.
+    """Alternatives (of `READINGS`, `FRAMES`, `ORDERS`), one change each.
 
     The profile's own choice is left out.
     """
     n, fit = w.other_seeds, w.profile.student
     default = _seeded(w.seeds, w.student, method="sacd")
     rows = {"default": default}
-    for row in _known(alternatives, [*READINGS, SHUFFLED, *FRAMES], "reading"):
+    for row in _known(alternatives, [*READINGS, *ORDERS, *FRAMES], "reading"):
         if row in FRAMES:
             runs = _seeded(n, w.with_clips(*FRAMES[row]).student, method="sacd")
-        elif row == SHUFFLED:
-            # As many clips a step as the default takes in several blocks.
-            batch = fit.batch * fit.blocks_per_batch
-            shuffled = {"order": "shuffled", "batch": batch, "blocks_per_batch": 1}
-            runs = _seeded(n, w.student, method="sacd", fit=shuffled)
+        elif row in ORDERS:
+            runs = _seeded(n, w.student, method="sacd", fit=_ordered(fit, ORDERS[row]))
         else:
             runs = _seeded(n, w.student, method="sacd", **READINGS[row])
         if runs[0] != default[0]:

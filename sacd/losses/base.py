@@ -46,8 +46,6 @@ class Context:
     """The same for the teacher."""
     labels: Tensor
     """`(n,)` int64 stages of the training set."""
-    steps: int
-    """Number of optimizer steps of the whole training."""
     generator: torch.Generator = field(default_factory=torch.Generator)
     """Source of all randomness in the method (on the CPU)."""
 

@@ -122,8 +122,6 @@ class VideoResNet(_Units):
         n_classes: number of sleep stages.
         blocks: number of basic blocks in each stage.
         stem_kernel: spatial size of the kernel of the stem in px, odd.
-        freeze_norm_statistics: batch norms always use their running statistics, because those of a
-            batch from one night are not representative.
         init: "looks_linear" (Balduzzi et al. 2017, arXiv:1702.08591) fills the spatial half of an
             r2plus1d unit with pairs of filters f, -f and the temporal half with weights w, -w. The
             unit then starts as if it had no inner ReLU. Otherwise a narrow network loses the
@@ -145,7 +143,6 @@ class VideoResNet(_Units):
         n_classes: int = 5,
         blocks: Sequence[int] = (2, 2, 2, 2),
         stem_kernel: int = 7,
-        freeze_norm_statistics: bool = False,
         init: Init = "kaiming",
     ) -> None:
         super().__init__()
@@ -157,7 +154,7 @@ class VideoResNet(_Units):
                 f"width {width} leaves the stem without a channel; give at least {1 / _CHANNELS[0]}"
             )
         self.in_channels = in_channels
-        self.freeze_norm_statistics, self.frozen = freeze_norm_statistics, 0
+        self.frozen = 0
         # The published networks have 3 input channels. With 3 in the formula, a grey network has
         # the same 110 middle channels and can load their weights.
         mid = mid_channels(3, channels[0], 7, stem_kernel)
@@ -260,7 +257,7 @@ class VideoResNet(_Units):
         for i, modules in enumerate(self._parts()):
             # `requires_grad` stops the gradient only: a batch norm in training mode would still
             # update its statistics, and the cached features of a frozen part would go stale.
-            updates = mode and i >= self.frozen and not self.freeze_norm_statistics
+            updates = mode and i >= self.frozen
             for part in nn.ModuleList(modules).modules():
                 if isinstance(part, nn.BatchNorm3d):
                     part.train(updates)

@@ -22,7 +22,7 @@ from sacd.config import FitConfig, MethodConfig
 from sacd.losses.base import Batch, Context, Method, build, reads_features
 from sacd.models.output import Output
 from sacd.stages import UNSCORED
-from sacd.training.fit import Objective, Progress, count_steps, fit
+from sacd.training.fit import Objective, Progress, fit
 
 
 class DistillationObjective(Objective):
@@ -125,7 +125,6 @@ def build_method(
     example: Tensor,
     teacher: Output,
     labels: Tensor,
-    steps: int,
     seed: int,
 ) -> Method:
     """A method of `sacd.losses`, sized for the student and the teacher of a training.
@@ -134,7 +133,6 @@ def build_method(
         example: the student's input of the first two clips.
         teacher: outputs of the teacher for all n clips.
         labels: `(n,)` 0..4; the method moves to their device.
-        steps: optimizer steps of the whole training.
     """
     # In eval mode: the example must not move the batch-norm statistics. `fit` sets train mode.
     with torch.inference_mode():
@@ -144,7 +142,6 @@ def build_method(
         student_example=student_example,
         teacher_example=take(teacher, np.arange(2)),
         labels=labels,
-        steps=steps,
         # Of its own, so that a method's draws leave batch order and augmentation as they are:
         # methods with the same seed differ in the method alone.
         generator=torch.Generator().manual_seed(seed),
@@ -168,7 +165,6 @@ def distil(
     *,
     seed: int,
     weights: Tensor | None = None,
-    lr_multipliers: Mapping[str, float] | None = None,
     validate: Callable[[Method], Mapping[str, float]] | None = None,
     checkpoint: Path | None = None,
     progress: Progress = lambda share, text: None,
@@ -182,7 +178,6 @@ def distil(
         teacher: outputs for the n rows; None if the method needs no teacher.
         blocks: `(n,)` block ids, see `sacd.data.batches`.
         weights: class weights of the cross-entropy.
-        lr_multipliers: dotted name of a part of the student -> factor on its learning rate.
         validate: computes metrics after an epoch.
     """
     device = next(student.parameters()).device
@@ -199,11 +194,9 @@ def distil(
         inputs(np.arange(2), torch.Generator().manual_seed(seed)),
         taught,
         known_or_taught(labels, taught),
-        count_steps(blocks, config, seed),
         seed,
     )
     class_weights = None if weights is None else weights.to(device)
-    multipliers = {f"student.{part}": factor for part, factor in (lr_multipliers or {}).items()}
     history = fit(
         nn.ModuleDict({"student": student, "method": method}),
         DistillationObjective(
@@ -212,7 +205,7 @@ def distil(
         blocks,
         config,
         seed=seed,
-        lr_multipliers=multipliers | method_lr_multipliers(method),
+        lr_multipliers=method_lr_multipliers(method),
         checkpoint=checkpoint,
         validate=None if validate is None else lambda: validate(method),
         progress=progress,

@@ -33,7 +33,7 @@ from sacd.training.common import (
     scores_of,
 )
 from sacd.training.distil import DistillationObjective, build_method, method_lr_multipliers
-from sacd.training.fit import Objective, Progress, count_steps, fit
+from sacd.training.fit import Objective, Progress, fit
 from sacd.training.pretext import make_student, reader, without_stem
 from sacd.training.teacher import eeg_of, load_outputs, make_teacher, random_gain
 from sacd.training.views import View, evaluation_views, random_view, windows_of
@@ -245,7 +245,6 @@ def reverse(
         networks.signals(networks.rows[:2]),
         source,
         networks.labels,
-        count_steps(networks.blocks, config.fit, config.seed),
         config.seed,
     )
 

@@ -80,12 +80,8 @@ def reader(backbone: BackboneConfig, inputs: Inputs, resources: Resources) -> Re
 
 def make_student(config: BackboneConfig) -> nn.Module:
     """The student that a config describes."""
-    # Networks of other libraries have no such argument, so it is given only where it is set.
-    norm = {"freeze_norm_statistics": True} if config.freeze_norm else {}
     channels = {"frames": 1, "motion": 2, "rgb": 3}[config.input]
-    return build_student(
-        config.name, in_channels=channels, width=config.width, **norm, **config.options
-    )
+    return build_student(config.name, in_channels=channels, width=config.width, **config.options)
 
 
 def without_stem(student: nn.Module, config: BackboneConfig) -> nn.Module:
@@ -149,9 +145,7 @@ def pretext(
     facts = torch.cat([pixel_facts(read(piece, View()).cpu()) for piece in pieces])
     # Some facts have long tails (movements are rare and large): clipped, they cannot rule the loss.
     facts = ((facts - facts.mean(dim=0)) / facts.std(dim=0).clamp_min(1e-6)).clamp(-5, 5)
-    # Pretraining is what estimates the batch-norm statistics that the student freezes later.
-    student = make_student(config.backbone.model_copy(update={"freeze_norm": False}))
-    model = _Regressor(student, facts.shape[1])
+    model = _Regressor(make_student(config.backbone), facts.shape[1])
     model.to(resources["device"])
     facts = facts.to(resources["device"])
     # Without `validate`, since no label is read: the weights of the last epoch are kept.

@@ -63,19 +63,6 @@ def _class_weights(labels: Tensor, power: float) -> Tensor | None:
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def _classifier(model: nn.Module, factor: float) -> dict[str, float]:
-    """Learning-rate factor of the student's last layer, by its name in `model`."""
-    if factor == 1:
-        return {}
-    last = [name for name, _ in model.named_modules() if name.rpartition(".")[2] == "fc"]
-    if len(last) != 1:
-        raise ValueError(
-            f"classifier_lr_multiplier {factor}: the student has {len(last)} layers named fc, not "
-            "one; leave it at 1"
-        )
-    return {last[0]: factor}
-
-
 def _initial(config: StudentConfig, inputs: Inputs) -> nn.Module:
     """The student before its training: random, or with the weights of the run `pretext`."""
     # Initial weights depend on the seed of the run alone, not on what this process drew before.
@@ -192,7 +179,6 @@ def student(
         blocks[train],
         seed=config.seed,
         weights=_class_weights(known[train], config.class_weight_power),
-        lr_multipliers=_classifier(model, config.classifier_lr_multiplier),
         validate=lambda method: held_out(method, predicted(validation)),
         checkpoint=folder / "checkpoint.pt",
         progress=progress,

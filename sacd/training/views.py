@@ -107,5 +107,6 @@ def input_of(frames: Tensor, view: View, backbone: BackboneConfig) -> Tensor:
     x = seen(frames.float()[:, None], view, backbone) / 255
     if backbone.input == "frames":
         return (x - 0.4) / 0.28
-    mean, spread = (x.new_tensor(v)[:, None, None, None] for v in (MEAN, SPREAD))
-    return (x - mean) / spread
+    # Channel by channel: a tensor of the three numbers would have to be copied to the GPU.
+    channels = zip(MEAN, SPREAD, strict=True)
+    return torch.cat([(x - mean) / spread for mean, spread in channels], dim=1)

@@ -75,7 +75,7 @@ def test_extremes_stay_finite(dtype, value):
 def test_method_weights_the_loss_and_gives_the_teacher_no_gradient():
     s, t = (x.float().requires_grad_() for x in views(size=4))
     student, teacher = Output(s, torch.zeros(4, 5)), Output(t, torch.zeros(4, 5))
-    context = Context(torch.nn.Identity(), student, teacher, torch.zeros(4, dtype=torch.long), 1)
+    context = Context(torch.nn.Identity(), student, teacher, torch.zeros(4, dtype=torch.long))
     batch = Batch(
         student, teacher, torch.zeros(4, dtype=torch.long), torch.arange(4), torch.zeros(4, 1)
     )

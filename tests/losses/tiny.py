@@ -59,7 +59,6 @@ class World:
             example,
             self.teacher(rows),
             self.labels,
-            200,
             generator=torch.Generator().manual_seed(seed),
         )
 

@@ -5,14 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from sacd.config import BackboneConfig
 from sacd.losses.base import Method
 from sacd.models.output import Output
 from sacd.stages import UNSCORED
 from sacd.training.distil import DistillationObjective, known_or_taught, mean_cross_entropy
-from sacd.training.fit import parameter_groups
-from sacd.training.pretext import make_student, without_stem
-from sacd.training.student import _classifier
 
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0], dtype=torch.float64)
 
@@ -104,15 +100,3 @@ def test_the_cross_entropy_reads_known_stages_and_the_method_all():
     torch.testing.assert_close(
         losses["ce"], nn.functional.cross_entropy(known, torch.tensor([1, 0]))
     )
-
-
-def test_the_last_layer_alone_learns_faster():
-    backbone = BackboneConfig(width=0.0625, frozen=2, options={"stem_kernel": 3})
-    student = without_stem(make_student(backbone), backbone)
-    assert _classifier(student, 1.0) == {}
-    chosen = {f"student.{name}": x for name, x in _classifier(student, 10.0).items()}
-    groups = parameter_groups(nn.ModuleDict({"student": student}), 0.1, chosen)
-    assert [group["lr"] for group in groups] == [0.1, 1.0]
-    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in student.model.fc.parameters()}
-    with pytest.raises(ValueError, match="0 layers named fc"):
-        _classifier(nn.Linear(2, 2), 10.0)

@@ -103,9 +103,7 @@ def chain(tmp_path_factory):
     inputs = {name: folder / name for name in ("motion", "pretext", "teacher")}
     for path in inputs.values():
         path.mkdir()
-    backbone = BackboneConfig(
-        width=0.0625, input="motion", frozen=2, freeze_norm=True, options={"stem_kernel": 3}
-    )
+    backbone = BackboneConfig(width=0.0625, input="motion", frozen=2, options={"stem_kernel": 3})
     short = FitConfig(
         epochs=1, batch=16, order="shuffled", optimizer="adamw", schedule="onecycle", select="last"
     )
