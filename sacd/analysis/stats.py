@@ -12,15 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.analysis.auc import PROBABILITIES, macro_auc
-from sacd.analysis.crossed import (
-    Estimate,
-    Verdict,
-    decide,
-    estimates,
-    judged,
-    ratios,
-    table,
-)
+from sacd.analysis.crossed import Estimate, Verdict, decide, estimates, judged, ratios, table
 from sacd.metrics import METRICS, scores, subject_confusions
 from sacd.stages import STAGES
 
@@ -32,7 +24,6 @@ Score = Callable[[NDArray], NDArray[np.float64]]
 
 CALIBRATED: Final = {"kappa_calibrated": "kappa", "macro_f1_calibrated": "macro_f1"}
 """Metrics of the column `calibrated` -> those of `prediction`."""
-
 
 TRAINED_ONCE: Final = ("teacher/", "baseline/", "bound/", "AttnSleep (EEG)")
 """Starts of the names of rows that are one network or classifier, not a way to train one.
