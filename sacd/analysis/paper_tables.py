@@ -135,9 +135,6 @@ def beside_printed(item: str, compared: pd.DataFrame, column: str) -> pd.DataFra
     return table.assign(printed=gaps, verdict=agree.where(decided, table["verdict"]))
 
 
-# --- the cohort: Fig. 2 and Table VI ---
-
-
 def fig2(people: pd.DataFrame, stage: pd.Series, data: str) -> pd.DataFrame:
     """Numbers of subjects by sex and AHI group, and of clips by stage.
 

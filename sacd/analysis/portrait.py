@@ -73,9 +73,7 @@ class Portrait:
 
 
 def leave_one_out(means: ArrayLike, ahi: ArrayLike, perplexity: float = PERPLEXITY) -> pd.DataFrame:
-    """Predict the AHI group of each subject from a map made without it.
-
-    Args: as `Portrait`.
+    """Predict the AHI group of each subject from a map made without it; arguments of `Portrait`.
 
     Returns:
         Columns group and prediction, one row per subject, in order.

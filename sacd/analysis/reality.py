@@ -86,11 +86,10 @@ def committed() -> pd.DataFrame:
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the table of `compare` as `tables/simulator` in every format."""
     view = pd.DataFrame({"measure": table["row"], "of": table["column"]})
-    sides = {
-        "simulated": ("", "night_sd", "n_subjects"),
-        "real": ("real_", "real_sd", "real_nights"),
-    }
-    for side, (prefix, sd, nights) in sides.items():
+    for side, prefix, sd, nights in (
+        ("simulated", "", "night_sd", "n_subjects"),
+        ("real", "real_", "real_sd", "real_nights"),
+    ):
         names = [f"{prefix}{name}" for name in ("value", "ci_low", "ci_high")] + [sd, nights]
         view[side] = [_cell(*numbers) for numbers in table[names].to_numpy(float)]
     view["verdict"] = table["verdict"]

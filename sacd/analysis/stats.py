@@ -155,7 +155,6 @@ def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
         raise ValueError(
             "the two methods were tested on different clips; a paired test needs one test set"
         )
-    # Seeds are paired: seed k of both rows shares initial weights and batches.
     seeds = min(len(a.total), len(b.total))
     total = a.total[:seeds, i] - b.total[:seeds, j]
     left_out = a.left_out[:, :seeds, i] - b.left_out[:, :seeds, j]
@@ -163,14 +162,12 @@ def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
 
 
 def paired_difference(a: Predictions, b: Predictions, metric: str = "kappa") -> Estimate:
-    """Metric of a minus metric of b on the same subjects, seed by seed.
+    """Metric of a minus metric of b on the same clips, seed by seed.
 
     Seed k of both rows shares initial weights and the order of batches. Where one row has more
     seeds, its further ones are left out.
 
     Args:
-        a: predictions of one method, in one or several seeds.
-        b: predictions of another method for the same clips.
         metric: one of `measured`.
 
     Raises:
