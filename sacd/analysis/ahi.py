@@ -69,7 +69,7 @@ def targets(ahi: ArrayLike) -> dict[str, NDArray[np.float64]]:
 
 
 def correlations(
-    means: ArrayLike, values: Mapping[str, ArrayLike], *, permutations: int = 1000, seed: int = 0
+    means: ArrayLike, values: Mapping[str, ArrayLike], *, permutations: int
 ) -> pd.DataFrame:
     """`correlation.spearman` for each target: target, stage, channel, n, rho, p, q, p_max.
 
@@ -78,16 +78,14 @@ def correlations(
     """
     tables = []
     for name, target in values.items():
-        found = correlation.spearman(means, target, permutations=permutations, seed=seed)
+        found = correlation.spearman(means, target, permutations=permutations)
         tables.append(found.assign(target=name))
     table = pd.concat(tables, ignore_index=True)
     table["stage"] = np.array(STAGES)[table.pop("group")]
     return table[["target", "stage", "channel", "n", "rho", "p", "q", "p_max"]]
 
 
-def strength(
-    means: ArrayLike, values: ArrayLike, *, permutations: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def strength(means: ArrayLike, values: ArrayLike, *, permutations: int) -> pd.DataFrame:
     """Correlation of all channels of a stage with `values`, tested by permutation over subjects.
 
     Returns:
@@ -97,7 +95,7 @@ def strength(
     """
     means = np.asarray(means, float)
     rho = correlation.rank_correlation(means, np.asarray(values, float)[None])[0]
-    permuted = correlation.permuted(values, permutations, seed)
+    permuted = correlation.permuted(values, permutations)
     null = np.abs(correlation.rank_correlation(means, permuted))
     known = np.isfinite(rho).any(1)
     lines = []
@@ -155,12 +153,7 @@ def contrast(
 
 
 def replication(
-    means: ArrayLike,
-    values: ArrayLike,
-    held_out: ArrayLike,
-    *,
-    permutations: int = 1000,
-    seed: int = 0,
+    means: ArrayLike, values: ArrayLike, held_out: ArrayLike, *, permutations: int
 ) -> pd.DataFrame:
     """Test whether channels selected in training subjects correlate in held-out subjects.
 
@@ -174,7 +167,7 @@ def replication(
     means, values = np.asarray(means, float), np.asarray(values, float)
     held_out = np.asarray(held_out, bool)
     chosen_on = correlation.rank_correlation(means[~held_out], values[~held_out][None])[0]
-    permuted = correlation.permuted(values[held_out], permutations, seed)
+    permuted = correlation.permuted(values[held_out], permutations)
     # The true order first, so that one call ranks all of them.
     shuffled = np.vstack([values[held_out], permuted])
     tested = correlation.rank_correlation(means[held_out], shuffled)
@@ -238,9 +231,7 @@ def real_nights(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("subject")
 
 
-def correlate_measures(
-    nights: pd.DataFrame, *, permutations: int = 10_000, seed: int = 0
-) -> pd.DataFrame:
+def correlate_measures(nights: pd.DataFrame, *, permutations: int = 10_000) -> pd.DataFrame:
     """Spearman correlation of each measure with `ahi`, corrected for the number of measures.
 
     Returns:
@@ -249,7 +240,7 @@ def correlate_measures(
     # Each measure is a group of one channel, so a night without REM is left out of REM only.
     measures = nights.drop(columns="ahi")
     table = correlation.spearman(
-        measures.to_numpy()[:, :, None], nights["ahi"], permutations=permutations, seed=seed
+        measures.to_numpy()[:, :, None], nights["ahi"], permutations=permutations
     )
     table = table.assign(measure=measures.columns).set_index("measure")
     return table[["n", "rho", "p", "q", "p_max"]]

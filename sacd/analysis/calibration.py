@@ -1,28 +1,32 @@
 """Calibration: is a network right as often as its probabilities say (reliability curve, ECE)?"""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from sacd.stages import STAGES
+from sacd.analysis.auc import PROBABILITIES
+
+BINS: Final = 10
 
 
-def reliability(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of the clips whose highest probability lies in a bin (doi:10.1145/1102351.1102430).
+
+    `BINS` bins of equal width reach from 0 to 1.
 
     Args:
         predictions: one row per clip: stage, prediction, p_W .. p_REM.
-        bins: number of bins of equal width from 0 to 1.
 
     Returns:
         One row for each bin that holds a clip: clips; confidence, the mean of their highest
         probabilities, and accuracy (0..1).
     """
-    top = predictions[[f"p_{stage}" for stage in STAGES]].max(axis=1)
+    top = predictions[PROBABILITIES].max(axis=1)
     lines = pd.DataFrame(
         {
-            "bin": np.minimum((bins * top).astype(int), bins - 1),
+            "bin": np.minimum((BINS * top).astype(int), BINS - 1),
             "confidence": top,
             "accuracy": predictions["stage"] == predictions["prediction"],
         }

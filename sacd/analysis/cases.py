@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sacd.analysis.auc import PROBABILITIES
 from sacd.analysis.crossed import ratios, table
 from sacd.analysis.stats import confusions, sums
 from sacd.stages import STAGES
@@ -201,7 +202,7 @@ def examples(wrong: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Rows of `right` with `before`, the wrong prediction. Stages without such a clip are absent.
     """
-    probability = right[[f"p_{s}" for s in STAGES]].to_numpy()
+    probability = right[PROBABILITIES].to_numpy()
     confidence = probability[np.arange(len(right)), right["stage"]]
     table = right.assign(before=wrong["prediction"].to_numpy(), confidence=confidence)
     table = table[(table["before"] != table["stage"]) & (table["prediction"] == table["stage"])]
@@ -229,7 +230,7 @@ def stage_transition(wrong: pd.DataFrame, also: pd.DataFrame) -> pd.DataFrame:
     found = table[beside & whole & missed]
     if found.empty:
         return found
-    at = int(found[[f"p_{s}" for s in STAGES]].max(axis=1).idxmax())
+    at = int(found[PROBABILITIES].max(axis=1).idxmax())
     return table.iloc[at - 1 : at + 2]
 
 

@@ -13,9 +13,7 @@ TIE: Final = 1e-12
 """Two values that differ by less are equal but for rounding."""
 
 
-def spearman(
-    features: ArrayLike, values: ArrayLike, *, permutations: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def spearman(features: ArrayLike, values: ArrayLike, *, permutations: int) -> pd.DataFrame:
     """Spearman correlation of many channels with one value per subject, corrected (Fig. 7).
 
     Args:
@@ -27,7 +25,6 @@ def spearman(
             distribution of the largest |rho| of all groups and channels.
             (`scipy.stats.permutation_test` cannot take that maximum over groups in which different
             subjects are missing.)
-        seed: of the permutations.
 
     Returns:
         One row per channel: group, channel, n (subjects), rho, p (t approximation), q
@@ -37,7 +34,7 @@ def spearman(
     """
     features, values = np.asarray(features, float), np.asarray(values, float)
     rho = rank_correlation(features, values[None])[0]
-    shuffled = permuted(values, permutations, seed)
+    shuffled = permuted(values, permutations)
     largest, tables = np.zeros(permutations), []
     for group in range(features.shape[1]):
         n = int(np.isfinite(features[:, group]).all(1).sum())
@@ -59,12 +56,10 @@ def spearman(
     return table.assign(q=correct(table.p, "fdr_bh"), p_max=p_max)
 
 
-def permuted(values: ArrayLike, permutations: int, seed: int) -> NDArray[np.float64]:
-    """`values` `(S,)` in random orders, `(permutations, S)`."""
-    values = np.asarray(values, float)
-    return np.random.default_rng(seed).permuted(
-        np.broadcast_to(values, (permutations, len(values))), axis=1
-    )
+def permuted(values: ArrayLike, permutations: int) -> NDArray[np.float64]:
+    """`values` `(S,)` in random orders, `(permutations, S)`; the same ones at every call."""
+    rows = np.tile(np.asarray(values, float), (permutations, 1))
+    return np.random.default_rng(0).permuted(rows, axis=1)
 
 
 def permutation_p(null: ArrayLike, value: float) -> float:

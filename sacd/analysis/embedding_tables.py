@@ -109,15 +109,12 @@ def fig9(told: pd.DataFrame, data: str) -> pd.DataFrame:
     """
     parts = []
     for (stage, who), line in told.iterrows():
-        numbers = pd.DataFrame(
-            {
-                "column": ["rho of clips in the zone and AHI", "p"],
-                "value": [line.value, line.p_value],
-                "ci_low": [line.ci_low, None],
-                "ci_high": [line.ci_high, None],
-            }
-        ).assign(n_subjects=line.n_subjects, n_seeds=1)
-        parts.append((f"{stage}, {who}", numbers))
+        lines = [
+            ("rho of clips in the zone and AHI", line.value, line.ci_low, line.ci_high),
+            ("p", line.p_value, None, None),
+        ]
+        numbers = pd.DataFrame(lines, columns=["column", "value", "ci_low", "ci_high"])
+        parts.append((f"{stage}, {who}", numbers.assign(n_subjects=line.n_subjects, n_seeds=1)))
     return tables.stack("fig9", parts, data)
 
 

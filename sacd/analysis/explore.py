@@ -20,6 +20,7 @@ from PIL import Image
 from scipy.signal import resample_poly
 from sklearn.decomposition import PCA
 
+from sacd.analysis.auc import PROBABILITIES
 from sacd.analysis.maps import PERPLEXITY, fit_map
 from sacd.files import write_parquet
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, CLIP_S, COLOURS, STAGES, ahi_group
@@ -52,7 +53,7 @@ _NEEDED: Final = frozenset(
 )
 
 
-def components(embedding: ArrayLike, seed: int = 0) -> tuple[pd.DataFrame, float]:
+def components(embedding: ArrayLike) -> tuple[pd.DataFrame, float]:
     """First principal components of embeddings `(n, d)`, and the share of variance they explain.
 
     The components are scaled together to at most 1, which float16 resolves well. A common scale
@@ -60,7 +61,7 @@ def components(embedding: ArrayLike, seed: int = 0) -> tuple[pd.DataFrame, float
     """
     embedding = np.asarray(embedding, np.float64)
     # The full solver has no random start: equal embeddings give equal bytes.
-    pca = PCA(min(COMPONENTS, *embedding.shape), random_state=seed, svd_solver="full")
+    pca = PCA(min(COMPONENTS, *embedding.shape), svd_solver="full")
     values = pca.fit_transform(embedding - embedding.mean(0))
     scale = np.abs(values).max() or 1.0
     names = [f"pc{k:02d}" for k in range(values.shape[1])]
@@ -79,8 +80,7 @@ def clips_of(
         embedding, xy: `(n, d)` and `(n, 2)`, in the order of the predictions.
         ahi: events/h by subject.
     """
-    names = [f"p_{stage}" for stage in STAGES]
-    percent = (100 * predictions[names]).round().astype(np.uint8).reset_index(drop=True)
+    percent = (100 * predictions[PROBABILITIES]).round().astype(np.uint8).reset_index(drop=True)
     # 16 bits are finer than a pixel of the map.
     xy = np.asarray(xy, np.float16)
     table = predictions[["subject", "clip", "stage", "prediction"]].reset_index(drop=True)
@@ -126,11 +126,11 @@ def read(results: Path) -> pd.DataFrame:
     return table.astype(dict.fromkeys(_TEXT, "str"))
 
 
-def remap(table: pd.DataFrame, perplexity: float, seed: int = 0) -> pd.DataFrame:
+def remap(table: pd.DataFrame, perplexity: float) -> pd.DataFrame:
     """The clips of one run, with x and y of a map of another perplexity."""
     if perplexity == PERPLEXITY:
         return table
-    xy = np.asarray(fit_map(table.filter(regex=r"^pc\d\d$").astype(np.float64), perplexity, seed))
+    xy = np.asarray(fit_map(table.filter(regex=r"^pc\d\d$").astype(np.float64), perplexity))
     return table.assign(x=xy[:, 0], y=xy[:, 1])
 
 
@@ -243,7 +243,7 @@ def _map(name: str, clips: pd.DataFrame) -> dict[str, str]:
         "name": name,
         "xy": _base64(np.round(unit * 4095).astype("<u2").tobytes()),
         "prediction": _base64(clips["prediction"].to_numpy(np.uint8).tobytes()),
-        "p": _base64(clips[[f"p_{stage}" for stage in STAGES]].to_numpy(np.uint8).tobytes()),
+        "p": _base64(clips[PROBABILITIES].to_numpy(np.uint8).tobytes()),
     }
 
 

@@ -16,26 +16,23 @@ from sklearn.neighbors import KernelDensity, NearestNeighbors
 
 from sacd.stages import AHI_GROUPS, ahi_group
 
-SEED: Final = 0
 PERPLEXITY: Final = 30.0
 MIN_POINTS: Final = 8
 """Fewer points cannot be mapped."""
 SEVERE: Final = len(AHI_GROUPS) - 1
 
 
-def fitted_perplexity(n: int, wanted: float = PERPLEXITY) -> float:
+def fitted_perplexity(n: int, wanted: float) -> float:
     """The wanted perplexity, or the largest that n points allow: a third of the other points.
 
-    >>> fitted_perplexity(1000), fitted_perplexity(31)
+    >>> fitted_perplexity(1000, 30), fitted_perplexity(31, 30)
     (30.0, 10.0)
     """
     return float(min(wanted, (n - 1) / 3))
 
 
-def fit_map(
-    features: ArrayLike, perplexity: float = PERPLEXITY, seed: int = SEED
-) -> openTSNE.TSNEEmbedding:
-    """t-SNE map `(n, 2)` of features `(n, d)`; equal seeds give equal maps.
+def fit_map(features: ArrayLike, perplexity: float = PERPLEXITY) -> openTSNE.TSNEEmbedding:
+    """t-SNE map `(n, 2)` of features `(n, d)`; equal features give equal maps.
 
     The result is an array into which `transform` places new points.
 
@@ -57,7 +54,7 @@ def fit_map(
         negative_gradient_method="bh",
         neighbors="exact",  # an approximate search may find others on another machine
         n_jobs=1,  # with more, the order of sums, and so the map, would depend on the machine
-        random_state=seed,
+        random_state=0,
     ).fit(features)
     # openTSNE's `transform` centres the map at its first call. Doing it here keeps the coordinates
     # that were read before valid.

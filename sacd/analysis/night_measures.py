@@ -75,12 +75,7 @@ def _percent(part: float, whole: float) -> float:
 
 
 def movement(stage: ArrayLike, moving: ArrayLike) -> Measures:
-    """Clips with movement in % of the clips of each stage.
-
-    Args:
-        stage: labels `(n,)`.
-        moving: whether the clip has movement `(n,)`.
-    """
+    """Clips with movement `moving` `(n,)` in % of the clips of each stage `(n,)`."""
     stage, moving = np.asarray(stage), np.asarray(moving, bool)
     return {
         (MOVING, name): _percent(moving[stage == k].sum(), (stage == k).sum())
@@ -141,11 +136,8 @@ def breaths(signal: ArrayLike, rate: int) -> pd.DataFrame:
     of_clip = periods.groupby("clip")["seconds"].agg(["median", "mean", "std", "count"])
     of_clip = of_clip.reindex(range(clips))
     enough = of_clip["count"] >= 3
-    table = {
-        "rate": 60 / of_clip["median"],
-        "variation": 100 * of_clip["std"] / of_clip["mean"],
-    }
-    return pd.DataFrame(table).where(enough)
+    variation = 100 * of_clip["std"] / of_clip["mean"]
+    return pd.DataFrame({"rate": 60 / of_clip["median"], "variation": variation}).where(enough)
 
 
 def breathing(stage: ArrayLike | None, clips: pd.DataFrame) -> Measures:

@@ -135,9 +135,6 @@ def beside_printed(item: str, compared: pd.DataFrame, column: str) -> pd.DataFra
     return table.assign(printed=gaps, verdict=agree.where(decided, table["verdict"]))
 
 
-# --- the cohort: Fig. 2 and Table VI ---
-
-
 def fig2(people: pd.DataFrame, stage: pd.Series, data: str) -> pd.DataFrame:
     """Numbers of subjects by sex and AHI group, and of clips by stage.
 
@@ -204,21 +201,17 @@ def table6_names(four: pd.DataFrame) -> dict[str, str]:
 
 
 def fig5(
-    numbers: Mapping[str, pd.DataFrame],
-    planes: Mapping[str, Sequence[str]],
-    data: str,
-    columns: Collection[str] = ("accuracy", "macro_f1", "kappa"),
+    numbers: Mapping[str, pd.DataFrame], planes: Mapping[str, Sequence[str]], data: str
 ) -> pd.DataFrame:
-    """Metrics of each point of each panel; a point that lies in two panels has a row in both.
+    """Overall metrics of each point of each panel; a point in two panels has a row in both.
 
     Args:
         numbers: point -> table of `stats.intervals`.
         planes: panel -> its points.
-        columns: metrics to keep.
     """
     parts = []
     for panel, points in planes.items():
         for point in points:
-            kept = numbers[point][numbers[point]["column"].isin(columns)]
-            parts.append((f"{panel}: {point}", kept))
+            kept = numbers[point]["column"].isin(["accuracy", "macro_f1", "kappa"])
+            parts.append((f"{panel}: {point}", numbers[point][kept]))
     return tables.stack("fig5", parts, data)

@@ -17,12 +17,13 @@ from sklearn.preprocessing import StandardScaler
 from sacd.analysis import correlation
 from sacd.analysis.ahi import ABOVE
 from sacd.analysis.crossed import Estimate
-from sacd.analysis.maps import DangerZone, fit_map, transform
+from sacd.analysis.maps import PERPLEXITY, DangerZone, fit_map, transform
 from sacd.stages import ahi_group
 
 FALL_BACK: Final = 16
 """Number of channels (those of largest |rho|) taken if fewer than two pass the threshold."""
 NEIGHBOURS: Final = 5
+PERMUTATIONS: Final = 9999
 
 
 def select(means: ArrayLike, ahi: ArrayLike) -> tuple[NDArray[np.int64], bool]:
@@ -44,26 +45,23 @@ class Portrait:
     Args:
         means: `(S, d)` mean embeddings of one stage, finite.
         ahi: `(S,)` events/h.
-        perplexity, seed: of the map.
+        perplexity: of the map.
 
     Attributes:
         channels, passed: see `select`.
         map: coordinates `(S, 2)`.
     """
 
-    def __init__(
-        self, means: ArrayLike, ahi: ArrayLike, perplexity: float = 30, seed: int = 0
-    ) -> None:
+    def __init__(self, means: ArrayLike, ahi: ArrayLike, perplexity: float = PERPLEXITY) -> None:
         means = np.asarray(means, float)
         group = np.array([ahi_group(a) for a in np.asarray(ahi, float)])
         self.channels, self.passed = select(means, ahi)
         # Channels have different ranges; unscaled, the largest would make the map.
         self._scale = StandardScaler().fit(means[:, self.channels])
-        self.map = fit_map(self._scale.transform(means[:, self.channels]), perplexity, seed)
+        self.map = fit_map(self._scale.transform(means[:, self.channels]), perplexity)
         near = min(NEIGHBOURS, len(means))
-        self._groups = KNeighborsClassifier(near, weights="distance").fit(
-            np.asarray(self.map), group
-        )
+        nearest = KNeighborsClassifier(near, weights="distance")
+        self._groups = nearest.fit(np.asarray(self.map), group)
 
     def transform(self, means: ArrayLike) -> NDArray[np.float64]:
         """Coordinates `(k, 2)` of new subjects with mean embeddings `(k, d)`."""
@@ -74,12 +72,8 @@ class Portrait:
         return self._groups.predict(np.asarray(points, float))
 
 
-def leave_one_out(
-    means: ArrayLike, ahi: ArrayLike, perplexity: float = 30, seed: int = 0
-) -> pd.DataFrame:
-    """Predict the AHI group of each subject from a map made without it.
-
-    Args: as `Portrait`.
+def leave_one_out(means: ArrayLike, ahi: ArrayLike, perplexity: float = PERPLEXITY) -> pd.DataFrame:
+    """Predict the AHI group of each subject from a map made without it; arguments of `Portrait`.
 
     Returns:
         Columns group and prediction, one row per subject, in order.
@@ -87,7 +81,7 @@ def leave_one_out(
     means, ahi = np.asarray(means, float), np.asarray(ahi, float)
     lines = []
     for i in range(len(ahi)):
-        portrait = Portrait(np.delete(means, i, 0), np.delete(ahi, i), perplexity, seed)
+        portrait = Portrait(np.delete(means, i, 0), np.delete(ahi, i), perplexity)
         prediction = int(portrait.group(portrait.transform(means[i]))[0])
         lines.append({"group": ahi_group(ahi[i]), "prediction": prediction})
     return pd.DataFrame(lines)
@@ -104,7 +98,7 @@ class Hits(NamedTuple):
     n: int
 
 
-def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hits:
+def hits(table: pd.DataFrame) -> Hits:
     """Share of correct AHI groups in a table of `leave_one_out`: Wilson interval and one-sided p.
 
     Shuffling the true groups over subjects preserves how often each group occurs and how often it
@@ -117,7 +111,7 @@ def hits(table: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Hit
         return Hits(*[np.nan] * 5, 0)
     low, high = binomtest(right, n).proportion_ci(method="wilson")
     # Wilson's interval is about the share itself; chance is what shuffled groups reach.
-    null = (correlation.permuted(true, permutations, seed) == predicted).sum(1)
+    null = (correlation.permuted(true, PERMUTATIONS) == predicted).sum(1)
     p_value = correlation.permutation_p(null, right)
     return Hits(100 * right / n, 100 * low, 100 * high, 100 * null.mean() / n, p_value, n)
 
@@ -161,8 +155,7 @@ def clip_portrait(
     subject: ArrayLike,
     ahi: pd.Series,
     chosen: ArrayLike,
-    perplexity: float = 30,
-    seed: int = 0,
+    perplexity: float = PERPLEXITY,
 ) -> ClipPortrait:
     """Map the clips of `chosen` subjects, estimate the danger zone, and place all other clips.
 
@@ -177,7 +170,7 @@ def clip_portrait(
     """
     embedding, subject = np.asarray(embedding, float), np.asarray(subject)
     inside = np.isin(subject, chosen)
-    fitted = fit_map(embedding[inside], perplexity, seed)
+    fitted = fit_map(embedding[inside], perplexity)
     coordinates, names = np.asarray(fitted), subject[inside]
     zone = DangerZone(coordinates, names, ahi[names])
     placed = transform(fitted, embedding[~inside]) if not inside.all() else np.empty((0, 2))
@@ -186,7 +179,7 @@ def clip_portrait(
     return ClipPortrait(coordinates, names, zone, table)
 
 
-def zone_correlation(shares: pd.DataFrame, *, permutations: int = 9999, seed: int = 0) -> Estimate:
+def zone_correlation(shares: pd.DataFrame) -> Estimate:
     """Spearman's rho of the AHI with the share of clips in the danger zone, over placed subjects.
 
     The interval is that of `correlation.rho_interval`, the p-value two-sided by permutation.
@@ -198,8 +191,7 @@ def zone_correlation(shares: pd.DataFrame, *, permutations: int = 9999, seed: in
     n = len(shares)
     if n < 4 or shares["in_zone"].nunique() < 2:
         return Estimate(np.nan, n_subjects=n)
-    table = correlation.spearman(
-        shares[["in_zone"]].to_numpy()[:, None], shares["ahi"], permutations=permutations, seed=seed
-    )
+    in_zone = shares[["in_zone"]].to_numpy()[:, None]
+    table = correlation.spearman(in_zone, shares["ahi"], permutations=PERMUTATIONS)
     rho = float(table["rho"][0])
     return Estimate(rho, *correlation.rho_interval(rho, n), float(table["p_max"][0]), n)

@@ -5,7 +5,7 @@ A table of nights has one row per night and columns (measure, column), such as (
 `reality.csv` holds the lines of the real nights, made by these functions from public data.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -25,11 +25,9 @@ _SUMMARY: Final = ["measure", "column", "value", "ci_low", "ci_high", "sd", "nig
 _SOURCE: Final = ["dataset", "source", "licence", "recomputed"]
 
 
-def nights_table(nights: Mapping[str, Measures] | Iterable[Measures]) -> pd.DataFrame:
+def nights_table(nights: Sequence[Measures]) -> pd.DataFrame:
     """Table of nights: one row per night, columns (measure, column)."""
-    if not isinstance(nights, Mapping):
-        nights = dict(enumerate(nights))
-    table = pd.DataFrame.from_dict(nights, orient="index")
+    table = pd.DataFrame(nights)
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=["measure", "column"])
     return table
 
@@ -88,11 +86,10 @@ def committed() -> pd.DataFrame:
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the table of `compare` as `tables/simulator` in every format."""
     view = pd.DataFrame({"measure": table["row"], "of": table["column"]})
-    sides = {
-        "simulated": ("", "night_sd", "n_subjects"),
-        "real": ("real_", "real_sd", "real_nights"),
-    }
-    for side, (prefix, sd, nights) in sides.items():
+    for side, prefix, sd, nights in (
+        ("simulated", "", "night_sd", "n_subjects"),
+        ("real", "real_", "real_sd", "real_nights"),
+    ):
         names = [f"{prefix}{name}" for name in ("value", "ci_low", "ci_high")] + [sd, nights]
         view[side] = [_cell(*numbers) for numbers in table[names].to_numpy(float)]
     view["verdict"] = table["verdict"]

@@ -38,13 +38,13 @@ AROUND_SLEEP: Final = 60
 def sleep_accel(folder: str | Path) -> pd.DataFrame:
     """31 nights of sleep-accel (`epochs.csv.gz`): hypnogram, and movement of the wrist."""
     table = pd.read_csv(Path(folder) / "epochs.csv.gz", dtype={"subject": str})
-    nights = {}
-    for subject, rows in table.sort_values(["subject", "epoch"]).groupby("subject"):
+    nights = []
+    for _, rows in table.sort_values(["subject", "epoch"]).groupby("subject"):
         stage = np.array([label(str(name)) for name in rows["stage"]])
         every = np.full(rows["epoch"].max() + 1, UNSCORED)  # epochs that are missing stay unscored
         every[rows["epoch"]] = stage
         moving = rows["activity_count"].to_numpy() > MOVED
-        nights[subject] = measure.hypnogram(every) | measure.movement(stage, moving)
+        nights.append(measure.hypnogram(every) | measure.movement(stage, moving))
     lines = reality.summary(reality.nights_table(nights))
     source = "Walch et al. 2019, doi:10.13026/hmhs-py35"
     return lines.assign(dataset=SLEEP_ACCEL, source=source, licence=ODC_BY)
@@ -52,10 +52,10 @@ def sleep_accel(folder: str | Path) -> pd.DataFrame:
 
 def ucddb_nights(folder: str | Path) -> pd.DataFrame:
     """25 nights of UCDDB, most of them of sleepers with apnea: hypnogram."""
-    nights = {}
+    nights = []
     for study in ucddb.subjects(ucddb.check(Path(folder))).index:
         stage = ucddb.stages(Path(folder) / f"{study.lower()}_stage.txt")
-        nights[study] = measure.hypnogram(stage)
+        nights.append(measure.hypnogram(stage))
     lines = reality.summary(reality.nights_table(nights))
     return lines.assign(dataset=UCDDB, source="doi:10.13026/C26C7D", licence=ODC_BY)
 
@@ -83,15 +83,15 @@ def sleep_edf(nights: Mapping[str, tuple[NDArray, NDArray]]) -> pd.DataFrame:
         nights: name, such as SC4001E0, -> labels `(n,)`, and `night_measures.log_powers` of the
             clips.
     """
-    found = {}
+    found, sleepers_of = [], []
     for name, (stage, power) in sorted(nights.items()):
         asleep = np.flatnonzero(stage > 0)
         if len(np.unique(stage[stage != UNSCORED])) < len(STAGES):
             continue
         near = slice(max(asleep[0] - AROUND_SLEEP, 0), asleep[-1] + AROUND_SLEEP + 1)
-        found[name] = measure.powers(stage[near], power[near])
-    table = reality.nights_table(found)
-    lines = reality.summary(table, sleepers=table.index.str[:5])
+        found.append(measure.powers(stage[near], power[near]))
+        sleepers_of.append(name[:5])
+    lines = reality.summary(reality.nights_table(found), sleepers_of)
     source = "Kemp et al. 2000, doi:10.13026/C2X676"
     return lines.assign(dataset=SLEEP_EDF, source=source, licence=ODC_BY)
 

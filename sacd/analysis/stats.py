@@ -12,15 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from sacd.analysis.auc import PROBABILITIES, macro_auc
-from sacd.analysis.crossed import (
-    Estimate,
-    Verdict,
-    decide,
-    estimates,
-    judged,
-    ratios,
-    table,
-)
+from sacd.analysis.crossed import Estimate, Verdict, decide, estimates, judged, ratios, table
 from sacd.metrics import METRICS, scores, subject_confusions
 from sacd.stages import STAGES
 
@@ -32,7 +24,6 @@ Score = Callable[[NDArray], NDArray[np.float64]]
 
 CALIBRATED: Final = {"kappa_calibrated": "kappa", "macro_f1_calibrated": "macro_f1"}
 """Metrics of the column `calibrated` -> those of `prediction`."""
-
 
 TRAINED_ONCE: Final = ("teacher/", "baseline/", "bound/", "AttnSleep (EEG)")
 """Starts of the names of rows that are one network or classifier, not a way to train one.
@@ -164,7 +155,6 @@ def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
         raise ValueError(
             "the two methods were tested on different clips; a paired test needs one test set"
         )
-    # Seeds are paired: seed k of both rows shares initial weights and batches.
     seeds = min(len(a.total), len(b.total))
     total = a.total[:seeds, i] - b.total[:seeds, j]
     left_out = a.left_out[:, :seeds, i] - b.left_out[:, :seeds, j]
@@ -172,14 +162,12 @@ def _difference(a: Measured, b: Measured, metric: str) -> Estimate:
 
 
 def paired_difference(a: Predictions, b: Predictions, metric: str = "kappa") -> Estimate:
-    """Metric of a minus metric of b on the same subjects, seed by seed.
+    """Metric of a minus metric of b on the same clips, seed by seed.
 
     Seed k of both rows shares initial weights and the order of batches. Where one row has more
     seeds, its further ones are left out.
 
     Args:
-        a: predictions of one method, in one or several seeds.
-        b: predictions of another method for the same clips.
         metric: one of `measured`.
 
     Raises:

@@ -65,9 +65,8 @@ def stack(
 
 def audit_rows(table: pd.DataFrame) -> pd.DataFrame:
     """`sacd.paper.audit.findings` as a tidy table, with the words in further columns."""
-    table = table.assign(
-        item="audit", row=table["finding"], column="computed", data="the paper's printed numbers"
-    )
+    data = "the paper's printed numbers"
+    table = table.assign(item="audit", row=table["finding"], column="computed", data=data)
     return table.reindex(columns=[*COLUMNS, "where", "claim", "computation", "result", "verdict"])
 
 

@@ -180,6 +180,14 @@ def legend_entries(figure: Figure) -> dict[str, Artist]:
     return entries
 
 
+def legend_above(figure: Figure, columns: int, **options: Any) -> None:
+    """A legend of all axes above them, in at most so many columns."""
+    entries = legend_entries(figure)
+    figure.legend(
+        entries.values(), entries, loc="outside upper center", ncols=columns, **options
+    )  # fmt: skip
+
+
 def label_data(
     figure: Figure, data: str, subjects: int | None = None, clips: int | None = None
 ) -> Figure:
@@ -195,17 +203,9 @@ def label_data(
         inch = 1 / figure.get_figheight()
         foot = (0.36 if narrow and size else 0.22) * inch
         figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
-        figure.text(
-            0.995,
-            0.07 * inch,
-            text,
-            ha="right",
-            va="bottom",
-            fontsize=7.5,
-            style="italic",
-            color=INK,
-            parse_math=False,  # a name may hold dollars
-        )
+        look = {"ha": "right", "va": "bottom", "fontsize": 7.5, "style": "italic", "color": INK}
+        # A name may hold dollars.
+        figure.text(0.995, 0.07 * inch, text, parse_math=False, **look)
     return figure
 
 

@@ -10,18 +10,10 @@ from matplotlib.axes import Axes
 
 from sacd.analysis import few_labels as few
 from sacd.analysis import tuning as tuned
-from sacd.figures.base import (
-    INK,
-    Figure,
-    error_bars,
-    legend_entries,
-    sentence,
-    spread,
-    styled,
-)
+from sacd.figures.base import INK, Figure, error_bars, legend_above, sentence, spread, styled
 
 _CHOSEN, _GREY = "#D55E00", "#888888"
-_NAMES: Final = {"auc": "macro AUC", "kappa_calibrated": "Cohen's kappa, calibrated"}
+_TITLES: Final = {"auc": "Macro AUC", "kappa_calibrated": "Cohen's kappa, calibrated"}
 _PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 
@@ -57,28 +49,25 @@ def tuning(table: pd.DataFrame, weights: Sequence[float]) -> Figure:
         if number + width >= len(chosen):
             axes.set_xlabel("Weight on its terms")
             axes.tick_params(labelbottom=True)
-    entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=3)
+    legend_above(figure, 3)
     figure.supylabel("Macro AUC, validation subjects", fontsize=9)
     return figure
 
 
 @styled
-def few_labels(table: pd.DataFrame, columns: Sequence[str] = ("auc", "kappa_calibrated")) -> Figure:
-    """Metrics by the number of labelled subjects, a panel each, with 95 % intervals.
+def few_labels(table: pd.DataFrame) -> Figure:
+    """AUC and calibrated kappa by the number of labelled subjects, with 95 % intervals.
 
     Solid: taught by the teacher with the same labels. Dashed: by a teacher trained on YASA's
     stages. Dotted: the untaught student with the most labels. Grey: the teachers.
 
     Args:
         table: tidy, with the rows that `sacd.analysis.few_labels` names.
-        columns: metrics.
     """
-    figure = Figure((5.2 * len(columns), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(columns), squeeze=False)[0]
-    for axes, column in zip(panels, columns, strict=True):
+    figure = Figure((10.4, 4.2), layout="constrained")
+    for axes, (column, title) in zip(figure.subplots(1, 2), _TITLES.items(), strict=True):
         _by_labels(axes, table[table["column"] == column].set_index("row", drop=False))
-        axes.set(title=sentence(_NAMES.get(column, column)), xlabel="Labelled training subjects")
+        axes.set(title=title, xlabel="Labelled training subjects")
     return figure
 
 

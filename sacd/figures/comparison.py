@@ -18,7 +18,7 @@ from sacd.figures.base import (
     error_bars,
     label_ends,
     label_lines,
-    legend_entries,
+    legend_above,
     readable_cells,
     sentence,
     styled,
@@ -96,8 +96,7 @@ def curves(
         if number + width >= len(panels):
             axes.set_xlabel("Epoch")
             axes.tick_params(labelbottom=True)
-    entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=min(len(entries), 5))
+    legend_above(figure, 5)
     return figure
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from sacd.analysis.maps import DangerZone
 from sacd.analysis.portrait import ClipPortrait
-from sacd.figures.base import INK, Figure, legend_entries, styled
+from sacd.figures.base import INK, Figure, legend_above, styled
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, COLOURS, STAGES, ahi_group
 
 _MARKERS = ("o", "s", "^", "D")
@@ -67,15 +67,9 @@ def _bare(axes: Axes, coordinates: ArrayLike, margin: float = 0.06) -> None:
     low, high = coordinates.min(0), coordinates.max(0)
     # One scale for both axes: distances of a map have the same meaning in each direction.
     middle, reach = (low + high) / 2, (0.5 + margin) * (high - low).max()
-    axes.set(
-        xticks=[],
-        yticks=[],
-        xlim=middle[0] + reach * np.r_[-1, 1],
-        ylim=middle[1] + reach * np.r_[-1, 1],
-    )
-    axes.set_aspect("equal")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(True)
+    (left, bottom), (right, top) = middle - reach, middle + reach
+    axes.set(xticks=[], yticks=[], xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    axes.spines[["top", "right"]].set_visible(True)
 
 
 @styled
@@ -161,8 +155,7 @@ def clip_maps(panels: Mapping[str, ClipPortrait], ahi: pd.Series, new: str | Non
         points = np.vstack([portrait.fitted, guests[["x", "y"]].to_numpy()])
         _bare(axes, points, margin=0.15)  # room for the zone
         _zone(axes, portrait.zone)
-    entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=2)
+    legend_above(figure, 2)
     return figure
 
 
@@ -190,10 +183,5 @@ def stage_maps(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
         _bare(axes, coordinates)
     for k, (name, colour) in enumerate(COLOURS.items()):
         axes.scatter([], [], s=25, color=colour, label=f"{name} ({(stage == k).sum():,} clips)")
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=3 if len(panels) == 1 else 5,
-        columnspacing=1,
-    )
+    legend_above(figure, 3 if len(panels) == 1 else 5, columnspacing=1)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 from numpy.typing import ArrayLike, NDArray
 
-from sacd.figures.base import INK, Figure, legend_entries, styled
+from sacd.figures.base import INK, Figure, legend_above, legend_entries, styled
 from sacd.figures.nights import ORDER
 from sacd.stages import COLOURS, STAGES
 
@@ -20,16 +20,6 @@ _PALE = "#bdbdbd"
 def _colours(stage: ArrayLike) -> list[str]:
     """Colour of each stage 0..4."""
     return [COLOURS[STAGES[s]] for s in np.asarray(stage, int)]
-
-
-def _stage_legend(figure: Figure, stage: ArrayLike, **options: object) -> None:
-    """One legend entry for each stage that occurs."""
-    axes = figure.axes[0]
-    for label in np.unique(np.asarray(stage, int)):
-        name = STAGES[label]
-        axes.scatter([], [], s=40, marker="s", color=COLOURS[name], label=name)
-    entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", **options)
 
 
 def _clip_axis(axes: Axes, stage: ArrayLike) -> None:
@@ -67,7 +57,10 @@ def similarities(panels: Mapping[str, ArrayLike], stage: ArrayLike) -> Figure:
         axes.set_yticks(numbered, [k + 1 for k in numbered])
         axes.tick_params(axis="y", length=0, pad=16)
     figure.colorbar(image, ax=row, shrink=0.8, label="Cosine similarity")
-    _stage_legend(figure, stage, ncols=5)
+    for label in np.unique(np.asarray(stage, int)):
+        name = STAGES[label]
+        row[0].scatter([], [], s=40, marker="s", color=COLOURS[name], label=name)
+    legend_above(figure, 5)
     return figure
 
 
@@ -198,8 +191,7 @@ def contrast(
     right.grid(axis="y")
     right.set_title("$L_C$ of each clip")
     _clip_axis(right, clip_stage)
-    entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=4)
+    legend_above(figure, 4)
     return figure
 
 
@@ -257,5 +249,5 @@ def step(before: Mapping[str, float], after: Mapping[str, float]) -> Figure:
     axes.set(ylim=(len(before) - 0.5, -0.5), xlabel="Weighted loss")
     axes.set_xlim(0, 1.12 * max(*before.values(), *after.values()))
     axes.tick_params(axis="y", length=0)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    legend_above(figure, 2)
     return figure

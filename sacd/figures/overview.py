@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from sacd.figures.base import INK, Figure, error_bars, styled
+from sacd.figures.base import INK, Figure, error_bars, readable_on, styled
 
 COLOURS: Final = {
     "hold": "#0072B2",
@@ -20,7 +20,6 @@ COLOURS: Final = {
 
 _OURS: Final = "#0072B2"
 _PRINTED: Final = "#B34700"
-_LIGHT: Final = 0.6  # relative luminance at which black on a colour reads better than white
 
 
 @styled
@@ -75,8 +74,7 @@ def _bars(axes: Axes, verdicts: pd.DataFrame) -> None:
         counts = verdicts[verdict].to_numpy(float)
         # White edges keep neighbours apart where colours cannot be told from each other.
         axes.barh(y, counts, 0.74, left, color=colour, edgecolor="white", label=verdict)
-        light = np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722)) > _LIGHT
-        ink = "black" if light or verdict in ("equal", "fail") else "white"
+        ink = readable_on(to_rgb(colour))
         for height, count, start in zip(y, counts, left, strict=True):
             if count:
                 axes.text(

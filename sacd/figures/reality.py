@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sacd.analysis.night_measures import CHANGE, MOVING, POWER, RATE, SHARE, SPREAD
-from sacd.figures.base import INK, Figure, legend_entries, styled
+from sacd.figures.base import INK, Figure, legend_above, styled
 from sacd.stages import STAGES
 
 _SIMULATED = "#0072B2"
@@ -44,8 +44,7 @@ def simulator(table: pd.DataFrame) -> Figure:
     _beside(axes[1, 1], n2, "(e) Power in N2 (log10 µV$^2$/Hz)")
     spread = table[table["measure"] == SPREAD]
     _beside(axes[1, 2], spread, "(f) Sd between nights of (e)", bars="ci")
-    entries = legend_entries(figure)
-    figure.legend(entries.values(), entries, loc="outside upper center", ncols=3)
+    legend_above(figure, 3)
     return figure
 
 

@@ -67,6 +67,7 @@ def sums() -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["", "terms", "sum", "printed", "equal"]).set_index("")
 
 
+@cache
 def kappa_bounds() -> pd.DataFrame:
     """Printed kappa of every row of Table II beside the largest possible one.
 
@@ -75,11 +76,6 @@ def kappa_bounds() -> pd.DataFrame:
     printed accuracy (`at_prior`), with the implied one (`at_prior_implied`), and at any prior
     (`any_prior`). A kappa is impossible if kappa - 0.005 (its rounding) is above the bound.
     """
-    return _kappa_bounds().copy()
-
-
-@cache
-def _kappa_bounds() -> pd.DataFrame:
     prior, lines = stage_prior(), []
     for row, printed in paper.table("table2").iterrows():
         recall, accuracy = printed[list(STAGES)].to_numpy() / 100, printed["accuracy"] / 100

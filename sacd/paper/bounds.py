@@ -61,9 +61,7 @@ def _chance(prior: NDArray, recall: NDArray, most: int, rest: int) -> float:
     )
 
 
-def largest_kappa_any_prior(
-    accuracy: float, recall: ArrayLike, rounding: float = ROUNDING
-) -> float:
+def largest_kappa_any_prior(accuracy: float, recall: ArrayLike) -> float:
     """Largest kappa at any stage prior under which the recalls give this accuracy.
 
     Like `largest_kappa`, but maximised over the prior and the rounding too. For each pair of stages
@@ -75,7 +73,7 @@ def largest_kappa_any_prior(
     best, one = -np.inf, np.repeat([1.0, 0.0], k)  # x holds the prior, then the recalls
 
     def gain(x: NDArray, sign: int) -> float:
-        return rounding + sign * (x[:k] @ x[k:] - accuracy)
+        return ROUNDING + sign * (x[:k] @ x[k:] - accuracy)
 
     def slope(x: NDArray, sign: int) -> NDArray:
         return sign * np.r_[x[k:], x[:k]]
@@ -84,7 +82,7 @@ def largest_kappa_any_prior(
         {"type": "eq", "fun": lambda x: x @ one - 1, "jac": lambda x: one},
         *({"type": "ineq", "fun": gain, "jac": slope, "args": (sign,)} for sign in (1, -1)),
     ]
-    limits = [(0, 1)] * k + list(zip(recall - rounding, recall + rounding, strict=True))
+    limits = [(0, 1)] * k + list(zip(recall - ROUNDING, recall + ROUNDING, strict=True))
     for pair in permutations(range(k), 2):
 
         def loss(x: NDArray, pair: tuple[int, int] = pair) -> float:
@@ -95,7 +93,7 @@ def largest_kappa_any_prior(
         found = minimize(loss, start, method="SLSQP", bounds=limits, constraints=constraints)
         prior, rates = found.x[:k], found.x[k:]
         # SLSQP may stop outside the constraints; such a point bounds nothing.
-        if abs(prior.sum() - 1) < 1e-6 and abs(prior @ rates - accuracy) < rounding + 1e-6:
+        if abs(prior.sum() - 1) < 1e-6 and abs(prior @ rates - accuracy) < ROUNDING + 1e-6:
             best = max(best, -found.fun)
     return best
 

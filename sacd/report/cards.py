@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -62,8 +61,8 @@ def cards(v: Verification, manifest: Mapping[str, Any]) -> list[Card]:
 
 def load_captions() -> dict[str, str]:
     """Caption of each figure by its name, from `captions.csv`; the first of an item leads it."""
-    with resources.files(__package__).joinpath("captions.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file).set_index("figure")["caption"].to_dict()
+    captions = pd.read_csv(Path(__file__).with_name("captions.csv"))
+    return captions.set_index("figure")["caption"].to_dict()
 
 
 def inline(text: str) -> Markup:

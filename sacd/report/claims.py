@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from importlib import resources
 from itertools import product
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -90,8 +90,8 @@ class Part(NamedTuple):
 @cache
 def load() -> tuple[Claim, ...]:
     """All claims, in the paper's order."""
-    with resources.files(__package__).joinpath("claims.csv").open(encoding="utf-8") as file:
-        lines = pd.read_csv(file, dtype=str, keep_default_na=False)
+    path = Path(__file__).with_name("claims.csv")
+    lines = pd.read_csv(path, dtype=str, keep_default_na=False)
     return tuple(Claim(*line) for line in lines.itertuples(index=False))
 
 

@@ -64,7 +64,16 @@ Reader = Callable[[str], str | None]
 
 def committed(results: Path) -> Reader:
     """Reader of a results folder as committed at HEAD."""
-    return lambda name: _git(results, "show", f"HEAD:./{name}")
+
+    def read(name: str) -> str | None:
+        command = ["git", "-C", str(results), "show", f"HEAD:./{name}"]
+        try:
+            found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        except (OSError, subprocess.SubprocessError):
+            return None  # an unpacked archive of the repository has no history
+        return found.stdout
+
+    return read
 
 
 def folder(results: Path) -> Reader:
@@ -75,17 +84,6 @@ def folder(results: Path) -> Reader:
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     return read
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """What git prints; None without a repository, or if nothing of this name is committed."""
-    command = ["git", "-C", str(folder), *words]
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=60
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None  # an unpacked archive of the repository has no history
 
 
 def drift(results: Path, before: Reader) -> Drift:

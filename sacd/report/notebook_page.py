@@ -7,7 +7,6 @@ import base64
 import io
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ FAVICON: Final = Markup(
     ' d=%27M1 3h4v5h3v5h3V5h4%27/%3E%3C/svg%3E">'
 )
 """A hypnogram."""
+HERE: Final = Path(__file__).parent
 SCREEN: Final = 133
 """CSS pixels per inch of a figure: one as wide as a printed page (7.2 inches) fills the column."""
 _PLOTLY: Final = "application/vnd.plotly.v1+json"
@@ -41,7 +41,7 @@ Neighbours = tuple[tuple[str, str] | None, tuple[str, str] | None]
 def write_pages(notebooks: Path, folder: Path) -> None:
     """One page per notebook, rebuilt if the notebook, its neighbours or the look changed."""
     folder.mkdir(parents=True, exist_ok=True)
-    known, look = read_json(folder / "pages.json"), "".join(sha256(_file(x)) for x in _MADE_OF)
+    known, look = read_json(folder / "pages.json"), "".join(sha256(HERE / x) for x in _MADE_OF)
     titles = {item.notebook: item.title[0].upper() + item.title[1:] for item in CONTENTS}
     there = {path.stem for path in notebooks.glob("*.ipynb")}
     names = [name for name in titles if name in there] + sorted(there - titles.keys())
@@ -60,10 +60,6 @@ def write_pages(notebooks: Path, folder: Path) -> None:
         write_json(folder / "pages.json", made)
 
 
-def _file(name: str) -> Path:
-    return Path(str(resources.files(__package__).joinpath(name)))
-
-
 def to_html(notebook: Path, output: Path, neighbours: Neighbours = (None, None)) -> Path:
     """Write `notebook` as an HTML page and return its path.
 
@@ -80,7 +76,7 @@ def to_html(notebook: Path, output: Path, neighbours: Neighbours = (None, None))
         write_text(output.with_name("plotly.min.js"), get_plotlyjs())
     contents = _arrange(content, load_captions())
     exporter = HTMLExporter(
-        raw_template=_file("notebook.html").read_text(encoding="utf-8"),
+        raw_template=(HERE / "notebook.html").read_text(encoding="utf-8"),
         embed_images=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
@@ -91,7 +87,7 @@ def to_html(notebook: Path, output: Path, neighbours: Neighbours = (None, None))
         "title": _title(content) or notebook.stem,
         "name": notebook.stem,
         "digest": sha256(notebook),
-        "style": _file("style.css").read_text(encoding="utf-8"),
+        "style": (HERE / "style.css").read_text(encoding="utf-8"),
         "favicon": FAVICON,
         "before": neighbours[0],
         "after": neighbours[1],

@@ -7,7 +7,6 @@ page once more, as one file that holds its pictures and is published with the re
 
 import hashlib
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,9 +106,7 @@ def _write_one_file(v: Verification, content: dict[str, Any]) -> None:
 
 def template(name: str) -> jinja2.Template:
     """A template of this folder; it may include the other files of the folder."""
-    loader = jinja2.FunctionLoader(
-        lambda file: resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
-    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, loader=loader
     )

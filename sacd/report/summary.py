@@ -1,5 +1,7 @@
 """The answer in short: status lines, one row per item, and all claims as `CLAIMS.md`."""
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 import pandas as pd
@@ -10,6 +12,7 @@ from sacd.escape import as_markdown
 from sacd.paper import printed as paper
 from sacd.paper.contents import CONTENTS, Item
 from sacd.report import claims
+from sacd.report.numbers import Cell
 from sacd.report.primary import ALONE, ALONE_FEW, primary
 from sacd.report.verify import Verification
 from sacd.stages import STAGES
@@ -40,52 +43,41 @@ RUNGS: Final = {
 }
 """Rows of Table II in the summary, from the lowest rung of the ladder, with their names."""
 
+
+def _cells(item: str, rows: Sequence[str], columns: Sequence[str] = ("accuracy",)) -> list[Cell]:
+    """Cells (item, row, column) of some rows and columns of a table."""
+    return list(product([item], rows, columns))
+
+
 HEADLINES: Final = {
     "table2": (
         "accuracy (%): student alone, CCL, SACD",
-        [
-            ("table2", "-/R(2+1)D-18", "accuracy"),
-            ("table2", "AttnSleep/CCL", "accuracy"),
-            ("table2", "AttnSleep/SACD", "accuracy"),
-        ],
+        _cells("table2", ["-/R(2+1)D-18", "AttnSleep/CCL", "AttnSleep/SACD"]),
     ),
     "table3": (
         "accuracy (%): student alone, CCL, SACD",
-        [
-            ("table3", "R(2+1)D-18", "accuracy"),
-            ("table3", "CCL", "accuracy"),
-            ("table3", "SACD", "accuracy"),
-        ],
+        _cells("table3", ["R(2+1)D-18", "CCL", "SACD"]),
     ),
     "table4": (
         "accuracy (%): EEG alone, fusion (D), reverse distillation (F)",
-        [
-            ("table4", "AttnSleep (EEG)", "accuracy"),
-            ("table4", "D", "accuracy"),
-            ("table4", "F", "accuracy"),
-        ],
+        _cells("table4", ["AttnSleep (EEG)", "D", "F"]),
     ),
     "table5": (
         "accuracy (%): without L_D, without JSD, without L_C, SACD",
-        [
-            ("table5", "v1", "accuracy"),
-            ("table5", "v2", "accuracy"),
-            ("table5", "v3", "accuracy"),
-            ("table5", "ours", "accuracy"),
-        ],
+        _cells("table5", ["v1", "v2", "v3", "ours"]),
     ),
     "fig5": (
         "accuracy (%): the paper's weights, (0.5, 10, 10)",
-        [("fig5", "a: 0.5/1/1", "accuracy"), ("fig5", "a: 0.5/10/10", "accuracy")],
+        _cells("fig5", ["a: 0.5/1/1", "a: 0.5/10/10"]),
     ),
     "fig6": (
         "recall (%) of SACD: W, N1, N2, N3, REM",
-        [("table2", "AttnSleep/SACD", stage) for stage in STAGES],
+        _cells("table2", ["AttnSleep/SACD"], STAGES),
     ),
     "fig7": ("printed as box plots, without numbers", []),
     "fig8": (
         "channels that correlate with the AHI: N2, N3",
-        [("fig8", "N2", "channels"), ("fig8", "N3", "channels")],
+        _cells("fig8", ["N2", "N3"], ["channels"]),
     ),
     "fig10": ("printed as maps, without numbers", []),
     "fig11": ("printed as pictures, without numbers", []),

@@ -84,9 +84,7 @@ def test_strength_of_noise_has_a_uniform_p():
         means = np.full((18, 5, 20), np.nan)
         means[:, 1] = mixed
         p.append(
-            ahi.strength(means, rng.exponential(20, 18), permutations=99, seed=trial).loc[
-                "N1", "p_mean_abs"
-            ]
+            ahi.strength(means, rng.exponential(20, 18), permutations=99).loc["N1", "p_mean_abs"]
         )
     assert scipy_stats.kstest(p, "uniform").pvalue > 0.01
 

@@ -69,6 +69,5 @@ def test_each_kind_of_row_is_a_line_named_at_its_end(check_figure):
 
 def test_a_single_number_and_unknown_intervals_are_drawn():
     table = few(numbers=(6,)).assign(ci_low=np.nan, ci_high=np.nan)
-    figure = budgets.few_labels(table, ["auc"])
-    (axes,) = figure.axes
+    axes = budgets.few_labels(table).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["6"]
