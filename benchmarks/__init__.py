@@ -57,15 +57,10 @@ def run(
         start, load = time.perf_counter(), round(os.getloadavg()[0], 1)
         with tempfile.TemporaryDirectory(prefix="sacd-bench-") as folder:
             rows = parts[name](Path(folder))
-        about = {
-            "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "took_s": round(time.perf_counter() - start, 1),
-            **git_state(),
-        }
-        facts = machine()
-        about |= {key: facts.get(key) for key in ("cpu", "cores", "threads", "gpu", "system")} | {
-            "load": load
-        }
+        took, facts = round(time.perf_counter() - start, 1), machine()
+        about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "took_s": took, **git_state()}
+        about |= {key: facts.get(key) for key in ("cpu", "cores", "threads", "gpu", "system")}
+        about["load"] = load
         measured = [row._asdict() | {"value": float(f"{row.value:.4g}")} for row in rows]
         record[name] = {"about": about, "rows": measured}
         record = {name: record[name] for name in PARTS if name in record} | record

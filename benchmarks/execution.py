@@ -1,6 +1,5 @@
 """Benchmarks of the run engine, and of the stages of `make reproduce`."""
 
-import json
 import re
 import statistics
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row
 from sacd.config import Config
+from sacd.files import read_json
 
 
 class BurnConfig(Config):
@@ -47,25 +47,12 @@ def grid(folder: Path, runs: int = 16, rounds: int = 2200, workers: int = 2) -> 
     start = time.perf_counter()
     execute(todo, store, workers=workers, quiet=True)
     spent = time.perf_counter() - start
-    each = [
-        json.loads((store.folder(run) / "provenance.json").read_text())["duration_s"]
-        for run in todo
-    ]
+    each = [read_json(store.folder(run) / "provenance.json")["duration_s"] for run in todo]
     value = sum(each) / workers / spent
-    detail = (
-        f"{runs} runs of {statistics.median(each):.1f} s, {spent:.0f} s in all, "
-        "start of the workers included"
-    )
-    return [
-        Row(
-            f"share of the ideal time, {workers} workers",
-            value,
-            "ratio",
-            ">= 0.9",
-            value >= 0.9,
-            detail,
-        )
-    ]
+    told = f"{runs} runs of {statistics.median(each):.1f} s, {spent:.0f} s in all"
+    detail = f"{told}, start of the workers included"
+    measure = f"share of the ideal time, {workers} workers"
+    return [Row(measure, value, "ratio", ">= 0.9", value >= 0.9, detail)]
 
 
 def stages(folder: Path) -> list[Row]:
@@ -85,14 +72,8 @@ def stages(folder: Path) -> list[Row]:
             rows += _by_task(root, workers)
     whole = rows[0].value + totals[2, "cold"]
     rows.append(Row("set-up and all of it, cold, 2 workers", whole, "s", "<= 300", whole <= 300))
-    return [
-        *rows,
-        Row(
-            "1 worker over 2 workers, cold, all stages",
-            totals[1, "cold"] / totals[2, "cold"],
-            "ratio",
-        ),
-    ]
+    gained = totals[1, "cold"] / totals[2, "cold"]
+    return [*rows, Row("1 worker over 2 workers, cold, all stages", gained, "ratio")]
 
 
 def _timed(command: Sequence[str], folder: Path) -> tuple[float, str]:
@@ -100,9 +81,8 @@ def _timed(command: Sequence[str], folder: Path) -> tuple[float, str]:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(
-            f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-300:]}"
-        )
+        said = done.stderr.strip()[-300:]
+        raise ValueError(f"{' '.join(command)}: exit {done.returncode}: {said}")
     return time.perf_counter() - start, done.stdout.strip()
 
 
@@ -110,15 +90,11 @@ def _by_task(root: Path, workers: int) -> list[Row]:
     """Sum of the recorded durations of the runs, by task."""
     spent: dict[str, list[float]] = {}
     for record in (root / "runs").glob("*/provenance.json"):
-        identity = json.loads((record.parent / "config.json").read_text())["identity"]
-        task = identity["task"].partition(":")[2]
-        spent.setdefault(task, []).append(json.loads(record.read_text())["duration_s"])
-    return [
-        Row(
-            f"runs of the task {task}, {workers} worker(s)",
-            sum(each),
-            "s",
-            detail=f"{len(each)} run(s), from the records",
-        )
-        for task, each in sorted(spent.items())
-    ]
+        task = read_json(record.parent / "config.json")["identity"]["task"].partition(":")[2]
+        spent.setdefault(task, []).append(read_json(record)["duration_s"])
+    rows = []
+    for task, each in sorted(spent.items()):
+        detail = f"{len(each)} run(s), from the records"
+        measure = f"runs of the task {task}, {workers} worker(s)"
+        rows.append(Row(measure, sum(each), "s", detail=detail))
+    return rows

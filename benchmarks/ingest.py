@@ -52,36 +52,15 @@ def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
     (read,) = interleaved([lambda: store.gather_video(store.clips.iloc[[clips // 2]])], pairs)
     size = f"320x240 at 25 frames/s, H.264, {clips * CLIP_S} s"
     per_clip = [seconds / clips for seconds in paper]
-    return [
-        ratio(
-            "rate of ingest, demo's frames, over that of decoding and throwing away",
-            over(decoding, demo),
-            0.8,
-            True,
-            size,
-        ),
-        ratio(
-            "rate of ingest, paper's frames, over that of decoding and throwing away",
-            over(decoding, paper),
-            0.8,
-            True,
-            size,
-        ),
-        ratio(
-            "time of pytorchvideo's get_clip over that of ingest, a clip",
-            over(random, per_clip),
-            30,
-            True,
-            size,
-        ),
-        ratio(
-            "time of pytorchvideo's get_clip over that of a read from the store",
-            over(random, read),
-            30,
-            True,
-            size,
-        ),
-    ]
+    rate, access_time = "rate of ingest", "time of pytorchvideo's get_clip over that of"
+    decoded = "over that of decoding and throwing away"
+    sides = (
+        (f"{rate}, demo's frames, {decoded}", over(decoding, demo), 0.8),
+        (f"{rate}, paper's frames, {decoded}", over(decoding, paper), 0.8),
+        (f"{access_time} ingest, a clip", over(random, per_clip), 30),
+        (f"{access_time} a read from the store", over(random, read), 30),
+    )
+    return [ratio(measure, values, aim, True, size) for measure, values, aim in sides]
 
 
 _PEAK = """
@@ -102,30 +81,15 @@ def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
     peaks = []
     for clips in (short, factor * short):
         night = write_night(folder / f"night{clips}", clips)
-        command = [
-            sys.executable,
-            "-c",
-            _PEAK,
-            warm,
-            folder / f"s{clips}",
-            night,
-            folder / f"t{clips}",
-        ]
+        places = [warm, folder / f"s{clips}", night, folder / f"t{clips}"]
+        command = [sys.executable, "-c", _PEAK, *places]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
         peaks.append(float(done.stdout.split()[-1]))
     first, second = short * CLIP_S, factor * short * CLIP_S
     detail = f"{peaks[0]:.0f} MB for {first} s, {peaks[1]:.0f} MB for {second} s"
     value = peaks[1] / peaks[0]
-    return [
-        Row(
-            f"peak memory of ingest, {factor} times the length",
-            value,
-            "ratio",
-            "<= 1.1",
-            value <= 1.1,
-            detail,
-        )
-    ]
+    measure = f"peak memory of ingest, {factor} times the length"
+    return [Row(measure, value, "ratio", "<= 1.1", value <= 1.1, detail)]
 
 
 def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
@@ -152,14 +116,5 @@ def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
         ]
     value = each[-1] / each[0]
     detail = "16 clips a subject, 2 workers, their start included; 1 is linear"
-    return [
-        *rows,
-        Row(
-            f"seconds a subject, {subjects[-1]} over {subjects[0]} subjects",
-            value,
-            "ratio",
-            "<= 1.1",
-            value <= 1.1,
-            detail,
-        ),
-    ]
+    measure = f"seconds a subject, {subjects[-1]} over {subjects[0]} subjects"
+    return [*rows, Row(measure, value, "ratio", "<= 1.1", value <= 1.1, detail)]

@@ -4,7 +4,8 @@ The other side is what a reader would write down from the equations, without any
 """
 
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import Row, interleaved, over, ratio
@@ -105,13 +106,11 @@ def relating(pairs: int = 9) -> list[Row]:
     return rows
 
 
-def _row(
-    name: str, ours: Callable[[], None], theirs: Callable[[], None], pairs: int, calls: int = 5
-) -> Row:
-    """Ratio of core-seconds; several calls a turn, because one is shorter than the clock's tick."""
+def _row(name: str, ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> Row:
+    """Ratio of core-seconds; five calls a turn, because one is shorter than the clock's tick."""
 
     def often(call: Callable[[], None]) -> Callable[[], None]:
-        return lambda: [call() for _ in range(calls)] and None
+        return lambda: [call() for _ in range(5)] and None
 
     seconds = interleaved([often(ours), often(theirs)], pairs)
     return ratio(name, over(*seconds), 1.0, False, "forward and backward")
@@ -120,8 +119,5 @@ def _row(
 def losses(folder: Path, pairs: int = 9) -> list[Row]:
     """Single losses, and the geometric mean of their ratios."""
     rows = [*contrasting(pairs), *relating(pairs)]
-    return [*rows, Row("geometric mean of these", _mean([row.value for row in rows]), "ratio")]
-
-
-def _mean(ratios: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+    mean = statistics.geometric_mean([row.value for row in rows])
+    return [*rows, Row("geometric mean of these", mean, "ratio")]

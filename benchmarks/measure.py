@@ -27,14 +27,8 @@ def ratio(measure: str, values: Sequence[float], aim: float, least: bool, detail
     value = statistics.median(values)
     spread = f"{len(values)} pairs, {min(values):.2f} to {max(values):.2f}"
     met = value >= aim if least else value <= aim
-    return Row(
-        measure,
-        value,
-        "ratio",
-        f"{'>=' if least else '<='} {aim:g}",
-        met,
-        "; ".join(filter(None, (spread, detail))),
-    )
+    limit = f"{'>=' if least else '<='} {aim:g}"
+    return Row(measure, value, "ratio", limit, met, "; ".join(filter(None, (spread, detail))))
 
 
 def interleaved(

@@ -17,26 +17,16 @@ RATE = 25
 
 
 def write_night(
-    root: Path,
-    clips: int,
-    size: tuple[int, int] = (240, 320),
-    rate: int = RATE,
-    subject: str = "sub-01",
+    root: Path, clips: int, size: tuple[int, int] = (240, 320), rate: int = RATE
 ) -> Path:
     """A cohort of one night of `clips` clips, all N2; EEG is noise, the video a moving blob."""
-    stem = f"{subject}_task-sleep_"
+    subject, stem = "sub-01", "sub-01_task-sleep_"
     eeg, video = root / subject / "eeg", root / subject / "video"
     eeg.mkdir(parents=True)
     video.mkdir()
     write_json(root / "dataset_description.json", {"Name": "bench", "BIDSVersion": "1.10.0"})
-    about = {
-        "participant_id": [subject],
-        "sex": ["F"],
-        "age": [50],
-        "weight_kg": [70],
-        "ahi": [10.0],
-    }
-    pd.DataFrame(about).to_csv(root / "participants.tsv", sep="\t", index=False)
+    about = {"participant_id": subject, "sex": "F", "age": 50, "weight_kg": 70, "ahi": 10.0}
+    pd.DataFrame([about]).to_csv(root / "participants.tsv", sep="\t", index=False)
     noise = np.random.default_rng(0).normal(0, 20, clips * CLIP_S * 128)
     signal = EdfSignal(
         noise, 128, label="EEG C3-M2", physical_dimension="uV", physical_range=(-250, 250)
@@ -86,10 +76,8 @@ def _repeat(piece: Path, path: Path, times: int) -> None:
                     if packet.dts is None:
                         continue
                     end = max(end, packet.pts + packet.duration)
-                    packet.pts, packet.dts, packet.stream = (
-                        packet.pts + start,
-                        packet.dts + start,
-                        stream,
-                    )
+                    packet.pts += start
+                    packet.dts += start
+                    packet.stream = stream
                     output.mux(packet)
                 start += end

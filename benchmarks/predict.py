@@ -58,15 +58,8 @@ def speed(folder: Path, clips: int = 16, pairs: int = 3, x3d_px: int = 160) -> l
         share = sorted(over(decoding, seconds))[len(seconds) // 2]
         value = times[len(times) // 2]
         detail = f"{len(times)} pairs, {times[0]:.0f} to {times[-1]:.0f}; {size}"
-        rows += [
-            Row(
-                f"speed of predict on {CORES} cores over that of the video, {name}",
-                value,
-                "ratio",
-                f">= {aim}" if aim else "",
-                value >= aim if aim else None,
-                detail,
-            ),
-            Row(f"share of it spent decoding, {name}", share, "ratio", "", None, size),
-        ]
+        measure = f"speed of predict on {CORES} cores over that of the video, {name}"
+        judged = (f">= {aim}", value >= aim) if aim else ("", None)
+        rows.append(Row(measure, value, "ratio", *judged, detail))
+        rows.append(Row(f"share of it spent decoding, {name}", share, "ratio", detail=size))
     return rows

@@ -43,19 +43,13 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
         chosen = np.random.default_rng(0).permutation(64)[:batch]
         view = random_view(backbone, batch, torch.Generator().manual_seed(0))
         ready = read(chosen, view)
-        with_loader = partial(
-            lambda step, read, rows, view: step(read(rows, view)), step, read, chosen, view
-        )
+
+        def with_loader(step=step, read=read, chosen=chosen, view=view) -> None:
+            step(read(chosen, view))
+
         seconds = interleaved([with_loader, partial(step, ready)], pairs)
-        rows.append(
-            ratio(
-                f"step with loader over step in memory, {name}",
-                over(*seconds),
-                1.05,
-                False,
-                f"batch {batch}",
-            )
-        )
+        measure = f"step with loader over step in memory, {name}"
+        rows.append(ratio(measure, over(*seconds), 1.05, False, f"batch {batch}"))
     return rows
 
 
@@ -66,28 +60,16 @@ def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
         ("demo", 64, (24, 32), pairs),
         ("paper", 16, (112, 112), paper_pairs),
     ):
-        batch = 64 if name == "demo" else 16
-        backbone, plain = _step(name == "demo", frames, size, width=None if name == "demo" else 1.0)
-        _, taught = _step(
-            name == "demo", frames, size, "sacd", width=None if name == "demo" else 1.0
-        )
+        demo, batch = name == "demo", 64 if name == "demo" else 16
+        backbone, plain = _step(demo, frames, size, width=1.0)
+        _, taught = _step(demo, frames, size, "sacd", width=1.0)
         x = _example(backbone, batch, frames, size)
         seconds = interleaved([partial(taught, x), partial(plain, x)], rounds)
         detail = f"batch {batch}, {statistics.median(seconds[1]):.2f} core-s a plain step"
-        shape = (
-            "stages 3 and 4 of the narrow student"
-            if backbone.frozen
-            else "R(2+1)D-18 at 16x112x112"
-        )
-        rows.append(
-            ratio(
-                f"SACD's step over cross-entropy's, {name} ({shape})",
-                over(*seconds),
-                1.1,
-                False,
-                detail,
-            )
-        )
+        narrow, wide = "stages 3 and 4 of the narrow student", "R(2+1)D-18 at 16x112x112"
+        shape = narrow if backbone.frozen else wide
+        measure = f"SACD's step over cross-entropy's, {name} ({shape})"
+        rows.append(ratio(measure, over(*seconds), 1.1, False, detail))
     return rows
 
 
@@ -110,11 +92,12 @@ def _example(backbone: BackboneConfig, batch: int, frames: int, size: tuple[int,
 
 
 def _step(
-    demo: bool, frames: int, size: tuple[int, int], method: str = "ce", width: float | None = None
+    demo: bool, frames: int, size: tuple[int, int], method: str = "ce", width: float = 0.25
 ) -> tuple[BackboneConfig, Callable[[Any], None]]:
     """A function that does one optimizer step on a batch, as `training.fit` does.
 
-    The outputs of the teacher are random.
+    The outputs of the teacher are random. `width` is of the paper's student; the demo's keeps its
+    own.
     """
     import torch
 
@@ -126,7 +109,7 @@ def _step(
     from sacd.training.pretext import make_student, without_stem
 
     profile = DEMO if demo else PAPER
-    backbone = profile.backbone.model_copy(update={} if demo else {"width": width or 0.25})
+    backbone = profile.backbone.model_copy(update={} if demo else {"width": width})
     torch.manual_seed(0)
     model = without_stem(make_student(backbone), backbone)
     n = 64

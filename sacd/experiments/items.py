@@ -74,6 +74,8 @@ class Notebook(NamedTuple):
     """Data that have to be prepared; the first one names the data. Empty if none are needed."""
     item: str = ""
     """Item of `ITEMS`, if its rows are one."""
+    claimed: bool = True
+    """Whether a claim may name its rows: then `tables/subjects.csv` holds them, kept in git."""
     reads: tuple[str, ...] = ()
     """Files of other notebooks that it reads, under `results/<profile>/`."""
     frames: tuple[str, ...] = ()
@@ -201,6 +203,7 @@ _NOTEBOOKS = (
         _tables("readings", "readings_paired") + _figures("readings"),
         _frame_stores,
         item="readings",
+        claimed=False,
     ),
     # The audit reads what the paper prints, and no data.
     Notebook("41_paper_audit", _none, _tables("audit") + _figures("audit"), lambda w: ()),
@@ -233,10 +236,9 @@ _NOTEBOOKS = (
     ),
 )
 NOTEBOOKS = {notebook.name: notebook for notebook in _NOTEBOOKS}
-"""Every notebook, the runs that it shows and the files that it has to write."""
 
 ITEMS = {notebook.item: notebook for notebook in _NOTEBOOKS if notebook.item}
-"""Items whose runs predict the test clips; `tables/subjects.csv` holds those that claims name."""
+"""Items whose runs predict the test clips."""
 
 
 def _after() -> dict[str, str]:

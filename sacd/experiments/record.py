@@ -17,14 +17,13 @@ import pandas as pd
 from sacd.experiments.items import DATA, ITEMS, NOTEBOOKS
 from sacd.experiments.manifest import manifest_files
 from sacd.experiments.workspace import Workspace
-from sacd.files import sha256, write_json, write_text
+from sacd.files import read_json, sha256, write_json, write_text
 from sacd.metrics import ERRORS, right_or_wrong
 from sacd.results import MANIFEST, RECORD, RUNS, SUBJECTS, read_manifest
 from sacd.runs import Run
 from sacd.runs.notebook import record_of
 from sacd.runs.notebook_inputs import read_notebook
 from sacd.runs.provenance import machine
-from sacd.runs.store import read_json
 from sacd.stages import STAGES
 
 _SHARED: Final = "shared"
@@ -65,16 +64,13 @@ def write_manifest(w: Workspace) -> Path:
         write_text(subjects, _csv(matrices))
         write_text(runs, _csv(lines))
     notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
-    files = manifest_files(w.results, known.get("files", {}), NOTEBOOKS)
-    data = w.data_name if w.prepared else known.get("data", "none")
-    clips = _clips(w) if w.prepared else known.get("clips", "")
     content = {
         "profile": w.profile.name,
-        "data": data,
+        "data": w.data_name if w.prepared else known.get("data", "none"),
         "simulated": _simulated(w, known.get("simulated")),
-        "clips": clips,
+        "clips": _clips(w) if w.prepared else known.get("clips", ""),
         "notebooks": notebooks,
-        "files": files,
+        "files": manifest_files(w.results, known.get("files", {}), NOTEBOOKS),
     }
     # The machine alone is no reason to write: a manifest that came along stays as it is.
     if {key: known.get(key) for key in content} != content:
@@ -239,8 +235,7 @@ def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame
     tables = []
     for item, row, run in shown:
         path = w.runs.folder(run) / "predictions.parquet"
-        # No claim is about the readings; their lines would add a fifth to a file kept in git.
-        if item not in ITEMS or item == "readings" or not path.is_file():
+        if item not in ITEMS or not ITEMS[item].claimed or not path.is_file():
             continue
         clips = w.predictions(run)
         if "label" in clips:  # the 51 actions of Table III
@@ -249,9 +244,8 @@ def _by_subject(w: Workspace, shown: list[tuple[str, str, Run]]) -> pd.DataFrame
             np.asarray(ERRORS)[clips["stage"] * len(STAGES) + clips["prediction"]],
             categories=ERRORS,
         )
-        counts = pd.crosstab(clips["subject"], cell, dropna=False).reindex(
-            columns=ERRORS, fill_value=0
-        )
+        counts = pd.crosstab(clips["subject"], cell, dropna=False)
+        counts = counts.reindex(columns=ERRORS, fill_value=0)
         seed = getattr(run.config, "seed", 0)
         tables.append(counts.reset_index().assign(item=item, row=row, seed=seed))
     columns = ["item", "row", "seed", "subject", *ERRORS]

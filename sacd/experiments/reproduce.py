@@ -18,6 +18,7 @@ from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED, Notebook
 from sacd.experiments.places import path_of
 from sacd.experiments.profiles import PROFILES
 from sacd.experiments.record import write_manifest
+from sacd.experiments.rows import flat
 from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.files import remove_leftovers, sha256
 from sacd.paper import contents
@@ -55,8 +56,7 @@ def reproduce(
     data = _prepare(w, names, workers, accept_loss)
     marks.append(("simulate and ingest", time.perf_counter()))
     asked = {name: NOTEBOOKS[name].runs(w) for name in names}
-    runs = [run for group in asked.values() for run in group]
-    report = w.execute(runs, workers=workers, cluster=cluster)
+    report = w.execute(flat(asked), workers=workers, cluster=cluster)
     print(report)
     marks.append(("train", time.perf_counter()))
     lost = {failure.run.id for failure in report.failed}

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from sacd.analysis import tables
 from sacd.escape import as_markdown
 from sacd.experiments.items import NOTEBOOKS
+from sacd.experiments.rows import flat
 from sacd.experiments.workspace import Workspace
 from sacd.figures import base
 from sacd.runs.notebook_inputs import parameters_of
@@ -57,11 +58,11 @@ class Session:
             source.prepare()
         self.data_name = sources[0].data_name if sources else ""
         self.rows = self.notebook.rows(self.space, **given)
-        runs = {run for group in self.rows.values() for run in group}
+        runs = list(dict.fromkeys(flat(self.rows)))
         if missing := [run for run in runs if not self.space.runs.folder(run).is_dir()]:
             store = self.space.runs.root
             print(f"{len(missing)} of {len(runs)} runs are not in {store}: trained here, now")
-        self.report = self.space.execute(self.rows)  # verifies the checksums of what is there
+        self.report = self.space.execute(runs)  # verifies the checksums of what is there
         if self.report.failed:
             raise RuntimeError(f"the rows of {notebook} are incomplete: {self.report}")
 

@@ -70,32 +70,22 @@ class Ucf51Workspace:
     @property
     def resources(self) -> dict[str, str]:
         """Of the tasks in `sacd.training.ucf51`."""
-        return {"ucf51": str(self.store_path.resolve())} | (
-            {"cnn14": str(self.weights)} if self.weights else {}
-        )
+        published = {"cnn14": str(self.weights)} if self.weights else {}
+        return {"ucf51": str(self.store_path.resolve())} | published
 
     def _run(self, task: str, config: Any, **more: Any) -> Run:
-        where = tuple(self.resources.items())
-        return Run(
-            f"sacd.training.ucf51:{task}",
-            config,
-            self.store.fingerprint,
-            resources=where,
-            **more,
-        )
+        task, where = f"sacd.training.ucf51:{task}", tuple(self.resources.items())
+        return Run(task, config, self.store.fingerprint, resources=where, **more)
 
     def teacher(self) -> Run:
         """The audio teacher, frozen."""
         p = self.profile.ucf51
         # The published network has its full width; its bytes are part of the run's identity.
-        published = (
-            {"width": 1.0, "weights": sha256(self.weights)}
-            if self.weights
-            else {"width": p.teacher_width}
-        )
-        return self._run(
-            "teacher", Ucf51TeacherConfig(fit=p.teacher, **published), label="UCF51 CNN14", cost=55
-        )
+        network: dict[str, Any] = {"width": p.teacher_width}
+        if self.weights:
+            network = {"width": 1.0, "weights": sha256(self.weights)}
+        config = Ucf51TeacherConfig(fit=p.teacher, **network)
+        return self._run("teacher", config, label="UCF51 CNN14", cost=55)
 
     def student(self, method: str = "ce", seed: int = 0) -> Run:
         """A video student trained by a method."""

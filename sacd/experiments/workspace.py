@@ -159,16 +159,12 @@ class Workspace(Recipes):
         """What every output says of its data, e.g. "simulated cohort, demo profile"."""
         return f"{one_line(read_cohort(self.cohort).name)}, {self.profile.name} profile"
 
-    def execute(self, runs: Mapping[str, list[Run]] | list[Run], **options: Any) -> Report:
+    def execute(self, runs: list[Run], **options: Any) -> Report:
         """Compute what is missing of `runs`; see `sacd.runs.execute`."""
-        flat = (
-            [run for group in runs.values() for run in group] if isinstance(runs, Mapping) else runs
-        )
         places = {"store": self.store_path, "cohort": self.cohort, "sleepedf": self.sleepedf_path}
-        resources = {
-            name: str(path.resolve()) for name, path in places.items()
-        } | self.ucf51.resources
-        return execute(flat, self.runs, resources=resources, **options)
+        resources = {name: str(path.resolve()) for name, path in places.items()}
+        resources |= self.ucf51.resources
+        return execute(runs, self.runs, resources=resources, **options)
 
     @cached_property
     def eeg_store(self) -> ClipStore | SleepEdf:
@@ -196,9 +192,8 @@ class Workspace(Recipes):
 
     def embeddings(self, run: Run) -> NDArray[np.float32]:
         """Embeddings `(n, 512)` of all clips of the store, in its order."""
-        return load_file(self.runs.folder(run) / "embeddings.safetensors")["embedding"].astype(
-            np.float32
-        )
+        tensors = load_file(self.runs.folder(run) / "embeddings.safetensors")
+        return tensors["embedding"].astype(np.float32)
 
     @cached_property
     def frames_may_be_shown(self) -> bool:

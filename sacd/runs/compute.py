@@ -22,14 +22,7 @@ from sacd.runs.provenance import (
     peak_memory_mb,
     reset_peak_memory,
 )
-from sacd.runs.store import (
-    DISK_FULL,
-    PROGRESS,
-    Run,
-    RunError,
-    RunStore,
-    explain_os_error,
-)
+from sacd.runs.store import DISK_FULL, PROGRESS, Run, RunError, RunStore, explain_os_error
 
 Listener = Callable[[str, float, str], None]
 """Called with the id of a run, the share done and a line of text."""

@@ -8,7 +8,6 @@ Moving a file does not change the fingerprint.
 
 import ast
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -59,8 +58,7 @@ def reader_fingerprint(entry: str) -> str:
 
     Checking the input decides no bytes, so it is left out.
     """
-    checks = ("check", "eeg_problems", "look", "offset", "twins")
-    checks = tuple(f"sacd.data.{name}" for name in checks)
+    checks = [f"sacd.data.{name}" for name in ("check", "eeg_problems", "look", "offset", "twins")]
     return code_fingerprint([entry], without=(*NO_BYTES, *checks))
 
 
@@ -102,21 +100,17 @@ def entries_of(source: str) -> list[str]:
     return [f"{module}:{name}".rstrip(":") for module, name in ours if source_file(module)]
 
 
-@cache
-def _top_level(name: str, places: tuple[str, ...]) -> Path | None:
-    """File of a top-level module or package; `places` is `sys.path`, as a key of the cache."""
-    try:
-        spec = find_spec(name)
-    except ValueError:  # __main__ of a script
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-
-
 def source_file(module: str) -> Path | None:
     """Source of a module, found without importing it or its parents; None if there is none."""
     top, *rest = module.split(".")
-    file = _top_level(top, tuple(sys.path)) if top else None
-    if file is None or not rest:
+    try:
+        spec = find_spec(top) if top else None
+    except ValueError:  # __main__ of a script
+        return None
+    if spec is None or not str(spec.origin).endswith(".py"):
+        return None
+    file = Path(spec.origin)
+    if not rest:
         return file
     path = file.parent.joinpath(*rest)
     candidates = (path / "__init__.py", path.with_name(path.name + ".py"))

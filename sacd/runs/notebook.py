@@ -4,7 +4,6 @@ Each notebook has its own process: `python -m sacd.runs.notebook SOURCE OUTPUT -
 """
 
 import argparse
-import hashlib
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from sacd.files import remove_temporary, write_json, write_text
+from sacd.files import remove_temporary, sha256, write_json, write_text
 from sacd.runs.notebook_copies import (
     left_early,
     relink,
@@ -49,7 +48,6 @@ def run_notebook(
     *,
     expects: Sequence[Path] = (),
     timeout_s: int = 3600,
-    start_timeout: int = 300,
     stamp: Mapping[str, str] | None = None,
     depends: Mapping[str, str] | None = None,
 ) -> str:
@@ -68,8 +66,8 @@ def run_notebook(
         NotebookError: the parameters are invalid, or the execution failed; the message names the
             part of the notebook and the failed copy.
     """
-    values = check_parameters(source, parameters or {})
-    key = key_of(source, values, depends or {})
+    values, depends = check_parameters(source, parameters or {}), dict(depends or {})
+    key = key_of(source, values, depends)
     output.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(output.with_name(f".{output.name}.lock")):  # a second process waits, then skips
         # Also before skipping: a process may have ended between the copy and its record.
@@ -83,38 +81,26 @@ def run_notebook(
         # Under a name of its own, so that what a killed execution left is removed by the next one.
         with _scratch(output.with_name(f".{output.name}.partial")) as folder:
             partial = folder / "partial.ipynb"
-            reason = _execute(source, partial, values, timeout_s, start_timeout)
+            reason = _execute(source, partial, values, timeout_s)
             unwritten = [p for p in expects if not p.is_file() or p.stat().st_mtime_ns == before[p]]
             if not reason and unwritten:
                 reason = f"it ended without writing {', '.join(map(str, unwritten))}"
             notebook = read_notebook(partial) if partial.exists() else read_notebook(source)
         results = {} if reason else hashes_of(expects)
         relink(notebook, source.parent, (failed if reason else output).parent)
-        text = stamped(
-            notebook,
-            {"key": key, "parameters": values, "depends": dict(depends or {}), "results": results},
-            dict(stamp or {}),
-        )
+        about = {"key": key, "parameters": values, "depends": depends, "results": results}
+        text = stamped(notebook, about, dict(stamp or {}))
         if not reason and (mb := len(text.encode()) / 2**20) > LARGEST_MB:
-            reason = (
-                f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; "
-                "show fewer or smaller figures"
-            )
+            fix = "show fewer or smaller figures"
+            reason = f"the executed copy has {mb:.1f} MB, more than {LARGEST_MB}; {fix}"
         write_text(failed if reason else output, text)
         if reason:
             raise NotebookError(f"{source} failed: {reason}\n  copy: {failed}")
         failed.unlink(missing_ok=True)
-        git = git_state()
-        record = {
-            "content": hashlib.sha256(text.encode()).hexdigest(),
-            "commit": git["commit"],
-            "dirty": git["dirty"],
-        }
-        spent = {
-            "started": started.isoformat(timespec="seconds"),
-            "duration_s": round(time.monotonic() - clock, 1),
-        }
-        write_json(record_of(output), record | spent | {"machine": machine()})
+        record = {"content": sha256(output), **git_state()}
+        record["started"] = started.isoformat(timespec="seconds")
+        record["duration_s"] = round(time.monotonic() - clock, 1)
+        write_json(record_of(output), record | {"machine": machine()})
         return "executed"
 
 
@@ -123,9 +109,7 @@ def record_of(output: Path) -> Path:
     return output.with_name(f".{output.stem}.json")
 
 
-def _execute(
-    source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int, start_timeout: int
-) -> str:
+def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: int) -> str:
     """Run with papermill; returns why it failed, or an empty string."""
     # Without this module jsonschema does not build its IRI parser, which takes 1.7 s; notebooks
     # have no IRIs to check.
@@ -143,7 +127,7 @@ def _execute(
                     kernel_name=name,
                     language="python",
                     progress_bar=False,
-                    start_timeout=start_timeout,
+                    start_timeout=300,
                     execution_timeout=timeout_s,
                     # The first hides a loopback warning.
                     extra_arguments=["--IPKernelApp.log_level=50", f"--{_EXIT_IS_AN_ERROR}"],
@@ -160,10 +144,8 @@ def _execute(
             except CellTimeoutError:
                 return f"{stopped_at(read_notebook(partial))}: a cell took more than {timeout_s} s"
             except DeadKernelError:
-                return (
-                    f"{stopped_at(read_notebook(partial))}: the kernel died (out of memory?); "
-                    "use a smaller profile"
-                )
+                died = "the kernel died (out of memory?); use a smaller profile"
+                return f"{stopped_at(read_notebook(partial))}: {died}"
             # The kernel did not start: its ports may clash with those of another new kernel.
             except RuntimeError as error:
                 if last:
@@ -220,26 +202,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(
             flag, name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
         )
-    parser.add_argument(
-        "-e",
-        "--expect",
-        type=Path,
-        action="append",
-        default=[],
-        help="result file that it must write",
-    )
-    parser.add_argument(
-        "--timeout", type=int, default=3600, help="seconds for each cell (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--end-with", type=int, metavar="PID", help="end as soon as this parent process has ended"
-    )
+    expect = "result file that it must write"
+    parser.add_argument("-e", "--expect", type=Path, action="append", default=[], help=expect)
+    end = "end as soon as this parent process has ended"
+    parser.add_argument("--end-with", type=int, metavar="PID", help=end)
     args = parser.parse_args(argv)
     if args.end_with:
         end_with(args.end_with)
     try:
         values = check_parameters(args.source, dict(args.parameter), text=True)
-        more = {"stamp": dict(args.stamp), "depends": dict(args.depends), "timeout_s": args.timeout}
+        more = {"stamp": dict(args.stamp), "depends": dict(args.depends)}
         outcome = run_notebook(args.source, args.output, values, expects=args.expect, **more)
     except (NotebookError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,15 +10,9 @@ from typing import Any, Final, Union, get_origin
 from sacd.files import sha256
 from sacd.runs.fingerprint import code_fingerprint, entries_of
 
-_TYPES: Final = {
-    "int": int,
-    "float": float,
-    "str": str,
-    "bool": bool,
-    "list[int]": list[int],
-    "list[float]": list[float],
-    "list[str]": list[str],
-}
+_SCALARS: Final = {"int": int, "float": float, "str": str, "bool": bool}
+_LISTS: Final = {"list[int]": list[int], "list[float]": list[float], "list[str]": list[str]}
+_TYPES: Final = _SCALARS | _LISTS
 
 
 class NotebookError(ValueError):
@@ -75,31 +69,24 @@ def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
     cells = [
         c for c in read_notebook(source)["cells"] if "parameters" in c["metadata"].get("tags", [])
     ]
+    where, form = f"{source}: parameters cell", "'name: type = value'"
     try:
         body = ast.parse("\n".join("".join(c["source"]) for c in cells)).body
     except (SyntaxError, ValueError) as error:
-        raise NotebookError(
-            f"{source}: parameters cell: {error}; write each as 'name: type = value'"
-        ) from None
+        raise NotebookError(f"{where}: {error}; write each as {form}") from None
     for node in body:
         text = ast.unparse(node)
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-            raise NotebookError(
-                f"{source}: parameters cell: {text!r} is not of the form 'name: type = value'"
-            )
+            raise NotebookError(f"{where}: {text!r} is not of the form {form}")
         names = [part.strip() for part in ast.unparse(node.annotation).split("|")]
         if unknown := [name for name in names if name not in (*_TYPES, "None")]:
-            raise NotebookError(
-                f"{source}: parameters cell: {text!r}: {unknown[0]} is not one of "
-                f"{', '.join(_TYPES)}"
-            )
+            known_types = ", ".join(_TYPES)
+            raise NotebookError(f"{where}: {text!r}: {unknown[0]} is not one of {known_types}")
         kind = Union[tuple(_TYPES.get(name) for name in names)]  # noqa: UP007 (built at run time)
         try:
             default = ast.literal_eval(node.value) if node.value else ...
         except ValueError:
-            raise NotebookError(
-                f"{source}: parameters cell: {text!r}: its value is not a literal"
-            ) from None
+            raise NotebookError(f"{where}: {text!r}: its value is not a literal") from None
         known[node.target.id] = (kind, default)
     return known
 
