@@ -89,7 +89,7 @@ def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
     from sacd.figures.predicted import predicted_night
     from sacd.files import write_json
     from sacd.predict.eeg import staged
-    from sacd.predict.model import about_json, about_text
+    from sacd.predict.model import about_text
     from sacd.predict.page import write_page
     from sacd.predict.summary import summarise
     from sacd.predict.write import tables
@@ -98,7 +98,8 @@ def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
     tables(args.out, night, stager.about, other)
     summary = summarise(night, stager.about, other)
     files = {} if args.anonymise else {"videos": [path.name for path in args.videos]}
-    write_json(args.out / "summary.json", summary | files | {"model": about_json(stager.about)})
+    model = stager.about.model_dump(mode="json")
+    write_json(args.out / "summary.json", summary | files | {"model": model})
     if not args.anonymise:
         title = f"A night from video: {args.videos[0].name}"
         figure = label_data(predicted_night(night.clips, other), args.videos[0].name)
