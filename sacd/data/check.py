@@ -13,7 +13,7 @@ from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.offset import refuse_unread
-from sacd.data.problems import CohortError, first_line
+from sacd.data.problems import CohortError
 from sacd.data.texts import read_table, read_text
 from sacd.data.twins import same_recordings
 from sacd.data.video import Sampling, VideoInfo, probe
@@ -96,7 +96,7 @@ def night_facts(night: Night, channel: str) -> tuple[str, str, str, str, str]:
             scored = clip_table(events.events)["stage"] != UNSCORED
             share = f"{scored.sum() * CLIP_S / end:.0%}"
     with suppress(Exception):
-        stated = stated_offset(night)
+        stated = stated_offset(night.video)
         offset = "0 (not stated)" if stated is None else f"{stated:g} s"
     return night.subject, hours, share, coding, offset
 
@@ -128,7 +128,7 @@ def night_problems(
     raw = attempt(night.eeg, open_channel, night.eeg, channel)
     video = attempt(night.video, probe, night.video)
     # In a list: None means that the sidecar cannot be read, [None] that it states no offset.
-    stated = attempt(night.sidecar, lambda: [stated_offset(night)])
+    stated = attempt(night.sidecar, lambda: [stated_offset(night.video)])
     offset = None if stated is None else stated[0] or 0.0
     if stated == [None] and night.sidecar.is_file():
         problem = "states no StartOffset, so the video is taken to start with the EEG"
@@ -167,7 +167,8 @@ def night_problems(
 
 def _odd(file: Path, error: Exception) -> CohortError:
     """An error that no reader foresees, as a problem of this file."""
-    what = f"cannot be read ({type(error).__name__}: {first_line(error)})"
+    kind = type(error).__name__
+    what = f"cannot be read ({kind}: {(str(error) or kind).splitlines()[0]})"
     return CohortError(file, what, "export it again; if that does not help, leave this night out")
 
 

@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     # --help needs none of it, and torch takes seconds to import
+    from sacd.data.cohort import stated_offset
     from sacd.files import FileError
     from sacd.predict.model import find
     from sacd.predict.night import predict
@@ -58,7 +59,7 @@ def _predict(args: argparse.Namespace) -> int:
     for path in [*args.videos, *([args.eeg] if args.eeg else [])]:
         if not path.is_file():
             raise FileError(path, "is not a file", "give the path of a video or an EDF file")
-    start = _start_offset(args.videos[0]) if args.start is None else args.start
+    start = (stated_offset(args.videos[0]) or 0.0) if args.start is None else args.start
     if not math.isfinite(start):
         raise ValueError(f"--start {start} is not a number of seconds; correct it")
     stager = find(args.model)
@@ -72,14 +73,6 @@ def _predict(args: argparse.Namespace) -> int:
         print(f"warning: {text}")
     print(args.out / ("hypnogram.csv" if args.anonymise else "index.html"))
     return 0
-
-
-def _start_offset(video: Path) -> float:
-    """`StartOffset` of the JSON file beside a video of a cohort; 0 without one."""
-    from sacd.data.cohort import Night, video_offset  # --help needs none of it
-
-    # `video_offset` looks at the video's path alone.
-    return video_offset(Night("", video, video, video, "n/a", math.nan, math.nan, math.nan))
 
 
 def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
