@@ -121,9 +121,7 @@ def _ingest_night(
 def _read_night(
     night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
 ) -> None:
-    for level, problem in night_problems(
-        night, config.channel, config.eeg_rate, config.frames, config.sampling, windows=config.parts
-    ):
+    for level, problem in night_problems(night, config):
         if level == "error":  # clips that a warning is about are dropped and counted
             raise problem
     with atomic_folder(store / night.subject) as folder:
