@@ -13,7 +13,8 @@ from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.offset import refuse_unread
-from sacd.data.problems import CohortError, first_line
+from sacd.data.problems import CohortError
+from sacd.data.store import StoreConfig
 from sacd.data.texts import read_table, read_text
 from sacd.data.twins import same_recordings
 from sacd.data.video import Sampling, VideoInfo, probe
@@ -50,6 +51,10 @@ def check(
         never raises. `attrs["nights"]` is a table of `night_facts`.
     """
     root = Path(root)
+    config = StoreConfig(
+        channel=channel, eeg_rate=rate, height=1, width=1,  # of any size
+        frames=frames, sampling=sampling, windows=windows,
+    )  # fmt: skip
     cohort, found = survey(root)
     rows = [(subject, "error", problem) for subject, problem in found]
     rows += [("", "warning", problem) for problem in stray_folders(cohort)]
@@ -64,7 +69,7 @@ def check(
     facts = []
     for night in cohort.nights:
         try:
-            problems = night_problems(night, channel, rate, frames, sampling, True, windows)
+            problems = night_problems(night, config, survey=True)
         except Exception as error:  # one bad night never hides the others
             problems = [("error", _odd(night.eeg, error))]
         rows += [(night.subject, level, problem) for level, problem in problems]
@@ -96,20 +101,12 @@ def night_facts(night: Night, channel: str) -> tuple[str, str, str, str, str]:
             scored = clip_table(events.events)["stage"] != UNSCORED
             share = f"{scored.sum() * CLIP_S / end:.0%}"
     with suppress(Exception):
-        stated = stated_offset(night)
+        stated = stated_offset(night.video)
         offset = "0 (not stated)" if stated is None else f"{stated:g} s"
     return night.subject, hours, share, coding, offset
 
 
-def night_problems(
-    night: Night,
-    channel: str,
-    rate: int,
-    frames: int,
-    sampling: Sampling,
-    survey: bool = False,
-    windows: int = 1,
-) -> list[Problem]:
+def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> list[Problem]:
     """Problems of one night's files as `(level, problem)`; whatever a reader raises is one.
 
     Args:
@@ -125,10 +122,10 @@ def night_problems(
         except Exception as error:  # of a library, on a file that no test foresaw
             found.append(("error", _odd(file, error)))
 
-    raw = attempt(night.eeg, open_channel, night.eeg, channel)
+    raw = attempt(night.eeg, open_channel, night.eeg, config.channel)
     video = attempt(night.video, probe, night.video)
     # In a list: None means that the sidecar cannot be read, [None] that it states no offset.
-    stated = attempt(night.sidecar, lambda: [stated_offset(night)])
+    stated = attempt(night.sidecar, lambda: [stated_offset(night.video)])
     offset = None if stated is None else stated[0] or 0.0
     if stated == [None] and night.sidecar.is_file():
         problem = "states no StartOffset, so the video is taken to start with the EEG"
@@ -143,16 +140,17 @@ def night_problems(
         found += [("warning", problem) for problem in _said(path)]
     scored = None if events is None or events.problems else _scored(events.events)
     if video is not None:
-        found += header_problems(night.video, video, frames_needed(frames, windows), sampling)
+        needed = frames_needed(config.frames, config.parts)
+        found += header_problems(night.video, video, needed, config.sampling)
     film = None
     if survey and video is not None and offset is not None and scored is not None:
         onsets = scored["onset_s"].tolist()
-        wanted = frames, sampling, offset, windows
+        wanted = config.frames, config.sampling, offset, config.parts
         film = attempt(night.video, survey_film, night.video, video, onsets, *wanted)
         video = None if film is None else video  # told: its header says nothing more
     if raw is None:
         return found
-    attempt(night.eeg, refuse_slow, raw, rate)
+    attempt(night.eeg, refuse_slow, raw, config.eeg_rate)
     found += cut(raw)
     wrong = attempt(night.eeg, signal, raw)
     found += wrong or []
@@ -160,14 +158,16 @@ def night_problems(
         reasons = None
         # Of a signal in a wrong unit every second looks flat or railed: that is told once.
         if wrong is not None and not any(level == "error" for level, _ in wrong):
-            reasons = attempt(night.eeg, clip_losses, raw, rate, scored["onset_s"])
+            onsets = scored["onset_s"]
+            reasons = attempt(night.eeg, clip_losses, raw, config.eeg_rate, onsets)
         found += _times(night, events.events, raw, reasons, video, offset, film)
     return found
 
 
 def _odd(file: Path, error: Exception) -> CohortError:
     """An error that no reader foresees, as a problem of this file."""
-    what = f"cannot be read ({type(error).__name__}: {first_line(error)})"
+    kind = type(error).__name__
+    what = f"cannot be read ({kind}: {(str(error) or kind).splitlines()[0]})"
     return CohortError(file, what, "export it again; if that does not help, leave this night out")
 
 

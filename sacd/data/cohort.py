@@ -63,8 +63,7 @@ class Night:
     @property
     def sidecar(self) -> Path:
         """The JSON file that may hold the offset of the video."""
-        usual = self.video.with_suffix(".json")
-        return next(_named(usual.parent, usual.stem, (".json",)), usual)
+        return _sidecar(self.video)
 
 
 @dataclass(frozen=True)
@@ -205,6 +204,11 @@ def _named(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Iterator[Path]
                 yield path
 
 
+def _sidecar(video: Path) -> Path:
+    usual = video.with_suffix(".json")
+    return next(_named(usual.parent, usual.stem, (".json",)), usual)
+
+
 def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
     fix = f"add it, or remove {subject} from participants.tsv"
     found = []
@@ -230,30 +234,18 @@ def _files(root: Path, subject: str) -> tuple[Path, Path, Path]:
     return eeg, events, video
 
 
-def video_offset(night: Night) -> float:
-    """Time of the first video frame minus the start of the EEG in s; 0 if nothing states it.
-
-    Raises:
-        CohortError: the sidecar states two offsets, none that is a number, or a time under a key
-            that is not known.
-    """
-    return stated_offset(night) or 0.0
-
-
-def stated_offset(night: Night) -> float | None:
-    """The offset that the sidecar states in s, None if there is no sidecar or it states none.
-
-    Raises:
-        CohortError: see `video_offset`.
-    """
-    return sidecar_offset(night.sidecar) if night.sidecar.is_file() else None
+def stated_offset(video: Path) -> float | None:
+    """What `sidecar_offset` finds beside a video; None also where there is no sidecar."""
+    sidecar = _sidecar(video)
+    return sidecar_offset(sidecar) if sidecar.is_file() else None
 
 
 def sidecar_offset(path: Path) -> float | None:
-    """The offset that a JSON file states in s, None if it states none.
+    """Time of the first video frame minus the start of the EEG in s; None if the file states none.
 
     Raises:
-        CohortError: see `video_offset`.
+        CohortError: it states two offsets, none that is a number, or a time under a key that is
+            not known.
     """
     fix = 'write {"StartOffset": seconds from the start of the EEG to the first video frame}'
     sidecar = read_object(path, fix)

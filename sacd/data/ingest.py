@@ -12,7 +12,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from sacd.data.check import night_problems
-from sacd.data.cohort import Cohort, Night, read_cohort, video_offset
+from sacd.data.cohort import Cohort, Night, read_cohort, stated_offset
 from sacd.data.eeg import EEG_REASONS, Channel, clip_losses, open_channel, read_eeg
 from sacd.data.events import clip_table, read_events
 from sacd.data.problems import CohortError
@@ -121,14 +121,7 @@ def _ingest_night(
 def _read_night(
     night: Night, root: Path, store: Path, config: StoreConfig, threads: int, code: str
 ) -> None:
-    for level, problem in night_problems(
-        night,
-        config.channel,
-        config.eeg_rate,
-        config.frames,
-        config.sampling,
-        windows=config.parts,
-    ):
+    for level, problem in night_problems(night, config):
         if level == "error":  # clips that a warning is about are dropped and counted
             raise problem
     with atomic_folder(store / night.subject) as folder:
@@ -151,7 +144,7 @@ def _read_night(
 def _write_shards(night: Night, folder: Path, config: StoreConfig, threads: int) -> dict[str, Any]:
     """Write the arrays and the clip table of a night; returns the facts for night.json."""
     raw = open_channel(night.eeg, config.channel)
-    offset, info = video_offset(night), probe(night.video)
+    offset, info = stated_offset(night.video) or 0.0, probe(night.video)
     table = clip_table(read_events(night.events))
     unscored = int((table["stage"] == UNSCORED).sum())
     table = table[table["stage"] != UNSCORED]
@@ -268,9 +261,8 @@ def _unchanged(record: dict[str, Any], sources: list[Path], root: Path) -> bool:
     if {_key(path, root) for path in sources} != record["sources"].keys():
         return False
     # `account` needs these counts, which a record that somebody edited may lack.
-    if record["stages"].keys() != set(STAGES) or {"unscored", *record["lost"]} != {
-        *record["dropped"]
-    }:
+    whole = {"unscored", *record["lost"]} == {*record["dropped"]}
+    if not whole or record["stages"].keys() != set(STAGES):
         return False
     for path in sources:
         then = record["sources"][_key(path, root)]

@@ -30,16 +30,8 @@ from sacd.stages import CLIP_S, stage_name
 REPORT = "import.tsv"
 """What was read, joined and dropped, and why; it names the lab's files."""
 _COLUMNS = (
-    "subject",
-    "result",
-    "eeg",
-    "stages",
-    "video",
-    "clips",
-    "ahi",
-    "video_offset_s",
-    "notes",
-)
+    "subject", "result", "eeg", "stages", "video", "clips", "ahi", "video_offset_s", "notes",
+)  # fmt: skip
 
 
 def import_lab(

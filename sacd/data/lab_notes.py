@@ -233,7 +233,7 @@ def after(text: str, start: datetime, zone: ZoneInfo | None = None) -> float:
     if is_blank(start):
         raise ValueError(f"the EEG states the start {start}, which is blank: give eeg_start")
     if isinstance(when, time):
-        return nearest(_day_seconds(when) - _day_seconds(start.time()))
+        return nearest((datetime.combine(start, when) - start).total_seconds())
     if when.tzinfo and zone is None:
         raise ValueError(f"{text!r} has an offset from UTC: say --timezone, as Europe/Paris")
     if zone:
@@ -250,10 +250,6 @@ def nearest(gap: float) -> float:
     -3600.0
     """
     return (gap + DAY_S / 2) % DAY_S - DAY_S / 2
-
-
-def _day_seconds(clock: time) -> float:
-    return clock.hour * 3600 + clock.minute * 60 + clock.second + clock.microsecond / 1e6
 
 
 def clocks_after(texts: Sequence[str], start: datetime) -> list[float]:

@@ -1,12 +1,11 @@
 """When the video of a lab's night began: by the table, a sidecar, or the name of the video."""
 
-import math
 import re
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sacd.data.cohort import Night, stated_offset
+from sacd.data.cohort import stated_offset
 from sacd.data.lab_edf import date_is_blank
 from sacd.data.lab_files import STAMP
 from sacd.data.lab_notes import after
@@ -48,7 +47,7 @@ def offset_of(
             raise CohortError(video, problem, "correct it in the table") from None
     if row["video_start"]:
         stated["video_start"] = _after(row["video_start"], video, start, zone)
-    beside = stated_offset(Night("", video, video, video, "n/a", math.nan, math.nan, math.nan))
+    beside = stated_offset(video)
     if beside is not None:
         stated["its JSON file"] = beside
     if stated:

@@ -10,15 +10,7 @@ from sacd.data.cohort import LIMITS, measure
 from sacd.data.edf import NOTES, EdfFile, read_header
 from sacd.data.eeg import open_channel, refuse_slow
 from sacd.data.lab_edf import is_hypnogram
-from sacd.data.lab_files import (
-    JOIN,
-    Candidates,
-    candidates,
-    cohort_name,
-    named,
-    one,
-    only_video,
-)
+from sacd.data.lab_files import JOIN, Candidates, candidates, cohort_name, named, one, only_video
 from sacd.data.lab_notes import DAY_S, Scoring, ahi_of, moment
 from sacd.data.lab_offset import offset_of
 from sacd.data.lab_scoring import read_scoring

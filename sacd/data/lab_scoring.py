@@ -11,15 +11,7 @@ from statistics import median
 
 from sacd.data.edf import read_header
 from sacd.data.lab_edf import is_blank
-from sacd.data.lab_notes import (
-    DAY_S,
-    LATEST_S,
-    Note,
-    Scoring,
-    clocks_after,
-    nearest,
-    scoring_of,
-)
+from sacd.data.lab_notes import DAY_S, LATEST_S, Note, Scoring, clocks_after, nearest, scoring_of
 from sacd.data.lab_xml import xml_notes
 from sacd.data.problems import CohortError
 from sacd.data.scoring import UCDDB_CODES, recognise

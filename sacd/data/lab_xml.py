@@ -109,9 +109,7 @@ def _philips(root: ET.Element) -> Iterator[Note]:
     stagings = list(_all(root, "UserStaging")) or list(_all(root, "MachineStaging")) or [root]
     changes = []
     for element in _all(stagings[0], "Stage"):
-        type_ = element.get("Type", "")
-        name = {"NonREM1": "N1", "NonREM2": "N2", "NonREM3": "N3", "NonREM4": "N3"}.get(type_)
-        changes.append((float(element.get("Start", "")), name or type_))
+        changes.append((float(element.get("Start", "")), element.get("Type", "")))
     changes.sort()
     # The session is the longest of them; the last stage lasts until its end.
     lengths = [float(e.text) for e in _all(root, "Duration") if (e.text or "").strip()]

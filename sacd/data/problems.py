@@ -1,4 +1,4 @@
-"""The error that every reader of recordings raises, and one line of a foreign error."""
+"""The error that every reader of recordings raises."""
 
 from sacd.files import FileError
 
@@ -9,8 +9,3 @@ class CohortError(FileError):
 
 Problem = tuple[str, CohortError]
 """What `check` reports: the level, `error` or `warning`, and the problem."""
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's message; the name of its class if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,6 +10,7 @@ import csv
 import json
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
+_FIX: Final = "save it as text in UTF-8"
 _SEPARATORS: Final = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars"}
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 
@@ -51,13 +53,15 @@ class TextTable:
     said: str
 
 
-def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
+def read_text(path: Path, largest: int = LARGEST, add: str = "add it") -> tuple[str, str]:
     """The text of a file, and its encoding if that is not UTF-8.
+
+    Args:
+        add: what the user should do if there is no such file.
 
     Raises:
         CohortError: it cannot be read, is too large, or is no text.
     """
-    fix = "save it as text in UTF-8"
     try:
         size = path.stat().st_size
         if size > largest:
@@ -65,9 +69,9 @@ def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
             raise CohortError(path, problem, "give the file of one night alone")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CohortError(path, "is missing", "add it") from None
+        raise CohortError(path, "is missing", add) from None
     except OSError as error:
-        raise CohortError(path, f"cannot be read ({error.strerror})", fix) from None
+        raise CohortError(path, f"cannot be read ({error.strerror})", _FIX) from None
     text, encoding = _decoded(path, data)
     text = text.removesuffix("\x1a")  # DOS ends a text with it, as in UCDDB
     # A binary file that happens to decode has some of these.
@@ -75,19 +79,18 @@ def read_text(path: Path, largest: int = LARGEST) -> tuple[str, str]:
     if control:
         line = text.count("\n", 0, control.start()) + 1
         problem = f"line {line}: has the control character {control[0]!r}, so it is no text"
-        raise CohortError(path, problem, fix)
+        raise CohortError(path, problem, _FIX)
     return text, encoding
 
 
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:
-    fix = "save it as text in UTF-8"
     for mark, codec, name in _MARKS:
         if data.startswith(mark):
             try:
                 return data.decode(codec), name
             except UnicodeDecodeError as error:
                 problem = f"is no {name or 'UTF-8'} from byte {error.start} on, as its start says"
-                raise CohortError(path, problem, fix) from None
+                raise CohortError(path, problem, _FIX) from None
     half = len(data) // 2
     for codec, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
         # ASCII in UTF-16 has a zero in every second byte.
@@ -97,14 +100,10 @@ def _decoded(path: Path, data: bytes) -> tuple[str, str]:
             except UnicodeDecodeError:
                 break
     # Text in another encoding is hardly ever valid UTF-8, so it is tried first.
-    try:
-        return data.decode("utf-8"), ""
-    except UnicodeDecodeError:
-        pass
-    try:
-        return data.decode("cp1252"), "Windows-1252 (Latin-1)"
-    except UnicodeDecodeError:  # five bytes have no meaning there
-        return data.decode("latin-1"), "Latin-1"
+    for codec, name in (("utf-8", ""), ("cp1252", "Windows-1252 (Latin-1)")):
+        with suppress(UnicodeDecodeError):
+            return data.decode(codec), name
+    return data.decode("latin-1"), "Latin-1"  # five bytes have no meaning in Windows-1252
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> TextTable:
@@ -117,13 +116,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> TextTable:
         CohortError: the file is missing, has no row, lacks a column, or a row has another number of
             fields than the header; the message names the line.
     """
-    try:
-        text, encoding = read_text(path)
-    except CohortError as error:
-        if error.problem != "is missing":
-            raise
-        fix = f"write it, tab-separated, with the columns {' '.join(columns)}"
-        raise CohortError(path, "is missing", fix) from None
+    add = f"write it, tab-separated, with the columns {' '.join(columns)}"
+    text, encoding = read_text(path, add=add)
     lines = numbered_lines(text)
     # What some programs write above a table: remarks, and Excel's separator.
     while lines and re.match(r"\ufeff?\s*(#|sep=.\s*$)", lines[0][1], re.IGNORECASE):

@@ -24,7 +24,7 @@ from sacd.stages import CLIP_S
 Sampling = Literal["spread", "consecutive"]
 SLOWEST_S = 2.0
 """Longest accepted time between frames; breathing, of 0.2 to 0.3 Hz, is not seen in fewer."""
-_EDGE_S = 1e-3
+EDGE_S = 1e-3
 """Containers round time stamps to 1 ms or finer; a frame that is earlier by less belongs to the
 clip."""
 _AROUND = 12
@@ -63,7 +63,7 @@ class Shown(NamedTuple):
     @property
     def slack(self) -> float:
         """Largest accepted distance in s from the time that is wanted: one frame may be lost."""
-        return min(1.5 * self.period, SLOWEST_S / 2 + _EDGE_S)
+        return min(1.5 * self.period, SLOWEST_S / 2 + EDGE_S)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -118,14 +118,12 @@ def read_clips(
             again, or has too few frames.
     """
     if problem := too_slow(probe(path), frames_needed(frames, windows), sampling):
-        raise CohortError(path, problem, TOO_SLOW)
+        fix = "record at a higher rate, or set `frames` (FRAMES=) lower"
+        raise CohortError(path, problem, fix)
     picture = Pictures(path, size)
     shown = timed(path, decoded(path, threads), offset)
     for chosen in choose(shown, onsets, frames, sampling, offset, picture, windows):
         yield None if chosen is None else np.stack(chosen)
-
-
-TOO_SLOW = "record at a higher rate, or set `frames` (FRAMES=) lower"
 
 
 def too_slow(info: VideoInfo, frames: int, sampling: Sampling) -> str:
@@ -172,11 +170,11 @@ def _spread(shown, onsets, frames, offset, take) -> Iterator[list[Any] | None]:
                 continue
             due = start + len(found) * step
             # The frame is before the clip, or a later one of the clip is nearer to `due`.
-            last = 2 * reach - t > start + CLIP_S - _EDGE_S
-            if t < start - _EDGE_S or (reach < due and not last):
+            last = 2 * reach - t > start + CLIP_S - EDGE_S
+            if t < start - EDGE_S or (reach < due and not last):
                 break
             # A gap, a frame after the clip, or a video that starts within the clip.
-            if abs(t - due) > slack or t > start + CLIP_S - _EDGE_S or offset > start + slack:
+            if abs(t - due) > slack or t > start + CLIP_S - EDGE_S or offset > start + slack:
                 whole = False
                 continue
             # A slow video gives one frame to several times: it is reduced once.
@@ -201,7 +199,7 @@ def _consecutive(shown, onsets, frames, offset, take, length) -> Iterator[list[A
                 run = list(held)
             elif len(run) < frames and now.t > run[-1].t:
                 run.append(now)
-            within = now.t < start + length - _EDGE_S
+            within = now.t < start + length - EDGE_S
             if within and (len(run) < frames or now.t + now.period < start + length - now.slack):
                 break  # the video must reach the end of the clip
             whole = len(run) == frames and _unbroken(run, start, frames // 2, offset, length)
@@ -215,9 +213,9 @@ def _consecutive(shown, onsets, frames, offset, take, length) -> Iterator[list[A
 
 def _unbroken(run: list[Shown], start: float, middle: int, offset: float, length: float) -> bool:
     """Whether these frames are the neighbours of the middle of a clip, without a gap."""
-    if offset > start + run[0].slack or run[0].t < start - _EDGE_S:
+    if offset > start + run[0].slack or run[0].t < start - EDGE_S:
         return False
-    if run[-1].t > start + length - _EDGE_S:
+    if run[-1].t > start + length - EDGE_S:
         return False
     if abs(run[middle].t - (start + length / 2)) > run[middle].slack:
         return False

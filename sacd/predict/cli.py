@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, demo: Callable[[], Sequence[Path]]) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     # --help needs none of it, and torch takes seconds to import
+    from sacd.data.cohort import stated_offset
     from sacd.files import FileError
     from sacd.predict.model import find
     from sacd.predict.night import predict
@@ -58,7 +59,7 @@ def _predict(args: argparse.Namespace) -> int:
     for path in [*args.videos, *([args.eeg] if args.eeg else [])]:
         if not path.is_file():
             raise FileError(path, "is not a file", "give the path of a video or an EDF file")
-    start = _start_offset(args.videos[0]) if args.start is None else args.start
+    start = (stated_offset(args.videos[0]) or 0.0) if args.start is None else args.start
     if not math.isfinite(start):
         raise ValueError(f"--start {start} is not a number of seconds; correct it")
     stager = find(args.model)
@@ -74,14 +75,6 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _start_offset(video: Path) -> float:
-    """`StartOffset` of the JSON file beside a video of a cohort; 0 without one."""
-    from sacd.data.cohort import Night, video_offset  # --help needs none of it
-
-    # `video_offset` looks at the video's path alone.
-    return video_offset(Night("", video, video, video, "n/a", math.nan, math.nan, math.nan))
-
-
 def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
     """Write every file of a night; returns what summary.json says."""
     # --help needs none of it
@@ -89,7 +82,7 @@ def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
     from sacd.figures.predicted import predicted_night
     from sacd.files import write_json
     from sacd.predict.eeg import staged
-    from sacd.predict.model import about_json, about_text
+    from sacd.predict.model import about_text
     from sacd.predict.page import write_page
     from sacd.predict.summary import summarise
     from sacd.predict.write import tables
@@ -98,7 +91,8 @@ def _write(args: argparse.Namespace, night, stager) -> dict[str, Any]:
     tables(args.out, night, stager.about, other)
     summary = summarise(night, stager.about, other)
     files = {} if args.anonymise else {"videos": [path.name for path in args.videos]}
-    write_json(args.out / "summary.json", summary | files | {"model": about_json(stager.about)})
+    model = stager.about.model_dump(mode="json")
+    write_json(args.out / "summary.json", summary | files | {"model": model})
     if not args.anonymise:
         title = f"A night from video: {args.videos[0].name}"
         figure = label_data(predicted_night(night.clips, other), args.videos[0].name)

@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 
 from sacd.data.cohort import CohortError
 from sacd.data.store import StoreConfig
-from sacd.data.video import Pictures, decoded, probe, timed, too_slow
+from sacd.data.video import EDGE_S, Pictures, decoded, probe, timed, too_slow
 from sacd.stages import CLIP_S
-
-_EDGE_S = 1e-3
-"""As in `sacd.data.video`: a frame that is earlier by less belongs to the clip."""
 
 
 @dataclass
@@ -94,7 +91,7 @@ def _of_one(
         return Clip(number, frames, np.zeros(config.frames, bool), False, max(start, onset))
 
     # k counts the frames of the clip that are taken or known to be missing.
-    clip, k = empty(max(0, int((start + _EDGE_S) // CLIP_S))), 0
+    clip, k = empty(max(0, int((start + EDGE_S) // CLIP_S))), 0
     for shown in timed(path, decoded(path, threads), start):
         small = None
         while True:  # one frame may serve several places, or close a clip and open the next
@@ -109,11 +106,11 @@ def _of_one(
                 continue
             due = onset + k * step
             # `reach` is halfway to the next frame, which comes after the clip's end if `last`.
-            last = 2 * shown.reach - shown.t > onset + CLIP_S - _EDGE_S
+            last = 2 * shown.reach - shown.t > onset + CLIP_S - EDGE_S
             # The frame is before the clip, or a later one of the clip is nearer to `due`.
-            if shown.t < onset - _EDGE_S or (shown.reach < due and not last):
+            if shown.t < onset - EDGE_S or (shown.reach < due and not last):
                 break
-            if abs(shown.t - due) <= shown.slack and shown.t <= onset + CLIP_S - _EDGE_S:
+            if abs(shown.t - due) <= shown.slack and shown.t <= onset + CLIP_S - EDGE_S:
                 clip.seen[k] = True
                 if clip.number >= skip:
                     small = picture(shown.frame) if small is None else small

@@ -5,7 +5,6 @@ reads the whole night (`sacd.predict.context`) if it has one; its metadata holds
 text of `About`.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -278,8 +277,3 @@ def about_text(about: About) -> str:
         f"{nights[f'{NIGHT_KAPPA}, least']:.2f} to {nights[f'{NIGHT_KAPPA}, largest']:.2f} "
         f"(one clip at a time: {alone['kappa']:.2f})"
     )
-
-
-def about_json(about: About) -> dict:
-    """`About` as JSON values."""
-    return json.loads(about.model_dump_json())

@@ -1,11 +1,9 @@
 """Reads a recording and stages it: clip by clip, resumable, in bounded memory."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +15,7 @@ from tqdm import tqdm
 from sacd.analysis.auc import PROBABILITIES
 from sacd.data.pixels import BREATH_HZ, LAG_S, MOVING, movement
 from sacd.data.video import probe
-from sacd.files import FileError, atomic, read_json, write_json
+from sacd.files import FileError, atomic, read_json, sha256_json, write_json
 from sacd.predict.context import LEAST_CLIPS, AboutContext
 from sacd.predict.frames import Clip, clips_of
 from sacd.predict.model import About, Stager
@@ -26,6 +24,7 @@ from sacd.training.night_facts import of_pixels
 
 BATCH: Final = 32
 """Clips that are computed, and kept for a resume, at a time: 16 min of video."""
+_JOIN_S: Final = 1.0
 _Piece = Mapping[str, NDArray]
 
 
@@ -85,7 +84,7 @@ def predict(
     with bar:
         read = clips_of(videos, start, stager.about.store, first + done, threads)
         new = (clip for clip in _counted(read, bar, start) if clip.number >= first + done)
-        for batch in _batches(new):
+        while batch := list(islice(new, BATCH)):
             piece = _compute(batch, stager, rate)
             # A piece is complete or absent, so an interrupted run goes on with the next one.
             with atomic(cache / f"{len(pieces):05d}.npz") as half:
@@ -102,17 +101,6 @@ def _counted(clips: Iterator[Clip], bar: tqdm, start: float) -> Iterator[Clip]:
     for clip in clips:
         yield clip
         bar.update((clip.reached - start) / 60 - bar.n)
-
-
-def _batches(clips: Iterator[Clip]) -> Iterator[list[Clip]]:
-    batch: list[Clip] = []
-    for clip in clips:
-        batch.append(clip)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _compute(batch: list[Clip], stager: Stager, rate: float) -> _Piece:
@@ -159,8 +147,7 @@ def _open(cache: Path, videos: Sequence[Path], stager: Stager, start: float) -> 
         "start": start,
         "videos": [[path.stat().st_size, path.stat().st_mtime_ns] for path in videos],
     }
-    text = json.dumps(asked, sort_keys=True)
-    identity = {"identity": hashlib.sha256(text.encode()).hexdigest()}
+    identity = {"identity": sha256_json(asked)}
     cache.mkdir(parents=True, exist_ok=True)
     if read_json(cache / "identity.json") != identity:
         # Of another model or video: the pieces would be mixed up with the new ones.
@@ -227,16 +214,16 @@ def _seconds(trace: NDArray, rate: float) -> NDArray[np.float64]:
     return np.where(known.any(axis=1), seconds, np.nan)
 
 
-def movements(night: Night, join_s: float = 1.0) -> pd.DataFrame:
+def movements(night: Night) -> pd.DataFrame:
     """When the body moves: onset and duration in s from the start of the recording.
 
-    Movements that are less than `join_s` apart are one.
+    Movements that are less than `_JOIN_S` apart are one.
     """
     moving = (np.nan_to_num(night.trace) > MOVING).ravel()
     # `diff` of booleans is true where they change: a start and an end in turn.
     edges = np.flatnonzero(np.diff(moving, prepend=False, append=False))
     first, last = edges[::2] / night.rate, edges[1::2] / night.rate
-    apart = np.flatnonzero(first[1:] - last[:-1] >= join_s)
+    apart = np.flatnonzero(first[1:] - last[:-1] >= _JOIN_S)
     if not len(first):
         return pd.DataFrame({"onset": [], "duration": []})
     starts, ends = np.append(0, apart + 1), np.append(apart, len(first) - 1)

@@ -11,7 +11,7 @@ from edfio import Edf, EdfAnnotation, Recording
 from sacd.analysis.auc import PROBABILITIES
 from sacd.files import atomic, write_json, write_text
 from sacd.metrics import METRICS, confusion, scores
-from sacd.predict.model import About, about_json
+from sacd.predict.model import About
 from sacd.predict.night import Night, movements
 from sacd.stages import CLIP_S, STAGES, UNSCORED
 
@@ -113,7 +113,7 @@ def _bids(
         "uncertain": {"Description": f"1: the largest probability is below {threshold}"},
         "Sources": "video alone",
         "Context": f"none: {night.alone}" if night.alone else "whole night",
-        "Model": about_json(about),
+        "Model": about.model_dump(mode="json"),
     }
     write_json(folder / "sub-01_task-sleep_hypnogram.json", said)
 

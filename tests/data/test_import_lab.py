@@ -13,7 +13,7 @@ from lab_files import EDF_NOTES, write_film, write_lab, write_psg
 
 from sacd.__main__ import main
 from sacd.data.check import check
-from sacd.data.cohort import read_cohort, video_offset
+from sacd.data.cohort import read_cohort, stated_offset
 from sacd.data.events import read_events
 from sacd.data.lab import import_lab
 from sacd.data.lab_files import belongs, candidates, read_subjects
@@ -45,7 +45,7 @@ def test_the_cohort_keeps_the_contract(imported):
     assert (first.subject, first.sex, first.age) == ("sub-P01", "F", 50)
     assert first.ahi == pytest.approx(1 / (3 * 30 / 3600), abs=0.01)  # one apnea in 90 s of sleep
     assert first.weight_kg == 70.5 and second.ahi == 12.5 and second.age == 89
-    assert video_offset(first) == 5 and video_offset(second) == 0
+    assert stated_offset(first.video) == 5 and stated_offset(second.video) == 0
     problems = check(root)
     assert set(problems["level"]) <= {"warning"}
     for night in cohort.nights:
