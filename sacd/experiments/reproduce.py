@@ -53,7 +53,7 @@ def reproduce(
     _refuse_read_only(w.results)
     marks = [("start", time.perf_counter())]
     data = _prepare(w, names, workers, accept_loss)
-    marks.append(("simulate and ingest", time.perf_counter()))
+    marks.append(("simulate and ingest" if w.simulated else "ingest", time.perf_counter()))
     asked = {name: NOTEBOOKS[name].runs(w) for name in names}
     runs = [run for group in asked.values() for run in group]
     report = w.execute(runs, workers=workers, cluster=cluster)
