@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sacd.data.cohort import Night, stated_offset, stray_folders, survey
-from sacd.data.eeg import Channel, clip_losses, open_channel, refuse_slow
+from sacd.data.eeg import Channel, open_channel, refuse_slow
 from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
@@ -16,6 +16,7 @@ from sacd.data.offset import refuse_unread
 from sacd.data.problems import CohortError, first_line
 from sacd.data.texts import read_table, read_text
 from sacd.data.twins import same_recordings
+from sacd.data.unusable import clip_losses
 from sacd.data.video import Sampling, VideoInfo, probe
 from sacd.data.windows import frames_needed
 from sacd.stages import CLIP_S, STAGES, UNSCORED
