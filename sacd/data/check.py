@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sacd.data.cohort import Night, stated_offset, stray_folders, survey
-from sacd.data.eeg import Channel, clip_losses, open_channel, refuse_slow
+from sacd.data.eeg import Channel, open_channel, refuse_slow
 from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
@@ -17,6 +17,7 @@ from sacd.data.problems import CohortError
 from sacd.data.store import StoreConfig
 from sacd.data.texts import read_table, read_text
 from sacd.data.twins import same_recordings
+from sacd.data.unusable import clip_losses
 from sacd.data.video import Sampling, VideoInfo, probe
 from sacd.data.windows import frames_needed
 from sacd.stages import CLIP_S, STAGES, UNSCORED

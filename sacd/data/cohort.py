@@ -41,7 +41,8 @@ _OFFSETS: Final = {
 """Keys of a sidecar that state the offset, without case and separators: BIDS' own, and others."""
 _SECONDS: Final = ("s", "sec", "second", "seconds", "sekunden", "secondes")
 _LIKE_A_TIME: Final = re.compile("offset|delay|start|onset|begin|shift|sync|latency|time|^lag|^t0")
-_NO_OFFSET: Final = re.compile("timezone|acquisition|repetition|echo|duration|frame|exposure|date")
+_SHIFTS: Final = re.compile("offset|delay|shift|latency|^lag|^(video)?start(time)?$")
+_NO_OFFSET: Final = re.compile("zone|utc|acqui|repeti|echo|duration|(?<!first)frame|exposure|date")
 
 
 @dataclass(frozen=True)
@@ -249,40 +250,43 @@ def sidecar_offset(path: Path) -> float | None:
     """
     fix = 'write {"StartOffset": seconds from the start of the EEG to the first video frame}'
     sidecar = read_object(path, fix)
-    plain = {key: re.sub(r"[^a-z0-9]", "", key.lower()) for key in sidecar}
-    stated = {key: value for key, value in sidecar.items() if plain[key] in _OFFSETS}
-    for key, value in stated.items():
-        # In Python True is an int.
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CohortError(path, f"{key} {value!r} is not a number of seconds", fix)
-        if not abs(value) <= 1e6:  # also NaN
-            problem = f"{key} {str(value)[:20]} is not a number of seconds from -1e6 to 1e6"
-            raise CohortError(path, problem, fix)
+    stated = [(key, value) for key, value in sidecar.items() if _plain(key) in _OFFSETS]
+    for key, value in stated:
+        if type(value) not in (int, float) or not abs(value) <= 1e6:  # also True and NaN
+            wrong = f"{key} {repr(value)[:20]} is not a number of seconds from -1e6 to 1e6"
+            raise CohortError(path, wrong, fix)
     for key, value in sidecar.items():
         # A number in ms would be read as one in s.
-        if stated and "unit" in plain[key] and str(value).lower() not in _SECONDS:
+        if stated and "unit" in _plain(key) and str(value).lower() not in _SECONDS:
             raise CohortError(path, f"has {key} {value!r}, and offsets are in s", fix)
-    # BIDS' key and our own may both be there; then they must agree.
-    if len(set(stated.values())) > 1:
-        both = ", ".join(f"{key} {value!r}" for key, value in stated.items())
-        raise CohortError(path, f"states two offsets: {both}", "keep one")
     if stated:
-        return float(next(iter(stated.values())))
+        # BIDS' key and our own may both be there, or one deeper down; then they must agree.
+        stated += [(key, value) for key, value in _items(sidecar) if _shifts(key, value)]
+        if len({value for _, value in stated}) > 1:
+            both = ", ".join(f"{key} {value!r}" for key, value in dict.fromkeys(stated))
+            raise CohortError(path, f"states two offsets: {both}", "keep one")
+        return float(stated[0][1])
     # An offset that is overlooked shifts every label of the night against its video.
-    for key in _keys(sidecar):
-        word = re.sub(r"[^a-z0-9]", "", key.lower())
-        if _LIKE_A_TIME.search(word) and not _NO_OFFSET.search(word):
-            problem = f"has no StartOffset, and the key {key!r} may be a time"
-            raise CohortError(path, problem, fix)
+    for key, _ in _items(sidecar):
+        if _LIKE_A_TIME.search(_plain(key)) and not _NO_OFFSET.search(_plain(key)):
+            raise CohortError(path, f"has no StartOffset, and the key {key!r} may be a time", fix)
     return None
 
 
-def _keys(value: Any) -> Iterator[str]:
-    """All keys of nested objects and lists."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _keys(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _keys(inner)
+def _plain(key: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", key.lower())
+
+
+def _shifts(key: str, value: Any) -> bool:
+    """Whether a key says that the video is shifted, by a number other than 0."""
+    named = _SHIFTS.search(_plain(key)) and not _NO_OFFSET.search(_plain(key))
+    return bool(named and value and type(value) in (int, float))
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """All keys of nested objects and lists, each with its value."""
+    if isinstance(value, list):
+        value = {str(k): inner for k, inner in enumerate(value)}
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield key, inner
+        yield from _items(inner)

@@ -167,10 +167,13 @@ def read_header(path: Path) -> EdfFile:
         samples = tuple(_whole(f["samples"].encode(), "number of samples") for f in fields)
         if min(samples) < 0 or sum(samples) == 0:
             raise ValueError("it states no samples per record")
-        # A length that is stated too short would make samples of the header's end.
-        offset = max(_whole(fixed[184:192], "length of the header"), 256 * (channels + 1))
+        stated, offset = _whole(fixed[184:192], "length of the header"), 256 * (channels + 1)
         record_s = _number(fixed[244:252].decode("latin-1"), "length of a record")
         promised = _whole(fixed[236:244], "number of records")
+        # The length follows from the channels. Another one would shift all samples, and is believed
+        # only where the size of the file bears it out.
+        if stated > offset and size == stated + 2 * sum(samples) * promised:
+            offset = stated
     except OSError as error:
         raise CohortError(path, f"cannot be read ({error.strerror})", _FIX) from None
     except ValueError as error:

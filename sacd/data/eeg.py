@@ -2,11 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -14,22 +12,8 @@ import numpy as np
 
 from sacd.data.edf import JITTER_S, LONGEST_S, NOTES, EdfFile, number_of, read_header
 from sacd.data.problems import CohortError
-from sacd.stages import CLIP_S
 
 _UNITS: Final = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
-
-FLAT_UV: Final = 0.5
-"""A second whose standard deviation is below this is flat: no electrode on a head is so quiet."""
-RAILED: Final = 0.25
-"""A second with a larger share of its samples at an extreme of the night is railed."""
-_MAINS_HZ: Final = (50, 60)
-_HUM, _HUM_UV = 0.05, 3.0
-"""A second is flat too if all but so much of its standard deviation is hum: an electrode is off.
-What is left must be below the uV, as loud hum may lie over EEG."""
-EEG_REASONS: Final = ("eeg", "gap", "flat", "railed")
-"""Why the EEG of a clip cannot be used: beyond its end, a pause of the recorder, ..."""
-BAD_S: Final = 3
-"""Flat or railed seconds from which on a clip is dropped: a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +172,9 @@ def read_eeg(raw: Channel, rate: int) -> np.ndarray:
     # Slow to import, and a store that is up to date does not need it.
     from scipy.signal import resample_poly
 
-    covered, ratio = _covered(raw, rate), _ratio(raw, rate)
-    night = np.full(covered[-1][1], np.nan, np.float32)
-    for (first, stop, _), (begin, end) in zip(raw.pieces, covered, strict=True):
+    spans, ratio = covered(raw, rate), _ratio(raw, rate)
+    night = np.full(spans[-1][1], np.nan, np.float32)
+    for (first, stop, _), (begin, end) in zip(raw.pieces, spans, strict=True):
         x = raw.microvolts(first, stop)
         if ratio != 1:
             # "line" takes off the line between the ends, so that the filter does not ring there.
@@ -204,91 +188,13 @@ def _ratio(raw: Channel, rate: int) -> Fraction:
     return Fraction(rate / raw.rate).limit_denominator(10_000)
 
 
-def _covered(raw: Channel, rate: int) -> list[tuple[int, int]]:
+def covered(raw: Channel, rate: int) -> list[tuple[int, int]]:
     """First sample at `rate` and sample after the last of every stretch without a gap."""
     found, ratio = [], _ratio(raw, rate)
     for first, stop, onset in raw.pieces:
         begin = round(onset * rate)
         found.append((begin, begin + math.ceil((stop - first) * raw.samples * ratio)))
     return found
-
-
-def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
-    """Which seconds of a night are flat, and which are railed: two `(ceil(end_s),)` bool.
-
-    A second is flat if it varies by less than `FLAT_UV`, but for hum of the mains.
-    A second is railed if more than `RAILED` of its samples have the lowest or the highest value of
-    the night. Both are judged on the samples of the file: resampling smears them.
-    """
-    n = int(np.ceil(raw.end_s - 1e-6))
-    flat, railed = np.zeros(n, bool), np.zeros(n, bool)
-    digits = raw.file.stored(raw.index)
-    # The ends of the night, not of int16: amplifiers saturate before the converter does.
-    ends = digits.min(), digits.max()
-    for first, stop, onset in raw.pieces:
-        x = raw.microvolts(first, stop)
-        # The variance below is a difference of squares: an offset would cancel all its digits.
-        x -= x.mean()
-        at_end = np.isin(digits[first:stop].ravel(), ends)
-        quiet = _without_hum(x, raw.rate)
-        seconds = np.arange(int(np.ceil(onset - 1e-6)), int(onset + len(x) / raw.rate + 1e-6))
-        edges = np.round((np.append(seconds, seconds[-1:] + 1) - onset) * raw.rate).astype(int)
-        sizes = np.diff(edges)
-        if not sizes.size or sizes.min() < 2:
-            continue  # shorter than a second, or a channel of 1 Hz, which is no EEG
-        # Means over every second, in one pass over the night.
-        sums, squares, hits, *rest = (
-            np.add.reduceat(part[: edges[-1]], edges[:-1]) / sizes
-            for part in (x, x * x, at_end * 1.0, *(y for q in quiet for y in (q, q * q)))
-        )
-        power = squares - sums**2
-        flat[seconds] = power < FLAT_UV**2
-        for mean, square in zip(rest[::2], rest[1::2], strict=True):
-            flat[seconds] |= square - mean**2 < np.clip(_HUM**2 * power, FLAT_UV**2, _HUM_UV**2)
-        railed[seconds] = hits > RAILED
-    return flat, railed & ~flat
-
-
-def _without_hum(x: np.ndarray, rate: float) -> Iterator[np.ndarray]:
-    """Samples without the sine of each frequency of the mains: x[n - 1] + x[n + 1] = 2 cos(w) x[n]
-    for a sine of w = 2 pi f / rate, whatever its phase."""
-    for hum in _MAINS_HZ:
-        if 2 * hum < rate:
-            turn = 2 * math.cos(2 * math.pi * hum / rate)
-            rest = np.zeros_like(x)
-            rest[1:-1] = (x[:-2] + x[2:] - turn * x[1:-1]) / (2 - turn)  # slow waves stay
-            yield rest
-
-
-def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
-    """Why the EEG of each clip cannot be used: "" where it can.
-
-    Args:
-        rate: of the EEG wanted, in Hz.
-        onsets: of the clips, in s.
-
-    Returns:
-        `(n,)` str: one of `EEG_REASONS`; `flat` or `railed` for `BAD_S` s or more.
-    """
-    flat, railed = bad_seconds(raw)
-    covered = _covered(raw, rate)
-    holes = [(a, b) for (_, a), (b, _) in pairwise(covered) if b > a]
-    # Rounded as ingest rounds them, so that both mean the same samples.
-    starts = (np.asarray(onsets, float) * rate).round().astype(int)
-    reasons = np.full(len(starts), "", dtype="<U6")
-    for k, start in enumerate(starts):
-        stop = start + CLIP_S * rate
-        # Seconds that lie wholly within the clip.
-        whole = slice(-(-start // rate), stop // rate)
-        if stop > covered[-1][1]:
-            reasons[k] = "eeg"
-        elif any(start < b and stop > a for a, b in holes):
-            reasons[k] = "gap"
-        elif flat[whole].sum() >= BAD_S:
-            reasons[k] = "flat"
-        elif (flat | railed)[whole].sum() >= BAD_S:
-            reasons[k] = "railed"
-    return reasons
 
 
 def refuse_slow(raw: Channel, rate: int) -> None:

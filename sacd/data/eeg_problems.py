@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from sacd.data.eeg import BAD_S, Channel
+from sacd.data.eeg import Channel
 from sacd.data.problems import CohortError, Problem
+from sacd.data.unusable import BAD_S
 from sacd.stages import CLIP_S, STAGES
 
 EEG_UV: Final = (0.5, 1000.0)

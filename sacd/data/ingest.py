@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from sacd.data.check import night_problems
 from sacd.data.cohort import Cohort, Night, read_cohort, stated_offset
-from sacd.data.eeg import EEG_REASONS, Channel, clip_losses, open_channel, read_eeg
+from sacd.data.eeg import Channel, open_channel, read_eeg
 from sacd.data.events import clip_table, read_events
 from sacd.data.problems import CohortError
 from sacd.data.rows import Rows
 from sacd.data.store import FORMAT, ClipStore, StoreConfig
 from sacd.data.twins import same_recordings
+from sacd.data.unusable import EEG_REASONS, clip_losses
 from sacd.data.video import probe, read_clips
 from sacd.files import (
     atomic_folder,

@@ -169,11 +169,18 @@ def unknown_tiles(
         stop = onset[k] + max(duration[k], CLIP_S if instants[k] else 0)
         begun = np.searchsorted(begins, stop - slack, side="left")
         over = np.searchsorted(ends, onset[k] + slack, side="right")
-        if begun == over and not _EVENT.search(names[k]):
+        if begun == over and (not _EVENT.search(names[k]) or _begins_as_stage(names[k])):
             counts[names[k]] = counts.get(names[k], 0) + 1
     lasting = {name for name, long in zip(names, epochs, strict=True) if long}
     found = [name for name, count in counts.items() if name in lasting or count > 1]
     return sorted(found, key=lambda name: (-counts[name], name))
+
+
+def _begins_as_stage(name: str) -> bool:
+    """Whether a name is that of a stage with a remark, such as `N1, arousal` or `N2-spindles`."""
+    words = _words(name).split()
+    begins = [_WORDS.get(" ".join(words[:k]), UNSCORED) for k in range(1, len(words))]
+    return max(begins, default=UNSCORED) != UNSCORED or bool(_LIKE_A_STAGE.match(name))
 
 
 def _words(name: str) -> str:

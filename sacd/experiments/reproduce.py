@@ -54,7 +54,7 @@ def reproduce(
     _refuse_read_only(w.results)
     marks = [("start", time.perf_counter())]
     data = _prepare(w, names, workers, accept_loss)
-    marks.append(("simulate and ingest", time.perf_counter()))
+    marks.append(("simulate and ingest" if w.simulated else "ingest", time.perf_counter()))
     asked = {name: NOTEBOOKS[name].runs(w) for name in names}
     report = w.execute(flat(asked), workers=workers, cluster=cluster)
     print(report)

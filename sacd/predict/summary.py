@@ -12,9 +12,10 @@ from sacd.predict.write import agreement, names, statistics
 from sacd.stages import CLIP_S, UNSCORED
 
 _WARNING: Final = (
-    "Not a medical device. The model has seen simulated nights only; what it says of a real "
-    "sleeper is unproven and serves no diagnosis."
+    "Not a medical device. The model was trained on: {}. What it says of another sleeper is "
+    "unproven and serves no diagnosis."
 )
+"""With the name of the cohort: not every model has seen simulated nights only."""
 
 
 def summarise(night: Night, about: About, other: pd.DataFrame | None) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def summarise(night: Night, about: About, other: pd.DataFrame | None) -> dict[st
     return {
         "lead": f"{lead}.",
         "context": f"none: {night.alone}" if night.alone else "whole night",
-        "warnings": [_WARNING, *_warnings(night.alone, len(staged), len(clips))],
+        "warnings": [_WARNING.format(about.data), *_warnings(night.alone, len(staged), len(clips))],
         "clips": {str(name): int(n) for name, n in counts.items()},
         "sleep": statistics(clips["stage"].to_numpy()),
         "certainty": _certainty(night, about, coverage),

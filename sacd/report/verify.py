@@ -186,17 +186,20 @@ def codecheck(results: Path) -> str:
     author of the paper. The checker adds `codechecker` and `report`.
     """
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
-    cited = citation["preferred-citation"]
+    cited, manifest = citation["preferred-citation"], read_manifest(results)
+    source = "the workflow simulates the data; README.md says how to use a cohort of your own"
+    if not is_simulated(manifest["data"], manifest.get("simulated")):
+        source = f"recordings that are not published here: {manifest['data']}"
     authors = [{"name": f"{a['given-names']} {a['family-names']}"} for a in cited["authors"]]
     content = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
-        "manifest": list(_checked_files(read_manifest(results)["files"])),
+        "manifest": list(_checked_files(manifest["files"])),
         "paper": {
             "title": cited["title"],
             "authors": authors,
             "reference": "https://arxiv.org/abs/2208.05814",
         },
-        "source": "the workflow simulates the data; README.md says how to use a cohort of your own",
+        "source": source,
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     return "%YAML 1.1\n---\n" + text

@@ -124,6 +124,14 @@ def test_an_event_within_a_stage_is_no_tile_although_it_lasts_30_s():
     assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == []
 
 
+def test_a_stage_with_a_remark_is_no_event():
+    remarks = ["N1, arousal", "N2-spindles", "Stage 3 with leg movements", "apnea in REM"]
+    names = ["W", *remarks]
+    onset, duration = 30.0 * np.arange(5), np.full(5, 30.0)
+    found = unknown_tiles(onset, duration, names, recognise(names, ""), 0.01)
+    assert found == remarks[:3]
+
+
 def test_unscored_stands_for_no_stage():
     assert recognise(["?", "artefact", "n/a"], "").stages == dict.fromkeys(
         ["?", "artefact", "n/a"], UNSCORED

@@ -11,10 +11,11 @@ from recording_changes import X
 
 from sacd.data.cohort import CohortError, survey
 from sacd.data.edf import read_header
-from sacd.data.eeg import clip_losses, open_channel, read_eeg
+from sacd.data.eeg import open_channel, read_eeg
 from sacd.data.events import COLUMNS, clip_table, read_events, survey_events
 from sacd.data.scoring import recognise
 from sacd.data.texts import number, read_object, read_table
+from sacd.data.unusable import clip_losses
 from sacd.stages import UNSCORED
 
 FUZZ = settings(deadline=None, max_examples=200, database=None, derandomize=True)

@@ -87,6 +87,14 @@ REFUSED = {
         sidecar({"StartTime": 30, "StartOffset": 0}),
         "_video.json: states two offsets: StartTime 30, StartOffset 0; keep one",
     ),
+    "another offset deeper down": (
+        sidecar({"StartOffset": 0, "Video": {"StartOffset": 30}}),
+        "_video.json: states two offsets: StartOffset 0, StartOffset 30; keep one",
+    ),
+    "offset and delay": (
+        sidecar({"StartOffset": 0, "DelayOfCamera": 30}),
+        "_video.json: states two offsets: StartOffset 0, DelayOfCamera 30; keep one",
+    ),
     "offset as text": (sidecar({"StartTime": "22:00:00"}), "StartTime '22:00:00' is not a number"),
     "endless offset": (sidecar('{"StartOffset": 1e999}'), "StartOffset inf is not a number of sec"),
     "offset of 400 digits": (sidecar('{"offset": 1' + "0" * 400 + "}"), "is not a number of sec"),

@@ -77,6 +77,7 @@ def test_the_eeg_is_staged_beside_it(made):
 def test_the_page_stands_alone_and_says_what_the_model_is(made):
     page = (made[0] / "index.html").read_text()
     assert "data:image/png;base64," in page and "Not a medical device" in page
+    assert f"was trained on: {load(SHIPPED).about.data}." in page
     assert not [word for word in ("http://", "https://", "<script", "@import") if word in page]
 
 

@@ -173,6 +173,14 @@ def test_what_is_written(results):
     assert len(check["paper"]["authors"]) == 7 and check["paper"]["reference"].endswith(
         "2208.05814"
     )
+    assert check["source"].startswith("the workflow simulates the data")
+
+
+def test_the_data_of_a_laboratory_are_not_called_simulated(results):
+    manifest = read_manifest(results) | {"data": "Lab A, demo profile", "simulated": []}
+    write_json(results / MANIFEST, manifest)
+    check = yaml.safe_load(verify.codecheck(results))
+    assert check["source"] == "recordings that are not published here: Lab A, demo profile"
 
 
 def test_no_manifest_is_one_line(tmp_path):
