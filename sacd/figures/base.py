@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
+from sacd.escape import counted
 from sacd.files import atomic
 
 STYLE: Final = str(resources.files(__package__).joinpath("style.mplstyle"))
@@ -188,7 +189,7 @@ def label_data(
     Call it once, after drawing.
     """
     counts = ((subjects, "subject"), (clips, "clip"))
-    size = [f"{n:,} {word}{'s' * (n != 1)}" for n, word in counts if n is not None]
+    size = [counted(n, word) for n, word in counts if n is not None]
     with mpl.style.context(STYLE):
         narrow = figure.get_figwidth() < 5.5  # the name of the data would not fit on one line
         text = data + (("\n" if narrow else "   ") + f"n = {', '.join(size)}" if size else "")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from sacd.escape import counted
 from sacd.figures.base import (
     INK,
     Figure,
@@ -188,7 +189,7 @@ def _values(axes: Axes, lines: pd.DataFrame, printed: str) -> None:
         axes.errorbar(
             here["value"].to_numpy(float), here["at"], xerr=error_bars(here), ls="", marker=marker,
             color="#0072B2", ms=4.5, capsize=2, lw=1,
-            label=f"Ours, {count:.0f} {'seed' if count == 1 else 'seeds'}",
+            label=f"Ours, {counted(count, 'seed')}",
         )  # fmt: skip
     if lines["paper_value"].notna().any():
         axes.plot(
