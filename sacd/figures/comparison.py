@@ -59,7 +59,7 @@ def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
         )  # fmt: skip
         readable_cells(axes)
         axes.tick_params(length=0, rotation=0)
-        axes.set(title=row_name(name), xlabel="Predicted stage", ylabel="True stage")
+        axes.set(title=sentence(row_name(name)), xlabel="Predicted stage", ylabel="True stage")
     figure.colorbar(mesh.collections[0], ax=figure.axes, label="% of the true stage", shrink=0.75)
     return figure
 
