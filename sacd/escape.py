@@ -21,6 +21,15 @@ def one_line(text: str) -> str:
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
 
 
+def counted(n: float, word: str) -> str:
+    """A number and the noun it counts, as one writes it.
+
+    >>> counted(1, "seed"), counted(1200, "problem")
+    ('1 seed', '1,200 problems')
+    """
+    return f"{n:,.0f} {word if n == 1 else word + 's'}"
+
+
 def as_markdown(text: str) -> str:
     """Markdown that shows the text itself: no HTML, link, formula or emphasis begins in it.
 

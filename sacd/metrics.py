@@ -49,7 +49,7 @@ def confusion(stage: ArrayLike, prediction: ArrayLike) -> NDArray[np.int64]:
 def subject_confusions(predictions: pd.DataFrame) -> tuple[pd.Index, NDArray[np.int64]]:
     """Subjects `(S,)` in sorted order, and the confusion matrix of each `(S, 5, 5)`."""
     if missing := {"subject", "stage", "prediction"} - set(predictions):
-        raise ValueError(f"predictions lack the column(s) {', '.join(sorted(missing))}")
+        raise ValueError(f"predictions lack columns: {', '.join(sorted(missing))}")
     if predictions.empty:
         raise ValueError("the table of predictions is empty; at least one clip is needed")
     groups = predictions.groupby("subject", sort=True)

@@ -1,10 +1,10 @@
 """The small file behind `50_explore`: test clips of a few runs with predictions and a map.
 
-`explore.parquet` has one row per run and clip: run, subject, clip, stage, prediction, p_W ...
-(probabilities in %), ahi, x, y (map of Fig. 10), and principal components of the embeddings
-(pc00 ..., float16), from which maps of other perplexities are computed. In the rows of the first
-run, nights of a few subjects have their EEG and movement (`signals`), and a few small frames where
-all sleepers are simulated; else the file has no column of frames.
+`explore.parquet` has one row per run and clip: run, subject, clip, block (of clips that follow each
+other in time), stage, prediction, p_W ... (probabilities in %), ahi, x, y (map of Fig. 10), and
+principal components of the embeddings (pc00 ..., float16) for maps of other perplexities. In the
+rows of the first run, nights of a few subjects have their EEG and movement (`signals`), and a few
+small frames where all sleepers are simulated; else the file has no column of frames.
 """
 
 import base64
@@ -22,6 +22,7 @@ from sklearn.decomposition import PCA
 
 from sacd.analysis.auc import PROBABILITIES
 from sacd.analysis.maps import PERPLEXITY, fit_map
+from sacd.escape import counted
 from sacd.files import write_parquet
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, CLIP_S, COLOURS, STAGES, ahi_group
 
@@ -47,10 +48,9 @@ LEVELS: Final = 16
 _ACROSS: Final = 64
 """Frames side by side in the one picture of all frames; a column of them would be too high."""
 _TEXT: Final = ("run", "subject")
+_CLIP: Final = ("clip", "block", "stage", "prediction")
 _SIGNALS: Final = ("eeg", "movement")
-_NEEDED: Final = frozenset(
-    [*_TEXT, "clip", "stage", "prediction", "p_W", "ahi", "x", "y", "pc00", *_SIGNALS]
-)
+_NEEDED: Final = frozenset([*_TEXT, *_CLIP, "p_W", "ahi", "x", "y", "pc00", *_SIGNALS])
 
 
 def components(embedding: ArrayLike) -> tuple[pd.DataFrame, float]:
@@ -83,7 +83,7 @@ def clips_of(
     percent = (100 * predictions[PROBABILITIES]).round().astype(np.uint8).reset_index(drop=True)
     # 16 bits are finer than a pixel of the map.
     xy = np.asarray(xy, np.float16)
-    table = predictions[["subject", "clip", "stage", "prediction"]].reset_index(drop=True)
+    table = predictions[["subject", *_CLIP]].reset_index(drop=True)
     table = table.assign(run=run, ahi=ahi[table["subject"]].to_numpy(np.float32))
     table = table.assign(x=xy[:, 0], y=xy[:, 1])
     return pd.concat([table, percent, components(embedding)[0]], axis=1)
@@ -101,7 +101,7 @@ def write(tables: Sequence[pd.DataFrame], results: Path, signals: pd.DataFrame) 
     table = pd.concat([first, *tables[1:]], ignore_index=True)
     sizes = tables[0].groupby("subject").size().sort_index()
     table = table[table["subject"].isin(sizes.index[_kept(sizes)])].reset_index(drop=True)
-    small = {"clip": np.int32, "stage": np.int8, "prediction": np.int8}
+    small = {"clip": np.int32, "block": np.int32, "stage": np.int8, "prediction": np.int8}
     small |= dict.fromkeys(_TEXT, "category")
     path = Path(results) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,8 @@ def read(results: Path) -> pd.DataFrame:
     table = pd.read_parquet(path)
     if missing := _NEEDED - set(table):
         raise ValueError(
-            f"{path} lacks the column(s) {', '.join(sorted(missing))}; `make fig10` writes it again"
+            f"{path} lacks {counted(len(missing), 'column')}: {', '.join(sorted(missing))}; "
+            "`make fig10` writes it again"
         )
     return table.astype(dict.fromkeys(_TEXT, "str"))
 
@@ -193,12 +194,21 @@ def signals(
     return pd.concat([clips[["subject", "clip"]].reset_index(drop=True), made], axis=1)
 
 
-def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
+def left_out(table: pd.DataFrame, tested: int) -> str:
+    """Why the file shows fewer than all tested subjects, in a sentence; empty if it shows all."""
+    here = table["subject"].nunique()
+    why = f"to stay small, the file holds at most {LARGEST:,} clips of a run, whole subjects"
+    said = f"Shown are {here} of {tested} test subjects: {why} in the order of their names."
+    return said if here < tested else ""
+
+
+def payload(table: pd.DataFrame, data: str, note: str = "") -> dict[str, Any]:
     """What the interactive map needs, ready for JSON: arrays are in base64.
 
     Args:
         table: as `read` returns it; all runs show the same clips.
         data: name of the data.
+        note: a sentence below it.
     """
     runs = {name: part.set_index(["subject", "clip"]) for name, part in table.groupby("run")}
     names = list(table["run"].unique())
@@ -206,9 +216,11 @@ def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
     subjects = sorted(first.index.unique("subject"))
     number = {subject: k for k, subject in enumerate(subjects)}
     known = first["eeg"].notna().to_numpy()
+    follows = first["block"].diff().eq(0) & first.index.to_frame()["clip"].diff().eq(1)
     ahi = first["ahi"].groupby(level="subject").first().loc[subjects]
     return {
         "data": data,
+        "note": note,
         "stages": list(STAGES),
         "colours": [COLOURS[stage] for stage in STAGES],
         "groups": list(AHI_GROUPS),
@@ -218,6 +230,7 @@ def payload(table: pd.DataFrame, data: str) -> dict[str, Any]:
         "group": [ahi_group(value) for value in ahi],
         "subject": _base64(np.array([number[name] for name, _ in first.index], "<u2").tobytes()),
         "clip": _base64(first.index.get_level_values(1).to_numpy("<u2").tobytes()),
+        "begins": _base64((~follows).to_numpy(np.uint8).tobytes()),
         "stage": _base64(first["stage"].to_numpy(np.uint8).tobytes()),
         "signal": _base64(np.where(known, known.cumsum() - 1, 65535).astype("<u2").tobytes()),
         "eeg": _base64(b"".join(first["eeg"][known])),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sacd.analysis import stats, tables
+from sacd.escape import counted
 from sacd.metrics import F1, stage_f1
 from sacd.paper import printed as paper
 from sacd.stages import AHI_GROUPS, STAGES, ahi_group
@@ -25,15 +26,15 @@ def effect(line: Any, digits: int = 3, units: str = "subjects") -> str:
 
     Args:
         digits: decimals of the difference.
-        units: what plays the subjects, for example "groups" of videos.
+        units: what plays the subjects, in the plural, for example "groups" of videos.
 
     >>> numbers = {"difference": 0.02, "ci_low": -0.01, "ci_high": 0.05, "p_holm": 0.25}
     >>> effect(pd.Series({**numbers, "n_subjects": 15, "n_seeds": 3}))
-    '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15 subjects x 3 seed(s)'
+    '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15 subjects x 3 seeds'
     """
     interval = f"[{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]"
-    n = f"n = {line.n_subjects:.0f} {units} x {line.n_seeds:.0f} seed(s)"
-    test = f"Holm p = {line.p_holm:.2g}, {n}"
+    n = f"{counted(line.n_subjects, units[:-1])} x {counted(line.n_seeds, 'seed')}"
+    test = f"Holm p = {line.p_holm:.2g}, n = {n}"
     return f"{line.difference:+.{digits}f} {interval}, {test}"
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from sacd.analysis.latex import latex
-from sacd.escape import as_markdown, without_tags
+from sacd.escape import as_markdown, counted, without_tags
 from sacd.files import write_text
 from sacd.metrics import ERRORS, PERCENT
 from sacd.paper import printed as paper
@@ -287,5 +287,6 @@ def read(path: Path) -> pd.DataFrame:
 def _check(table: pd.DataFrame) -> None:
     if missing := [column for column in COLUMNS if column not in table]:
         raise ValueError(
-            f"table lacks the column(s) {', '.join(missing)}; a tidy table has {', '.join(COLUMNS)}"
+            f"the table lacks {counted(len(missing), 'column')}: {', '.join(missing)}; "
+            f"a tidy table has {', '.join(COLUMNS)}"
         )

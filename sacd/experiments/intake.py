@@ -11,6 +11,7 @@ from sacd.data.account import ALL, account, too_much
 from sacd.data.check import FEWEST_SUBJECTS, check
 from sacd.data.cohort import CohortError, survey
 from sacd.data.splits import split_subjects
+from sacd.escape import counted
 from sacd.experiments.items import Notebook
 from sacd.experiments.night import NOTEBOOK as NIGHT
 from sacd.experiments.night import unfit
@@ -90,7 +91,7 @@ def show_problems(w: Workspace) -> int:
         )
     problems = check(w.cohort, **_wanted(w), subjects=FEWEST_SUBJECTS)
     show(problems.attrs["nights"], f"{w.cohort}: nights")
-    show(problems, f"{w.cohort}: {len(problems)} problem(s)")
+    show(problems, f"{w.cohort}: {counted(len(problems), 'problem')}")
     for problem in (wrong_rate(w), unsplit(w)):
         if problem:
             print(f"make reproduce would refuse it: {problem}")

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sacd.escape import counted
 from sacd.experiments.intake import account_for, check_cohort, show, suited, unsplit
 from sacd.experiments.items import AFTER, DATA, NOTEBOOKS, SIMULATED, Notebook
 from sacd.experiments.places import path_of
@@ -92,7 +93,7 @@ def _prepare(
         recorded = isinstance(source, Workspace) and not source.simulated
         # Other frames of the same cohort have the same problems.
         if recorded and source.original is source and len(problems := check_cohort(source)):
-            show(problems, f"{source.cohort}: {len(problems)} problem(s)")
+            show(problems, f"{source.cohort}: {counted(len(problems), 'problem')}")
         if recorded and (problem := unsplit(source)):
             raise ValueError(problem)
         source.prepare(workers)

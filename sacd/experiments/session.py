@@ -23,6 +23,11 @@ _HOW: Final = ("results", "menus")
 """Parameters that `make reproduce` sets; they change no number."""
 
 
+def in_short(data: str, text: str) -> Markdown:
+    """The answer that a notebook opens with: the name of its data, then one or two sentences."""
+    return Markdown(f"> **In short** ({as_markdown(data)}): {text}")
+
+
 class Session:
     """One notebook in use: building it prepares the data and trains what is missing.
 
@@ -93,7 +98,7 @@ class Session:
 
     def answer(self, text: str) -> Markdown:
         """The answer of the notebook: one or two sentences, after the name of the data."""
-        return Markdown(f"> **In short** ({as_markdown(self.data_name)}): {text}")
+        return in_short(self.data_name, text)
 
     @property
     def folder(self) -> Path:

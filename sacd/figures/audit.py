@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sacd.figures.base import INK, Figure, styled
-from sacd.figures.labels import NAMES
+from sacd.figures.labels import NAMES, row_name
 
 _NOTE: Final = (
     "* The dot may lie left of the bar: the bar takes the printed accuracy although, at the stages "
@@ -45,7 +45,8 @@ def kappa_ceiling(bounds: pd.DataFrame) -> Figure:
     # A dot left of its bar looks like an error of ours.
     smaller = bounds["any_prior"] < bounds["at_prior"]
     marks = np.where(smaller, "* ", "")
-    axes.set_yticks(at, [f"{mark}{row}" for mark, row in zip(marks, bounds.index, strict=True)])
+    names = [mark + row_name(row) for mark, row in zip(marks, bounds.index, strict=True)]
+    axes.set_yticks(at, names)
     if smaller.any():
         axes.annotate(
             _NOTE, (0.45, 0), (0, -36), xycoords="axes fraction", textcoords="offset points",

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
+from sacd.escape import counted
 from sacd.files import atomic
 
 STYLE: Final = str(resources.files(__package__).joinpath("style.mplstyle"))
@@ -125,7 +126,10 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float, Any]], gap: fl
 
 
 def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
-    """Vertical lines with their names above the axes, moved apart where they would overlap."""
+    """Vertical lines with their names above the axes, moved apart where they would overlap.
+
+    Several names are slanted; a single one is level and leaves no empty strip above the axes.
+    """
     low, high = axes.get_xlim()
     low, high = min([low, *values.values()]), max([high, *values.values()])
     margin = 0.02 * (high - low)
@@ -134,6 +138,11 @@ def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
     # Slanted names need less room side by side than level ones; this gap is one line of text.
     places = spread(list(values.values()), 0.055 * (high - low))
     above = axes.get_xaxis_transform()
+    if len(values) == 1:
+        # Towards the middle: there the name does not leave the figure.
+        style = {"ha": "left" if places[0] < (low + high) / 2 else "right", "va": "bottom"}
+    else:
+        style = {"ha": "left", "va": "center", "rotation": 60, "rotation_mode": "anchor"}
     for place, (name, value) in zip(places, values.items(), strict=True):
         axes.axvline(value, color="#8a8a8a", lw=0.8, zorder=0)
         # From the line to its name.
@@ -141,8 +150,8 @@ def label_lines(axes: Axes, values: Mapping[str, float]) -> None:
             [value, place], [1, 1.012], color="#8a8a8a", lw=0.6, transform=above, clip_on=False
         )
         axes.text(
-            place, 1.015, f"{name} {value:.{digits}f}", transform=above, rotation=60, fontsize=7.5,
-            rotation_mode="anchor", ha="left", va="center", color=INK,
+            place, 1.015, f"{name} {value:.{digits}f}", transform=above, fontsize=7.5, color=INK,
+            **style,
         )  # fmt: skip
 
 
@@ -196,7 +205,7 @@ def label_data(
     Call it once, after drawing.
     """
     counts = ((subjects, "subject"), (clips, "clip"))
-    size = [f"{n:,} {word}{'s' * (n != 1)}" for n, word in counts if n is not None]
+    size = [counted(n, word) for n, word in counts if n is not None]
     with mpl.style.context(STYLE):
         narrow = figure.get_figwidth() < 5.5  # the name of the data would not fit on one line
         text = data + (("\n" if narrow else "   ") + f"n = {', '.join(size)}" if size else "")

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from sacd.escape import counted
 from sacd.figures.base import (
     INK,
     Figure,
@@ -23,7 +24,7 @@ from sacd.figures.base import (
     sentence,
     styled,
 )
-from sacd.figures.labels import NAMES, PAIRS, panel_title
+from sacd.figures.labels import NAMES, PAIRS, panel_title, row_name
 from sacd.metrics import F1
 from sacd.stages import STAGES
 
@@ -58,7 +59,7 @@ def confusion_matrices(matrices: Mapping[str, ArrayLike]) -> Figure:
         )  # fmt: skip
         readable_cells(axes)
         axes.tick_params(length=0, rotation=0)
-        axes.set(title=name, xlabel="Predicted stage", ylabel="True stage")
+        axes.set(title=sentence(row_name(name)), xlabel="Predicted stage", ylabel="True stage")
     figure.colorbar(mesh.collections[0], ax=figure.axes, label="% of the true stage", shrink=0.75)
     return figure
 
@@ -171,7 +172,7 @@ def comparison(
     label_lines(axes, yardsticks)
     handles, names = axes.get_legend_handles_labels()
     # Matplotlib puts lines before error bars; ours come first.
-    order = np.argsort([not name.startswith("Ours") for name in names], kind="stable")
+    order = np.argsort([not name.startswith("Here") for name in names], kind="stable")
     figure.legend(
         [handles[k] for k in order], [names[k] for k in order], loc="outside upper center",
         ncols=len(names),
@@ -187,7 +188,7 @@ def _values(axes: Axes, lines: pd.DataFrame, printed: str) -> None:
         axes.errorbar(
             here["value"].to_numpy(float), here["at"], xerr=error_bars(here), ls="", marker=marker,
             color="#0072B2", ms=4.5, capsize=2, lw=1,
-            label=f"Ours, {count:.0f} {'seed' if count == 1 else 'seeds'}",
+            label=f"Here, {counted(count, 'seed')}",
         )  # fmt: skip
     if lines["paper_value"].notna().any():
         axes.plot(
@@ -226,12 +227,12 @@ def _grouped(lines: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, bool]]]
             if name:
                 labels.append((_HEADINGS.get(name, f"Taught by {name}") + addition, True))
             parts.append(rows.assign(at=len(labels) + np.arange(len(rows))))
-            labels += [(row.removeprefix(f"{name}/"), False) for row in rows["row"]]
+            labels += [(row_name(row.removeprefix(f"{name}/")), False) for row in rows["row"]]
     return pd.concat(parts), labels
 
 
 @styled
-def stagers(table: pd.DataFrame) -> Figure:
+def stagers(table: pd.DataFrame, majority: float | None = None) -> Figure:
     """Metrics of the EEG stagers with 95 % intervals.
 
     Above: accuracy and kappa. Below: F1 and recall of each stage.
@@ -239,6 +240,7 @@ def stagers(table: pd.DataFrame) -> Figure:
     Args:
         table: tidy, as `sacd.analysis.tables`; rows without a value (printed on other data) become
             lines in the first panel.
+        majority: accuracy in % of always guessing the most frequent stage, a line if given.
     """
     ours = table[table["value"].notna()]
     rows = list(ours["row"].unique())
@@ -252,6 +254,8 @@ def stagers(table: pd.DataFrame) -> Figure:
         axes.set(ylim=(max(len(rows), 1) - 0.5, -0.5), title=sentence(NAMES[column]))
         axes.set_yticks(range(len(rows)), rows if axes is accuracy else [""] * len(rows))
         axes.grid(axis="x")
+    if majority is not None:
+        accuracy.axvline(majority, color=INK, lw=0.9, ls="--", label="Majority", zorder=0)
     printed = table[table["paper_value"].notna() & (table["column"] == "accuracy")]
     for number, line in enumerate(printed.itertuples()):
         label = "_" * (number > 0) + "MC2SleepNet as printed"  # once in the legend

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from sacd.analysis.crossed import Verdict
 from sacd.figures.base import INK, Figure, error_bars, label_ends, readable_cells, sentence, styled
-from sacd.figures.labels import NAMES
+from sacd.figures.labels import NAMES, row_name
 
 _FRAME = "#D55E00"
 _MARKS = (
@@ -50,10 +50,10 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
             )  # fmt: skip
     axes.use_sticky_edges = False  # otherwise the bars touch the frame
     axes.autoscale_view(scaley=False)
-    axes.set_yticks(at, table.index)
+    axes.set_yticks(at, [row_name(row) for row in table.index])
     name = NAMES.get(metric, metric).replace("(%)", "(percentage points)")
     meaning = "bars: 95 % interval; dashed: margin of equality"
-    axes.set(xlabel=f"Difference to {reference}: {name}\n{meaning}")
+    axes.set(xlabel=f"Difference to {row_name(reference)}: {name}\n{meaning}")
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
@@ -67,6 +67,7 @@ def plane(
     chosen: tuple[float, float],
     limits: tuple[float, float],
     unit: str,
+    majority: float | None = None,
 ) -> Figure:
     """A metric over two loss weights, as heat map and as lines.
 
@@ -76,6 +77,7 @@ def plane(
         chosen: (index, column) of the paper's point, which is framed unless the grid lacks it.
         limits: of the colour scale, so that several planes share it.
         unit: name of the metric with its unit.
+        majority: the metric of always guessing the most frequent stage, a line if given.
     """
     figure = Figure((7.2, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.4])
@@ -100,6 +102,12 @@ def plane(
         (drawn,) = right.plot(values.index, line, marker=_MARKERS[k % 4], ms=4)
         name = f"{values.columns.name} = {column:g}"
         ends[name] = values.index[-1], line.iloc[-1], drawn.get_color()
+    if majority is not None:
+        right.axhline(majority, color=INK, lw=0.9, ls="--", zorder=0)
+        right.annotate(
+            f"majority {majority:.1f}", (0, majority), (3, 3), textcoords="offset points",
+            xycoords=right.get_yaxis_transform(), fontsize=8, color=INK,
+        )  # fmt: skip
     right.set_xscale("log")
     right.set_xticks(values.index, rows)
     right.minorticks_off()

@@ -47,6 +47,42 @@ PAIRS: Final = {
     "spread_eeg": ("Spread of the graphs (0..1)", "EEG"),
 }
 """Quantities that share a panel: its title, and the name of the quantity in it."""
+_ROWS: Final = {
+    "A": "A (one layer, frozen)",
+    "B": "B (three layers, frozen)",
+    "C": "C (A, fine-tuned)",
+    "D": "D (B, fine-tuned)",
+    "E": "E (EEG taught by video)",
+    "F": "F (E, video fine-tuned)",
+    "G": "G (F, by CCL)",
+    "v0": "v0 (no distillation)",
+    "v1": "v1 (no $L_D$)",
+    "v2": "v2 (no JSD)",
+    "v3": "v3 (no $L_C$)",
+    "v4": "v4 ($L_C$ of video only)",
+    "v4, other direction": "v4 ($L_C$ of EEG only)",
+    "ours": "SACD (all terms)",
+}
+"""Rows of Tables IV and V: the paper's short names, and what they stand for."""
+_KINDS: Final = {
+    "-": "video alone, {}",
+    "teacher": "EEG teacher {}",
+    "control": "control: {}",
+    "baseline": "baseline: {}",
+    "bound": "bound: {}",
+}
+
+
+def row_name(row: str) -> str:
+    """The row of a table in words, for figures; the tables themselves keep their short names.
+
+    >>> row_name("-/R(2+1)D-18"), row_name("AttnSleep/SACD"), row_name("CCL")
+    ('video alone, R(2+1)D-18', 'SACD, taught by AttnSleep', 'CCL')
+    """
+    kind, slash, rest = row.partition("/")
+    if not slash:
+        return _ROWS.get(row, row)
+    return _KINDS.get(kind, f"{{}}, taught by {kind}").format(rest)
 
 
 def panel_title(term: str) -> str:

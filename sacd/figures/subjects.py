@@ -7,7 +7,7 @@ import pandas as pd
 
 from sacd.analysis.calibration import calibration_error, pooled, reliability
 from sacd.figures.base import INK, Figure, sentence, styled
-from sacd.figures.labels import NAMES
+from sacd.figures.labels import NAMES, row_name
 
 _FIRST, _SECOND = "#8a8a8a", "#0072B2"
 
@@ -20,7 +20,7 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     method; its best, median and worst are named.
 
     Args:
-        a, b: metric by subject; their names label the axes.
+        a, b: metric by subject; their names are rows of a table and label the axes.
     """
     both = pd.concat([a, b], axis=1, join="inner").dropna()
     figure = Figure((7.2, 3.3), layout="constrained")
@@ -33,14 +33,15 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     left.plot(both.iloc[:, 0], both.iloc[:, 1], "o", ms=size, alpha=0.8, color=_SECOND)
     better = int((both.iloc[:, 1] > both.iloc[:, 0]).sum())
     name = NAMES.get(metric, metric)
+    first, second = row_name(str(a.name)), row_name(str(b.name))
     # Equal axes, so that distance from the diagonal is the difference.
     left.set(xlim=limits, ylim=limits, aspect="equal")
-    left.set(xlabel=f"{a.name}: {name}", ylabel=f"{b.name}: {name}")
+    left.set(xlabel=f"{sentence(name)}\n{first}", ylabel=f"{sentence(name)}\n{second}")
     left.set_title(f"(a) Better in {better} of {len(both)} subjects")
     ordered = both.sort_values(both.columns[1])
     at = np.arange(1, len(both) + 1)
-    right.plot(at, ordered.iloc[:, 0], "o", ms=size, mfc="none", mec=_FIRST, label=a.name)
-    right.plot(at, ordered.iloc[:, 1], "o", ms=size, color=_SECOND, label=b.name)
+    right.plot(at, ordered.iloc[:, 0], "o", ms=size, mfc="none", mec=_FIRST, label=first)
+    right.plot(at, ordered.iloc[:, 1], "o", ms=size, color=_SECOND, label=second)
     # Values ascend, so no data lie in the upper left half: names stand there, with lines.
     marked = {
         "worst": (0, (0.03, 0.45), (0, 0)),
@@ -55,7 +56,7 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
             f"{word}: {ordered.index[k]}, {value:.2f}", (at[k], value), place, fontsize=7.5,
             textcoords="axes fraction", va="center", color=INK, arrowprops=line,
         )  # fmt: skip
-    right.set(xlabel=f"Subjects, sorted by {b.name}", ylabel=sentence(name))
+    right.set(xlabel=f"Subjects, sorted by {second}", ylabel=sentence(name))
     right.set_ylim(limits[0], limits[1] + margin)
     right.grid(axis="y")
     right.set_title("(b) Every subject")
@@ -81,7 +82,7 @@ def calibration(tests: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
         every, error = pooled(seeds), np.mean([calibration_error(curve) for curve in seeds])
         for curve in seeds:
             left.plot(curve["confidence"], curve["accuracy"], color=colour, lw=0.5, alpha=0.5)
-        label = f"{name}: ECE {error:.3f}"
+        label = f"{row_name(name)}: ECE {error:.3f}"
         style = {"color": colour, "marker": "os^D"[k % 4], "ms": 4}
         left.plot(every["confidence"], every["accuracy"], lw=1.6, label=label, **style)
         share = 100 * every["clips"] / every["clips"].sum()

@@ -56,4 +56,4 @@ def primary(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     columns += ["n_subjects", "n_seeds", "margin", "verdict", "needs"]
     family = family.assign(verdict=verdicts).reindex(columns=columns)
     undecided = family["verdict"] == Verdict.UNDECIDED
-    return family.assign(needs=family["needs"].where(undecided).fillna(""))
+    return family.assign(needs=family["needs"].astype(object).where(undecided).fillna(""))

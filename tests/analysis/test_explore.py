@@ -16,7 +16,7 @@ def results(tmp_path):
     n = 120
     table = pd.DataFrame(
         {"subject": np.repeat(["s1", "s2", "s3"], 40), "clip": np.tile(np.arange(40), 3)}
-    )
+    ).assign(block=np.repeat([0, 0, 1, 2, 2, 3], 20))
     p = rng.dirichlet(np.ones(5), n)
     table = table.assign(stage=rng.integers(0, 5, n), prediction=p.argmax(1))
     table = table.assign(**{f"p_{s}": p[:, k] for k, s in enumerate(STAGES)})
@@ -52,6 +52,14 @@ def test_large_cohorts_lose_whole_subjects(results, monkeypatch):
     explore.write(parts, folder, signals)
     table = explore.read(folder)
     assert sorted(table["subject"].unique()) == ["s1", "s2"] and len(table) == 160
+
+
+def test_subjects_that_are_left_out_are_counted_with_the_reason(results, monkeypatch):
+    table = explore.read(results[0])
+    assert explore.left_out(table, 3) == ""
+    monkeypatch.setattr(explore, "LARGEST", 1300)
+    said = explore.left_out(table, 7)
+    assert said.startswith("Shown are 3 of 7 test subjects") and "at most 1,300 clips" in said
 
 
 def test_choice_and_map(results):
@@ -138,6 +146,8 @@ def test_the_payload_has_every_clip_of_every_run(results):
     assert [run["name"] for run in content["runs"]] == ["SACD, seed 0", "baseline, seed 0"]
     assert content["subjects"] == ["s1", "s2", "s3"] and content["group"] == [0, 2, 3]
     signal = array(content["signal"], "<u2")
+    begins = np.flatnonzero(array(content["begins"], np.uint8))
+    assert begins.tolist() == [0, 40, 60, 80, 100], "nights, and parts of a night"
     assert (signal == 65535).sum() == 80 and signal[-1] == 39, "those of s3 alone"
     assert len(array(content["eeg"], np.int8)) == 40 * content["samples"]
     for run, part in zip(content["runs"], results[1], strict=True):
@@ -164,5 +174,5 @@ def test_a_missing_or_damaged_file_is_named(tmp_path, results):
         explore.read(tmp_path / "nowhere")
     table = explore.read(results[0]).drop(columns="ahi")
     table.to_parquet(results[0] / explore.FILE)
-    with pytest.raises(ValueError, match="lacks the column"):
+    with pytest.raises(ValueError, match="lacks 1 column: "):
         explore.read(results[0])

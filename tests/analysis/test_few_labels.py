@@ -55,7 +55,7 @@ def test_the_answer_has_the_verdict_and_the_number_of_labels(verdict):
     table = compared({("KD, 12", "alone, 12"): verdict, ("KD, 12", "alone, 72"): "equal"})
     said = few.in_short(table, 12, ["KD"])
     assert said.startswith("AUC minus that of the student alone, 12 labelled subjects: KD +0.030")
-    assert f"n = 120 subjects x 5 seed(s): **{verdict}**." in said
+    assert f"n = 120 subjects x 5 seeds: **{verdict}**." in said
     assert said.endswith("margin: KD 12; no number of the grid below 72 for KD by YASA.")
     assert "alone, 6 labelled" in few.in_short(table, 8, ["KD"]), "8 is not there: the smallest is"
 

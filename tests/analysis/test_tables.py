@@ -154,5 +154,5 @@ def test_an_interrupted_write_leaves_the_old_file(table, tmp_path, monkeypatch):
 
 
 def test_a_table_that_is_not_tidy_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="lacks the column"):
+    with pytest.raises(ValueError, match="lacks 10 columns: row"):
         tables.write(pd.DataFrame({"item": ["x"]}), tmp_path, "t")

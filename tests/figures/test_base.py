@@ -117,3 +117,12 @@ def test_an_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         base.save(draw(), tmp_path, "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_single_line_has_a_level_name():
+    axes = base.Figure((6, 3)).subplots()
+    axes.set_xlim(40, 90)
+    base.label_lines(axes, {"majority": 45.2})
+    (name,) = axes.texts
+    assert name.get_text() == "majority 45.2" and name.get_rotation() == 0
+    assert name.get_ha() == "left", "towards the middle"

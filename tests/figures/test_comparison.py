@@ -79,7 +79,7 @@ def test_rows_stand_under_their_teacher_and_methods_beyond_the_paper_apart():
     printed = next(line for line in axes.lines if line.get_label() == "Printed (S3VE)")
     assert printed.get_ydata().tolist() == [1, 3, 5, 7]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["Ours, 8 seeds", "Ours, 3 seeds", "Printed (S3VE)"]
+    assert names == ["Here, 8 seeds", "Here, 3 seeds", "Printed (S3VE)"]
 
 
 def test_baselines_and_the_student_alone_are_named_lines():
@@ -131,3 +131,11 @@ def test_printed_values_of_the_stagers_are_named_at_their_lines():
     assert [text.get_text() for text in figure.axes[0].texts] == ["SHHS 84.6", "other 88.6"]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["forest", "MC2SleepNet as printed"]
+
+
+def test_the_stagers_stand_beside_the_majority():
+    figure = comparison.stagers(table().assign(column="accuracy", value=60.0), 45.0)
+    accuracy = figure.axes[0]
+    (line,) = [line for line in accuracy.lines if line.get_label() == "Majority"]
+    assert line.get_xdata()[0] == 45.0 and accuracy.get_xlim()[0] < 45
+    assert "Majority" in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -20,9 +20,13 @@ def labels(figure):
 def test_differences_tell_what_is_decided_and_show_the_margin():
     figure = differences(effects(), "ours", "accuracy")
     (axes,) = figure.axes
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["v1", "v2", "v3"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        *("v1 (no $L_D$)", "v2 (no JSD)", "v3 (no $L_C$)")
+    ]
     first, second = axes.get_xlabel().split("\n")
-    assert first == "Difference to ours: accuracy (percentage points)" and "95 %" in second
+    assert (
+        first == "Difference to SACD (all terms): accuracy (percentage points)" and "95 %" in second
+    )
     assert labels(figure) == [
         "Better (Holm p < 0.05)",
         "Equal (90 % interval within the margin)",
@@ -69,3 +73,11 @@ def test_a_plane_without_the_papers_point_has_no_frame():
     figure = plane(values, "(a) λ1 = 0.5", (1.0, 1.0), (50, 60), "accuracy (%)")
     heat, lines = figure.axes[:2]
     assert not heat.patches and len(lines.lines) == len(lines.texts) == 2
+
+
+def test_a_plane_of_accuracy_shows_the_majority():
+    values = pd.DataFrame([[50.0, 60.0]], index=[0.1], columns=[0.1, 10.0])
+    values = values.rename_axis(index="λ2 (L_C)", columns="λ3 (JSD)")
+    _, lines = plane(values, "(a)", (1.0, 1.0), (50, 60), "accuracy (%)", 45.2).axes[:2]
+    assert lines.texts[0].get_text() == "majority 45.2" and lines.get_ylim()[0] < 45.2
+    assert [line.get_ydata()[0] for line in lines.lines if line.get_linestyle() == "--"] == [45.2]

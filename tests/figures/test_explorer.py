@@ -26,7 +26,10 @@ def frames(request):
 
 @pytest.fixture
 def content(frames):
-    """Two nights of 6 clips on a grid; the second has signals. In the second run all are wrong."""
+    """Two nights of 6 clips on a grid; the second has signals. In the second run all are wrong.
+
+    The second night has two parts.
+    """
     stage = np.array([0, 1, 2, 2, 3, 4] * 2)
     xy = [(400 * (k % 6) + 1000, 2000 * (k // 6) + 500) for k in range(12)]
     p = np.full((12, 5), 10)
@@ -37,7 +40,9 @@ def content(frames):
         run | {"name": "alone", "prediction": text((stage + 1) % 5, np.uint8)},
     ]
     return {
-        "data": "made-up data", "stages": list(STAGES), "colours": list(COLOURS.values()),
+        "data": "made-up data", "note": "Shown are 2 of 3.",
+        "begins": text([1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0], np.uint8),
+        "stages": list(STAGES), "colours": list(COLOURS.values()),
         "groups": list(AHI_GROUPS), "groupColours": list(AHI_COLOURS.values()),
         "subjects": ["s1", "s2"], "ahi": [2.0, 31.5], "group": [0, 3],
         "subject": text([0] * 6 + [1] * 6, "<u2"), "clip": text([*range(6)] * 2, "<u2"),
@@ -70,6 +75,10 @@ DRIVE = """
   found.bars = all("#bars div").map(e => e.style.width);
   act("click", 1800, 2500); act("mousemove", 4000, 4000);
   found.clicked = said("what"); found.points = points("#wave polyline");
+  found.note = said("note");
+  found.parts = all("#night polyline").map(e => e.getAttribute("points").split(" ").length);
+  found.gaps = all("#night rect").map(e => +e.getAttribute("x"));
+  found.beside = all("#night circle").map(e => +e.getAttribute("cx")).slice(3, 5);
   found.marks = all("#night line").length; found.night = all("#night circle").length;
   found.moves = points("#moves polyline"); found.films = films();
   press("ArrowRight"); press("ArrowRight"); found.stepped = said("what");
@@ -102,6 +111,9 @@ def test_choose_point_click_and_step(content, frames, tmp_path, width, theme):
     assert found["bars"] == ["10%", "60%", "10%", "10%", "10%"]
     assert found["clicked"].startswith("s2, clip 2: scored N2"), "kept when the pointer leaves"
     assert (found["points"], found["moves"], found["marks"], found["night"]) == (960, 15, 1, 6)
+    assert found["note"] == "Shown are 2 of 3."
+    assert found["parts"] == [7, 3], "steps of four clips and of two: no line joins the parts"
+    assert len(found["gaps"]) == 1 and found["beside"][0] < found["gaps"][0] < found["beside"][1]
     # Clip 2 of the second night is the third with signals: frames 8 to 11 of 64 side by side.
     places = [float(place.removesuffix("%")) for place in found["films"]]
     assert places == pytest.approx([100 * k / 63 for k in range(8, 12)] if frames else [], abs=0.01)

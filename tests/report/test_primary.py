@@ -41,6 +41,7 @@ def test_other_endpoints_and_tables_do_not_matter():
     assert primary({"table2_paired": other}).empty and primary({}).empty
 
 
+@pytest.mark.filterwarnings("error")  # a column without any text is not one of numbers
 def test_a_row_of_one_training_decides_nothing():
     once = table2((0.2, 0.01, 1e-9, 1), (0, 0.1, 1, 1), (0, 0.1, 1, 1), (0, 0.1, 1, 1))
     found = primary({"table2_paired": once.assign(needs=np.nan)})
