@@ -40,7 +40,8 @@ def nights_of(w: Workspace) -> Workspace:
         return w
     other = copy(w)
     # `copy` copies the cached properties too, which belong to the condensed cohort.
-    for cached in ("store", "eeg_store", "data_name", "_others", "_starts"):
+    own = ("store", "eeg_store", "data_name", "_others", "_starts", "frames_may_be_shown")
+    for cached in own:
         other.__dict__.pop(cached, None)
     other.profile = w.profile.model_copy(update={"simulate": w.profile.nights})
     other.nights = None

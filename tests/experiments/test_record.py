@@ -173,10 +173,9 @@ def test_no_manifest_is_one_line(tmp_path):
 
 def test_lines_of_an_item_that_has_another_name_by_now_go(space, monkeypatch):
     (notebook,) = record.NOTEBOOKS.values()
-    monkeypatch.setattr(record, "ITEMS", {"table3": notebook.rows})
-    monkeypatch.setattr(
-        record, "NOTEBOOKS", {"20_table2_comparison": notebook._replace(item="table3")}
-    )
+    renamed = notebook._replace(item="table3")
+    monkeypatch.setattr(record, "ITEMS", {"table3": renamed})
+    monkeypatch.setattr(record, "NOTEBOOKS", {"20_table2_comparison": renamed})
     record.write_manifest(space)
     for name in (results.RUNS, results.SUBJECTS):
         assert set(pd.read_csv(space.results / name)["item"]) == {"table3"}
