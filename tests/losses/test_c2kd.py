@@ -163,7 +163,7 @@ def test_embeddings_may_differ_in_size():
     world, student = World(), Student()
     context = world.context(student)
     short = context.teacher_example._replace(embedding=torch.zeros(2, 7))
-    method = C2KD(context.__class__(student, context.student_example, short, world.labels, 10))
+    method = C2KD(context.__class__(student, context.student_example, short, world.labels))
     batch = world.batch(student, torch.arange(4))
     teacher = batch.teacher._replace(embedding=batch.teacher.embedding[:, :7])
     terms = method.losses(batch._replace(teacher=teacher))

@@ -226,7 +226,7 @@ def test_widths_that_differ_are_refused():
     context = world.context(student)
     narrow = context.teacher_example._replace(embedding=torch.zeros(2, 7))
     with pytest.raises(ValueError, match="L_C needs equal ones"):
-        build("sacd", type(context)(student, context.student_example, narrow, world.labels, 200))
+        build("sacd", type(context)(student, context.student_example, narrow, world.labels))
 
 
 def test_without_decay_the_keys_are_those_of_the_student_of_the_last_step():

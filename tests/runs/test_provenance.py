@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+from importlib import import_module
 
 from sacd.runs.provenance import edited_since_import, git_state, machine, peak_memory_mb
 
@@ -26,10 +27,10 @@ def test_modules_edited_after_import(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "edited_fp.py"
     os.utime(path, (0, 0))
-    __import__("edited_fp")
+    module = import_module("edited_fp")
     monkeypatch.delitem(sys.modules, "edited_fp", raising=False)
     assert edited_since_import(["edited_fp:f"]) == []  # not imported
-    monkeypatch.setitem(sys.modules, "edited_fp", object())
+    monkeypatch.setitem(sys.modules, "edited_fp", module)
     assert edited_since_import(["edited_fp:f"]) == []
     os.utime(path, (path.stat().st_atime, 2**32))
     assert edited_since_import(["edited_fp:f"]) == ["edited_fp"]
