@@ -169,7 +169,7 @@ def _primary(v: Verification) -> Iterator[dict[str, Any]]:
             "margin_from": place(-width),
             "margin_width": round(2 * width * scale, 1),
             "comparison": line.comparison[0].upper() + line.comparison[1:],
-            "said": f"{line.value:+.3f} [{line.ci_low:+.3f}, {line.ci_high:+.3f}]",
+            "said": f"{line.value:+z.3f} [{line.ci_low:+z.3f}, {line.ci_high:+z.3f}]",
             "p": "< 0.001" if line.p_holm < 0.001 else f"{line.p_holm:.3f}",
             "n": f"{line.n_subjects:.0f} subjects, {line.n_seeds:.0f} seeds",
             "verdict": line.verdict,

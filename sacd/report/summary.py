@@ -217,7 +217,7 @@ def _in_words(family: pd.DataFrame) -> str:
     """The lines of `primary` in a sentence."""
     said = []
     for line in family.itertuples():
-        interval = f"{line.value:+.3f} [{line.ci_low:+.3f}, {line.ci_high:+.3f}]"
+        interval = f"{line.value:+z.3f} [{line.ci_low:+z.3f}, {line.ci_high:+z.3f}]"
         said.append(f"{line.comparison} {interval}, {line.verdict}")
     return "; ".join(said) or "not computed yet"
 
