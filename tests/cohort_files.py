@@ -52,7 +52,7 @@ def write_video(path: Path, frames, rate: int, ticks: Iterable[int] | None = Non
         for k, picture in zip(ticks or count(), frames, strict=False):
             if not stream.codec_context.is_open:
                 stream.height, stream.width = picture.shape
-            frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(picture, format="gray")  # `encode` converts it
             frame.pts = k
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

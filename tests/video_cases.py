@@ -127,7 +127,6 @@ def cover_track(stem):
         shown += [(film, picture(time), k) for k, time in enumerate(TIMES)]
         for stream, image, k in shown:
             frame = av.VideoFrame.from_ndarray(image, format="gray")
-            frame = frame.reformat(format=stream.pix_fmt)
             frame.pts = k
             out.mux(stream.encode(frame))
         out.mux([*cover.encode(None), *film.encode(None)])

@@ -56,9 +56,8 @@ def write_film(
             data = image(time, *shape)
             if deep:
                 data = data.astype(np.uint16) << (int(pix[4:6]) - 8 if pix[4:6] != "16" else 4)
+            # `encode` converts to the stream's format, faster than `frame.reformat`.
             frame = av.VideoFrame.from_ndarray(data, format=pix if deep else "gray")
-            if not deep:
-                frame = frame.reformat(format=pix)
             frame.pts, frame.time_base = round(stamp * tick), Fraction(1, tick)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

@@ -87,21 +87,16 @@ def test_a_part_that_is_ended_ten_times_ends_with_the_same_bytes(part, tmp_path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("part", "by"),
-    [("simulate", [signal.SIGKILL]), ("notebooks", [signal.SIGKILL, signal.SIGTERM])],
-)
-def test_a_part_that_is_ended_in_the_middle_ends_with_the_same_bytes(part, by, tmp_path, fresh):
-    """Of `make test`; the next test ends `simulate` by SIGTERM."""
-
-    def endings(changes):
-        return [(changes // 2, number) for number in by]
-
-    end_and_finish(part, tmp_path / "root", fresh, endings)
+@pytest.mark.parametrize("part", ["simulate", "notebooks"])
+def test_a_part_that_is_killed_in_the_middle_ends_with_the_same_bytes(part, tmp_path, fresh):
+    """Of `make test`."""
+    end_and_finish(part, tmp_path / "root", fresh, lambda n: [(n // 2, signal.SIGKILL)])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "by", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)]
+)
 def test_ctrl_c_says_in_one_line_what_is_kept_and_how_to_go_on(by, tmp_path, fresh):
     root = fresh("simulate", tmp_path / "root")
     ended = kills.run("simulate", root, 10, by)

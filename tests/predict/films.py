@@ -31,9 +31,9 @@ def remade(video: Path, path: Path, codec: str, size: tuple[int, int]) -> Path:
         stream.width, stream.height, stream.pix_fmt = *size, kind
         stream.bit_rate = 4_000_000
         for k, frame in enumerate(source.decode(read)):
-            new = frame.reformat(width=size[0], height=size[1], format=kind)
-            new.pts, new.time_base = k, 1 / read.average_rate
-            target.mux(stream.encode(new))
+            # `encode` brings it to the stream's size and format, faster than `frame.reformat`.
+            frame.pts, frame.time_base = k, 1 / read.average_rate
+            target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
     return path
 
@@ -46,9 +46,8 @@ def cut(video: Path, path: Path, first: int, last: int) -> Path:
         stream.width, stream.height, stream.pix_fmt = read.width, read.height, "yuv420p"
         for k, frame in enumerate(source.decode(read)):
             if first <= k < last:
-                new = frame.reformat(format="yuv420p")
-                new.pts, new.time_base = k - first, 1 / read.average_rate
-                target.mux(stream.encode(new))
+                frame.pts, frame.time_base = k - first, 1 / read.average_rate
+                target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
     return path
 
