@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear
 from sacd.losses.kd import kd
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import in_float32, root
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def kendall(a: Tensor, b: Tensor) -> Tensor:
     first, second = ((x[:, i] - x[:, j]).sign() for x in (a, b))
     # tau-b: the root of the product of two numbers of pairs.
     untied = first.abs().sum(1) * second.abs().sum(1)
-    return (first * second).sum(1) / untied.clamp(min=1).sqrt()
+    return (first * second).sum(1) / root(untied.clamp(min=1))
 
 
 @in_float32

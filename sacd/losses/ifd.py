@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.pkt import EPS, neighbours
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import in_float32, root
 
 
 def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
     # long. Rounding may leave it below 0.
     squared = (square[:, None] + square - 2 * gram).clamp(min=0)
     # The slope of the root is infinite at 0, where every row meets itself.
-    near = 1 / (1 + (squared + 1e-6).sqrt())
+    near = 1 / (1 + root(squared + 1e-6))
     # The cosine depends on the origin, so its products are those of the rows before centring.
     return neighbours(gram + along[:, None] + along + mean @ mean), near / near.sum(1, keepdim=True)
 

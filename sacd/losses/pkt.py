@@ -8,7 +8,7 @@ rotation.
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import in_float32, root
 
 EPS = 1e-7
 """Added to probabilities inside a logarithm: opposite vectors have probability 0."""
@@ -24,7 +24,7 @@ def neighbours(gram: Tensor) -> Tensor:
         `(B, B)`, rows sum to 1; a zero vector is equally close to all others.
     """
     # The slope of the root is infinite at 0. Below a length of 1e-6 the cosine shrinks to 0.
-    length = gram.diagonal().clamp(min=1e-12).sqrt()
+    length = root(gram.diagonal().clamp(min=1e-12))
     # Rounding may take a cosine below -1, and a probability below 0.
     kernel = ((gram / (length[:, None] * length) + 1) / 2).clamp(min=0)
     # A row holds the clip itself, of kernel 1 (1/2 if its vector is 0), so its sum is not small.

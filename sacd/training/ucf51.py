@@ -17,6 +17,7 @@ from sacd.data.ucf51 import Ucf51Store
 from sacd.files import save_tensors, write_parquet
 from sacd.losses.base import reads_features
 from sacd.models.audio import CNN14
+from sacd.models.numerics import root
 from sacd.models.output import Output
 from sacd.models.pretrained import load_cnn14
 from sacd.models.registry import build_student
@@ -174,7 +175,7 @@ def crop_and_flip(x: Tensor, smallest: float, generator: torch.Generator) -> Ten
     b, c, t, h, w = x.shape
     u = torch.rand(b, 4, generator=generator)
     # Uniform in the area; a side is its square root. `affine_grid` measures in -1..1.
-    side = (smallest + (1 - smallest) * u[:, 0]).sqrt()
+    side = root(smallest + (1 - smallest) * u[:, 0])
     theta = torch.zeros(b, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = side * torch.where(u[:, 1] < 0.5, -1.0, 1.0), side
     theta[:, :, 2] = (1 - side)[:, None] * (2 * u[:, 2:] - 1)
