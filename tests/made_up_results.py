@@ -16,6 +16,7 @@ from sacd.analysis import stats, tables
 from sacd.experiments import record
 from sacd.experiments.items import Notebook
 from sacd.files import sha256, write_parquet
+from sacd.runs import RunStore
 from sacd.runs.notebook import record_of
 from sacd.runs.notebook_copies import stamped
 
@@ -61,7 +62,7 @@ class Space:
             {"subject": ["sub-00"] * 5, "onset_s": range(0, 150, 30), "stage": range(5)}
         )
         self.store = SimpleNamespace(clips=clips)
-        self.runs = SimpleNamespace(folder=lambda run: root / "runs" / run.id)
+        self.runs = RunStore(root / "runs")
         self.rows = {
             row: [_run(row, number, seed) for seed in range(seeds)]
             for number, row in enumerate(rows)
@@ -78,6 +79,8 @@ def _write_runs(space: Space, rows: dict[str, float]) -> None:
             folder.mkdir(parents=True)
             table = predictions(share, 12, int(run.id, 16) % 1000)
             write_parquet(folder / "predictions.parquet", table)
+            files = {"predictions.parquet": sha256(folder / "predictions.parquet")}
+            (folder / "checksums.json").write_text(json.dumps(files))
             facts = {
                 "git": {"commit": "c" * 40, "dirty": False},
                 "started": "2026-01-01",

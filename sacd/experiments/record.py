@@ -27,7 +27,9 @@ from sacd.runs.provenance import machine
 from sacd.stages import STAGES
 
 _SHARED: Final = "shared"
-_FACTS: Final = ["item", "row", "method", "seed", "run", "label", "settings", "code", "data"]
+_FACTS: Final = [
+    *("item", "row", "method", "seed", "run", "label", "settings", "code", "data", "content"),
+]
 _RECORD: Final = [
     *("kind", "name", "id", "commit", "dirty", "started", "duration_s"),
     *("peak_cpu_mb", "peak_gpu_mb", "cores", "threads", "cpu", "lock", "pinned", "pin_honoured"),
@@ -50,17 +52,19 @@ def write_manifest(w: Workspace) -> Path:
         path.is_file() and known.get("files", {}).get(name, {}).get("sha256") == sha256(path)
         for name, path in ((SUBJECTS, subjects), (RUNS, runs))
     )
-    computed = pd.DataFrame([_facts(*line) for line in shown], columns=_FACTS)
+    computed = pd.DataFrame([_facts(w, *line) for line in shown], columns=_FACTS)
     lines = _as_text(computed.convert_dtypes())
     if trusted:
-        kept = _kept(w, _read(runs), lines, asked)
-        lines = pd.concat([lines, kept])
-    # Unchanged runs have unchanged predictions: their matrices need not be counted again.
+        before = _read(runs)
+        kept = _kept(w, before, lines, asked)
+        lines = _in_order(pd.concat([lines, kept]), before)
+    # Runs of the same content have the same predictions, whose matrices are not counted again.
     if not trusted or runs.read_text(encoding="utf-8") != _csv(lines):
         matrices = sparse(_by_subject(w, shown))
         if trusted:
-            before = _read(subjects)
-            matrices = pd.concat([matrices, before[_keys(before).isin(_keys(kept))]])
+            earlier = _read(subjects)
+            matrices = pd.concat([matrices, earlier[_keys(earlier).isin(_keys(kept))]])
+            matrices = _in_order(matrices, lines)
         write_text(subjects, _csv(matrices))
         write_text(runs, _csv(lines))
     notebooks = {name: _notebook(w, name) for name in NOTEBOOKS if _executed(w, name).is_file()}
@@ -75,7 +79,7 @@ def write_manifest(w: Workspace) -> Path:
     # The machine alone is no reason to write: a manifest that came along stays as it is.
     if {key: known.get(key) for key in content} != content:
         write_json(w.results / MANIFEST, content | {"machine": machine()})
-    _write_record(w, asked)
+    _write_record(w, lines)
     return w.results / MANIFEST
 
 
@@ -94,17 +98,17 @@ def _clips(w: Workspace) -> str:
     return hashlib.sha256(staged.encode()).hexdigest()
 
 
-def _write_record(w: Workspace, asked: list[tuple[str, str, Run]]) -> None:
-    """Bring `record.csv` up to date: a line for each run and notebook that is shown, in order."""
+def _write_record(w: Workspace, runs: pd.DataFrame) -> None:
+    """Bring `record.csv` up to date: a line for each of `runs` and for each executed notebook."""
     path = w.results / RECORD
     before = _read(path) if path.is_file() else pd.DataFrame()
     before = before.reindex(columns=_RECORD, fill_value="")  # an older file has fewer columns
     known = {line["id"]: line for line in before.to_dict("records")}
     lines = {}
-    for _, row, run in asked:
-        facts = read_json(w.runs.folder(run) / "provenance.json")
-        lines[run.id] = (
-            _record("run", run.label or row, run.id, facts) if facts else known.get(run.id)
+    for run in runs.itertuples():
+        facts = read_json(w.runs.folder(run.run) / "provenance.json")
+        lines[run.run] = (
+            _record("run", run.label or run.row, run.run, facts) if facts else known.get(run.run)
         )
     for name in NOTEBOOKS:
         copy = _executed(w, name)
@@ -191,6 +195,19 @@ def _keys(table: pd.DataFrame) -> pd.Series:
     return table["item"] + "\n" + table["row"] + "\n" + table["seed"]
 
 
+def _in_order(lines: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Lines of an item in one piece, as in `before`; items and lines that are new there come last.
+
+    So the order does not depend on which of the lines were computed here.
+    """
+    places = {key: place for place, key in enumerate(dict.fromkeys(_keys(before)))}
+    items = {item: place for place, item in enumerate(dict.fromkeys(before["item"]))}
+    item = lines["item"].map(items).fillna(len(items))
+    place = _keys(lines).map(places).fillna(len(places))
+    order = np.lexsort((place, item))  # stable
+    return lines.iloc[order]
+
+
 def _kept(
     w: Workspace, before: pd.DataFrame, lines: pd.DataFrame, asked: list[tuple[str, str, Run]]
 ) -> pd.DataFrame:
@@ -210,7 +227,7 @@ def _kept(
     return kept.reindex(columns=_FACTS, fill_value="")  # an older file has fewer columns
 
 
-def _facts(item: str, row: str, run: Run) -> dict[str, Any]:
+def _facts(w: Workspace, item: str, row: str, run: Run) -> dict[str, Any]:
     """One line of `runs.csv`."""
     method = getattr(run.config, "method", None)
     return {
@@ -223,6 +240,7 @@ def _facts(item: str, row: str, run: Run) -> dict[str, Any]:
         "settings": run.settings,
         "code": run.identity["code"],
         "data": run.data[:12],
+        "content": w.runs.content(run),
     }
 
 
@@ -262,5 +280,9 @@ def _notebook(w: Workspace, name: str) -> dict[str, Any]:
     depends = record.get("depends", {})
     other = NOTEBOOKS[name].reads
     # `depends` also holds the data and the files of other notebooks.
-    runs = {i for label, i in depends.items() if label not in other and not label.startswith(DATA)}
+    runs = {
+        value.partition(" ")[0]  # the id; its content follows
+        for label, value in depends.items()
+        if label not in other and not label.startswith(DATA)
+    }
     return {"runs": sorted(runs)}

@@ -288,9 +288,12 @@ def _given(w: Workspace, notebook: Notebook) -> dict[str, Any]:
 
 
 def _depends(w: Workspace, notebook: Notebook) -> dict[str, str]:
-    """What a notebook reads, by name: runs, data, whether frames may be shown, others' files."""
+    """What a notebook reads, by name: runs, data, whether frames may be shown, others' files.
+
+    Of a run its content too: on a machine that computes other bytes, all tables are made again.
+    """
     prepared = [source for source in notebook.data(w) if source.prepared]
-    depends = {run.label: run.id for run in notebook.runs(w)}
+    depends = {run.label: f"{run.id} {w.runs.content(run)}" for run in notebook.runs(w)}
     if not depends:  # runs name their data
         depends = {f"{DATA}{k}": source.store.fingerprint for k, source in enumerate(prepared)}
     for k, source in enumerate(prepared):

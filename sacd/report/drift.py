@@ -191,6 +191,11 @@ def _asked_for(
             f"{len(other)} of {len(both)} runs have other settings, for example "
             f"{first['item']}, {first['row']}, seed {first['seed']}: {first['label']}"
         )
+    if "content" in old and "content" in new:
+        known = both[(both["content"] != "") & (both["content_now"] != "")]
+        known = known.drop_duplicates("run_now")  # one run may stand in several rows
+        equal = (known["content"] == known["content_now"]).sum()
+        notes.append(f"{len(known)} trainings compared: {equal} with the same bytes")
     lacking = len(old) - len(both)
     if lacking:
         notes.append(f"{lacking} of the {len(old)} runs compared with were not computed here")

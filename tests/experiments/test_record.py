@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import made_up_results
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 
 from sacd import results
-from sacd.experiments import record
-from sacd.files import sha256
+from sacd.experiments import record, reproduce
+from sacd.files import sha256, write_parquet
 from sacd.metrics import ERRORS, METRICS, scores, summary
 from sacd.report.evidence import read_subjects
 from sacd.runs.notebook import record_of
@@ -129,6 +130,35 @@ def test_lines_of_runs_computed_elsewhere_stay_until_nobody_asks_for_them(space)
     del space.rows["AttnSleep/CCL"]
     record.write_manifest(space)
     assert len(pd.read_csv(files[0])) == 4 and len(pd.read_csv(files[1])) == 4 * 12
+
+
+def test_the_order_of_lines_does_not_depend_on_what_was_computed_here(space):
+    files = [space.results / name for name in (results.RUNS, results.SUBJECTS, record.RECORD)]
+    before = [path.read_bytes() for path in files]
+    for run in space.rows["-/R(2+1)D-18"]:  # the first row
+        (space.runs.folder(run) / "provenance.json").unlink()
+    record.write_manifest(space)
+    assert [path.read_bytes() for path in files] == before
+    space.prepared = False
+    record.write_manifest(space)
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_a_run_with_other_bytes_is_counted_again(space):
+    run = space.rows["AttnSleep/CCL"][0]
+    path = space.runs.folder(run) / "predictions.parquet"
+    write_parquet(path, made_up_results.predictions(0.2, 12, 0))
+    checksums = {path.name: sha256(path), "provenance.json": "of another day"}
+    (path.parent / "checksums.json").write_text(json.dumps(checksums))
+    before = pd.read_csv(space.results / results.RUNS, dtype=str)
+    subjects = (space.results / results.SUBJECTS).read_text()
+    shown = SimpleNamespace(data=lambda w: [], runs=lambda w: [run], frames=(), reads=())
+    assert reproduce._depends(space, shown) == {run.label: f"{run.id} {space.runs.content(run)}"}
+    record.write_manifest(space)
+    after = pd.read_csv(space.results / results.RUNS, dtype=str)
+    changed = before["content"] != after["content"]
+    assert after[changed]["run"].tolist() == [run.id]
+    assert (space.results / results.SUBJECTS).read_text() != subjects
 
 
 def test_an_altered_subjects_file_is_made_again(space):
