@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sacd import cpu
 
+ROOT = Path(__file__).parents[1]
 NO_AVX512 = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD"
 PROCESSORS: dict[str, dict[str, str]] = {
     "as it is": {},
@@ -194,3 +197,17 @@ def test_other_processors_are_told_in_one_line(monkeypatch, architecture, flags,
         and "\n" not in cpu.warning()
     )
     assert not cpu.state()["honoured"]
+
+
+def test_no_loss_and_no_training_takes_a_root_by_mkl():
+    """It differs between Intel and AMD, which no variable emulates; `numerics.root` does not."""
+    crops = "sacd/training/views.py"  # random crops, which only the profile `paper` draws
+    folders = ("data", "losses", "models", "simulate", "training")
+    paths = [path for name in folders for path in (ROOT / "sacd" / name).glob("*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in paths if by_mkl(path.read_text())}
+    assert found == {crops}
+    assert by_mkl("x.sqrt()") and by_mkl("torch.sqrt(x)") and not by_mkl("np.sqrt(x)")
+
+
+def by_mkl(text):
+    return re.search(r"(?<!np)(?<!math)\.sqrt\(", text)
