@@ -207,7 +207,11 @@ def test_no_loss_and_no_training_takes_a_root_by_mkl():
     found = {path.relative_to(ROOT).as_posix() for path in paths if by_mkl(path.read_text())}
     assert found == {crops}
     assert by_mkl("x.sqrt()") and by_mkl("torch.sqrt(x)") and not by_mkl("np.sqrt(x)")
+    assert by_mkl("optim.AdamW(m.parameters(), 1)") and not by_mkl("optim.SGD(x(), fused=True)")
 
 
 def by_mkl(text):
-    return re.search(r"(?<!np)(?<!math)\.sqrt\(", text)
+    optimizers = re.findall(r"optim\.(?:Adam|SGD|RMSprop)\w*\([^()]*(?:\(\)[^()]*)*\)", text)
+    return re.search(r"(?<!np)(?<!math)\.sqrt\(", text) or any(
+        "fused=True" not in call for call in optimizers
+    )

@@ -85,7 +85,10 @@ def train_head(
         [stage[rows] for rows in pieces], batch_first=True, padding_value=UNSCORED
     )
     steps = math.ceil(len(pieces) / config.batch)
-    optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
+    # Not fused, it takes roots by MKL, which differ between Intel and AMD (`numerics.root`).
+    optimizer = torch.optim.AdamW(
+        head.parameters(), config.lr, weight_decay=config.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.epochs * steps)
     # Of its own: the order of the batches does not depend on what dropout and weights have drawn.
     order = torch.Generator().manual_seed(config.seed)
