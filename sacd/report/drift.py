@@ -195,7 +195,7 @@ def _asked_for(
         known = both[(both["content"] != "") & (both["content_now"] != "")]
         known = known.drop_duplicates("run_now")  # one run may stand in several rows
         equal = (known["content"] == known["content_now"]).sum()
-        notes.append(f"{len(known)} trainings compared: {equal} with the same bytes")
+        notes.append(f"{len(known)} runs compared: {equal} with the same bytes")
     lacking = len(old) - len(both)
     if lacking:
         notes.append(f"{lacking} of the {len(old)} runs compared with were not computed here")

@@ -50,12 +50,12 @@ def test_equal_results_are_equal_to_the_digit(pair):
     assert found.numbers["primary"].sum() == 9  # three rows of PRIMARY are in the made-up table
 
 
-def test_trainings_with_the_same_bytes_are_counted(pair):
-    assert "9 trainings compared: 9 with the same bytes" in compare(pair).notes
+def test_runs_with_the_same_bytes_are_counted(pair):
+    assert "9 runs compared: 9 with the same bytes" in compare(pair).notes
     runs = pd.read_csv(pair[1] / RUNS, dtype=str)
     runs.loc[0, "content"] = "0" * 12
     runs.to_csv(pair[1] / RUNS, index=False)
-    assert "9 trainings compared: 8 with the same bytes" in compare(pair).notes
+    assert "9 runs compared: 8 with the same bytes" in compare(pair).notes
 
 
 def test_the_noise_of_a_number_is_its_spread_over_seeds(pair):
