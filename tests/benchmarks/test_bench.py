@@ -122,6 +122,7 @@ def test_stages_come_from_what_the_command_says(tmp_path, monkeypatch):
         execution._timed(["sh", "-c", "echo no disk >&2; exit 3"], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_long_store_opens_and_takes_no_disk(tmp_path):
     store = scale.sparse_store(tmp_path, clips=31, nights=2, size=(16, 16))
     opened = ClipStore(store)

@@ -94,6 +94,7 @@ def test_slanted_names_of_near_lines_are_a_line_of_text_apart():
     assert apart > 1.2 * first.get_fontsize()
 
 
+@pytest.mark.slow
 def test_saved_bytes_are_equal_in_another_process(tmp_path):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"

@@ -16,6 +16,7 @@ def table():
     return reality.compare(ours.assign(nights=7), real, "made-up nights")
 
 
+@pytest.mark.slow
 def test_every_number_is_drawn_and_counted(table, tmp_path):
     figure = figures.simulator(table)
     assert len(figure.axes) == 6 and all(axes.get_title(loc="left") for axes in figure.axes)

@@ -49,6 +49,7 @@ def test_student_overfits_and_its_own_term_falls(name):
     assert (max(own) == 0) == (name == "ce")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", ["structure", "contrastive", "jsd"])
 def test_each_term_of_sacd_falls_by_itself(term):
     """Their sum falls even if L_D does not learn, whose first step is 2 and the later ones about 1.

@@ -151,6 +151,7 @@ def test_every_layer_counts():
     assert not torch.allclose(before, net(x).logits, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_contrast_falls_and_restoring_is_learned():
     net = model(layers=1)
     x = (
