@@ -63,9 +63,9 @@ def unit(x: Tensor) -> Tensor:
 def root(x: Tensor) -> Tensor:
     """Square root of entries > 0, with the same bits on every processor.
 
-    `Tensor.sqrt` is MKL's, which starts from the processor's own estimate of 1 / sqrt(x). Intel and
-    AMD estimate differently, and the last bit of about one result in six differs. `Tensor.rsqrt`
-    uses the exact instructions for root and quotient.
+    `Tensor.sqrt` is MKL's on a CPU. Trainings that used it differed between Intel and AMD; on AMD
+    one result in six is not the nearest float32. Probably it starts from the processor's own
+    estimate of 1 / sqrt(x). `Tensor.rsqrt` uses the exact instructions for root and quotient.
 
     >>> root(torch.tensor([4.0, 0.25]))
     tensor([2.0000, 0.5000])
