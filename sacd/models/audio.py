@@ -5,6 +5,7 @@ import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import Tensor, nn
 
+from sacd.models.numerics import rounded
 from sacd.models.output import EMBEDDING, Output
 
 SAMPLE_RATE = 32_000
@@ -45,7 +46,8 @@ class CNN14(nn.Module):
                 f"give at least {1 / _CHANNELS[0]}"
             )
         # Not saved in the state dict, because both follow from the constants above.
-        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        window = torch.hann_window(WINDOW, dtype=torch.float64)
+        self.register_buffer("window", window, persistent=False)
         mel = AF.melscale_fbanks(
             WINDOW // 2 + 1, 50.0, 14_000.0, MELS, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
         )
@@ -67,12 +69,15 @@ class CNN14(nn.Module):
             sound: `(B, n)` at 32 kHz, range -1..1.
 
         Returns:
-            `(B, 1, 1 + n // 320, 64)`, >= -100 dB.
+            `(B, 1, 1 + n // 320, 64)`, >= -100 dB, in steps of 1/64 dB.
         """
+        # In float64, because a Fourier transform's last digits depend on the processor.
+        window = self.window.double()
         power = AF.spectrogram(
-            sound, 0, self.window, WINDOW, HOP, WINDOW, power=2.0, normalized=False
+            sound.double(), 0, window, WINDOW, HOP, WINDOW, power=2.0, normalized=False
         )
-        return 10 * torch.log10((power.mT @ self.mel).clamp(min=1e-10))[:, None]
+        level = 10 * torch.log10((power.mT @ self.mel.double()).clamp(min=1e-10))
+        return rounded(level, 64).to(sound.dtype)[:, None]
 
     def forward(self, sound: Tensor) -> Output:
         """Classify a batch.

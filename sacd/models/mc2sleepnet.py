@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sacd.models.eeg import Teacher, scaled
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import in_float32, rounded
 from sacd.models.output import Output
 from sacd.stages import STAGES
 
@@ -274,23 +274,28 @@ class _SpectrogramEncoder(nn.Module):
         super().__init__()
         self.window = FRAME_S * sfreq
         self.bands = min(FRAME_S * TOP_HZ, self.window // 2)
-        self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
+        taper = torch.hann_window(self.window, dtype=torch.float64)
+        self.register_buffer("taper", taper, persistent=False)
         self.norm = nn.BatchNorm1d(self.bands)
         self.embed = nn.Linear(self.bands, 128)
         layer = nn.TransformerEncoderLayer(128, 8, hidden, 0.1, "gelu", batch_first=True)
         self.layers = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        frames = x.squeeze(1).unfold(1, self.window, self.window // 2) * self.taper
-        # Without the constant, which depends on the electrode and not on sleep. `float`, because
-        # half precision has no FFT on a CPU. 1e-4 keeps the logarithm of a flat clip finite.
-        power = torch.fft.rfft(frames.float()).abs().square()[..., 1 : self.bands + 1] / self.window
-        steps = self.norm((power + 1e-4).log().transpose(1, 2)).transpose(1, 2)
-        steps = self.embed(steps)
+        # In float64, because a Fourier transform's last digits depend on the processor.
+        frames = x.squeeze(1).double().unfold(1, self.window, self.window // 2)
+        frames = frames * self.taper.double()
+        # Without the constant, which depends on the electrode and not on sleep.
+        power = torch.fft.rfft(frames).abs().square()[..., 1 : self.bands + 1] / self.window
+        # 1e-4 keeps the logarithm of a flat clip finite.
+        level = rounded((power + 1e-4).log(), 1024).to(x.dtype)
+        steps = self.embed(self.norm(level.transpose(1, 2)).transpose(1, 2))
         return self.layers(steps + _positions(steps.shape[1], 128).to(steps)).mean(1)
 
 
 def _positions(length: int, size: int) -> Tensor:
     """Sinusoidal position encoding `(length, size)` (Vaswani et al. 2017)."""
-    angle = torch.arange(length).unsqueeze(1) * 10_000 ** (-torch.arange(0, size, 2) / size)
-    return torch.stack((angle.sin(), angle.cos()), 2).flatten(1)
+    # In float64: rounded to float32 it is the same on every processor.
+    rate = 10_000 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    angle = torch.arange(length).unsqueeze(1) * rate
+    return torch.stack((angle.sin(), angle.cos()), 2).flatten(1).float()

@@ -1,4 +1,4 @@
-"""Arithmetic that networks and losses share: float32 at least, unit vectors, square roots."""
+"""Arithmetic that networks and losses share: float32 at least, unit vectors, equal bits."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -71,3 +71,19 @@ def root(x: Tensor) -> Tensor:
     tensor([2.0000, 0.5000])
     """
     return x * x.rsqrt()
+
+
+def rounded(x: Tensor, steps: int) -> Tensor:
+    """Round float64 to multiples of `1 / steps`, as float32, with the same bits on every processor.
+
+    MKL's Fourier transforms and logarithms may differ in their last digits between Intel and AMD.
+    In float64 that is far below a step, so that only a value within 1e-12 of the middle between two
+    steps could still differ.
+
+    Args:
+        steps: a power of two, so that a multiple has an exact float32.
+
+    >>> rounded(torch.tensor([0.126, -1.0], dtype=torch.float64), 8)
+    tensor([ 0.1250, -1.0000])
+    """
+    return (x * steps).round().div(steps).float()
