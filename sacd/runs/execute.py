@@ -167,9 +167,10 @@ class _Work:
     failed: dict[str, Failure]
 
     def log_reasons(self, states: Mapping[str, tuple[str, str]]) -> None:
-        """Log for every run why it is computed or not."""
+        """Log why runs are computed or not: many with the same reason in one line."""
+        reasons: dict[str, list[str]] = {}
         for run in self.hits:
-            log.info("%s: not computed, %s", run.title, states[run.id][1])
+            reasons.setdefault(f"not computed, {states[run.id][1]}", []).append(run.title)
         known = self.store.identities() if self.todo else []
         for run in self.todo.values():
             state, reason = states[run.id]
@@ -177,7 +178,11 @@ class _Work:
                 log.warning("%s: %s; computing it again", run.title, reason)
             else:
                 why = self.store.why_missing(run, known) if state == "missing" else reason
-                log.info("%s: to compute, %s", run.title, why)
+                reasons.setdefault(f"to compute, {why}", []).append(run.title)
+        for reason, titles in reasons.items():
+            few = len(titles) <= 3
+            runs = ", ".join(titles) if few else f"{titles[0]} and {len(titles) - 1} more runs"
+            log.info("%s: %s", runs, reason)
 
     def compute(self, pool: Pool, bar: "_Bar") -> None:
         """Start runs that are ready while there is room, and collect those that end."""

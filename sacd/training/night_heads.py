@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from sacd.config import NightConfig
 from sacd.data.batches import runs
@@ -47,15 +48,23 @@ class Head(nn.Module):
             outward = width if live else 2 * width
         self.drop, self.outward = nn.Dropout(drop), nn.Linear(outward, len(STAGES))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """`lengths` `(B,)`: clips of each sequence, where shorter ones are padded at the end."""
         h = self.inward(x)
         if self.rung == "window":
+            if lengths is not None:
+                h = h * (torch.arange(h.shape[1]) < lengths[:, None])[..., None]
             # Zeros stand for the clips before the first and after the last one.
             after = 0 if self.live else REACH
             padded = nn.functional.pad(h.transpose(1, 2), (REACH, after))
             h = self.context(padded).relu().transpose(1, 2)
-        elif self.rung == "night":
+        elif self.rung == "night" and lengths is None:
             h = self.context(h)[0]
+        elif self.rung == "night":
+            # Packed, so that the backward direction starts at the last clip, not in the padding.
+            packed = pack_padded_sequence(h, lengths, batch_first=True, enforce_sorted=False)
+            read, _ = self.context(packed)
+            h, _ = pad_packed_sequence(read, batch_first=True, total_length=x.shape[1])
         return self.outward(self.drop(h))
 
 
@@ -80,8 +89,9 @@ def train_head(
     torch.manual_seed(config.seed)
     head = Head(x.shape[1], rung, live, config.width, config.drop)
     pieces = [torch.from_numpy(rows) for rows in sequences(sequence)]
-    inputs = nn.utils.rnn.pad_sequence([x[rows] for rows in pieces], batch_first=True)
-    labels = nn.utils.rnn.pad_sequence(
+    lengths = torch.tensor([len(rows) for rows in pieces])
+    inputs = pad_sequence([x[rows] for rows in pieces], batch_first=True)
+    labels = pad_sequence(
         [stage[rows] for rows in pieces], batch_first=True, padding_value=UNSCORED
     )
     steps = math.ceil(len(pieces) / config.batch)
@@ -95,7 +105,7 @@ def train_head(
     head.train()
     for _ in range(config.epochs):
         for rows in torch.randperm(len(pieces), generator=order).split(config.batch):
-            logits = head(inputs[rows]).flatten(0, 1)
+            logits = head(inputs[rows], lengths[rows]).flatten(0, 1)
             loss = nn.functional.cross_entropy(
                 logits, labels[rows].flatten(), ignore_index=UNSCORED
             )

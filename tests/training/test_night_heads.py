@@ -29,6 +29,17 @@ def test_a_head_sees_what_its_rung_says(rung, live):
         assert moved[:15].any()
 
 
+@pytest.mark.parametrize("rung", ["clip", "window", "night"])
+@pytest.mark.parametrize("live", [False, True])
+def test_padding_is_not_read(rung, live):
+    torch.manual_seed(0)
+    head = Head(3, rung, live, 8, 0.0).eval()
+    x = torch.randn(2, 12, 3)
+    alone = head(x[1:, :7])
+    padded = head(x, torch.tensor([12, 7]))[1:, :7]
+    torch.testing.assert_close(padded, alone)
+
+
 @pytest.mark.slow
 def test_context_finds_a_stage_that_no_clip_shows():
     """The clip before says the stage: a head of one clip guesses, the others know."""
