@@ -110,25 +110,25 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 reproduce: $(READY)  ## simulate (or read DATA), train, execute the notebooks: results/PROFILE
-	$(PY) -m sacd reproduce $(ARGS) $(EXTRA)
+	@$(PY) -m sacd reproduce $(ARGS) $(EXTRA)
 
 beyond: $(READY)  ## beyond the paper: readings of open points, few labels, simulator and real nights
-	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only readings --only few_labels --only simulator
+	@$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only readings --only few_labels --only simulator
 
 simulate: $(READY)  ##+ write the simulated cohort only (data/PROFILE/cohort)
-	$(PY) -m sacd simulate $(ARGS)
+	@$(PY) -m sacd simulate $(ARGS)
 
 check: $(READY)  ## report the problems of the cohort DATA in one table
-	$(PY) -m sacd check $(ARGS)
+	@$(PY) -m sacd check $(ARGS)
 
 $(ITEMS): $(READY)
-	$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $@
+	@$(PY) -m sacd reproduce $(ARGS) $(EXTRA) --only $@
 
 verify: $(READY)  ## compare every number with the paper, and the files with their manifest
-	$(PY) -m sacd verify $(ARGS) $(call given,AGAINST,against)
+	@$(PY) -m sacd verify $(ARGS) $(call given,AGAINST,against)
 
 report: $(READY)  ## build results/PROFILE/report/index.html from what lies in results/PROFILE
-	$(PY) -m sacd report $(ARGS)
+	@$(PY) -m sacd report $(ARGS)
 
 bench: $(READY)  ##+ measure ingest, training step, execution: results/bench
 	@set -f; parts=(); for part in $$GIVEN_ONLY; do parts+=("--only=$$part"); done; $(PY) -m benchmarks "$${parts[@]}"
