@@ -122,14 +122,14 @@ def _execute(source: Path, partial: Path, values: Mapping[str, Any], timeout_s: 
     with _kernel(partial.parent) as name, TemporaryDirectory(prefix="sacd-") as sockets:
         # Through files: kernels that start at the same time may choose the same free port. Not in
         # the results, as a socket's path may have 107 letters.
-        by_file = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        talk = {"transport": "ipc", "connection_file": f"{sockets}/kernel.json"}
         try:
             papermill.execute_notebook(
                 source,
                 partial,
                 values,
                 kernel_name=name,
-                config=by_file,
+                config=Config({"KernelManager": talk}),
                 language="python",
                 progress_bar=False,
                 start_timeout=300,
