@@ -39,16 +39,16 @@ FOUR: Final = ("kappa_4", "macro_f1_4", "accuracy_4")
 
 PUBLISHED: Final = pd.DataFrame(
     [
-        ("SleepVST, video (arXiv:2404.03831)", 4, 0.71, "50 nights"),
-        ("radio waves (PMC11725512)", 4, np.nan, "880 people, accuracy 80.5 %"),
-        ("Sleepal, radar (arXiv:2604.16442)", 4, 0.695, "0.677 with apnea"),
-        ("SleepFounder, heartbeat and breathing (doi:10.1101/2025.09.06.25335216)", 5, 0.65, ""),
-        ("SleepNetZero, mattress (arXiv:2410.22646)", 4, 0.589, "265 users; 0.718 on PSG"),
-        ("Carter 2023, video (arXiv:2306.03711)", 4, 0.61, "50 people"),
-        ("Video-PSG 2024 (doi:10.1109/TBME.2024.3480813)", 4, 0.62, "20 adults"),
-        ("movement in video alone, children (PMC9393414)", 4, 0.26, "0.24 to 0.28"),
+        ("SleepVST, video", 4, 0.71, "50 nights", "arXiv:2404.03831"),
+        ("radio waves", 4, np.nan, "880 people, accuracy 80.5 %", "PMC11725512"),
+        ("Sleepal, radar", 4, 0.695, "0.677 with apnea", "arXiv:2604.16442"),
+        ("SleepFounder, heartbeat and breath", 5, 0.65, "", "doi:10.1101/2025.09.06.25335216"),
+        ("SleepNetZero, mattress", 4, 0.589, "265 users; 0.718 on PSG", "arXiv:2410.22646"),
+        ("Carter 2023, video", 4, 0.61, "50 people", "arXiv:2306.03711"),
+        ("Video-PSG", 4, 0.62, "20 adults", "doi:10.1109/TBME.2024.3480813"),
+        ("movement in video alone", 4, 0.26, "children; 0.24 to 0.28", "PMC9393414"),
     ],
-    columns=["system", "stages", "kappa", "note"],
+    columns=["system", "stages", "kappa", "note", "source"],
 )
 """Contactless stagers as their authors report them, each on other data: not comparable."""
 

@@ -42,6 +42,7 @@ class Session:
     """
 
     def __init__(self, notebook: str, parameters: Mapping[str, Any]) -> None:
+        pd.set_option("display.max_colwidth", None)  # a sentence in a table is shown whole
         self.notebook = NOTEBOOKS[notebook]
         declared = {
             name: default for name, (_, default) in parameters_of(self.notebook.source).items()
