@@ -72,13 +72,19 @@ def confusions(tables: Sequence[pd.DataFrame]) -> tuple[pd.Index, NDArray[np.flo
     return subjects, np.stack([first, *(matrix for _, matrix in others)], 1).astype(float)
 
 
-def _of_matrices(tables: Sequence[pd.DataFrame], score: Score, names: Sequence[str]) -> Measured:
-    subjects, matrices = confusions(tables)
+def of_matrices(
+    subjects: pd.Index, matrices: NDArray[np.float64], score: Score, names: Sequence[str]
+) -> Measured:
+    """Metrics of a row from its confusion matrices `(S, K, 5, 5)`.
+
+    Args:
+        score: gives m metrics of a matrix; names: of these, such as "kappa", "N1", "N1 as REM".
+    """
     # All seeds have the same clips, so the first one tells the true stages.
     pooled, of_stage = matrices.sum(0), matrices[:, 0].sum(2)
     clips = []
     for name in names:
-        stage = name.removeprefix("F1 ")
+        stage = name.removeprefix("F1 ").partition(" as ")[0]
         relevant = [STAGES.index(stage)] if stage in STAGES else slice(None)
         clips.append(of_stage[:, relevant].sum(1))
     # Counts add up over subjects, so leaving one out is a subtraction.
@@ -97,7 +103,7 @@ def measured(predictions: Predictions) -> Measured:
         ValueError: no table, or the seeds were tested on different clips.
     """
     tables = _tables(predictions)
-    first = _of_matrices(tables, scores, METRICS)
+    first = of_matrices(*confusions(tables), scores, METRICS)
     parts = [first]
     if all(set(PROBABILITIES) <= set(each) for each in tables):
         found = [macro_auc(each["stage"], each[PROBABILITIES], each["subject"]) for each in tables]
@@ -107,7 +113,7 @@ def measured(predictions: Predictions) -> Measured:
         parts.append(Measured(first.subjects, ("auc",), total, left_out, first.clips[:, :1]))
     if all("calibrated" in each for each in tables):
         again = [each.assign(prediction=each["calibrated"]) for each in tables]
-        _, _, total, left_out, clips = _of_matrices(again, scores, METRICS)
+        _, _, total, left_out, clips = of_matrices(*confusions(again), scores, METRICS)
         at = [METRICS.index(name) for name in CALIBRATED.values()]
         chosen = total[:, at], left_out[..., at], clips[:, at]
         parts.append(Measured(first.subjects, tuple(CALIBRATED), *chosen))
@@ -133,7 +139,7 @@ def intervals(
     """
     found = measured(predictions)
     if score is not None:
-        found = _of_matrices(_tables(predictions), score, names)
+        found = of_matrices(*confusions(_tables(predictions)), score, names)
     numbers = table(found.total, found.left_out, found.clips > 0).drop(columns="p_value")
     return numbers.assign(column=found.names)
 

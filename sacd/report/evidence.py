@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import Final, TextIO
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from sacd.analysis import crossed
 from sacd.analysis.crossed import Estimate
-from sacd.analysis.stats import trained_once
+from sacd.analysis.stats import Measured, of_matrices, trained_once
 from sacd.metrics import ERRORS, METRICS, scores
-from sacd.stages import STAGES
 
 QUANTITIES: Final = (*METRICS, *ERRORS)
 """What a claim may compare: overall metrics, recall per stage, and the shares of a true stage."""
@@ -29,18 +28,6 @@ def read_subjects(source: Path | TextIO) -> pd.DataFrame:
     return table.assign(**table[cells].fillna(0).astype(int))
 
 
-class _Row(NamedTuple):
-    """All quantities of a row: K seeds, S subjects, q quantities."""
-
-    seeds: pd.Index
-    total: NDArray[np.float64]
-    """`(K, q)`"""
-    left_out: NDArray[np.float64]
-    """`(S, K, q)`"""
-    there: NDArray[np.bool_]
-    """`(S, q)`: whether a subject has clips that count."""
-
-
 class Subjects:
     """Confusion matrices of the subjects of one item.
 
@@ -51,7 +38,7 @@ class Subjects:
         self._unit = "groups of videos" if (lines["item"] == "table3").all() else "subjects"
         self._lines = dict(iter(lines.groupby("row", sort=False)))
         self._subjects = sorted(lines["subject"].unique())
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, tuple[pd.Index, Measured]] = {}
 
     def absent(self, cells: Iterable[tuple[str, str]]) -> list[str]:
         return sorted({row for row, _ in cells} - self._lines.keys())
@@ -60,9 +47,16 @@ class Subjects:
         seeds = {self._lines[row]["seed"].nunique() for row in rows}
         return f"{len(self._subjects)} {self._unit}, paired; seeds per row: {_range(seeds)}"
 
-    def _row(self, row: str) -> _Row:
+    def _row(self, row: str) -> tuple[pd.Index, Measured]:
+        """Seeds and quantities of a row."""
         if row not in self._rows:
-            self._rows[row] = _quantities(self._lines[row], self._subjects)
+            counts = self._lines[row].pivot(index="subject", columns="seed", values=list(ERRORS))
+            seeds = counts.columns.get_level_values("seed").unique()
+            # A row tested on other subjects gets NaN here, which leaves its claims undecided.
+            counts = counts.reindex(self._subjects)
+            matrices = counts.to_numpy(float).reshape(len(counts), 5, 5, -1)
+            matrices = np.moveaxis(matrices, -1, 1)  # (S, K, 5, 5)
+            self._rows[row] = seeds, of_matrices(counts.index, matrices, _values, QUANTITIES)
         return self._rows[row]
 
     def estimate(self, cells: Cells) -> Estimate:
@@ -71,39 +65,22 @@ class Subjects:
         A row that is one network (`stats.trained_once`) stands against every seed of the others.
         """
         names = {row for _, row, _ in cells}
-        once = {row for row in names if trained_once(row) and len(self._row(row).seeds) == 1}
+        once = {row for row in names if trained_once(row) and len(self._row(row)[0]) == 1}
         once = once if names - once else set()
-        trained = [self._row(row).seeds for row in sorted(names - once)]
+        trained = [self._row(row)[0] for row in sorted(names - once)]
         seeds = reduce(pd.Index.intersection, trained)
         # Each is a weighted sum over cells: (K,), (S, K) and, as a subject counts if it has clips
         # for any of them, (S,).
         total = left_out = there = 0
         for weight, name, quantity in cells:
-            row, q = self._row(name), QUANTITIES.index(quantity)
-            shared = row.seeds.get_indexer(seeds) if name not in once else [0] * len(seeds)
+            (own, row), q = self._row(name), QUANTITIES.index(quantity)
+            shared = own.get_indexer(seeds) if name not in once else [0] * len(seeds)
             total = total + weight * row.total[shared, q]
             left_out = left_out + weight * row.left_out[:, shared, q]
-            there = there | row.there[:, q]
+            there = there | (row.clips[:, q] != 0)  # NaN counts as there
         if seeds.empty:
             return Estimate(np.nan, n_subjects=len(self._subjects), n_seeds=0)
         return crossed.estimates(total[:, None], left_out[..., None], there[:, None])[0]
-
-
-def _quantities(lines: pd.DataFrame, subjects: list[str]) -> _Row:
-    """Quantities of one row from its confusion matrices, pooled and with each subject left out."""
-    counts = lines.pivot(index="subject", columns="seed", values=list(ERRORS))
-    seeds = counts.columns.get_level_values("seed").unique()
-    # A row tested on other subjects gets NaN here, which leaves its claims undecided.
-    counts = counts.reindex(subjects).to_numpy(float)
-    counts = np.moveaxis(counts.reshape(len(counts), 5, 5, -1), -1, 1)  # (S, K, 5, 5)
-    pooled = counts.sum(axis=0)
-    # A subject without clips of a stage says nothing about the recalls and errors of that stage.
-    # All seeds share the true stages, so the first tells who has which.
-    clips = counts[:, 0].sum(axis=-1).T  # (5, S): of each true stage
-    of_all = np.repeat(clips.sum(axis=0)[None], len(METRICS) - len(STAGES), axis=0)
-    relevant = np.concatenate([of_all, clips, np.repeat(clips, len(STAGES), axis=0)])
-    there = (relevant != 0).T  # NaN counts as there
-    return _Row(seeds, _values(pooled), _values(pooled - counts), there)
 
 
 def _values(matrices: NDArray) -> NDArray[np.float64]:
