@@ -20,6 +20,8 @@ PERPLEXITY: Final = 30.0
 MIN_POINTS: Final = 8
 """Fewer points cannot be mapped."""
 SEVERE: Final = len(AHI_GROUPS) - 1
+LEAST: Final = 0.5
+"""Smallest share of severe subjects inside a danger zone."""
 
 
 def fitted_perplexity(n: int, wanted: float) -> float:
@@ -116,21 +118,18 @@ class DangerZone:
     The paper draws it by hand; we estimate it. `share` is the local share of subjects with AHI > 30
     events/h, from two Gaussian kernel densities with a common bandwidth (Scott's rule). Subjects
     have equal weights, however many clips they have. The zone is the part of the map where the
-    share is at least `least` and the density is at least the 5 % quantile over the points.
+    share is at least `LEAST` and the density is at least the 5 % quantile over the points.
 
     Args:
         coordinates: `(n, 2)`.
         subject: `(n,)`.
         ahi: `(n,)`, AHI in events/h of the subject of each point.
-        least: smallest share inside the zone.
 
     Raises:
         ValueError: no subject is severe, or all are.
     """
 
-    def __init__(
-        self, coordinates: ArrayLike, subject: ArrayLike, ahi: ArrayLike, least: float = 0.5
-    ) -> None:
+    def __init__(self, coordinates: ArrayLike, subject: ArrayLike, ahi: ArrayLike) -> None:
         coordinates, subject = np.asarray(coordinates, np.float64), np.asarray(subject)
         severe = np.array([ahi_group(a) == SEVERE for a in np.asarray(ahi, float)])
         if severe.all() or not severe.any():
@@ -141,7 +140,7 @@ class DangerZone:
         weight = 1 / counts[inverse]
         # Scott: n^(-1 / (d + 4)) with d = 2.
         bandwidth = coordinates.std(0).mean() * len(coordinates) ** (-1 / 6)
-        self.least, self._share = least, weight[severe].sum() / weight.sum()
+        self._share = weight[severe].sum() / weight.sum()
         kernel = KernelDensity(bandwidth=bandwidth)
         self._severe = clone(kernel).fit(coordinates[severe], sample_weight=weight[severe])
         self._all = clone(kernel).fit(coordinates, sample_weight=weight)
@@ -156,4 +155,4 @@ class DangerZone:
 
     def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
         """Which of the points `(n, 2)` lie in the zone."""
-        return np.nan_to_num(self.share(points)) >= self.least
+        return np.nan_to_num(self.share(points)) >= LEAST

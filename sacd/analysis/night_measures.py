@@ -57,9 +57,7 @@ def hypnogram(stage: ArrayLike) -> Measures:
     found[NIGHT, "sleep efficiency (%)"] = _percent(asleep, counts.sum())
     before, after = stage[:-1], stage[1:]
     both = (before != UNSCORED) & (after != UNSCORED)
-    steps = np.zeros((len(STAGES), len(STAGES)))
-    # `steps[i, j] += 1` would count a repeated pair once.
-    np.add.at(steps, (before[both], after[both]), 1)
+    steps = confusion(before[both], after[both])
     changes = steps.sum() - np.trace(steps)
     hours = both.sum() * CLIP_S / 3600
     found[NIGHT, "stage changes per hour"] = changes / hours if hours else np.nan

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sacd.analysis import tables
+from sacd.analysis.crossed import mean_squares
 from sacd.stages import CLIP_S, STAGES
 
 MINUTES: Final = CLIP_S / 60
@@ -73,11 +74,7 @@ def icc(true: ArrayLike, predicted: ArrayLike) -> float:
     n, k = pairs.shape
     if n < 3:
         return np.nan
-    mean = pairs.mean()
-    rows, columns = pairs.mean(axis=1), pairs.mean(axis=0)
-    between = k * ((rows - mean) ** 2).sum() / (n - 1)
-    raters = n * ((columns - mean) ** 2).sum() / (k - 1)
-    rest = ((pairs - rows[:, None] - columns + mean) ** 2).sum() / ((n - 1) * (k - 1))
+    raters, between, rest = mean_squares(pairs.T)
     below = between + (k - 1) * rest + k * (raters - rest) / n
     return float((between - rest) / below) if below else np.nan
 

@@ -45,9 +45,15 @@ def sleep_accel(folder: str | Path) -> pd.DataFrame:
         every[rows["epoch"]] = stage
         moving = rows["activity_count"].to_numpy() > MOVED
         nights.append(measure.hypnogram(every) | measure.movement(stage, moving))
-    lines = reality.summary(reality.nights_table(nights))
-    source = "Walch et al. 2019, doi:10.13026/hmhs-py35"
-    return lines.assign(dataset=SLEEP_ACCEL, source=source, licence=ODC_BY)
+    return _lines(nights, SLEEP_ACCEL, "Walch et al. 2019, doi:10.13026/hmhs-py35")
+
+
+def _lines(
+    nights: list[measure.Measures], dataset: str, source: str, sleepers: list[str] | None = None
+) -> pd.DataFrame:
+    """Lines of a data set from its nights; `sleepers` as in `reality.summary`."""
+    lines = reality.summary(reality.nights_table(nights), sleepers)
+    return lines.assign(dataset=dataset, source=source, licence=ODC_BY)
 
 
 def ucddb_nights(folder: str | Path) -> pd.DataFrame:
@@ -56,8 +62,7 @@ def ucddb_nights(folder: str | Path) -> pd.DataFrame:
     for study in ucddb.subjects(ucddb.check(Path(folder))).index:
         stage = ucddb.stages(Path(folder) / f"{study.lower()}_stage.txt")
         nights.append(measure.hypnogram(stage))
-    lines = reality.summary(reality.nights_table(nights))
-    return lines.assign(dataset=UCDDB, source="doi:10.13026/C26C7D", licence=ODC_BY)
+    return _lines(nights, UCDDB, "doi:10.13026/C26C7D")
 
 
 def santa_fe(folder: str | Path) -> pd.DataFrame:
@@ -65,9 +70,8 @@ def santa_fe(folder: str | Path) -> pd.DataFrame:
     path = Path(folder) / "SFI-heartRate_breathVol_bloodOx.txt"
     chest = np.loadtxt(path, comments="%")[:, 1]
     clips = measure.breaths(chest, BREATH_HZ)
-    lines = reality.summary(reality.nights_table([measure.breathing(None, clips)]))
-    source = "Rigney et al. 1993, PhysioNet santa-fe 1.0.0"
-    return lines.assign(dataset=SANTA_FE, source=source, licence=ODC_BY)
+    night = measure.breathing(None, clips)
+    return _lines([night], SANTA_FE, "Rigney et al. 1993, PhysioNet santa-fe 1.0.0")
 
 
 READERS: Final = {SLEEP_ACCEL: sleep_accel, UCDDB: ucddb_nights, SANTA_FE: santa_fe}
@@ -91,9 +95,7 @@ def sleep_edf(nights: Mapping[str, tuple[NDArray, NDArray]]) -> pd.DataFrame:
         near = slice(max(asleep[0] - AROUND_SLEEP, 0), asleep[-1] + AROUND_SLEEP + 1)
         found.append(measure.powers(stage[near], power[near]))
         sleepers_of.append(name[:5])
-    lines = reality.summary(reality.nights_table(found), sleepers_of)
-    source = "Kemp et al. 2000, doi:10.13026/C2X676"
-    return lines.assign(dataset=SLEEP_EDF, source=source, licence=ODC_BY)
+    return _lines(found, SLEEP_EDF, "Kemp et al. 2000, doi:10.13026/C2X676", sleepers_of)
 
 
 def sleep_edf_powers(folder: str | Path) -> dict[str, tuple[NDArray, NDArray]]:

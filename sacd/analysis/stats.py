@@ -137,9 +137,8 @@ def intervals(
         One row per metric: column and the columns of `crossed.table`. n_subjects are those with
         clips that count. With a single subject the interval is NaN.
     """
-    found = measured(predictions)
-    if score is not None:
-        found = of_matrices(*confusions(_tables(predictions)), score, names)
+    tables = _tables(predictions)
+    found = of_matrices(*confusions(tables), score, names) if score else measured(tables)
     numbers = table(found.total, found.left_out, found.clips > 0).drop(columns="p_value")
     return numbers.assign(column=found.names)
 

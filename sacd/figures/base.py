@@ -192,9 +192,7 @@ def legend_entries(figure: Figure) -> dict[str, Artist]:
 def legend_above(figure: Figure, columns: int, **options: Any) -> None:
     """A legend of all axes above them, in at most so many columns."""
     entries = legend_entries(figure)
-    figure.legend(
-        entries.values(), entries, loc="outside upper center", ncols=columns, **options
-    )  # fmt: skip
+    figure.legend(entries.values(), entries, loc="outside upper center", ncols=columns, **options)
 
 
 def label_data(

@@ -136,7 +136,7 @@ def _curves(
 def comparison(
     table: pd.DataFrame,
     column: str,
-    bounds: Mapping[str, float] | None = None,
+    bounds: Mapping[str, float],
     printed: str = "printed (S3VE)",
 ) -> Figure:
     """One metric of a tidy table, one line per method, grouped by teacher.
@@ -148,19 +148,15 @@ def comparison(
     Args:
         table: as `sacd.analysis.tables`; the part of a row's name before "/" is its group, and
             within a group the order is that of the table. Rows that the paper lacks follow in a
-            group of their own. Rows `baseline/` and `bound/` become lines.
+            group of their own.
         column: a metric.
-        bounds: name and value of further bounds and baselines, in the same unit.
+        bounds: name and value of the bounds and baselines, in the same unit.
         printed: label of the printed values, with their data.
     """
-    lines = table[table["column"] == column]
-    apart = lines["row"].str.startswith(("baseline/", "bound/"))
-    yardsticks = dict(bounds or {})
-    for line in lines[apart].itertuples():
-        yardsticks[line.row.partition("/")[2]] = line.value
-    lines, labels = _grouped(lines[~apart])
+    lines, labels = _grouped(table[table["column"] == column])
     figure = Figure((7.2, 1.5 + 0.165 * len(labels)), layout="constrained")
     axes = figure.subplots()
+    yardsticks = dict(bounds)
     alone = lines[lines["row"].str.startswith("-/")].head(1)
     for student in alone.itertuples():
         yardsticks[f"{student.row[2:]} alone"] = student.value

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from sacd.analysis.maps import DangerZone
+from sacd.analysis.maps import LEAST, DangerZone
 from sacd.analysis.portrait import ClipPortrait
 from sacd.figures.base import INK, Figure, legend_above, styled
 from sacd.stages import AHI_COLOURS, AHI_GROUPS, COLOURS, STAGES, ahi_group
@@ -117,11 +117,11 @@ def _zone(axes: Axes, zone: DangerZone) -> None:
     x, y = (np.linspace(*limits, 150) for limits in (axes.get_xlim(), axes.get_ylim()))
     grid = np.stack(np.meshgrid(x, y), -1)
     share = np.nan_to_num(zone.share(grid.reshape(-1, 2)).reshape(len(y), len(x)))
-    if share.max() < zone.least:
+    if share.max() < LEAST:
         return
     colour = AHI_COLOURS["Severe"]
-    axes.contourf(x, y, share, [zone.least, 1.01], colors=[colour], alpha=0.13, zorder=0)
-    axes.contour(x, y, share, [zone.least], colors=[colour], linewidths=1.2, linestyles="--")
+    axes.contourf(x, y, share, [LEAST, 1.01], colors=[colour], alpha=0.13, zorder=0)
+    axes.contour(x, y, share, [LEAST], colors=[colour], linewidths=1.2, linestyles="--")
     axes.plot([], [], color=colour, lw=1.2, ls="--", label="Danger zone, estimated")
 
 

@@ -13,14 +13,14 @@ _FIRST, _SECOND = "#8a8a8a", "#0072B2"
 
 
 @styled
-def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
-    """A metric of each subject under two methods, and all subjects in its order.
+def by_subject(a: pd.Series, b: pd.Series) -> Figure:
+    """Kappa of each subject under two methods, and all subjects in its order.
 
     Left: above the diagonal, the second method is better. Right: subjects sorted by the second
     method; its best, median and worst are named.
 
     Args:
-        a, b: metric by subject; their names are rows of a table and label the axes.
+        a, b: kappa by subject; their names are rows of a table and label the axes.
     """
     both = pd.concat([a, b], axis=1, join="inner").dropna()
     figure = Figure((7.2, 3.3), layout="constrained")
@@ -32,11 +32,11 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
     left.axline((low, low), slope=1, color=_FIRST, lw=0.8)
     left.plot(both.iloc[:, 0], both.iloc[:, 1], "o", ms=size, alpha=0.8, color=_SECOND)
     better = int((both.iloc[:, 1] > both.iloc[:, 0]).sum())
-    name = NAMES.get(metric, metric)
+    name = sentence(NAMES["kappa"])
     first, second = row_name(str(a.name)), row_name(str(b.name))
     # Equal axes, so that distance from the diagonal is the difference.
     left.set(xlim=limits, ylim=limits, aspect="equal")
-    left.set(xlabel=f"{sentence(name)}\n{first}", ylabel=f"{sentence(name)}\n{second}")
+    left.set(xlabel=f"{name}\n{first}", ylabel=f"{name}\n{second}")
     left.set_title(f"(a) Better in {better} of {len(both)} subjects")
     ordered = both.sort_values(both.columns[1])
     at = np.arange(1, len(both) + 1)
@@ -56,7 +56,7 @@ def by_subject(a: pd.Series, b: pd.Series, metric: str = "kappa") -> Figure:
             f"{word}: {ordered.index[k]}, {value:.2f}", (at[k], value), place, fontsize=7.5,
             textcoords="axes fraction", va="center", color=INK, arrowprops=line,
         )  # fmt: skip
-    right.set(xlabel=f"Subjects, sorted by {second}", ylabel=sentence(name))
+    right.set(xlabel=f"Subjects, sorted by {second}", ylabel=name)
     right.set_ylim(limits[0], limits[1] + margin)
     right.grid(axis="y")
     right.set_title("(b) Every subject")

@@ -124,8 +124,6 @@ def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     parts = []
     for texts in pairs.values():
         old, new = (tables.read(StringIO(text)) for text in texts)
-        if not {*_KEY, "value"} <= set(old.columns):
-            continue  # derived from the numbers
         # Only rows of the earlier table: what is new here cannot have drifted.
         both = old.merge(new, on=_KEY, how="left", suffixes=("", "_now"), indicator=True)
         both = both[both["value"].notna()]
