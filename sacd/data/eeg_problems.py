@@ -71,6 +71,10 @@ def eeg_losses(raw: Channel, clips: pd.DataFrame, reasons: np.ndarray) -> list[P
             "choose a connected channel (hum of the mains is no signal)",
         ),
         "railed": (f"{raw.name} is saturated for {BAD_S} s or more", "choose another channel"),
+        "stuck": (
+            f"{raw.name} repeats the same samples for {BAD_S} s or more",
+            "export it again, or look into the recorder: it wrote one buffer again and again",
+        ),
     }
     found: list[Problem] = []
     for reason, (what, fix) in told.items():
