@@ -137,6 +137,7 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
     events = attempt(night.events, survey_events, night.events)
     if events is not None:
         found += [("error", problem) for problem in events.problems]
+        found += [("warning", problem) for problem in events.doubts]
     for path in (night.events, night.sidecar):
         found += [("warning", problem) for problem in _said(path)]
     scored = None if events is None or events.problems else _scored(events.events)

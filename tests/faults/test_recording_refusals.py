@@ -65,14 +65,14 @@ REFUSED = {
     "1 to 5": (events(names("1", "2", "3", "4", "5")), "and W where counting starts at 1; name"),
     "unknown names": (
         events(names("W", "hell", "Light", "Light", "REM")),
-        "under names that are no known stage: 'Light', 'hell'; name them W, N1, N2, N3, REM or",
+        "has 3 rows of k * 30 s where no known stage is: 'Light' (2), 'hell' (1); name them W, N1",
     ),
     "unknown names without a length": (
         events(CLEAN.replace("30\tN", "n/a\tLight").replace("t2", "t1").replace("t3", "t1")),
-        "has rows of k * 30 s under names that are no known stage: 'Light1'",
+        "has 3 rows of k * 30 s where no known stage is: 'Light1' (3)",
     ),
     "blanks for tabs": (events(CLEAN.replace("\t", " ")), "line 1: its columns are not separated"),
-    "none is known": (events(names("dunkel", "hell")), "are no known stage: 'dunkel', 'hell'"),
+    "none is known": (events(names("dunkel", "hell")), "stage is: 'dunkel' (1), 'hell' (1)"),
     "ahi 1e9": (people(AHI.format(50).replace("12.5", "1e9")), "ahi '1e9' is not a number >="),
     "born in 1950": (people(AHI.format(1950)), "age '1950' is not a number >= 0 and <= 120"),
     "ragged participants": (people(AHI.format(50) + "sub-02\t3\n"), "line 3: has 2 fields"),
