@@ -14,6 +14,7 @@ from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.offset import refuse_unread
 from sacd.data.problems import CohortError
+from sacd.data.sidecar import doubts
 from sacd.data.store import StoreConfig
 from sacd.data.texts import read_table, read_text
 from sacd.data.twins import same_recordings
@@ -134,6 +135,8 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
         found.append(("warning", CohortError(night.sidecar, problem, fix)))
     if stated == [None]:
         attempt(night.video, refuse_unread, night)
+    elif stated:
+        found += [("warning", problem) for problem in doubts(night.sidecar)]
     events = attempt(night.events, survey_events, night.events)
     if events is not None:
         found += [("error", problem) for problem in events.problems]

@@ -89,7 +89,7 @@ REFUSED = {
     ),
     "another offset deeper down": (
         sidecar({"StartOffset": 0, "Video": {"StartOffset": 30}}),
-        "_video.json: states two offsets: StartOffset 0, StartOffset 30; keep one",
+        "_video.json: states two offsets: StartOffset 0, Video.StartOffset 30; keep one",
     ),
     "offset and delay": (
         sidecar({"StartOffset": 0, "DelayOfCamera": 30}),
@@ -118,11 +118,24 @@ REFUSED = {
         events(CLEAN.replace("0\t", "0000\t")),
         "_events.tsv: has 4995 of 5000 scored clips after the end of the EEG (150 s)",
     ),
-    "delay": (sidecar({"delay_s": 30}), "has no StartOffset, and the key 'delay_s' may be a time"),
-    "nested offset": (
-        sidecar({"Video": {"StartOffset": 30}}),
-        "has no StartOffset, and the key 'StartOffset' may be a time",
-    ),
+    **{
+        f"sidecar with {where} alone": (
+            sidecar(content),
+            f"has no StartOffset, and {where} may say when the video starts; write",
+        )
+        for where, content in (
+            ("delay_s 30", {"delay_s": 30}),
+            ("Video.StartOffset 30", {"Video": {"StartOffset": 30}}),
+            ("sync.video 30.5", {"sync": {"eeg": 0, "video": 30.5}}),
+            ("Versatz '30 s'", {"Versatz": "30 s"}),
+            ("Verz\u00f6gerung 30", {"Verz\u00f6gerung": 30}),
+            ("FirstFrame 30", {"FirstFrame": 30, "FrameRate": 5}),
+            ("FrameOffset 150", {"FrameOffset": 150}),
+            ("t_video 30", {"t_video": [30]}),
+            ("Recorded '2024-03-01T22:00:30'", {"Recorded": "2024-03-01T22:00:30"}),
+            ("AcquisitionTime '22:00:30'", {"AcquisitionTime": "22:00:30"}),
+        )
+    },
 }  # fmt: skip
 
 

@@ -169,9 +169,14 @@ READ = {
     "description in UTF-16": (about('{"Name": "ours"}', "utf-16"), ALL, "is read as UTF-16"),
     "sidecar with a mark": (sidecar('{"StartOffset": 0}', "utf-8-sig"), ALL, None),
     "sidecar without an offset": (
-        sidecar({"TaskName": "sleep", "FrameRate": 5, "RecordingDuration": 152}),
+        sidecar({"TaskName": "sleep", "FrameRate": 5, "RecordingDuration": "0:02:32", "lag": 0}),
         ALL,
         "states no StartOffset, so the video is taken to start with the EEG",
+    ),
+    "a time beside the offset": (
+        sidecar({"StartOffset": 0, "FirstFrame": 1, "TimeZone": "+01:00", "ExposureTime": 0.1}),
+        ALL,
+        "has FirstFrame 1, which may be a time of the video and is not read",
     ),
     "sidecar in UTF-16": (sidecar('{"StartOffset": 0}', "utf-16"), ALL, "is read as UTF-16"),
     "folder without a row": (
