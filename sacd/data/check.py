@@ -9,7 +9,7 @@ import pandas as pd
 
 from sacd.data.cohort import Night, stated_offset, stray_folders, survey
 from sacd.data.eeg import Channel, open_channel, refuse_slow
-from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
+from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal, uneven
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.offset import refuse_unread
@@ -156,7 +156,7 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
     if raw is None:
         return found
     attempt(night.eeg, refuse_slow, raw, config.eeg_rate)
-    found += cut(raw)
+    found += cut(raw) + uneven(raw)
     wrong = attempt(night.eeg, signal, raw)
     found += wrong or []
     if scored is not None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,11 @@ import numpy as np
 
 from sacd.data.problems import CohortError
 
-JITTER_S: Final = 0.05
-"""Onsets of records are rounded; a difference below this is no gap."""
+JITTER_S: Final = 0.5
+"""Records that begin by no more than this before or after the end of the ones before them lie side
+by side: onsets are rounded, or taken from a clock of their own."""
+_DRIFT: Final = 0.05
+"""Two clocks differ by less; records that follow each other faster contradict themselves."""
 
 LONGEST_S: Final = 100 * 3600.0
 """A recording or an event of it that ends later has a wrong time, or is more than a night."""
@@ -85,12 +89,41 @@ class EdfFile:
         found = [k for k, label in enumerate(self.labels) if label == NOTES]
         return [[row.tobytes() for row in self.stored(k)] for k in found]
 
+    @cached_property
+    def pieces(self) -> list[tuple[int, int, float]]:
+        """First record, record after the last, and onset in s of stretches without a gap.
+
+        A new one begins where the samples would be `JITTER_S` from the time that the file states:
+        after a gap, or because two clocks have drifted apart.
+
+        Raises:
+            CohortError: a record of an EDF+D file has no onset, or begins long before the one
+                before it ends.
+        """
+        onsets = self.onsets()
+        found, first = [], 0
+        for k in range(1, 0 if onsets is None else self.records):
+            # Against the start of the stretch: what single records are late does not add up.
+            lasted = (k - first) * self.record_s
+            late = onsets[k] - onsets[first] - lasted
+            if late < -JITTER_S and not -late <= min(2 * JITTER_S, _DRIFT * lasted):
+                if self.kind != "EDF+D":
+                    return [(0, self.records, 0.0)]  # contiguous by definition
+                problem = (
+                    f"record {k + 1} begins at {onsets[k]:g} s, within the one before"
+                    f" ({onsets[k - 1]:g} to {onsets[k - 1] + self.record_s:g} s)"
+                )
+                raise CohortError(self.path, problem, _FIX)
+            if abs(late) > JITTER_S:
+                found.append((first, k, float(onsets[first])))
+                first = k
+        return [*found, (first, self.records, 0.0 if onsets is None else float(onsets[first]))]
+
     def onsets(self) -> np.ndarray | None:
         """Start of every record in s after that of the first; None if the file does not say it.
 
         Raises:
-            CohortError: a record of an EDF+D file has no onset, or begins before the one before
-                it ends.
+            CohortError: a record of an EDF+D file has no onset.
         """
         channels = self.notes()
         if not channels and self.kind == "EDF+D":
@@ -107,19 +140,7 @@ class EdfFile:
                 problem = f"record {k + 1} of {self.records} does not say when it begins (EDF+D)"
                 raise CohortError(self.path, problem, _FIX)
             onsets[k] = float(found[1])
-        onsets -= onsets[0]
-        steps = np.diff(onsets)
-        back = np.flatnonzero(steps < self.record_s - JITTER_S)
-        if back.size and self.kind != "EDF+D":
-            return None  # contiguous by definition: the onsets are wrong
-        if back.size:
-            k = int(back[0])
-            problem = (
-                f"record {k + 2} begins at {onsets[k + 1]:g} s, within the one before"
-                f" ({onsets[k]:g} to {onsets[k] + self.record_s:g} s)"
-            )
-            raise CohortError(self.path, problem, _FIX)
-        return onsets
+        return onsets - onsets[0]
 
     def annotations(self) -> Iterator[tuple[float, float, str]]:
         """Onset in s from the start of the first record, duration in s (0 if none), text."""

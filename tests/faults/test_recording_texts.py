@@ -65,6 +65,11 @@ READ = {
         ALL,
         None,
     ),
+    "EDF+D whose records are 60 ms early or late": (
+        eeg({"C3": X}, "EDF+D", [k + 0.06 * (k % 3) for k in range(150)]),
+        ALL,
+        "its records begin up to 0.12 s before or after the end of the ones before them",
+    ),
     "EDF+C with one onset for all": (eeg({"C3": X}, "EDF+C", [0] * 150), ALL, None),
     "Latin-1 note": (eeg({"C3": X}, "EDF+C", note=b"L\xe4rm"), ALL, None),
     "note that is no annotation": (eeg({"C3": X}, "EDF+C", note=b"\x15\x15\xff"), ALL, None),
