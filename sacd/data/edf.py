@@ -36,6 +36,8 @@ NOTES: Final = "EDF Annotations"
 PATIENT, RECORDING, DATE, TIME = slice(8, 88), slice(88, 168), slice(168, 176), slice(176, 184)
 """Bytes of the header that say who was recorded, and when."""
 
+_KEPT_TIME: Final = rb"\0([+-]\d+(?:\.\d*)?)\x14\x14"
+"""An annotation without a text says when its record begins."""
 _FIX: Final = "export the recording as EDF or EDF+ again"
 _FIELDS: Final = (
     ("label", 16), ("", 80), ("unit", 8), ("low", 8), ("high", 8), ("dlow", 8), ("dhigh", 8),
@@ -50,7 +52,7 @@ class EdfFile:
 
     Attributes:
         kind: `EDF`, `EDF+C` or `EDF+D` (recorded with gaps).
-        start: date and time of the first record, None if the header states none.
+        stated: date and time of the start in the header, None if there is none.
         names: one per channel, annotations included; equal labels get `-0`, `-1`, ...
         samples: per record and channel.
         fields: the header's text per channel: unit, low, high, dlow, dhigh.
@@ -62,7 +64,7 @@ class EdfFile:
 
     path: Path
     kind: str
-    start: datetime | None
+    stated: datetime | None
     names: tuple[str, ...]
     labels: tuple[str, ...]
     samples: tuple[int, ...]
@@ -71,6 +73,26 @@ class EdfFile:
     records: int
     promised: int
     offset: int
+
+    @property
+    def start(self) -> datetime | None:
+        """Date and time of the first record; None if the header states none.
+
+        Raises:
+            CohortError: the first record begins elsewhere, as in a part of a longer file.
+        """
+        if self.stated and not 0 <= self.first_s < 1:  # EDF+ allows fractions of a second
+            both = f"{self.stated}, and its first record {self.first_s:g} s from there"
+            fix = "give eeg_start, or write the start of the first record into its header"
+            raise CohortError(self.path, f"starts at {both}: one of the two is wrong", fix)
+        return self.stated
+
+    @cached_property
+    def first_s(self) -> float:
+        """When the first record begins by its time-keeping annotation, in s; 0 without one."""
+        first = self.notes(1)
+        found = re.search(_KEPT_TIME, b"\0" + first[0][0]) if first and first[0] else None
+        return float(found[1]) if found else 0.0
 
     def stored(self, channel: int) -> np.ndarray:
         """`(records, samples)` int16, mapped from the file."""
@@ -84,10 +106,10 @@ class EdfFile:
         first = sum(self.samples[:channel])
         return slice(first, first + self.samples[channel])
 
-    def notes(self) -> list[list[bytes]]:
-        """Per annotation channel the bytes of every record."""
+    def notes(self, records: int | None = None) -> list[list[bytes]]:
+        """Per annotation channel the bytes of every record, or of the first ones."""
         found = [k for k, label in enumerate(self.labels) if label == NOTES]
-        return [[row.tobytes() for row in self.stored(k)] for k in found]
+        return [[row.tobytes() for row in self.stored(k)[:records]] for k in found]
 
     @cached_property
     def pieces(self) -> list[tuple[int, int, float]]:
@@ -133,7 +155,7 @@ class EdfFile:
             return None
         onsets = np.empty(self.records)
         for k, text in enumerate(channels[0]):
-            found = re.match(rb"([+-]\d+(?:\.\d*)?)\x14\x14", text)
+            found = re.search(_KEPT_TIME, b"\0" + text)
             if found is None and self.kind != "EDF+D":
                 return None  # contiguous by definition
             if found is None:
@@ -144,7 +166,6 @@ class EdfFile:
 
     def annotations(self) -> Iterator[tuple[float, float, str]]:
         """Onset in s from the start of the first record, duration in s (0 if none), text."""
-        origin = None
         for record in (text for channel in self.notes() for text in channel):
             for tal in record.split(b"\0"):
                 found = re.fullmatch(
@@ -155,12 +176,10 @@ class EdfFile:
                         problem = f"has an annotation that is none: {tal[:40]!r}"
                         raise CohortError(self.path, problem, _FIX)
                     continue
-                # The first annotation says when the first record begins.
-                onset = float(found[1])
-                origin = onset if origin is None else origin
                 for text in found[3].split(b"\x14"):
                     if text:
-                        yield onset - origin, float(found[2] or 0), _text(text)
+                        onset = float(found[1]) - self.first_s
+                        yield onset, float(found[2] or 0), _text(text)
 
 
 def read_header(path: Path) -> EdfFile:
@@ -204,7 +223,7 @@ def read_header(path: Path) -> EdfFile:
     return EdfFile(
         path=path,
         kind=reserved[:5] if reserved.startswith(("EDF+C", "EDF+D")) else "EDF",
-        start=_start(fixed),
+        stated=_start(fixed),
         names=_distinct(labels),
         labels=labels,
         samples=samples,

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from sacd.data.problems import CohortError
-from sacd.data.texts import split_camel_case, without_accents
+from sacd.data.texts import number, split_camel_case, without_accents
 from sacd.stages import CLIP_S, N1, N2, N3, REM, UNSCORED, W
 
 _FILLER: Final = {
@@ -41,7 +41,8 @@ _WORDS: Final = {
     "?": UNSCORED, "unscored": UNSCORED, "uns": UNSCORED, "u": UNSCORED, "unknown": UNSCORED,
     "unk": UNSCORED, "undefined": UNSCORED, "undetermined": UNSCORED, "indeterminate": UNSCORED,
     "not scored": UNSCORED, "notscored": UNSCORED, "unstaged": UNSCORED, "no": UNSCORED,
-    "none": UNSCORED, "ns": UNSCORED, "not available": UNSCORED, "n a": UNSCORED,
+    "none": UNSCORED, "ns": UNSCORED, "not available": UNSCORED, "n a": UNSCORED, "na": UNSCORED,
+    "nan": UNSCORED, "na n": UNSCORED,
     "missing": UNSCORED, "invalid": UNSCORED, "unsure": UNSCORED, "excluded": UNSCORED,
     "movement": UNSCORED, "movement time": UNSCORED, "body movement": UNSCORED, "m": UNSCORED,
     "mt": UNSCORED, "mvt": UNSCORED, "bewegung": UNSCORED,
@@ -220,9 +221,9 @@ def _words(name: str) -> str:
 
 def _code(words: str, name: str) -> int | None:
     """The number of a name that is nothing but a number and words such as `stage`."""
-    bare = re.fullmatch(r"([+-]?\d+)(\.0+)?", name.strip(), re.ASCII)
-    if bare:
-        return int(bare[1])
+    value = number(name.strip())
+    if value is not None and value == value // 1:
+        return int(value)
     return int(words) if re.fullmatch(r"-?\d+", words, re.ASCII) else None
 
 

@@ -115,6 +115,7 @@ def imported(folder, text, table="subject,ahi\nA1,5\n", clips=4):
         ("epoch,stage\n1,W\n2,N1\n6,N2\n", 4, "numbers 6 epochs"),
         ("W\nN2\n" * 10, 40, "numbers 20 epochs, and the EEG of 1200 s has 40 of 30 s"),
         ("onset,duration,stage\n0,30000,W\n30000,30000,N1\n", 4, "has 1996 of 2000 clips after"),
+        ("time,stage\n00:01:00,W\n00:02:00,N2\n02:04:00,N1\n", 260, "all lie within; write time"),
     ],
 )
 def test_epochs_that_do_not_fit_the_eeg(tmp_path, text, clips, message):
