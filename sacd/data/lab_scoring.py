@@ -64,7 +64,7 @@ def read_scoring(path: Path, start: datetime | None) -> Scoring:
     if path.suffix.lower() in (".edf", ".rec"):
         notes = edf_notes(path, start)
     elif path.suffix.lower() in (".xml", ".rml"):
-        notes = xml_notes(path)
+        notes, counted = xml_notes(path)
     else:
         notes, counted = text_notes(path, start)
     scoring = replace(scoring_of(notes, path), counted=counted)
