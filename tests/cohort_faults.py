@@ -136,6 +136,11 @@ WARNINGS = {
         "_eeg.edf",
         "promises 90 s, 83 s are there",
     ),
+    "an event that may be a stage": (
+        lambda r: edit(paths(r, "sub-01")[1], "0\t30\tW", "0\t30\tstartle sleep"),
+        "_events.tsv",
+        "counts as events 1 row of k * 30 s where no known stage is: 'startle sleep' (1)",
+    ),
     "70 s of eeg": (
         eeg(lambda p: write_edf(p, {"C3": (NOISE[: 128 * 70], 128)})),
         "_events.tsv",

@@ -9,11 +9,12 @@ import pandas as pd
 
 from sacd.data.cohort import Night, stated_offset, stray_folders, survey
 from sacd.data.eeg import Channel, open_channel, refuse_slow
-from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal
+from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal, uneven
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
 from sacd.data.look import Film, header_problems, odd_pictures, survey_film
 from sacd.data.offset import refuse_unread
 from sacd.data.problems import CohortError
+from sacd.data.sidecar import doubts
 from sacd.data.store import StoreConfig
 from sacd.data.texts import read_table, read_text
 from sacd.data.twins import same_recordings
@@ -134,9 +135,12 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
         found.append(("warning", CohortError(night.sidecar, problem, fix)))
     if stated == [None]:
         attempt(night.video, refuse_unread, night)
+    elif stated:
+        found += [("warning", problem) for problem in doubts(night.sidecar)]
     events = attempt(night.events, survey_events, night.events)
     if events is not None:
         found += [("error", problem) for problem in events.problems]
+        found += [("warning", problem) for problem in events.doubts]
     for path in (night.events, night.sidecar):
         found += [("warning", problem) for problem in _said(path)]
     scored = None if events is None or events.problems else _scored(events.events)
@@ -152,7 +156,7 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
     if raw is None:
         return found
     attempt(night.eeg, refuse_slow, raw, config.eeg_rate)
-    found += cut(raw)
+    found += cut(raw) + uneven(raw)
     wrong = attempt(night.eeg, signal, raw)
     found += wrong or []
     if scored is not None:

@@ -21,9 +21,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sacd.data.problems import CohortError as CohortError
+from sacd.data.sidecar import sidecar_offset
 from sacd.data.texts import number, read_object, read_table
 
 VIDEO_SUFFIXES = (
@@ -34,15 +35,6 @@ VIDEO_SUFFIXES = (
 LIMITS: Final = {"age": 120, "weight_kg": 500, "ahi": 200}
 """Largest values, in years, kg and events/h: an event lasts 10 s or more, and 200 an hour leave no
 time for sleep between them."""
-_OFFSETS: Final = {
-    "starttime", "startoffset", "videostarttime", "videostartoffset", "videooffset", "videostart",
-    "offset",
-}  # fmt: skip
-"""Keys of a sidecar that state the offset, without case and separators: BIDS' own, and others."""
-_SECONDS: Final = ("s", "sec", "second", "seconds", "sekunden", "secondes")
-_LIKE_A_TIME: Final = re.compile("offset|delay|start|onset|begin|shift|sync|latency|time|^lag|^t0")
-_SHIFTS: Final = re.compile("offset|delay|shift|latency|^lag|^(video)?start(time)?$")
-_NO_OFFSET: Final = re.compile("zone|utc|acqui|repeti|echo|duration|(?<!first)frame|exposure|date")
 
 
 @dataclass(frozen=True)
@@ -239,54 +231,3 @@ def stated_offset(video: Path) -> float | None:
     """What `sidecar_offset` finds beside a video; None also where there is no sidecar."""
     sidecar = _sidecar(video)
     return sidecar_offset(sidecar) if sidecar.is_file() else None
-
-
-def sidecar_offset(path: Path) -> float | None:
-    """Time of the first video frame minus the start of the EEG in s; None if the file states none.
-
-    Raises:
-        CohortError: it states two offsets, none that is a number, or a time under a key that is
-            not known.
-    """
-    fix = 'write {"StartOffset": seconds from the start of the EEG to the first video frame}'
-    sidecar = read_object(path, fix)
-    stated = [(key, value) for key, value in sidecar.items() if _plain(key) in _OFFSETS]
-    for key, value in stated:
-        if type(value) not in (int, float) or not abs(value) <= 1e6:  # also True and NaN
-            wrong = f"{key} {repr(value)[:20]} is not a number of seconds from -1e6 to 1e6"
-            raise CohortError(path, wrong, fix)
-    for key, value in sidecar.items():
-        # A number in ms would be read as one in s.
-        if stated and "unit" in _plain(key) and str(value).lower() not in _SECONDS:
-            raise CohortError(path, f"has {key} {value!r}, and offsets are in s", fix)
-    if stated:
-        # BIDS' key and our own may both be there, or one deeper down; then they must agree.
-        stated += [(key, value) for key, value in _items(sidecar) if _shifts(key, value)]
-        if len({value for _, value in stated}) > 1:
-            both = ", ".join(f"{key} {value!r}" for key, value in dict.fromkeys(stated))
-            raise CohortError(path, f"states two offsets: {both}", "keep one")
-        return float(stated[0][1])
-    # An offset that is overlooked shifts every label of the night against its video.
-    for key, _ in _items(sidecar):
-        if _LIKE_A_TIME.search(_plain(key)) and not _NO_OFFSET.search(_plain(key)):
-            raise CohortError(path, f"has no StartOffset, and the key {key!r} may be a time", fix)
-    return None
-
-
-def _plain(key: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", key.lower())
-
-
-def _shifts(key: str, value: Any) -> bool:
-    """Whether a key says that the video is shifted, by a number other than 0."""
-    named = _SHIFTS.search(_plain(key)) and not _NO_OFFSET.search(_plain(key))
-    return bool(named and value and type(value) in (int, float))
-
-
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """All keys of nested objects and lists, each with its value."""
-    if isinstance(value, list):
-        value = {str(k): inner for k, inner in enumerate(value)}
-    for key, inner in value.items() if isinstance(value, dict) else ():
-        yield key, inner
-        yield from _items(inner)

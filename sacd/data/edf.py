@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,11 @@ import numpy as np
 
 from sacd.data.problems import CohortError
 
-JITTER_S: Final = 0.05
-"""Onsets of records are rounded; a difference below this is no gap."""
+JITTER_S: Final = 0.5
+"""Records that begin by no more than this before or after the end of the ones before them lie side
+by side: onsets are rounded, or taken from a clock of their own."""
+_DRIFT: Final = 0.05
+"""Two clocks differ by less; records that follow each other faster contradict themselves."""
 
 LONGEST_S: Final = 100 * 3600.0
 """A recording or an event of it that ends later has a wrong time, or is more than a night."""
@@ -32,6 +36,8 @@ NOTES: Final = "EDF Annotations"
 PATIENT, RECORDING, DATE, TIME = slice(8, 88), slice(88, 168), slice(168, 176), slice(176, 184)
 """Bytes of the header that say who was recorded, and when."""
 
+_KEPT_TIME: Final = rb"\0([+-]\d+(?:\.\d*)?)\x14\x14"
+"""An annotation without a text says when its record begins."""
 _FIX: Final = "export the recording as EDF or EDF+ again"
 _FIELDS: Final = (
     ("label", 16), ("", 80), ("unit", 8), ("low", 8), ("high", 8), ("dlow", 8), ("dhigh", 8),
@@ -46,7 +52,7 @@ class EdfFile:
 
     Attributes:
         kind: `EDF`, `EDF+C` or `EDF+D` (recorded with gaps).
-        start: date and time of the first record, None if the header states none.
+        stated: date and time of the start in the header, None if there is none.
         names: one per channel, annotations included; equal labels get `-0`, `-1`, ...
         samples: per record and channel.
         fields: the header's text per channel: unit, low, high, dlow, dhigh.
@@ -58,7 +64,7 @@ class EdfFile:
 
     path: Path
     kind: str
-    start: datetime | None
+    stated: datetime | None
     names: tuple[str, ...]
     labels: tuple[str, ...]
     samples: tuple[int, ...]
@@ -67,6 +73,26 @@ class EdfFile:
     records: int
     promised: int
     offset: int
+
+    @property
+    def start(self) -> datetime | None:
+        """Date and time of the first record; None if the header states none.
+
+        Raises:
+            CohortError: the first record begins elsewhere, as in a part of a longer file.
+        """
+        if self.stated and not 0 <= self.first_s < 1:  # EDF+ allows fractions of a second
+            both = f"{self.stated}, and its first record {self.first_s:g} s from there"
+            fix = "give eeg_start, or write the start of the first record into its header"
+            raise CohortError(self.path, f"starts at {both}: one of the two is wrong", fix)
+        return self.stated
+
+    @cached_property
+    def first_s(self) -> float:
+        """When the first record begins by its time-keeping annotation, in s; 0 without one."""
+        first = self.notes(1)
+        found = re.search(_KEPT_TIME, b"\0" + first[0][0]) if first and first[0] else None
+        return float(found[1]) if found else 0.0
 
     def stored(self, channel: int) -> np.ndarray:
         """`(records, samples)` int16, mapped from the file."""
@@ -80,17 +106,46 @@ class EdfFile:
         first = sum(self.samples[:channel])
         return slice(first, first + self.samples[channel])
 
-    def notes(self) -> list[list[bytes]]:
-        """Per annotation channel the bytes of every record."""
+    def notes(self, records: int | None = None) -> list[list[bytes]]:
+        """Per annotation channel the bytes of every record, or of the first ones."""
         found = [k for k, label in enumerate(self.labels) if label == NOTES]
-        return [[row.tobytes() for row in self.stored(k)] for k in found]
+        return [[row.tobytes() for row in self.stored(k)[:records]] for k in found]
+
+    @cached_property
+    def pieces(self) -> list[tuple[int, int, float]]:
+        """First record, record after the last, and onset in s of stretches without a gap.
+
+        A new one begins where the samples would be `JITTER_S` from the time that the file states:
+        after a gap, or because two clocks have drifted apart.
+
+        Raises:
+            CohortError: a record of an EDF+D file has no onset, or begins long before the one
+                before it ends.
+        """
+        onsets = self.onsets()
+        found, first = [], 0
+        for k in range(1, 0 if onsets is None else self.records):
+            # Against the start of the stretch: what single records are late does not add up.
+            lasted = (k - first) * self.record_s
+            late = onsets[k] - onsets[first] - lasted
+            if late < -JITTER_S and not -late <= min(2 * JITTER_S, _DRIFT * lasted):
+                if self.kind != "EDF+D":
+                    return [(0, self.records, 0.0)]  # contiguous by definition
+                problem = (
+                    f"record {k + 1} begins at {onsets[k]:g} s, within the one before"
+                    f" ({onsets[k - 1]:g} to {onsets[k - 1] + self.record_s:g} s)"
+                )
+                raise CohortError(self.path, problem, _FIX)
+            if abs(late) > JITTER_S:
+                found.append((first, k, float(onsets[first])))
+                first = k
+        return [*found, (first, self.records, 0.0 if onsets is None else float(onsets[first]))]
 
     def onsets(self) -> np.ndarray | None:
         """Start of every record in s after that of the first; None if the file does not say it.
 
         Raises:
-            CohortError: a record of an EDF+D file has no onset, or begins before the one before
-                it ends.
+            CohortError: a record of an EDF+D file has no onset.
         """
         channels = self.notes()
         if not channels and self.kind == "EDF+D":
@@ -100,30 +155,17 @@ class EdfFile:
             return None
         onsets = np.empty(self.records)
         for k, text in enumerate(channels[0]):
-            found = re.match(rb"([+-]\d+(?:\.\d*)?)\x14\x14", text)
+            found = re.search(_KEPT_TIME, b"\0" + text)
             if found is None and self.kind != "EDF+D":
                 return None  # contiguous by definition
             if found is None:
                 problem = f"record {k + 1} of {self.records} does not say when it begins (EDF+D)"
                 raise CohortError(self.path, problem, _FIX)
             onsets[k] = float(found[1])
-        onsets -= onsets[0]
-        steps = np.diff(onsets)
-        back = np.flatnonzero(steps < self.record_s - JITTER_S)
-        if back.size and self.kind != "EDF+D":
-            return None  # contiguous by definition: the onsets are wrong
-        if back.size:
-            k = int(back[0])
-            problem = (
-                f"record {k + 2} begins at {onsets[k + 1]:g} s, within the one before"
-                f" ({onsets[k]:g} to {onsets[k] + self.record_s:g} s)"
-            )
-            raise CohortError(self.path, problem, _FIX)
-        return onsets
+        return onsets - onsets[0]
 
     def annotations(self) -> Iterator[tuple[float, float, str]]:
         """Onset in s from the start of the first record, duration in s (0 if none), text."""
-        origin = None
         for record in (text for channel in self.notes() for text in channel):
             for tal in record.split(b"\0"):
                 found = re.fullmatch(
@@ -134,12 +176,10 @@ class EdfFile:
                         problem = f"has an annotation that is none: {tal[:40]!r}"
                         raise CohortError(self.path, problem, _FIX)
                     continue
-                # The first annotation says when the first record begins.
-                onset = float(found[1])
-                origin = onset if origin is None else origin
                 for text in found[3].split(b"\x14"):
                     if text:
-                        yield onset - origin, float(found[2] or 0), _text(text)
+                        onset = float(found[1]) - self.first_s
+                        yield onset, float(found[2] or 0), _text(text)
 
 
 def read_header(path: Path) -> EdfFile:
@@ -183,7 +223,7 @@ def read_header(path: Path) -> EdfFile:
     return EdfFile(
         path=path,
         kind=reserved[:5] if reserved.startswith(("EDF+C", "EDF+D")) else "EDF",
-        start=_start(fixed),
+        stated=_start(fixed),
         names=_distinct(labels),
         labels=labels,
         samples=samples,

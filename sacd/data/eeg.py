@@ -4,13 +4,12 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from sacd.data.edf import JITTER_S, LONGEST_S, NOTES, EdfFile, number_of, read_header
+from sacd.data.edf import LONGEST_S, NOTES, EdfFile, number_of, read_header
 from sacd.data.problems import CohortError
 
 _UNITS: Final = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
@@ -35,20 +34,10 @@ class Channel:
         """Samples of a record."""
         return self.file.samples[self.index]
 
-    @cached_property
+    @property
     def pieces(self) -> list[tuple[int, int, float]]:
         """First record, record after the last, and onset in s of stretches without a gap."""
-        file, onsets = self.file, self.file.onsets()
-        if onsets is None:
-            return [(0, file.records, 0.0)]
-        found, first = [], 0
-        for k in range(1, file.records):
-            # Against the start of the stretch: roundings of single onsets do not add up.
-            expected = onsets[first] + (k - first) * file.record_s
-            if abs(onsets[k] - expected) > JITTER_S:
-                found.append((first, k, float(onsets[first])))
-                first = k
-        return [*found, (first, file.records, float(onsets[first]))]
+        return self.file.pieces
 
     @property
     def end_s(self) -> float:

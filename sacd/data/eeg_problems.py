@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from sacd.data.edf import JITTER_S
 from sacd.data.eeg import Channel
 from sacd.data.problems import CohortError, Problem
 from sacd.data.unusable import BAD_S
@@ -13,6 +14,8 @@ from sacd.stages import CLIP_S, STAGES
 EEG_UV: Final = (0.5, 1000.0)
 """Limits of the standard deviation of 30 s of scalp EEG. Typical values lie far inside; a value
 outside means that the file states a wrong unit."""
+ROUNDED_S: Final = 0.05
+"""Onsets of records that differ by less from what their number says are rounded."""
 CLIPPED: Final = 0.02
 """Largest accepted share of samples at the extremes of a recording."""
 
@@ -26,6 +29,21 @@ def cut(raw: Channel) -> list[Problem]:
     what = "is cut" if there < promised else "is longer than stated"
     problem = f"{what}: its header promises {promised:g} s, {there:g} s are there"
     fix = "copy or export the recording again"
+    return [("warning", CohortError(raw.file.path, problem, fix))]
+
+
+def uneven(raw: Channel) -> list[Problem]:
+    """A warning if records do not begin where the samples before them end."""
+    off, onsets = 0.0, raw.file.onsets()
+    for first, stop, onset in raw.pieces if onsets is not None else ():
+        placed = onset + raw.file.record_s * np.arange(stop - first)
+        off = max(off, np.abs(onsets[first:stop] - placed).max())
+    # Further off are the records of a file that is contiguous by definition: its onsets are wrong.
+    if not ROUNDED_S < off <= JITTER_S:
+        return []
+    problem = f"its records begin up to {off:.2g} s before or after the end of the ones before them"
+    problem += f": their samples are joined, and none is more than {JITTER_S:g} s from its time"
+    fix = "ignore it if that is exact enough, or export the recording again"
     return [("warning", CohortError(raw.file.path, problem, fix))]
 
 
@@ -71,6 +89,10 @@ def eeg_losses(raw: Channel, clips: pd.DataFrame, reasons: np.ndarray) -> list[P
             "choose a connected channel (hum of the mains is no signal)",
         ),
         "railed": (f"{raw.name} is saturated for {BAD_S} s or more", "choose another channel"),
+        "stuck": (
+            f"{raw.name} repeats the same samples for {BAD_S} s or more",
+            "export it again, or look into the recorder: it wrote one buffer again and again",
+        ),
     }
     found: list[Problem] = []
     for reason, (what, fix) in told.items():

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sacd.data.edf import LONGEST_S
 from sacd.data.problems import CohortError
-from sacd.data.scoring import Scoring, recognise, unknown_tiles
+from sacd.data.scoring import Scoring, recognise, rows_of, unknown_tiles
 from sacd.data.texts import number, read_table
 from sacd.stages import CLIP_S, UNSCORED
 
@@ -40,11 +40,13 @@ class Survey:
         events: as far as they can be read.
         problems: one of each kind.
         coding: of the stages, in words; empty if it is not known.
+        doubts: what counts as an event, and may be a stage.
     """
 
     events: pd.DataFrame
     problems: list[CohortError]
     coding: str = ""
+    doubts: tuple[CohortError, ...] = ()
 
 
 def survey_events(path: Path) -> Survey:
@@ -66,9 +68,20 @@ def survey_events(path: Path) -> Survey:
     length = length.mask(stage.isna() & length.isna(), 0.0)
     events = text.assign(onset=onset, duration=length)
     problems = _problems(path, events, text, stage, scoring, table.lines)
-    if problems:
-        return Survey(events, problems, scoring.coding)
-    return Survey(_expanded(events, stage), [], scoring.coding)
+    times = onset.to_numpy(float), length.to_numpy(float)
+    tiles, doubtful = unknown_tiles(*times, text["trial_type"], scoring, SLACK_S)
+    tiles = {name: n for name, n in tiles.items() if name not in scoring.unknown}
+    if tiles:
+        fix = "name them W, N1, N2, N3, REM or unscored"
+        problems.append(CohortError(path, f"has {rows_of(tiles)}", fix))
+    doubts = []
+    if doubtful:
+        problem = f"counts as events {rows_of(doubtful)}"
+        fix = "if they are stages, name them W, N1, N2, N3 or REM"
+        doubts.append(CohortError(path, problem, fix))
+    if not problems:
+        events = _expanded(events, stage)
+    return Survey(events, problems, scoring.coding, tuple(doubts))
 
 
 def _problems(
@@ -112,14 +125,6 @@ def _problems(
             more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
             problem = f"line {lines[k]}: {column} {text[column][k]!r} {what}{more}"
             problems.append(CohortError(path, problem, fix))
-    tiles = unknown_tiles(
-        onset.to_numpy(float), length.to_numpy(float), text["trial_type"], scoring, SLACK_S
-    )
-    tiles = [name for name in tiles if name not in scoring.unknown]
-    if tiles:
-        few = ", ".join(map(repr, tiles[:8])) + (", ..." if len(tiles) > 8 else "")
-        problem = f"has rows of k * {CLIP_S} s under names that are no known stage: {few}"
-        problems.append(CohortError(path, problem, "name them W, N1, N2, N3, REM or unscored"))
     if not scored.any():
         found = ", ".join(map(repr, text["trial_type"].unique()[:8]))
         fix = "add one row per clip with W, N1, N2, N3 or REM"

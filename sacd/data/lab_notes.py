@@ -16,7 +16,7 @@ import numpy as np
 from sacd.data.events import SLACK_S
 from sacd.data.lab_edf import is_blank
 from sacd.data.problems import CohortError
-from sacd.data.scoring import recognise, unknown_tiles
+from sacd.data.scoring import recognise, rows_of, unknown_tiles
 from sacd.data.texts import split_camel_case, without_accents
 from sacd.stages import CLIP_S, UNSCORED
 
@@ -95,11 +95,13 @@ def scoring_of(notes: Sequence[Note], path: Path) -> Scoring:
     fix = "name it W, N1, N2, N3, REM or unscored"
     if names.unknown:
         raise CohortError(path, f"has the stage {names.unknown[0]!r}, which is not known", fix)
-    tiles = unknown_tiles(onsets, np.nan_to_num(lengths), texts, names, SLACK_S)
+    tiles, doubtful = unknown_tiles(onsets, np.nan_to_num(lengths), texts, names, SLACK_S)
     if names.stages and tiles:
-        problem = f"has {tiles[0]!r} where the stages are, which is not known"
-        raise CohortError(path, problem, fix)
+        raise CohortError(path, f"has {rows_of(tiles)}", fix)
     left: Counter[str] = Counter()
+    if names.stages and doubtful:
+        what, _, which = rows_of(doubtful).partition(" ")[2].partition(": ")
+        left[f"{what}, which count as events ({which})"] = sum(doubtful.values())
     stages = _stages(notes, names.stages, path, left)
     events = _events_of(notes, names.stages, left)
     kept = {reason: n for reason, n in left.items() if n}

@@ -80,12 +80,14 @@ def plan(row: dict[str, str], asked: Asked) -> LabNight:
     hypnograms = [path for path, head in headers.items() if is_hypnogram(head)]
     scoring, source, notes = _scoring(row, [*hypnograms, *found.texts], header, start, asked)
     promised = max(seconds, header.promised * header.record_s)  # of a file that was cut
-    _refuse_length(scoring, source, promised)
+    _refuse_length(scoring, source, promised, start)
     scoring, lost = _within(scoring, seconds)
     if lost:
         notes.append(f"{lost} clips after the end of the EEG")
     notes += [_unused(problem) for problem in broken]
     notes += [f"{n} {what}" for what, n in scoring.left_out.items()]
+    if scoring.counted:
+        notes.append("stages have no times: their first epoch is taken to start with the EEG")
     if all(stage == UNSCORED for _, stage in scoring.stages):
         raise CohortError(source, "scores no clip of the EEG", "count onsets from its start")
     ahi = _ahi(row, scoring, source, notes)
@@ -167,16 +169,16 @@ def _number(row: dict[str, str], column: str) -> float:
 
 def _start(row: dict[str, str], header: EdfFile) -> datetime:
     """Start of the EEG: the column eeg_start, else the header, else the first second of 1985."""
-    stated = header.start or datetime(1985, 1, 1)  # EDF's own date for "not known"
+    blank = datetime(1985, 1, 1)  # EDF's own date for "not known"
     if not row["eeg_start"]:
-        return stated
+        return header.start or blank
     try:
         given = moment(row["eeg_start"])
     except ValueError:
         problem = f"eeg_start {row['eeg_start']!r} is no time"
         raise CohortError(header.path, problem, "write 2024-03-01T22:00:00 or 22:00:00") from None
     if isinstance(given, time):
-        return datetime.combine(stated.date(), given)
+        return datetime.combine((header.stated or blank).date(), given)
     return given.replace(tzinfo=None)
 
 
@@ -190,7 +192,7 @@ def _scoring(
     """
     eeg = header.path
     # Annotations of the recording count from its own start, whatever the table says.
-    starts = {eeg: header.start or start}
+    starts = {eeg: None}
     found: dict[Path, Scoring] = {}
     problems: list[CohortError] = []
 
@@ -238,7 +240,7 @@ def _within(scoring: Scoring, seconds: float) -> tuple[Scoring, int]:
     return replace(scoring, stages=kept), len(scoring.stages) - len(kept)
 
 
-def _refuse_length(scoring: Scoring, source: Path, seconds: float) -> None:
+def _refuse_length(scoring: Scoring, source: Path, seconds: float, start: datetime) -> None:
     """Raise CohortError if the stages must have other times than those that they seem to have."""
     _, beyond = _within(scoring, seconds)
     n = len(scoring.stages)
@@ -252,6 +254,13 @@ def _refuse_length(scoring: Scoring, source: Path, seconds: float) -> None:
                 f" {seconds / CLIP_S:.4g} of {CLIP_S} s: do they last {seconds / last:.3g} s?"
             )
             raise CohortError(source, problem, f"score in epochs of {CLIP_S} s, or write onsets")
+    # 00:05:00 is a clock time, or five minutes after the start of the EEG.
+    midnight = start.hour * 3600 + start.minute * 60 + start.second - DAY_S
+    elapsed = [onset + midnight for onset, _ in scoring.stages]
+    if beyond and elapsed[0] >= 0 and elapsed[-1] + CLIP_S <= seconds + 0.5:
+        problem = f"has {beyond} of {n} clips after the end of the EEG, if its times are clock"
+        problem += " times; counted from the start of the EEG, all lie within"
+        raise CohortError(source, problem, "write times in s from the start of the EEG")
     if beyond > n / 2:
         problem = f"has {beyond} of {n} clips after the end of the EEG ({seconds:g} s)"
         raise CohortError(source, problem, "write times in s from the start of the EEG")

@@ -47,14 +47,15 @@ _DOMINO = re.compile(
 )
 
 
-def read_scoring(path: Path, start: datetime) -> Scoring:
+def read_scoring(path: Path, start: datetime | None) -> Scoring:
     """Stages and events of a file, in s from the start of the EEG.
 
     Args:
         path: EDF(+) with annotations, .xml or .rml, or a text: a table with a header, or one stage
             per epoch from the start of the EEG.
         start: start of the EEG, local time without a zone; clock times count from it, and so do
-            the annotations of an EDF file, which has a start of its own.
+            the annotations of an EDF file, which has a start of its own. None for the annotations
+            of the EEG itself.
 
     Raises:
         CohortError: the file cannot be read, or holds neither a stage nor an event.
@@ -63,7 +64,7 @@ def read_scoring(path: Path, start: datetime) -> Scoring:
     if path.suffix.lower() in (".edf", ".rec"):
         notes = edf_notes(path, start)
     elif path.suffix.lower() in (".xml", ".rml"):
-        notes = xml_notes(path)
+        notes, counted = xml_notes(path)
     else:
         notes, counted = text_notes(path, start)
     scoring = replace(scoring_of(notes, path), counted=counted)
@@ -82,31 +83,37 @@ def edf_notes(path: Path, start: datetime | None) -> list[Note]:
     file = read_header(path)
     shift = (file.start - start).total_seconds() if start and file.start else 0.0
     # A clock of 00:00 beside a blank date is no midnight, and the other clock says nothing then.
-    blank = [s for s in (start, file.start) if s and is_blank(s)]
+    blank = [s for s in (start, file.stated) if s and is_blank(s)]
     if len(blank) == 1 and nearest(shift):
         problem = f"starts at {file.start}, the EEG at {start}: one of the two was blanked"
         raise CohortError(path, problem, "write the true start into its header")
     if abs(shift) > LATEST_S:  # one of two dates was blanked: the clock times remain
         shift = nearest(shift)
-    return [(onset + shift, length, text) for onset, length, text in file.annotations()]
+    # EDF+ writes the channel that an annotation is about behind it: `arousal@@C3`.
+    notes = file.annotations()
+    return [(onset + shift, length, text.partition("@@")[0]) for onset, length, text in notes]
 
 
 def text_notes(path: Path, start: datetime) -> tuple[list[Note], bool]:
     """Stages and events of a text, see `read_scoring`; have they numbers in place of times?"""
-    lines = [line for line in read_text(path)[0].splitlines() if line.strip()]
+    every = read_text(path)[0].splitlines()
+    lines = [line for line in every if line.strip()]
     # The pattern ends with a blank, and a line may end with the duration.
     matches = [match for line in lines if (match := _UCDDB_EVENT.match(line + " "))]
     if matches:
         onsets = _onsets([match[1] for match in matches], start, path)
         return [(t, float(m[3]), m[2]) for t, m in zip(onsets, matches, strict=True)], False
     if _UCDDB.fullmatch(path.name):
+        _refuse_holes(every, path)
         codes = [number(line.strip()) for line in lines]
         return _epochs([stage_name(UCDDB_CODES.get(code, UNSCORED)) for code in codes]), True
     if notes := _domino(lines, start, path):
         return notes, False
     table = _table(lines, path)
     if table is None:
-        return _epochs(_column(lines, path)), True
+        names = _column(lines, path)
+        _refuse_holes(every, path)
+        return _epochs(names), True
     columns, rows = table
     counted = not any(name in _ONSET for name in columns)
     return _table_notes(columns, rows, path, start), counted
@@ -166,6 +173,16 @@ def _column(lines: list[str], path: Path) -> list[str]:
     return names
 
 
+def _refuse_holes(lines: list[str], path: Path) -> None:
+    """Raise CohortError if single lines of a list are empty: each may be an epoch, or nothing."""
+    text = "\n".join(line.strip() for line in lines).rstrip("\n")
+    holes = [k for k, line in enumerate(text.split("\n"), 1) if not line]
+    # In a file with an empty line behind every line they are none.
+    if holes and len(holes) != text.count("\n") / 2:
+        problem = f"has an empty line among its stages ({holes[0]}), which may stand for an epoch"
+        raise CohortError(path, problem, "write ? for an epoch without a stage")
+
+
 def _plain(cell: str) -> str:
     """A column's name in lower case without accents, brackets (a unit) and marks.
 
@@ -211,8 +228,25 @@ def _table_notes(
 
     named = [columns.index(name) for name in _NAME if name in columns]
     # Of several likely columns the one whose cells are stages.
-    staged = [k for k in named if recognise(filter(None, cells(k)), path).stages]
+    staged, doubts = {}, []
+    for k in named:
+        try:
+            found = recognise(filter(None, cells(k)), path)
+        except CohortError as problem:
+            doubts.append(problem)
+        else:
+            staged |= {k: found} if found.stages else {}
+    # Numbers beside a column of names are its codes, or mean something else.
+    worded = {k: found for k, found in staged.items() if not found.coding.startswith("numbers,")}
+    if doubts and not worded:
+        raise doubts[0]
+    staged = worded or staged
     name = next(iter(staged), named[0])
+    for k, found in staged.items():
+        pairs = zip(staged[name].of(cells(name)), found.of(cells(k)), strict=True)
+        if any(min(a, b) > UNSCORED and a != b for a, b in pairs):
+            problem = f"has two columns with stages that differ: {columns[name]!r}, {columns[k]!r}"
+            raise CohortError(path, problem, "keep the one of the scorer that counts")
     if short := [row for row in rows if len(row) <= name]:
         problem = (
             f"has the row {' '.join(short[0])[:40]!r} of {len(short[0])} cells, the header has"

@@ -35,8 +35,9 @@ def parse(path: Path) -> ET.Element:
         raise CohortError(path, f"is not XML ({error})", "export it again") from None
 
 
-def xml_notes(path: Path) -> list[Note]:
-    """Stages and events of a scoring in XML, in s from the start of the recording.
+def xml_notes(path: Path) -> tuple[list[Note], bool]:
+    """Stages and events of a scoring in XML, in s from the start of the recording; have stages
+    numbers in place of times?
 
     Raises:
         CohortError: not XML, no known format, or epochs that are not 30 s long.
@@ -54,7 +55,7 @@ def xml_notes(path: Path) -> list[Note]:
             problem = f"has epochs of {text!r} s, {CLIP_S} s are needed"
             raise CohortError(path, problem, f"score in epochs of {CLIP_S} s")
     try:
-        return list(read(root))
+        return list(read(root)), read is _profusion
     except (TypeError, ValueError) as error:
         problem = f"has a time that is not a number ({error})"
         raise CohortError(path, problem, "export it again") from None

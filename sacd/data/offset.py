@@ -3,8 +3,9 @@
 from datetime import datetime
 from pathlib import Path
 
-from sacd.data.cohort import Night, sidecar_offset
+from sacd.data.cohort import Night
 from sacd.data.problems import CohortError
+from sacd.data.sidecar import sidecar_offset
 from sacd.data.texts import read_table
 
 _FIX = 'write {{"StartOffset": seconds from the start of the EEG to the first frame}} into {}'

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from sacd.data.problems import CohortError
-from sacd.data.texts import split_camel_case, without_accents
+from sacd.data.texts import number, split_camel_case, without_accents
 from sacd.stages import CLIP_S, N1, N2, N3, REM, UNSCORED, W
 
 _FILLER: Final = {
@@ -41,7 +41,8 @@ _WORDS: Final = {
     "?": UNSCORED, "unscored": UNSCORED, "uns": UNSCORED, "u": UNSCORED, "unknown": UNSCORED,
     "unk": UNSCORED, "undefined": UNSCORED, "undetermined": UNSCORED, "indeterminate": UNSCORED,
     "not scored": UNSCORED, "notscored": UNSCORED, "unstaged": UNSCORED, "no": UNSCORED,
-    "none": UNSCORED, "ns": UNSCORED, "not available": UNSCORED, "n a": UNSCORED,
+    "none": UNSCORED, "ns": UNSCORED, "not available": UNSCORED, "n a": UNSCORED, "na": UNSCORED,
+    "nan": UNSCORED, "na n": UNSCORED,
     "missing": UNSCORED, "invalid": UNSCORED, "unsure": UNSCORED, "excluded": UNSCORED,
     "movement": UNSCORED, "movement time": UNSCORED, "body movement": UNSCORED, "m": UNSCORED,
     "mt": UNSCORED, "mvt": UNSCORED, "bewegung": UNSCORED,
@@ -137,11 +138,13 @@ def recognise(names: Iterable[str], file: Path | str) -> Scoring:
 
 def unknown_tiles(
     onset: np.ndarray, duration: np.ndarray, names: Iterable[str], scoring: Scoring, slack: float
-) -> list[str]:
-    """Names that score the night as stages do, yet are not known.
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Names that score the night as stages do, yet are not known; and those that may be events.
 
     Their rows last k * 30 s (k >= 1, to half a second) where no known stage is; or two or more of
-    them have no length and lie there on the grid of the clips (one may mark anything).
+    them have no length and lie there on the grid of the clips (one may mark anything). Events by
+    name have such a length only by chance: one with the name of a stage behind it (`apnea in REM`)
+    counts as an event where it does so once, one that speaks of sleep always.
 
     Args:
         onset: s, any order.
@@ -149,7 +152,7 @@ def unknown_tiles(
         slack: times that differ by less are equal, in s.
 
     Returns:
-        The names, most frequent first, each once.
+        The names and their numbers of rows, most frequent first.
     """
     names = list(names)
     stage = scoring.of(names)
@@ -169,18 +172,37 @@ def unknown_tiles(
         stop = onset[k] + max(duration[k], CLIP_S if instants[k] else 0)
         begun = np.searchsorted(begins, stop - slack, side="left")
         over = np.searchsorted(ends, onset[k] + slack, side="right")
-        if begun == over and (not _EVENT.search(names[k]) or _begins_as_stage(names[k])):
+        if begun == over:
             counts[names[k]] = counts.get(names[k], 0) + 1
     lasting = {name for name, long in zip(names, epochs, strict=True) if long}
-    found = [name for name, count in counts.items() if name in lasting or count > 1]
-    return sorted(found, key=lambda name: (-counts[name], name))
+    stages, events = {}, {}
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        if name in lasting or counts[name] > 1:
+            at = _stage_within(name)
+            if not _EVENT.search(name) or at == 0 or (at > 0 and counts[name] > 1):
+                stages[name] = counts[name]
+            elif at > 0 or _FILLER & set(without_accents(name).lower().split()):
+                events[name] = counts[name]
+    return stages, events
 
 
-def _begins_as_stage(name: str) -> bool:
-    """Whether a name is that of a stage with a remark, such as `N1, arousal` or `N2-spindles`."""
+def rows_of(tiles: dict[str, int]) -> str:
+    """What `unknown_tiles` found, as a text: how many rows, and the most frequent names."""
+    few = ", ".join(f"{name!r} ({count})" for name, count in [*tiles.items()][:8])
+    more, n = ", ..." if len(tiles) > 8 else "", sum(tiles.values())
+    rows = f"{n} row{'s' if n > 1 else ''} of k * {CLIP_S} s"
+    return f"{rows} where no known stage is: {few}{more}"
+
+
+def _stage_within(name: str) -> int:
+    """At which word of a name that of a stage begins, as in `N1, arousal` (0); -1 if at none."""
+    if _LIKE_A_STAGE.match(name):
+        return 0
     words = _words(name).split()
-    begins = [_WORDS.get(" ".join(words[:k]), UNSCORED) for k in range(1, len(words))]
-    return max(begins, default=UNSCORED) != UNSCORED or bool(_LIKE_A_STAGE.match(name))
+    for k in range(len(words)):
+        if any(_WORDS.get(" ".join(words[k:end]), UNSCORED) != UNSCORED for end in (k + 1, k + 2)):
+            return k
+    return -1
 
 
 def _words(name: str) -> str:
@@ -199,9 +221,9 @@ def _words(name: str) -> str:
 
 def _code(words: str, name: str) -> int | None:
     """The number of a name that is nothing but a number and words such as `stage`."""
-    bare = re.fullmatch(r"([+-]?\d+)(\.0+)?", name.strip(), re.ASCII)
-    if bare:
-        return int(bare[1])
+    value = number(name.strip())
+    if value is not None and value == value // 1:
+        return int(value)
     return int(words) if re.fullmatch(r"-?\d+", words, re.ASCII) else None
 
 

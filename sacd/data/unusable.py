@@ -1,4 +1,4 @@
-"""Clips whose EEG cannot be used: beyond its end, over a pause, flat, or railed."""
+"""Clips whose EEG cannot be used: beyond its end, over a pause, flat, railed, or stuck."""
 
 import math
 from collections.abc import Iterator
@@ -19,22 +19,28 @@ _MAINS_HZ: Final = (50, 60)
 _HUM, _HUM_UV = 0.05, 3.0
 """A second is flat too if all but so much of its standard deviation is hum: an electrode is off.
 What is left must be below the uV, as loud hum may lie over EEG."""
-EEG_REASONS: Final = ("eeg", "gap", "flat", "railed")
+EEG_REASONS: Final = ("eeg", "gap", "flat", "railed", "stuck")
 """Why the EEG of a clip cannot be used: beyond its end, a pause of the recorder, ..."""
 BAD_S: Final = 3
-"""Flat or railed seconds from which on a clip is dropped: a tenth of it."""
+"""Bad seconds from which on a clip is dropped: a tenth of it."""
+_REPEATS, _LONGEST_BLOCK_S = 3, 30
+"""A block of samples that stands so often in a row, and its longest duration, is a buffer that was
+written again and again. EEG never repeats a whole second."""
+_TONES, _TONAL = 4, 0.999
+"""A block is a test signal, and no buffer of EEG, if so few frequencies hold that much of it."""
 
 
-def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
-    """Which seconds of a night are flat, and which are railed: two `(ceil(end_s),)` bool.
+def bad_seconds(raw: Channel) -> dict[str, np.ndarray]:
+    """Which seconds of a night are `flat`, `railed` and `stuck`: each `(ceil(end_s),)` bool.
 
     A second is flat if it varies by less than `FLAT_UV`, but for a straight line (a loose electrode
     drifts, and lost samples are filled in by lines) and for hum of the mains.
-    A second is railed as `RAILED` says. Both are judged on the samples of the file: resampling
-    smears them.
+    A second is railed as `RAILED` says, and stuck if it lies in a stretch that repeats one block of
+    samples, which is neither constant nor a test signal, exactly. All are judged on the samples of
+    the file: resampling smears them.
     """
     n = int(np.ceil(raw.end_s - 1e-6))
-    flat, railed = np.zeros(n, bool), np.zeros(n, bool)
+    flat, railed, stuck = np.zeros((3, n), bool)
     digits = raw.file.stored(raw.index)
     # The ends of the night, not of int16: amplifiers saturate before the converter does.
     ends = digits.min(), digits.max()
@@ -60,7 +66,48 @@ def bad_seconds(raw: Channel) -> tuple[np.ndarray, np.ndarray]:
         for mean, square in zip(rest[::2], rest[1::2], strict=True):
             flat[seconds] |= square - mean**2 < np.clip(_HUM**2 * power, FLAT_UV**2, _HUM_UV**2)
         railed[seconds] = (hits > RAILED) | _cut_off(stored, edges)
-    return flat, railed & ~flat
+        for begin, end in _repeated(stored, math.ceil(raw.rate)):
+            stuck[int(onset + begin / raw.rate) : math.ceil(onset + end / raw.rate)] = True
+    return {"flat": flat, "railed": railed, "stuck": stuck}
+
+
+def _repeated(stored: np.ndarray, second: int) -> Iterator[tuple[int, int]]:
+    """First sample and sample after the last of each stretch that repeats one block exactly.
+
+    A block that is shorter than a second is found as several of them.
+    """
+    data, at = stored.tobytes(), 0
+    while at + second <= len(stored):
+        period = _period(data, at, second)
+        begin = max(at - second, 0)
+        if period:  # the stretch may begin within the second before
+            other = np.flatnonzero(stored[begin:at] != stored[begin + period : at + period])
+            begin += int(other[-1]) + 1 if other.size else 0
+        end = begin + _REPEATS * period
+        block = stored[begin : begin + period]
+        again = np.tile(block, _REPEATS)
+        if not period or not np.array_equal(again, stored[begin:end]) or _is_tone(block):
+            at += second
+            continue
+        other = np.flatnonzero(stored[end - period : -period] != stored[end:])
+        end = at = end + int(other[0]) if other.size else len(stored)
+        yield begin, end
+
+
+def _period(data: bytes, at: int, second: int) -> int:
+    """After how many samples (int16) the second at `at` follows again; 0 if it does not."""
+    block = data[2 * at : 2 * (at + second)]
+    if block == block[:2] * second:  # constant
+        return 0
+    found, stop = 2 * (at + second) - 1, 2 * (at + (_LONGEST_BLOCK_S + 1) * second)
+    while (found := data.find(block, found + 1, stop)) % 2 and found > 0:
+        pass  # it lies between two samples
+    return max(found // 2 - at, 0)
+
+
+def _is_tone(block: np.ndarray) -> bool:
+    power = np.abs(np.fft.rfft(block - block.mean())) ** 2
+    return np.sort(power)[-_TONES:].sum() > _TONAL * power.sum()
 
 
 def _line_power(x: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -106,9 +153,9 @@ def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
         onsets: of the clips, in s.
 
     Returns:
-        `(n,)` str: one of `EEG_REASONS`; `flat` or `railed` for `BAD_S` s or more.
+        `(n,)` str: one of `EEG_REASONS`; of bad seconds the first kind by which they are `BAD_S`.
     """
-    flat, railed = bad_seconds(raw)
+    bad = bad_seconds(raw)
     spans = covered(raw, rate)
     holes = [(a, b) for (_, a), (b, _) in pairwise(spans) if b > a]
     # Rounded as ingest rounds them, so that both mean the same samples.
@@ -122,8 +169,11 @@ def clip_losses(raw: Channel, rate: int, onsets: np.ndarray) -> np.ndarray:
             reasons[k] = "eeg"
         elif any(start < b and stop > a for a, b in holes):
             reasons[k] = "gap"
-        elif flat[whole].sum() >= BAD_S:
-            reasons[k] = "flat"
-        elif (flat | railed)[whole].sum() >= BAD_S:
-            reasons[k] = "railed"
+        else:
+            seconds = np.zeros(len(bad["flat"][whole]), bool)
+            for reason, found in bad.items():
+                seconds |= found[whole]
+                if seconds.sum() >= BAD_S:
+                    reasons[k] = reason
+                    break
     return reasons

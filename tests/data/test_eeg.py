@@ -2,9 +2,10 @@ import mne
 import numpy as np
 import pytest
 from cohort_files import REAL, write_edf
+from raw_edf import RATE, stepped, write_raw
 
 from sacd.data.cohort import CohortError
-from sacd.data.eeg import open_channel, pick_channel, read_eeg
+from sacd.data.eeg import covered, open_channel, pick_channel, read_eeg
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,29 @@ def test_voltages_have_the_bits_that_mne_reads(tmp_path, unit, scale):
     ours = open_channel(tmp_path / "a.edf", "C3")
     assert np.array_equal(ours.microvolts(0, ours.file.records), theirs.get_data(units="uV")[0])
     assert ours.rate == theirs.info["sfreq"]
+
+
+def placed(path, starts):
+    """First sample at 128 Hz and sample after the last of every stretch, for records of 1 s."""
+    write_raw(path, {"C3": stepped(range(7))[: RATE * len(starts)]}, "EDF+D", starts)
+    return covered(open_channel(path, "C3"), RATE)
+
+
+def test_records_that_are_early_or_late_lie_side_by_side(tmp_path):
+    for jitter in (0.06, 0.49):
+        starts = [k + jitter * (k % 2) for k in range(60)]
+        assert placed(tmp_path / "n.edf", starts) == [(0, 60 * RATE)]
+    late = [k + 0.7 * (k > 30) for k in range(60)]
+    assert placed(tmp_path / "n.edf", late) == [(0, 31 * RATE), (4058, 4058 + 29 * RATE)]
+
+
+@pytest.mark.parametrize("step", [0.99, 1.01])
+def test_a_clock_that_drifts_is_followed(tmp_path, step):
+    spans = placed(tmp_path / "n.edf", [round(step * k, 3) for k in range(200)])
+    assert abs(spans[-1][1] / RATE - 200 * step) < 0.5 and len(spans) > 3
+
+
+@pytest.mark.parametrize("step", [0, 0.5, 0.9])
+def test_records_that_cannot_last_as_long_as_they_say(tmp_path, step):
+    with pytest.raises(CohortError, match="within the one before"):
+        placed(tmp_path / "n.edf", [round(step * k, 1) for k in range(60)])

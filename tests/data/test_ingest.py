@@ -95,7 +95,7 @@ def test_the_code_of_a_night_is_what_decides_its_bytes(monkeypatch):
     before, hashes = fingerprint.reader_fingerprint(entry), fingerprint.code_hashes([entry])
     modules = {name.partition(":")[0] for name in hashes}
     readers = ("cohort", "decode", "edf", "eeg", "events", "ingest", "picture", "rows")
-    readers = (*readers, "scoring", "store", "texts", "unusable", "video", "windows")
+    readers = (*readers, "scoring", "sidecar", "store", "texts", "unusable", "video", "windows")
     deciding = {*(f"sacd.data.{name}" for name in readers), "sacd.stages"}
     looking = ("check", "eeg_problems", "look", "offset", "twins")
     looking = [f"sacd.data.{name}" for name in looking]

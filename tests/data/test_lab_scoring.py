@@ -123,11 +123,22 @@ def test_a_hypnogram_that_began_before_the_recording(tmp_path):
         ("stage\n0\n3\n5\n", ["W", "N3", "REM"]),
         ("epoch,stage\n1,Wake\n2,N1\n4,REM\n", ["W", "N1", "REM"]),
         ("epoch,stage\n0,Wake\n1,?\n", ["W", "?"]),
+        ("W\n\nN1\n\nR\n\n\n", ["W", "N1", "REM"]),
+        ("epoch,type,stage\n1,4,W\n2,4,R\n", ["W", "REM"]),
+        ("epoch,score,stage\n1,1,W\n2,0,R\n", ["W", "REM"]),
+        ("epoch,event,stage\n1,?,W\n2,SLEEP-REM,R\n", ["?", "REM"]),
     ],
 )
 def test_epochs_without_times(tmp_path, text, found):
     (tmp_path / "a.csv").write_text(text)
     assert [name for _, name in names(read_scoring(tmp_path / "a.csv", START))] == found
+
+
+def test_events_that_may_be_stages_are_told(tmp_path):
+    (tmp_path / "a.tsv").write_text(BIDS.replace("\tW", "\tstartle sleep"))
+    left = read_scoring(tmp_path / "a.tsv", START).left_out
+    why = "row of k * 30 s where no known stage is, which count as events ('startle sleep' (1))"
+    assert left == {why: 1, "other notes": 1}
 
 
 def test_stages_without_a_duration_last_until_the_next(tmp_path):
@@ -158,6 +169,14 @@ FAULTS = {
     "binary.txt": (b"\0\1\2", "so it is no text"),
     "no header.csv": (b"a,b\n1,2\n", "has no header with a time"),
     "no time.csv": (b"onset,stage\nsoon,W\n", "has a time that cannot be read"),
+    "hole.txt": (
+        b"W\nN1\n\nN2\n",
+        "has an empty line among its stages (3), which may stand for an",
+    ),
+    "differ.csv": (
+        b"epoch,stage,label\n1,W,W\n2,N2,N1\n",
+        "has two columns with stages that differ: 'stage', 'label'; keep the one of the scorer",
+    ),
     "late.txt": (DOMINO.replace("22:01:30", "28:01:30").encode(), "has a time that cannot be read"),
     "long.csv": (BIDS.replace("\t60\t", "\tlong\t").encode(), "has a duration or a number"),
     "quote.csv": (b'onset,stage\n0,"W\n30,N2\n', "has the line '0,\"W', which cannot be split"),
@@ -169,7 +188,7 @@ FAULTS = {
     ),
     "tiles.csv": (
         b"onset,duration,stage\n0,30,W\n30,60,Tiefschlaf\n90,30,W\n",
-        "has 'Tiefschlaf' where the stages are",
+        "has 1 row of k * 30 s where no known stage is: 'Tiefschlaf' (1)",
     ),
     "two scorers.csv": (b"onset,duration,stage\n0,30,N1\n0,30,W\n", "holds two stages at 0 s"),
     "nothing.csv": (

@@ -100,12 +100,21 @@ def test_stages_of_an_xml_file_in_words(tmp_path):
         read_scoring(tmp_path / "a.xml", START)
 
 
-def imported(folder, text, table="subject,ahi\nA1,5\n", clips=4):
+def imported(folder, text="", table="subject,ahi\nA1,5\n", clips=4):
     write_psg(folder / "lab" / "A1.edf", clips=clips)
-    (folder / "lab" / "A1.csv").write_text(text)
+    if text:
+        (folder / "lab" / "A1.csv").write_text(text)
     (folder / "t.csv").write_text(table)
     place = folder / "lab", folder / "t.csv", folder / "o", {}
     return import_lab(*place, eeg_only=True, dry_run=True)
+
+
+def test_epochs_of_an_xml_file_that_do_not_fit_the_eeg(tmp_path):
+    stages = "<SleepStage>2</SleepStage>" * 6
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "A1.xml").write_text(f"<CMPStudyConfig>{stages}</CMPStudyConfig>")
+    [said] = imported(tmp_path)["notes"]
+    assert "numbers 6 epochs, and the EEG of 120 s has 4 of 30 s: do they last 20 s?" in said
 
 
 @pytest.mark.parametrize(
@@ -115,6 +124,7 @@ def imported(folder, text, table="subject,ahi\nA1,5\n", clips=4):
         ("epoch,stage\n1,W\n2,N1\n6,N2\n", 4, "numbers 6 epochs"),
         ("W\nN2\n" * 10, 40, "numbers 20 epochs, and the EEG of 1200 s has 40 of 30 s"),
         ("onset,duration,stage\n0,30000,W\n30000,30000,N1\n", 4, "has 1996 of 2000 clips after"),
+        ("time,stage\n00:01:00,W\n00:02:00,N2\n02:04:00,N1\n", 260, "all lie within; write time"),
     ],
 )
 def test_epochs_that_do_not_fit_the_eeg(tmp_path, text, clips, message):

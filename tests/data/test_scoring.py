@@ -16,6 +16,7 @@ CODINGS = {
     "0 to 5": ("0 1 2 3 4 5", [0, 1, 2, 3, 3, 4]),
     "0 to 5 without 4 (ISRUC)": ("0 1 2 3 5", [0, 1, 2, 3, 4]),
     "0 to 5 with movement and unscored": ("0 1 2 3 4 5 6 9", [0, 1, 2, 3, 3, 4, -1, -1]),
+    "numbers with exponents": ("0.0000e+00 2.0000e+00 5.0000e+00 NaN NA", [0, 2, 4, -1, -1]),
     "numbers as floats": ("0.0 1.0 2.0 3.0 5.0 -1.0", [0, 1, 2, 3, 4, -1]),
     "0 to 3, no REM": ("0 1 2 3 -1 -2", [0, 1, 2, 3, -1, -1]),
     "4 and R in one file": ("0 1 2 3 4 R", [0, 1, 2, 3, 3, 4]),
@@ -103,33 +104,33 @@ def test_rows_that_tile_the_night_under_unknown_names():
     onset = np.array([0, 30, 60, 90, 150, 160, 30, 180, 210.0])
     duration = np.array([30, 30, 30, 60, 30, 30, 30, 300, 17.0])
     scoring = recognise(names, "")
-    assert unknown_tiles(onset, duration, names, scoring, 0.01) == ["Light", "Tief"]
-    assert unknown_tiles(onset, duration, ["x", *names[1:]], recognise(["N2"], ""), 0.01) == [
-        "Light",
-        "Tief",
-        "x",
-    ]
+    found = {"Light": 2, "Tief": 1}
+    assert unknown_tiles(onset, duration, names, scoring, 0.01) == (found, {})
+    names[0] = "x"
+    tiles, _ = unknown_tiles(onset, duration, names, recognise(["N2"], ""), 0.01)
+    assert list(tiles) == ["Light", "Tief", "x"]
 
 
 def test_stages_without_a_length_are_no_events():
     names = ["W", "Light", "Light", "N2", "video on", "noise", "noise"]
     onset = np.array([0, 30, 60, 90, 120, 131, 142.0])
     duration = np.array([30, 0, 0, 30, 0, 0, 0.0])
-    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == ["Light"]
+    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == ({"Light": 2}, {})
 
 
 def test_an_event_within_a_stage_is_no_tile_although_it_lasts_30_s():
     names = ["N2", "noise", "N2"]
     onset, duration = np.array([0, 15.0, 30]), np.array([30, 30.0, 30])
-    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == []
+    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == ({}, {})
 
 
 def test_a_stage_with_a_remark_is_no_event():
     remarks = ["N1, arousal", "N2-spindles", "Stage 3 with leg movements", "apnea in REM"]
-    names = ["W", *remarks]
-    onset, duration = 30.0 * np.arange(5), np.full(5, 30.0)
-    found = unknown_tiles(onset, duration, names, recognise(names, ""), 0.01)
-    assert found == remarks[:3]
+    names = ["W", *remarks, "supine N2", "supine N2", "startle sleep", "apnea", "apnea"]
+    onset, duration = 30.0 * np.arange(10), np.full(10, 30.0)
+    stages, events = unknown_tiles(onset, duration, names, recognise(names, ""), 0.01)
+    assert stages == dict.fromkeys(remarks[:3], 1) | {"supine N2": 2}
+    assert events == {"apnea in REM": 1, "startle sleep": 1}
 
 
 def test_unscored_stands_for_no_stage():

@@ -75,7 +75,7 @@ def test_pairing(tmp_path, offset, rate, sampling):
     assert clips["stage"].tolist() == [0, 0, 0, 3, 2, 2][late:]
     assert (clips["block"] - clips["block"].iloc[0]).tolist() == [0, 0, 0, 1, 1, 1][late:]
     dropped = store.manifest["nights"]["sub-02"]["dropped"]
-    reasons = dict.fromkeys(("unscored", "eeg", "gap", "flat", "railed"), 0)
+    reasons = dict.fromkeys(("unscored", "eeg", "gap", "flat", "railed", "stuck"), 0)
     assert dropped == reasons | {"unscored": 2, "video": int(late)}
 
     rows = store.clips.sample(frac=1, random_state=3)

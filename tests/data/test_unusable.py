@@ -1,5 +1,5 @@
-"""Flat and railed stretches of an EEG are found, whatever their value; what is quiet or coarse is
-kept. Clip k of the night has a standard deviation of 10 (k + 1) uV."""
+"""Flat, railed and stuck stretches of an EEG are found, whatever their value; what is quiet or
+coarse is kept. Clip k of the night has a standard deviation of 10 (k + 1) uV."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,16 @@ T = np.arange(len(X)) / RATE
 HALF = (T >= 60) & (T < 80)  # most of clip 2
 SPIKED = np.where(T == 1, 900, np.where(T == 2, -900, X))
 SWINGS = 200 * np.sign(np.sin(2 * np.pi * 7 * T))
+
+
+def again(seconds, start, times):
+    """The night, where a block repeats so many times from a second on, before and after none."""
+    n, at = round(seconds * RATE), round(start * RATE)
+    night = X.copy()
+    night[at : at + n * times] = np.tile(X[at : at + n], times)
+    return night
+
+
 NIGHTS = {
     "flat at 57 uV": (np.where(HALF, 57, X), "flat"),
     "flat but for its last digit": (np.where(HALF, 0.03 * (np.arange(len(X)) % 2), X), "flat"),
@@ -23,6 +33,14 @@ NIGHTS = {
     "cut off from below": (np.where(HALF, np.maximum(X, -5), SPIKED), "railed"),
     "from rail to rail, and a spike elsewhere": (np.where(HALF, SWINGS, SPIKED), "railed"),
     "in steps of 20 uV": (np.round(X / 20) * 20, ""),
+    "one second for most of a clip": (again(1, 60, 20), "stuck"),
+    "a short buffer": (again(0.25, 65, 20), "stuck"),
+    "three times, between two seconds": (again(1, 61.3, 3), "stuck"),
+    "a long buffer": (again(4.3, 62.1, 6), "stuck"),
+    "twice": (again(4.3, 62.1, 2), ""),
+    "three times, but for one sample": (again(1, 61, 3) + 50 * (T == 63), ""),
+    "a test signal": (np.where(HALF, 40 * np.sin(20 * np.pi * T) + 9 * np.cos(14 * T), X), ""),
+    "a test signal that repeats": (np.where(HALF, 40 * np.sin(20 * np.pi * T), X), ""),
     "quiet": (np.where(HALF, X / 15, X), ""),
     "on a slow wave": (X + 300 * np.sin(0.2 * T), ""),
 }

@@ -65,14 +65,14 @@ REFUSED = {
     "1 to 5": (events(names("1", "2", "3", "4", "5")), "and W where counting starts at 1; name"),
     "unknown names": (
         events(names("W", "hell", "Light", "Light", "REM")),
-        "under names that are no known stage: 'Light', 'hell'; name them W, N1, N2, N3, REM or",
+        "has 3 rows of k * 30 s where no known stage is: 'Light' (2), 'hell' (1); name them W, N1",
     ),
     "unknown names without a length": (
         events(CLEAN.replace("30\tN", "n/a\tLight").replace("t2", "t1").replace("t3", "t1")),
-        "has rows of k * 30 s under names that are no known stage: 'Light1'",
+        "has 3 rows of k * 30 s where no known stage is: 'Light1' (3)",
     ),
     "blanks for tabs": (events(CLEAN.replace("\t", " ")), "line 1: its columns are not separated"),
-    "none is known": (events(names("dunkel", "hell")), "are no known stage: 'dunkel', 'hell'"),
+    "none is known": (events(names("dunkel", "hell")), "stage is: 'dunkel' (1), 'hell' (1)"),
     "ahi 1e9": (people(AHI.format(50).replace("12.5", "1e9")), "ahi '1e9' is not a number >="),
     "born in 1950": (people(AHI.format(1950)), "age '1950' is not a number >= 0 and <= 120"),
     "ragged participants": (people(AHI.format(50) + "sub-02\t3\n"), "line 3: has 2 fields"),
@@ -89,7 +89,7 @@ REFUSED = {
     ),
     "another offset deeper down": (
         sidecar({"StartOffset": 0, "Video": {"StartOffset": 30}}),
-        "_video.json: states two offsets: StartOffset 0, StartOffset 30; keep one",
+        "_video.json: states two offsets: StartOffset 0, Video.StartOffset 30; keep one",
     ),
     "offset and delay": (
         sidecar({"StartOffset": 0, "DelayOfCamera": 30}),
@@ -118,11 +118,24 @@ REFUSED = {
         events(CLEAN.replace("0\t", "0000\t")),
         "_events.tsv: has 4995 of 5000 scored clips after the end of the EEG (150 s)",
     ),
-    "delay": (sidecar({"delay_s": 30}), "has no StartOffset, and the key 'delay_s' may be a time"),
-    "nested offset": (
-        sidecar({"Video": {"StartOffset": 30}}),
-        "has no StartOffset, and the key 'StartOffset' may be a time",
-    ),
+    **{
+        f"sidecar with {where} alone": (
+            sidecar(content),
+            f"has no StartOffset, and {where} may say when the video starts; write",
+        )
+        for where, content in (
+            ("delay_s 30", {"delay_s": 30}),
+            ("Video.StartOffset 30", {"Video": {"StartOffset": 30}}),
+            ("sync.video 30.5", {"sync": {"eeg": 0, "video": 30.5}}),
+            ("Versatz '30 s'", {"Versatz": "30 s"}),
+            ("Verz\u00f6gerung 30", {"Verz\u00f6gerung": 30}),
+            ("FirstFrame 30", {"FirstFrame": 30, "FrameRate": 5}),
+            ("FrameOffset 150", {"FrameOffset": 150}),
+            ("t_video 30", {"t_video": [30]}),
+            ("Recorded '2024-03-01T22:00:30'", {"Recorded": "2024-03-01T22:00:30"}),
+            ("AcquisitionTime '22:00:30'", {"AcquisitionTime": "22:00:30"}),
+        )
+    },
 }  # fmt: skip
 
 

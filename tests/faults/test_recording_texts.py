@@ -65,6 +65,11 @@ READ = {
         ALL,
         None,
     ),
+    "EDF+D whose records are 60 ms early or late": (
+        eeg({"C3": X}, "EDF+D", [k + 0.06 * (k % 3) for k in range(150)]),
+        ALL,
+        "its records begin up to 0.12 s before or after the end of the ones before them",
+    ),
     "EDF+C with one onset for all": (eeg({"C3": X}, "EDF+C", [0] * 150), ALL, None),
     "Latin-1 note": (eeg({"C3": X}, "EDF+C", note=b"L\xe4rm"), ALL, None),
     "note that is no annotation": (eeg({"C3": X}, "EDF+C", note=b"\x15\x15\xff"), ALL, None),
@@ -169,9 +174,14 @@ READ = {
     "description in UTF-16": (about('{"Name": "ours"}', "utf-16"), ALL, "is read as UTF-16"),
     "sidecar with a mark": (sidecar('{"StartOffset": 0}', "utf-8-sig"), ALL, None),
     "sidecar without an offset": (
-        sidecar({"TaskName": "sleep", "FrameRate": 5, "RecordingDuration": 152}),
+        sidecar({"TaskName": "sleep", "FrameRate": 5, "RecordingDuration": "0:02:32", "lag": 0}),
         ALL,
         "states no StartOffset, so the video is taken to start with the EEG",
+    ),
+    "a time beside the offset": (
+        sidecar({"StartOffset": 0, "FirstFrame": 1, "TimeZone": "+01:00", "ExposureTime": 0.1}),
+        ALL,
+        "has FirstFrame 1, which may be a time of the video and is not read",
     ),
     "sidecar in UTF-16": (sidecar('{"StartOffset": 0}', "utf-16"), ALL, "is read as UTF-16"),
     "folder without a row": (
