@@ -24,6 +24,7 @@ from sacd.experiments.rows import flat
 from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.files import remove_leftovers, sha256
 from sacd.paper import contents
+from sacd.runs import with_inputs
 from sacd.runs.notebook_inputs import (
     check_parameters,
     execution,
@@ -143,12 +144,8 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
         if space.store_path.parent != folder:  # a folder that was copied or renamed
             continue
         for name, notebook in NOTEBOOKS.items():
-            waiting = notebook.runs(space) if notebook.prepared(space) else []
-            while waiting:
-                run = waiting.pop()
-                if name not in found.setdefault(run.id, []):
-                    found[run.id].append(name)
-                    waiting += [other for _, other in run.inputs]
+            for run in with_inputs(notebook.runs(space) if notebook.prepared(space) else []):
+                found.setdefault(run, []).append(name)
     return {run: ", ".join(sorted(names)) for run, names in found.items()} if stores else None
 
 

@@ -180,7 +180,7 @@ def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
     with (
-        _local_cluster(None, 9, {"device": "auto"}) as (own, number),
+        _local_cluster(None, 9) as (own, number),
         Client(own, set_as_default=False) as client,
     ):
         assert number == 2
