@@ -61,7 +61,9 @@ def run(
         about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "took_s": took, **git_state()}
         about |= {key: facts.get(key) for key in ("cpu", "cores", "threads", "gpu", "system")}
         about["load"] = load
-        measured = [row._asdict() | {"value": float(f"{row.value:.4g}")} for row in rows]
+        measured = [
+            row._asdict() | {"value": float(f"{row.value:.4g}"), "met": row.met} for row in rows
+        ]
         record[name] = {"about": about, "rows": measured}
         record = {name: record[name] for name in PARTS if name in record} | record
         write_json(path, record)

@@ -55,12 +55,12 @@ def ingest_speed(folder: Path, clips: int = 4, pairs: int = 3) -> list[Row]:
     rate, access_time = "rate of ingest", "time of pytorchvideo's get_clip over that of"
     decoded = "over that of decoding and throwing away"
     sides = (
-        (f"{rate}, demo's frames, {decoded}", over(decoding, demo), 0.8),
-        (f"{rate}, paper's frames, {decoded}", over(decoding, paper), 0.8),
-        (f"{access_time} ingest, a clip", over(random, per_clip), 30),
-        (f"{access_time} a read from the store", over(random, read), 30),
+        (f"{rate}, demo's frames, {decoded}", over(decoding, demo), ">= 0.8"),
+        (f"{rate}, paper's frames, {decoded}", over(decoding, paper), ">= 0.8"),
+        (f"{access_time} ingest, a clip", over(random, per_clip), ">= 30"),
+        (f"{access_time} a read from the store", over(random, read), ">= 30"),
     )
-    return [ratio(measure, values, aim, True, size) for measure, values, aim in sides]
+    return [ratio(measure, values, aim, size) for measure, values, aim in sides]
 
 
 _PEAK = """
@@ -89,7 +89,7 @@ def memory(folder: Path, short: int = 2, factor: int = 8) -> list[Row]:
     detail = f"{peaks[0]:.0f} MB for {first} s, {peaks[1]:.0f} MB for {second} s"
     value = peaks[1] / peaks[0]
     measure = f"peak memory of ingest, {factor} times the length"
-    return [Row(measure, value, "ratio", "<= 1.1", value <= 1.1, detail)]
+    return [Row(measure, value, "ratio", "<= 1.1", detail)]
 
 
 def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
@@ -117,4 +117,4 @@ def growth(folder: Path, subjects: Sequence[int] = (10, 20, 40)) -> list[Row]:
     value = each[-1] / each[0]
     detail = "16 clips a subject, 2 workers, their start included; 1 is linear"
     measure = f"seconds a subject, {subjects[-1]} over {subjects[0]} subjects"
-    return [*rows, Row(measure, value, "ratio", "<= 1.1", value <= 1.1, detail)]
+    return [*rows, Row(measure, value, "ratio", "<= 1.1", detail)]

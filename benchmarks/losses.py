@@ -113,7 +113,7 @@ def _row(name: str, ours: Callable[[], None], theirs: Callable[[], None], pairs:
         return lambda: [call() for _ in range(5)] and None
 
     seconds = interleaved([often(ours), often(theirs)], pairs)
-    return ratio(name, over(*seconds), 1.0, False, "forward and backward")
+    return ratio(name, over(*seconds), "<= 1", "forward and backward")
 
 
 def losses(folder: Path, pairs: int = 9) -> list[Row]:

@@ -13,22 +13,26 @@ class Row(NamedTuple):
     value: float
     unit: str
     aim: str = ""
-    met: bool | None = None
     detail: str = ""
 
+    @property
+    def met(self) -> bool | None:
+        """Whether the value keeps the limit; None without one."""
+        direction, _, limit = self.aim.partition(" ")
+        if not limit:
+            return None
+        return self.value >= float(limit) if direction == ">=" else self.value <= float(limit)
 
-def ratio(measure: str, values: Sequence[float], aim: float, least: bool, detail: str) -> Row:
-    """Median of ratios, compared with its lower (`least`) or upper limit.
 
-    >>> row = ratio("a over b", [0.7, 0.9, 0.8], 0.75, least=True, detail="")
-    >>> row.value, row.aim, row.met, row.detail
-    (0.8, '>= 0.75', True, '3 pairs, 0.70 to 0.90')
+def ratio(measure: str, values: Sequence[float], aim: str, detail: str) -> Row:
+    """Median of ratios, compared with its limit.
+
+    >>> row = ratio("a over b", [0.7, 0.9, 0.8], ">= 0.75", detail="batch 4")
+    >>> row.value, row.met, row.detail
+    (0.8, True, '3 pairs, 0.70 to 0.90; batch 4')
     """
-    value = statistics.median(values)
     spread = f"{len(values)} pairs, {min(values):.2f} to {max(values):.2f}"
-    met = value >= aim if least else value <= aim
-    limit = f"{'>=' if least else '<='} {aim:g}"
-    return Row(measure, value, "ratio", limit, met, "; ".join(filter(None, (spread, detail))))
+    return Row(measure, statistics.median(values), "ratio", aim, f"{spread}; {detail}")
 
 
 def interleaved(

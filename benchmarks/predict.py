@@ -9,7 +9,7 @@ from benchmarks.nights import RATE, write_night
 from sacd.stages import CLIP_S
 
 CORES = 2
-AIM = 100
+AIM = ">= 100"
 
 
 def speed(folder: Path, clips: int = 16, pairs: int = 3, x3d_px: int = 160) -> list[Row]:
@@ -52,14 +52,13 @@ def speed(folder: Path, clips: int = 16, pairs: int = 3, x3d_px: int = 160) -> l
     rows = []
     for name, seconds, aim in (
         ("the demo's student", demo, AIM),
-        (f"X3D-XS, 16 frames of {x3d_px} px", other, None),
+        (f"X3D-XS, 16 frames of {x3d_px} px", other, ""),
     ):
         times = sorted(CORES * clips * CLIP_S / s for s in seconds)
         share = sorted(over(decoding, seconds))[len(seconds) // 2]
         value = times[len(times) // 2]
         detail = f"{len(times)} pairs, {times[0]:.0f} to {times[-1]:.0f}; {size}"
         measure = f"speed of predict on {CORES} cores over that of the video, {name}"
-        judged = (f">= {aim}", value >= aim) if aim else ("", None)
-        rows.append(Row(measure, value, "ratio", *judged, detail))
+        rows.append(Row(measure, value, "ratio", aim, detail))
         rows.append(Row(f"share of it spent decoding, {name}", share, "ratio", detail=size))
     return rows

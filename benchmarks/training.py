@@ -49,7 +49,7 @@ def loading(folder: Path, pairs: int = 9) -> list[Row]:
 
         seconds = interleaved([with_loader, partial(step, ready)], pairs)
         measure = f"step with loader over step in memory, {name}"
-        rows.append(ratio(measure, over(*seconds), 1.05, False, f"batch {batch}"))
+        rows.append(ratio(measure, over(*seconds), "<= 1.05", f"batch {batch}"))
     return rows
 
 
@@ -69,7 +69,7 @@ def distilling(folder: Path, pairs: int = 9, paper_pairs: int = 3) -> list[Row]:
         narrow, wide = "stages 3 and 4 of the narrow student", "R(2+1)D-18 at 16x112x112"
         shape = narrow if backbone.frozen else wide
         measure = f"SACD's step over cross-entropy's, {name} ({shape})"
-        rows.append(ratio(measure, over(*seconds), 1.1, False, detail))
+        rows.append(ratio(measure, over(*seconds), "<= 1.1", detail))
     return rows
 
 

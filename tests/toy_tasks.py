@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sacd.config import Config
@@ -38,6 +38,21 @@ def tree(folder: Path) -> dict[str, bytes]:
     files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     timed = ("provenance.json", "checksums.json")
     return {name: path.read_bytes() for name, path in files.items() if name not in timed}
+
+
+def hold(folder: Path, seeds: Iterable[int]) -> str:
+    """Let the tasks of these seeds wait until `release`; the resource "hold" of their runs."""
+    folder.mkdir()
+    for seed in seeds:
+        (folder / str(seed)).touch()
+    return str(folder)
+
+
+def release(folder: Path) -> None:
+    """Let the tasks go on that wait, as `hold` said."""
+    for path in folder.iterdir():
+        if not path.name.endswith("-held"):
+            path.unlink()
 
 
 def train(

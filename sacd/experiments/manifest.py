@@ -7,7 +7,7 @@ from typing import Any, Final
 from sacd.experiments.items import Notebook
 from sacd.files import sha256
 from sacd.results import RUNS, SUBJECTS, listed_files
-from sacd.runs.notebook_inputs import content_hash, read_notebook
+from sacd.runs.notebook_inputs import execution
 
 _REPRODUCE: Final = "reproduce"
 
@@ -42,29 +42,20 @@ def manifest_files(
 def _left_by(results: Path, maker: str, name: str, known: Entries) -> str:
     """SHA-256 with which a notebook left a file of its own; empty if only the file itself tells."""
     copy = results / "notebooks" / f"{maker}.ipynb"
-    written, before = _written(copy), known.get(name, {}).get("sha256", "")
-    if written is None:
+    record, unchanged = execution(copy)
+    before = known.get(name, {}).get("sha256", "")
+    if not unchanged:
         return before
     if name == f"notebooks/{copy.name}":  # the copy cannot hold its own hash
         return ""
     # Once it was executed again, the entry of the execution before says nothing of its files.
     executed_since = known.get(f"notebooks/{copy.name}", {}).get("sha256") != _digest(copy)
-    return written.get(name) or ("" if executed_since else before)
+    return record.get("results", {}).get(name) or ("" if executed_since else before)
 
 
 def _digest(path: Path) -> str:
     """SHA-256 of a file; empty if it is not there."""
     return sha256(path) if path.is_file() else ""
-
-
-def _written(copy: Path) -> dict[str, str] | None:
-    """SHA-256 of the files that an execution wrote; None if its copy is missing or was altered."""
-    try:
-        notebook = read_notebook(copy)
-    except (OSError, ValueError):
-        return None
-    record = notebook["metadata"].get("sacd", {})
-    return record.get("results", {}) if record.get("content") == content_hash(notebook) else None
 
 
 def _maker(name: str, notebooks: Mapping[str, Notebook]) -> str | None:

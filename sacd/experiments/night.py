@@ -1,7 +1,5 @@
 """Rows of the ladder of `45_night`: whole nights, staged by heads on trained students."""
 
-from copy import copy
-
 from sacd.analysis.night import ALONE, BOUND, PIXELS
 from sacd.config import NightConfig, NightEmbedConfig, NightFactsConfig, PretextConfig
 from sacd.data.pixels import BREATH_HZ
@@ -38,16 +36,12 @@ def nights_of(w: Workspace) -> Workspace:
     """
     if not w.simulated:
         return w
-    other = copy(w)
-    # `copy` copies the cached properties too, which belong to the condensed cohort.
-    own = ("store", "eeg_store", "data_name", "_others", "_starts", "frames_may_be_shown")
-    for cached in own:
-        other.__dict__.pop(cached, None)
-    other.profile = w.profile.model_copy(update={"simulate": w.profile.nights})
-    other.nights = None
-    other.cohort = w.cohort.with_name("nights")
-    other.store_path = w.store_path.with_name("nights-store")
-    return other
+    return w.changed(
+        profile=w.profile.model_copy(update={"simulate": w.profile.nights}),
+        nights=None,
+        cohort=w.cohort.with_name("nights"),
+        store_path=w.store_path.with_name("nights-store"),
+    )
 
 
 def _on(data: Workspace, task: str, config, label: str, **more) -> Run:

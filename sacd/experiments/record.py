@@ -7,6 +7,7 @@ run or executed notebook is the same.
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -107,17 +108,16 @@ def _write_record(w: Workspace, runs: pd.DataFrame) -> None:
     lines = {}
     for run in runs.itertuples():
         facts = read_json(w.runs.folder(run.run) / "provenance.json")
-        lines[run.run] = (
-            _record("run", run.label or run.row, run.run, facts) if facts else known.get(run.run)
-        )
-    for name in NOTEBOOKS:
-        copy = _executed(w, name)
-        facts, digest = read_json(record_of(copy)), sha256(copy) if copy.is_file() else ""
+        made = _record("run", run.label or run.row, run.run, facts) if facts else None
+        lines[run.run] = known.get(run.run) or made
+    for copy in map(partial(_executed, w), NOTEBOOKS):
+        if not copy.is_file():
+            continue
+        facts, digest = read_json(record_of(copy)), sha256(copy)
         made_here = facts.get("content") == digest
-        lines[digest] = (
-            _record("notebook", name, digest, facts) if digest and made_here else known.get(digest)
-        )
-    kept = [known.get(key) or line for key, line in lines.items() if key in known or line]
+        made = _record("notebook", copy.stem, digest, facts) if made_here else None
+        lines[digest] = known.get(digest) or made
+    kept = [line for line in lines.values() if line]
     text = _csv(pd.DataFrame(kept, columns=_RECORD))
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)

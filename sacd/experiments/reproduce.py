@@ -1,6 +1,7 @@
 """`make reproduce`: data, training, notebooks side by side, manifest; which runs they ask for."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -23,12 +24,13 @@ from sacd.experiments.rows import flat
 from sacd.experiments.workspace import CHECKOUT, Workspace
 from sacd.files import remove_leftovers, sha256
 from sacd.paper import contents
+from sacd.runs import with_inputs
 from sacd.runs.notebook_inputs import (
     check_parameters,
+    execution,
     is_current,
     key_of,
     parameters_of,
-    read_notebook,
 )
 from sacd.runs.store import explain_os_error
 
@@ -142,12 +144,8 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
         if space.store_path.parent != folder:  # a folder that was copied or renamed
             continue
         for name, notebook in NOTEBOOKS.items():
-            waiting = notebook.runs(space) if notebook.prepared(space) else []
-            while waiting:
-                run = waiting.pop()
-                if name not in found.setdefault(run.id, []):
-                    found[run.id].append(name)
-                    waiting += [other for _, other in run.inputs]
+            for run in with_inputs(notebook.runs(space) if notebook.prepared(space) else []):
+                found.setdefault(run, []).append(name)
     return {run: ", ".join(sorted(names)) for run, names in found.items()} if stores else None
 
 
@@ -200,7 +198,7 @@ def withdraw_frames(w: Workspace) -> list[str]:
         return []
     removed: list[str] = []
     for name, notebook in NOTEBOOKS.items():
-        record = _record(w.results / "notebooks" / f"{name}.ipynb")
+        record, _ = execution(w.results / "notebooks" / f"{name}.ipynb")
         if not notebook.frames or record.get("parameters", {}).get("show_frames"):
             continue
         if record.get("depends", {}).get(SIMULATED) == str(False):
@@ -215,15 +213,6 @@ def withdraw_frames(w: Workspace) -> list[str]:
     if removed:
         print(f"{w.results}: removed, for frames of real sleepers are not shown: {removed}")
     return removed
-
-
-def _record(copy: Path) -> dict[str, Any]:
-    """What an executed copy says of its execution; empty if there is none."""
-    try:
-        record = read_notebook(copy)["metadata"].get("sacd")
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _run(command: list[str], folder: Path, started: list[subprocess.Popen]) -> tuple[int, str]:
@@ -260,12 +249,10 @@ def _command(w: Workspace, name: str) -> list[str]:
         "data": data[0] if data else "none needed",
         "runs": " ".join(sorted({run.id[:8] for run in notebook.runs(w)})) or "none",
     }
+    options = {"parameters": given, "depends": depends, "stamp": stamp}
+    options |= {"expects": list(map(str, expects)), "end_with": os.getpid()}
     command = [sys.executable, "-m", "sacd.runs.notebook", str(notebook.source), str(output)]
-    command += ["--end-with", str(os.getpid())]
-    for flag, values in (("-p", given), ("-d", depends), ("-s", stamp)):
-        for key, value in values.items():
-            command += [flag, key, str(value)]
-    return command + [word for path in expects for word in ("-e", str(path))]
+    return [*command, json.dumps(options)]
 
 
 def _given(w: Workspace, notebook: Notebook) -> dict[str, Any]:

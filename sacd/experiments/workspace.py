@@ -95,23 +95,30 @@ class Workspace(Recipes):
         self.original = self
         """The workspace with the profile's own frames; its teachers serve this one too."""
 
+    def changed(self, **attributes: Any) -> "Workspace":
+        """A copy with other attributes; what is cached here belongs to the data of this one."""
+        other = copy(self)
+        for name in vars(self):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del vars(other)[name]
+        vars(other).update(attributes)
+        return other
+
     def with_clips(self, frames: int, sampling: str) -> "Workspace":
         """The same cohort with other frames of every clip; `prepare()` makes its clip store.
 
         Its students are runs of their own. EEG, and so the teachers, are the same.
         """
-        if (frames, sampling) in self._others:
-            return self._others[frames, sampling]
-        other = self._others[frames, sampling] = copy(self)
-        # `copy` copies the cached properties too, which belong to the other store.
-        for cached in ("store", "_others", "_starts", "frames_may_be_shown"):
-            other.__dict__.pop(cached, None)
         store = self.profile.store.model_copy(update={"frames": frames, "sampling": sampling})
-        if store != self.profile.store:
-            other.profile = self.profile.model_copy(update={"store": store})
-            other.clips = f"{frames} {sampling} frames"
-            other.store_path = self.store_path.with_name(f"store-{frames}-{sampling}")
-        return other
+        if store == self.profile.store:
+            return self
+        if (frames, sampling) not in self._others:
+            self._others[frames, sampling] = self.changed(
+                profile=self.profile.model_copy(update={"store": store}),
+                clips=f"{frames} {sampling} frames",
+                store_path=self.store_path.with_name(f"store-{frames}-{sampling}"),
+            )
+        return self._others[frames, sampling]
 
     @cached_property
     def _others(self) -> dict[tuple[int, str], "Workspace"]:

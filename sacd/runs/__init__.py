@@ -3,7 +3,7 @@
 from sacd.runs.execute import Failure, Report, execute
 from sacd.runs.fingerprint import NO_BYTES, code_fingerprint, reader_fingerprint
 from sacd.runs.listing import cli, list_runs
-from sacd.runs.store import CHECKPOINT, Run, RunError, RunStore, State
+from sacd.runs.store import CHECKPOINT, Run, RunError, RunStore, State, with_inputs
 
 __all__ = [
     "CHECKPOINT",
@@ -19,4 +19,5 @@ __all__ = [
     "execute",
     "list_runs",
     "reader_fingerprint",
+    "with_inputs",
 ]

@@ -84,17 +84,16 @@ def _compute(
             )
     progress = _Progress(run, work, resources.get("call"), listener)
     modules = [import_module(name.partition(":")[0]) for name in run.entries]
-    task = getattr(modules[0], run.task.partition(":")[2], None)
-    if not callable(task):
-        raise RunError(f"{run.task}: no such task; write it as 'package.module:function'")
+    task = getattr(modules[0], run.task.partition(":")[2])
     # An edit between hashing and importing would train other code than the id says.
     if code_fingerprint(run.entries, NO_BYTES) != run.identity["code"]:
         raise RunError(f"{run.title}: its code changed during the import; repeat the command")
     _keep_data_manifest(store, run)
     record = progress.record | {"git": git_state()}
     reset_peak_memory()
-    resources = {**resources, **dict(run.resources)}
-    resources["device"] = _device(resources["device"])
+    resources = {**resources, **dict(run.resources), "device": device_kind()}
+    if resources["device"] == "cuda" and "torch" in sys.modules:
+        make_deterministic()
     with _threads(int(resources["threads"])):
         task(run.config, inputs, work, resources, progress)
         record |= {"duration_s": progress.spent(), "peak_memory_mb": peak_memory_mb()}
@@ -154,14 +153,6 @@ def _keep_data_manifest(store: RunStore, run: Run) -> str | None:
             if not (store.root / kept).exists():
                 write_json(store.root / kept, manifest)
     return kept
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        name = device_kind()
-    if name.startswith("cuda") and "torch" in sys.modules:
-        make_deterministic()
-    return name
 
 
 @contextmanager

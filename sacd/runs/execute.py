@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sacd.files import read_json, write_text
 from sacd.runs.pools import Pool, open_pool, outcome_of
-from sacd.runs.store import PROGRESS, Run, RunError, RunStore
+from sacd.runs.store import PROGRESS, Run, RunError, RunStore, with_inputs
 
 log = logging.getLogger(__name__)
 MOST_REFUSALS = 5
@@ -72,8 +72,8 @@ def execute(
             per core if there is no GPU.
         cluster: "tcp://host:port" of a Dask scheduler to use instead. Its workers need this package
             and the folder of the store.
-        resources: passed to the tasks, and no part of a run's identity. Defaults: "device" is
-            "auto" (a GPU if there is one), "threads" per run is "1".
+        resources: passed to the tasks, and no part of a run's identity; "threads" per run is "1"
+            if they do not say. `sacd.runs.device` adds the device.
         quiet: show no progress bar.
 
     Raises:
@@ -82,8 +82,8 @@ def execute(
     """
     store.open()
     # The id of this call tells a worker's repeated answer from a run that was there before.
-    resources = {"device": "auto", "threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
-    plan = _closure(runs)
+    resources = {"threads": "1"} | dict(resources or {}) | {"call": uuid4().hex}
+    plan = with_inputs(runs)
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         checked = pool.map(lambda run: _state(store, run), plan.values())
         states = dict(zip(plan, checked, strict=True))
@@ -108,21 +108,6 @@ def execute(
             work.compute(pool, bar)
     failed = tuple(work.failed[i] for i in plan if i in work.failed)
     return Report(tuple(work.done), tuple(work.hits), failed)
-
-
-def _closure(runs: Iterable[Run]) -> dict[str, Run]:
-    """The runs and all runs that they read, by id, each once, inputs first."""
-    plan: dict[str, Run] = {}
-
-    def visit(run: Run) -> None:
-        if run.id not in plan:
-            for _, needed in run.inputs:
-                visit(needed)
-            plan[run.id] = run
-
-    for run in runs:
-        visit(run)
-    return plan
 
 
 def _state(store: RunStore, run: Run) -> tuple[str, str]:

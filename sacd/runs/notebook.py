@@ -1,9 +1,11 @@
 """Executes a notebook with checked parameters, time limits and declared result files.
 
-Each notebook has its own process: `python -m sacd.runs.notebook SOURCE OUTPUT -p name value`.
+Each notebook has its own process, `python -m sacd.runs.notebook SOURCE OUTPUT [OPTIONS]`. OPTIONS
+is a JSON object of further arguments of `run_notebook`, and of `end_with`: the id of the process
+with which this one ends.
 """
 
-import argparse
+import json
 import os
 import re
 import shutil
@@ -197,28 +199,17 @@ def _kernel(folder: Path) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Execute one notebook; returns the exit code, 1 with a message if it fails."""
-    parser = argparse.ArgumentParser(prog="python -m sacd.runs.notebook", description=__doc__)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("output", type=Path)
-    for flag, name in (("-p", "--parameter"), ("-s", "--stamp"), ("-d", "--depends")):
-        parser.add_argument(
-            flag, name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
-        )
-    expect = "result file that it must write"
-    parser.add_argument("-e", "--expect", type=Path, action="append", default=[], help=expect)
-    end = "end as soon as this parent process has ended"
-    parser.add_argument("--end-with", type=int, metavar="PID", help=end)
-    args = parser.parse_args(argv)
-    if args.end_with:
-        end_with(args.end_with)
+    source, output, *options = map(str, sys.argv[1:] if argv is None else argv)
+    more = json.loads(options[0]) if options else {}
+    if parent := more.pop("end_with", None):
+        end_with(parent)
+    expects = [Path(path) for path in more.pop("expects", ())]
     try:
-        values = check_parameters(args.source, dict(args.parameter), text=True)
-        more = {"stamp": dict(args.stamp), "depends": dict(args.depends)}
-        outcome = run_notebook(args.source, args.output, values, expects=args.expect, **more)
+        outcome = run_notebook(Path(source), Path(output), expects=expects, **more)
     except (NotebookError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{args.output}: {outcome}")
+    print(f"{output}: {outcome}")
     return 0
 
 

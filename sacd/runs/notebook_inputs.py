@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Union, get_origin
+from typing import Any, Final, Union
 
 from sacd.files import sha256
 from sacd.runs.fingerprint import code_fingerprint, entries_of
@@ -91,13 +91,8 @@ def parameters_of(source: Path) -> dict[str, tuple[Any, Any]]:
     return known
 
 
-def check_parameters(
-    source: Path, given: Mapping[str, Any], *, text: bool = False
-) -> dict[str, Any]:
+def check_parameters(source: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters of a notebook: `given` values and defaults, with their types checked.
-
-    Args:
-        text: `given` are strings of the command line, which are converted.
 
     Raises:
         NotebookError: a name is unknown, or a value is missing or has another type; the message
@@ -110,29 +105,20 @@ def check_parameters(
     listing = ", ".join(
         f"{n}: {types[n]}" + ("" if d is ... else f" = {d!r}") for n, (_, d) in known.items()
     )
-    values: dict[str, Any] = {}
-    for name in [*known, *(n for n in given if n not in known)]:
-        if name not in known:
-            raise NotebookError(
-                f"{source}: parameter {name!r} is unknown; known: {listing or 'none'}"
-            )
-        kind, value = known[name][0], given.get(name, known[name][1])
+
+    def wrong(name: str, what: str) -> NotebookError:
+        return NotebookError(f"{source}: parameter {name!r} {what}; known: {listing or 'none'}")
+
+    if unknown := [name for name in given if name not in known]:
+        raise wrong(unknown[0], "is unknown")
+    values = {name: given.get(name, default) for name, (_, default) in known.items()}
+    for name, value in values.items():
         if value is ...:
-            raise NotebookError(f"{source}: parameter {name!r} is missing; known: {listing}")
-        adapter = TypeAdapter(kind)
+            raise wrong(name, "is missing")
         try:
-            from_text = text and name in given
-            if from_text and get_origin(kind) is list:  # as the default is written: ["v1", "v2"]
-                values[name] = adapter.validate_json(value)
-            elif from_text:
-                values[name] = adapter.validate_strings(value)
-            else:
-                values[name] = adapter.validate_python(value, strict=True)
+            values[name] = TypeAdapter(known[name][0]).validate_python(value, strict=True)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise NotebookError(
-                f"{source}: parameter {name!r} = {value!r}: {reason}; known: {listing}"
-            ) from None
+            raise wrong(name, f"= {value!r}: {error.errors()[0]['msg']}") from None
     return values
 
 
@@ -162,17 +148,27 @@ def key_of(source: Path, parameters: Mapping[str, Any], depends: Mapping[str, st
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def execution(copy: Path) -> tuple[dict[str, Any], bool]:
+    """What an executed copy says of its execution, and whether the copy is as that left it.
+
+    Nothing and False where there is no such copy.
+    """
+    try:
+        notebook = read_notebook(copy)
+    except (OSError, ValueError):
+        return {}, False
+    record = notebook["metadata"].get("sacd")
+    if not isinstance(record, dict):
+        return {}, False
+    return record, record.get("content") == content_hash(notebook)
+
+
 def is_current(output: Path, key: str, expects: Sequence[Path] = ()) -> bool:
     """Whether `output` was executed with this key, and it and its result files are unchanged."""
-    if not output.is_file() or not all(path.is_file() for path in expects):
+    record, unchanged = execution(output)
+    if not unchanged or record.get("key") != key or not all(path.is_file() for path in expects):
         return False
-    try:
-        notebook = read_notebook(output)
-        record = notebook["metadata"].get("sacd", {})
-    except ValueError:
-        return False
-    same = record.get("key") == key and record.get("content") == content_hash(notebook)
-    return same and record.get("results") == hashes_of(expects)
+    return record.get("results") == hashes_of(expects)
 
 
 def content_hash(notebook: Mapping[str, Any]) -> str:

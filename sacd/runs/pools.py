@@ -231,7 +231,7 @@ def open_pool(
     from distributed import Client  # slow to import
 
     with (
-        _local_cluster(workers, len(todo), resources) as (own, number),
+        _local_cluster(workers, len(todo)) as (own, number),
         Client(own, set_as_default=False) as client,
     ):
         # One run per worker: the others wait here instead of in the queue of a busy worker, so
@@ -246,9 +246,7 @@ pages again makes a training step of a small network 1.6 times slower."""
 
 
 @contextmanager
-def _local_cluster(
-    workers: int | None, runs: int, resources: Mapping[str, str]
-) -> Iterator[tuple[Any, int]]:
+def _local_cluster(workers: int | None, runs: int) -> Iterator[tuple[Any, int]]:
     """Single-threaded worker processes on loopback; dead ones restart, and each sees one GPU.
 
     Several share a GPU; see `runs_per_gpu`.
@@ -257,8 +255,7 @@ def _local_cluster(
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
-    device = device_kind() if resources["device"] == "auto" else resources["device"]
-    cards = gpus() if device == "cuda" else []
+    cards = gpus() if device_kind() == "cuda" else []
     fitting = min(len(cards) * runs_per_gpu(), CPU_COUNT) if cards else CPU_COUNT
     number = min(workers or fitting, runs)
     here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +112,21 @@ class Run:
         # Without the cached id: a cluster worker computes the id from its own code, which reveals
         # a different version.
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def with_inputs(runs: Iterable[Run]) -> dict[str, Run]:
+    """The runs and all runs that they read, by id, each once, inputs first."""
+    plan: dict[str, Run] = {}
+
+    def visit(run: Run) -> None:
+        if run.id not in plan:
+            for _, needed in run.inputs:
+                visit(needed)
+            plan[run.id] = run
+
+    for run in runs:
+        visit(run)
+    return plan
 
 
 def _digest(value: Any) -> str:

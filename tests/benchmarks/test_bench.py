@@ -24,19 +24,15 @@ def test_sides_take_turns_and_the_first_round_does_not_count():
 
 
 def test_an_aim_is_met_or_missed():
-    assert ratio("x", [1.0, 1.2, 1.06], 1.05, least=False, detail="batch 4")[3:] == (
-        "<= 1.05", False, "3 pairs, 1.00 to 1.20; batch 4",
-    )  # fmt: skip
-    assert ratio("x", [29, 31, 40], 30, least=True, detail="").met
+    missed = ratio("x", [1.0, 1.2, 1.06], "<= 1.05", "batch 4")
+    assert missed.met is False and missed.detail == "3 pairs, 1.00 to 1.20; batch 4"
+    assert ratio("x", [29, 31, 40], ">= 30", "").met and Row("x", 1, "s").met is None
 
 
 def test_record_keeps_what_was_measured_before(tmp_path):
     parts = {
-        "grid": lambda folder: [Row("busy", 0.951234, "ratio", ">= 0.9", True, "2 runs")],
-        "ingest": lambda folder: [
-            Row("fast", 0.5, "ratio", ">= 0.8", False),
-            Row("time", 3.21, "s"),
-        ],
+        "grid": lambda folder: [Row("busy", 0.951234, "ratio", ">= 0.9", "2 runs")],
+        "ingest": lambda folder: [Row("fast", 0.5, "ratio", ">= 0.8"), Row("time", 3.21, "s")],
     }
     bench.run(tmp_path, ["grid"], parts)
     record = bench.run(tmp_path, ["ingest"], parts)

@@ -220,11 +220,10 @@ def test_name_and_flag_are_part_of_a_notebooks_key(tmp_path, monkeypatch):
     for member, value in (("prepared", True), ("data_name", "a"), ("frames_may_be_shown", True)):
         monkeypatch.setattr(Workspace, member, value)
     monkeypatch.setattr(Workspace, "store", type("Store", (), {"fingerprint": "f"})())
-    first = reproduce._command(w, name)
-    monkeypatch.setattr(Workspace, "frames_may_be_shown", False)
-    second = reproduce._command(w, name)
-    monkeypatch.setattr(Workspace, "data_name", "b")
-    third = reproduce._command(w, name)
-    flag, named = first.index(items.SIMULATED), first.index(f"{items.DATA}0 name")
-    assert [words[flag + 1] for words in (first, second, third)] == ["True", "False", "False"]
-    assert [words[named + 1] for words in (first, second, third)] == ["a", "a", "b"]
+    flags, names = [], []
+    for member, value in (("data_name", "a"), ("frames_may_be_shown", False), ("data_name", "b")):
+        monkeypatch.setattr(Workspace, member, value)
+        depends = json.loads(reproduce._command(w, name)[-1])["depends"]
+        flags.append(depends[items.SIMULATED])
+        names.append(depends[f"{items.DATA}0 name"])
+    assert flags == ["True", "False", "False"] and names == ["a", "a", "b"]

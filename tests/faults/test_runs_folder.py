@@ -50,7 +50,7 @@ def test_a_run_that_is_done_but_not_here_is_one_line(tmp_path, elsewhere, found_
     if found_there:
         there = RunStore(Elsewhere.other)
         there.open()
-        compute.compute(str(there.root), run(1), run(1).id, {"device": "cpu", "threads": "1"})
+        compute.compute(str(there.root), run(1), run(1).id, {"threads": "1"})
     reader = run(2, inputs=(("a", run(1)),))
     with pytest.raises(RunError) as caught:
         execute([reader], store, quiet=True)
@@ -97,7 +97,7 @@ def test_only_who_has_the_certificates_reaches_the_workers(tmp_path):
     pytest.importorskip("cryptography")
     from distributed import Client
 
-    with pools._local_cluster(1, 2, {"device": "cpu"}) as (own, _):
+    with pools._local_cluster(1, 2) as (own, _):
         assert own.scheduler_address.startswith("tls://127.0.0.1:")
         with pytest.raises((OSError, TypeError)):
             Client(own.scheduler_address, timeout=5, set_as_default=False)

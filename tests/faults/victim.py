@@ -3,6 +3,7 @@
 Each part imports what it needs: its worker processes import this module again.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -62,7 +63,8 @@ def notebooks(root: Path) -> int:
     def command(_, name: str) -> list[str]:
         source, output = root / f"{name}.ipynb", root / "results" / "notebooks" / f"{name}.ipynb"
         words = [sys.executable, "-m", "sacd.runs.notebook", str(source), str(output)]
-        return [*words, "--end-with", str(os.getpid()), "-e", str(root / "results" / f"{name}.txt")]
+        options = {"expects": [str(root / "results" / f"{name}.txt")], "end_with": os.getpid()}
+        return [*words, json.dumps(options)]
 
     Space.root = root
     reproduce._command = command

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import toy_tasks
-from toy_tasks import run
+from toy_tasks import hold, release, run, tree
 
 from sacd.files import read_json
 from sacd.runs import RunError, RunStore, execute, pools
@@ -92,13 +92,11 @@ def test_workers_with_other_code_or_without_the_package_are_left_out(
 
 @pytest.mark.slow
 def test_a_worker_with_other_code_that_comes_late_loses_no_run(tmp_path, start, scheduler, caplog):
-    held = tmp_path / "hold"
-    held.mkdir()
     worker(start)
     wait_for_workers(scheduler[1], 1)
     store, runs = RunStore(tmp_path / "runs"), [run(seed) for seed in range(6)]
-    for r in runs:
-        (held / str(r.config.seed)).touch()
+    held = tmp_path / "hold"
+    resources = {"hold": hold(held, range(6))}
     late = f"""
 import pathlib, time
 while not list(pathlib.Path({str(held)!r}).glob('*-held')):
@@ -107,16 +105,49 @@ while not list(pathlib.Path({str(held)!r}).glob('*-held')):
 {WORKER}"""
     worker(start, late)
 
-    def release():  # the good worker stands still until the other one is known
+    def go_on():  # the good worker stands still until the other one is known
         while not lines(caplog):
             time.sleep(0.01)
-        for r in runs:
-            (held / str(r.config.seed)).unlink()
+        release(held)
 
-    thread = threading.Thread(target=release, daemon=True)
+    thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
-    report = execute(runs, store, cluster=scheduler[1], quiet=True, resources={"hold": str(held)})
+    report = execute(runs, store, cluster=scheduler[1], quiet=True, resources=resources)
     assert set(report.done) == set(runs), str(report)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, start, scheduler):
+    address, workers = scheduler[1], [worker(start) for _ in range(2)]
+    marks, held = tmp_path / "marks", tmp_path / "hold"
+    runs = [run(seed, task="walk", epochs=60) for seed in range(4)]
+    store, alone = RunStore(tmp_path / "runs"), RunStore(tmp_path / "alone")
+    resources = {"marks": str(marks), "hold": hold(held, range(4))}
+    killed = []
+
+    def kill_one():  # while a run of it stands still half way
+        while not (halfway := sorted(held.glob("*-held"))):
+            time.sleep(0.01)
+        seed = int(halfway[0].name.partition("-")[0])
+        [pid] = {path.name.split("-")[1] for path in marks.glob(f"{seed}-*")}
+        next(process for process in workers if str(process.pid) == pid).kill()
+        killed.append(runs[seed])
+        release(held)
+
+    thread = threading.Thread(target=kill_one, daemon=True)
+    thread.start()
+    report = execute(runs, store, cluster=address, quiet=True, resources=resources)
+    thread.join()
+    assert set(report.done) == set(runs) and not report.failed
+    [victim] = killed
+    provenance = read_json(store.folder(victim) / "provenance.json")
+    starts = sorted(path.name.split("-")[2:] for path in marks.glob(f"{victim.config.seed}-*"))
+    assert provenance["attempts"] == len(starts) == 2
+    # The second went on where the first was killed.
+    assert int(starts[0][1]) == 0 < int(starts[1][1])
+    execute([victim], alone, workers=0, quiet=True)
+    # It was resumed elsewhere, to the same bytes.
+    assert tree(store.folder(victim)) == tree(alone.folder(victim))
 
 
 @pytest.mark.slow
@@ -155,17 +186,12 @@ def test_a_lost_scheduler_is_one_line_and_nothing_finished_is_lost(tmp_path, sta
             process.kill()
             process.wait()
 
-    held = tmp_path / "hold"
-    held.mkdir()
-    (held / "2").touch()
+    resources = {"hold": hold(tmp_path / "hold", [2])}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pools.ClusterPool, "wait", kill_after_the_first)
-        with pytest.raises(
-            RunError, match="scheduler is lost; what was finished is kept"
-        ) as caught:
-            execute(
-                [first, second], store, cluster=address, quiet=True, resources={"hold": str(held)}
-            )
+        lost = "scheduler is lost; what was finished is kept"
+        with pytest.raises(RunError, match=lost) as caught:
+            execute([first, second], store, cluster=address, quiet=True, resources=resources)
     assert "\n" not in str(caught.value)
     assert store.state(first).name == "done"
 

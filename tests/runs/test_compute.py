@@ -39,5 +39,5 @@ def test_a_run_may_have_resources_of_its_own(tmp_path):
 def test_a_worker_with_other_code_refuses(tmp_path):
     from sacd.runs.compute import compute
 
-    outcome, text = compute(str(tmp_path), run(), "0" * 16, {"device": "cpu", "threads": "1"})
+    outcome, text = compute(str(tmp_path), run(), "0" * 16, {"threads": "1"})
     assert outcome == "failed" and "other code than the client" in text

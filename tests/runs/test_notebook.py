@@ -190,55 +190,28 @@ def test_a_kernel_that_does_not_start_is_an_error(tmp_path, monkeypatch):
 
 def test_command_line(tmp_path, capsys, no_kernel):
     source = notebook(tmp_path / "a.ipynb")
-    assert main([str(source), str(tmp_path / "b.ipynb"), "-p", "seed", "1"]) == 1
+    assert main([str(source), str(tmp_path / "b.ipynb"), '{"parameters": {"seed": 1}}']) == 1
     assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "b.ipynb").exists()
 
 
 @pytest.mark.slow
 def test_two_processes_side_by_side(tmp_path):
-    commands = []
+    processes = []
     for name in "ab":
-        source = notebook(
-            tmp_path / f"{name}.ipynb",
-            write(tmp_path / f"{name}.csv"),
-            f"assert seeds == {ord(name)}",
-        )
-        command = [
-            sys.executable,
-            "-m",
-            "sacd.runs.notebook",
-            str(source),
-            str(tmp_path / "out" / f"{name}.ipynb"),
-        ]
-        commands.append(
-            [
-                *command,
-                "-p",
-                "seeds",
-                str(ord(name)),
-                "-e",
-                str(tmp_path / f"{name}.csv"),
-                "-s",
-                "data",
-                "toy",
-            ]
-        )
-    processes = [
-        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for c in commands
-    ]
+        result = tmp_path / f"{name}.csv"
+        cells = write(result), f"assert seeds == {ord(name)}"
+        source = notebook(tmp_path / f"{name}.ipynb", *cells)
+        options = {"parameters": {"seeds": ord(name)}, "expects": [str(result)]}
+        command = [sys.executable, "-m", "sacd.runs.notebook", str(source)]
+        command += [str(tmp_path / "out" / source.name), json.dumps(options)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, **pipes))
     for process in processes:
         out, err = process.communicate()
         assert process.returncode == 0, err
         assert out.strip().endswith(": executed")
-    made = ["a.ipynb", "b.ipynb"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        ".a.ipynb.lock",
-        ".a.json",
-        ".b.ipynb.lock",
-        ".b.json",
-        *made,
-    ]
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left == [".a.ipynb.lock", ".a.json", ".b.ipynb.lock", ".b.json", "a.ipynb", "b.ipynb"]
 
 
 @pytest.mark.slow

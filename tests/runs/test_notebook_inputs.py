@@ -50,14 +50,11 @@ def test_the_parameters_cell_holds_typed_scalars_only(tmp_path, cell):
         check_parameters(notebook(tmp_path / "a.ipynb", parameters=cell), {})
 
 
-def test_parameters_from_the_command_line_are_converted(tmp_path):
+def test_values_take_the_place_of_defaults(tmp_path):
     source = notebook(tmp_path / "a.ipynb")
     assert list(parameters_of(source)) == ["profile", "seeds", "rate", "quick", "limit"]
-    given = {"profile": "5", "seeds": "5", "rate": "1e-4", "quick": "false"}
-    values = check_parameters(source, given, text=True)
-    assert values == {"profile": "5", "seeds": 5, "rate": 1e-4, "quick": False, "limit": None}
-    with pytest.raises(NotebookError, match="seeds"):
-        check_parameters(source, {"seeds": "many"}, text=True)
+    values = check_parameters(source, {"profile": "5", "seeds": 5, "quick": False})
+    assert values == {"profile": "5", "seeds": 5, "rate": 1e-3, "quick": False, "limit": None}
 
 
 def test_what_the_key_depends_on(tmp_path):

@@ -1,23 +1,18 @@
-"""Where runs are computed: worker processes of this machine, GPUs, and a Dask cluster."""
+"""Where runs are computed: worker processes of this machine, and its GPUs."""
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import dask
 import psutil
 import pytest
 from distributed import Client
-from toy_tasks import run, tree
+from toy_tasks import hold, release, run
 
-from sacd.files import read_json
-from sacd.runs import RunError, RunStore, execute
+from sacd.runs import RunStore, execute
 from sacd.runs.pools import _local_cluster
-from sacd.runs.provenance import REPOSITORY
 
 
 def total(store, r):
@@ -26,20 +21,6 @@ def total(store, r):
 
 def pids(marks):
     return {path.name.split("-")[1] for path in marks.iterdir()}
-
-
-def hold(folder, seeds):
-    """Make the tasks of these seeds wait until `release` is called."""
-    folder.mkdir()
-    for seed in seeds:
-        (folder / str(seed)).touch()
-    return str(folder)
-
-
-def release(folder):
-    for path in folder.iterdir():
-        if not path.name.endswith("-held"):
-            path.unlink()
 
 
 def listening():
@@ -93,79 +74,6 @@ def test_two_workers_share_the_runs_and_listen_on_loopback_only(tmp_path, capsys
     assert sum(" runs, " in line for line in text.splitlines()) < 10 + periods
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A scheduler and two worker processes without nannies, as on a cluster."""
-    file = tmp_path / "scheduler.json"
-    environment = os.environ | {
-        "PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{REPOSITORY}",
-        "OMP_NUM_THREADS": "1",
-    }
-    common = {
-        "env": environment,
-        "stderr": subprocess.DEVNULL,
-        "stdout": subprocess.DEVNULL,
-        "cwd": tmp_path,
-    }
-
-    def start(kind, *options):
-        command = [
-            sys.executable,
-            "-m",
-            f"distributed.cli.dask_{kind}",
-            "--scheduler-file",
-            str(file),
-            "--no-dashboard",
-        ]
-        return subprocess.Popen([*command, "--host", "127.0.0.1", *options], **common)
-
-    processes = [start("scheduler", "--port", "0")]
-    while not (about := read_json(file)):  # missing, or half written
-        assert processes[0].poll() is None
-        time.sleep(0.05)
-    processes += [start("worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
-    yield about["address"], processes[1:]
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.slow
-def test_a_cluster_that_loses_a_worker_gives_all_results(tmp_path, cluster):
-    address, workers = cluster
-    marks, held = tmp_path / "marks", tmp_path / "hold"
-    runs = [run(seed, task="walk", epochs=60) for seed in range(4)]
-    store, alone = RunStore(tmp_path / "runs"), RunStore(tmp_path / "alone")
-    resources = {"marks": str(marks), "hold": hold(held, range(4))}
-    killed = []
-
-    def kill_one():  # while a run of it stands still half way
-        while not (halfway := sorted(held.glob("*-held"))):
-            time.sleep(0.01)
-        seed = int(halfway[0].name.partition("-")[0])
-        [pid] = {path.name.split("-")[1] for path in marks.glob(f"{seed}-*")}
-        next(worker for worker in workers if str(worker.pid) == pid).kill()
-        killed.append(runs[seed])
-        release(held)
-
-    thread = threading.Thread(target=kill_one, daemon=True)
-    thread.start()
-    report = execute(runs, store, cluster=address, quiet=True, resources=resources)
-    thread.join()
-    assert set(report.done) == set(runs) and not report.failed
-    [victim] = killed
-    provenance = json.loads((store.folder(victim) / "provenance.json").read_text())
-    starts = sorted(path.name.split("-")[2:] for path in marks.glob(f"{victim.config.seed}-*"))
-    assert provenance["attempts"] == len(starts) == 2
-    assert (
-        int(starts[0][1]) == 0 < int(starts[1][1])
-    )  # the second went on where the first was killed
-    execute([victim], alone, workers=0, quiet=True)
-    assert tree(store.folder(victim)) == tree(
-        alone.folder(victim)
-    )  # resumed elsewhere, to the same bytes
-
-
 @pytest.mark.slow
 def test_a_worker_of_the_machine_that_dies_is_replaced_and_a_deadly_run_given_up(tmp_path):
     store = RunStore(tmp_path)
@@ -180,15 +88,10 @@ def test_each_gpu_has_a_worker_that_sees_it_alone(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa,GPU-bb")
     with (
-        _local_cluster(None, 9, {"device": "auto"}) as (own, number),
+        _local_cluster(None, 9) as (own, number),
         Client(own, set_as_default=False) as client,
     ):
         assert number == 2
         client.wait_for_workers(2, timeout=120)
         seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
     assert sorted(seen.values()) == ["GPU-aa", "GPU-bb"]
-
-
-def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
-    with pytest.raises(RunError, match="CLUSTER=nonsense://x does not answer"):
-        execute([run()], RunStore(tmp_path), cluster="nonsense://x", quiet=True)

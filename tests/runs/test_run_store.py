@@ -126,7 +126,7 @@ def test_a_second_time_is_a_hit_and_says_why(tmp_path, caplog):
             [r, run()],
             store,
             quiet=True,
-            resources={"marks": str(tmp_path / "marks"), "device": "cpu"},
+            resources={"marks": str(tmp_path / "marks"), "hold": "elsewhere"},
         )
     assert report.hit == (r,) and not report.done
     assert "not computed, checksums of 3 files agree" in caplog.text
