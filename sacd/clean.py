@@ -80,6 +80,14 @@ def _size(path: Path) -> int:
     return sum(part.lstat().st_size for part in path.rglob("*") if part.is_file())
 
 
+def agreed(ask: Callable[[str], str], question: str) -> bool:
+    """Whether the user says yes; no where standard input is no terminal."""
+    try:
+        return ask(f"{question} [y/N] ") == "y"
+    except EOFError:
+        return False
+
+
 def main(
     argv: list[str] | None = None, root: Path = ROOT, ask: Callable[[str], str] = input
 ) -> int:
@@ -92,11 +100,7 @@ def main(
     if args.all:
         for path in paths:
             print(f"{_size(path) / 1e6:10,.0f} MB  {path.relative_to(root)}")
-        try:
-            agreed = bool(paths) and ask(f"remove these {len(paths)} folders? [y/N] ") == "y"
-        except EOFError:  # standard input is no terminal
-            agreed = False
-        if not agreed:
+        if not paths or not agreed(ask, f"remove these {len(paths)} folders?"):
             print("nothing was removed")
             return 0
     removed = 0

@@ -132,7 +132,7 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
 
     Considers all data under `root`, with the profiles' own seeds. None if there are no data.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, set[str]] = {}
     root = root or CHECKOUT
     stores = sorted((root / "data").glob("*/store/manifest.json"))
     for folder in (path.parents[1] for path in stores):
@@ -145,7 +145,7 @@ def wanted(root: Path | None = None) -> dict[str, str] | None:
             continue
         for name, notebook in NOTEBOOKS.items():
             for run in with_inputs(notebook.runs(space) if notebook.prepared(space) else []):
-                found.setdefault(run, []).append(name)
+                found.setdefault(run, set()).add(name)
     return {run: ", ".join(sorted(names)) for run, names in found.items()} if stores else None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
+from sacd.clean import agreed
 from sacd.files import read_json
 from sacd.runs.fingerprint import NO_BYTES, code_fingerprint, code_hashes
 from sacd.runs.store import PROGRESS, RunError, RunStore, check
@@ -159,7 +160,9 @@ def cli(
         states = ("stale", "corrupt", "unasked")[: 3 if args.unasked else 2]
         entries = [entry for entry in entries if entry.state in states]
     console.print(_table(entries))
-    if args.command == "prune" and entries and (args.yes or _agreed(ask, len(entries))):
+    if args.command != "prune" or not entries:
+        return 0
+    if args.yes or agreed(ask, f"remove these {len(entries)} runs?"):
         for entry in entries:
             if not _remove(store, entry):
                 console.print(f"{entry.id} is kept: it is being computed")
@@ -189,10 +192,3 @@ def _remove(store: RunStore, entry: Entry) -> bool:
     except Timeout:
         return False
     return True
-
-
-def _agreed(ask: Callable[[str], str], number: int) -> bool:
-    try:
-        return ask(f"remove these {number} runs? [y/N] ") == "y"
-    except EOFError:  # standard input is no terminal
-        return False

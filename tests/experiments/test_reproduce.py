@@ -1,5 +1,6 @@
 """Execution of several notebooks side by side, and what the command line makes of failures."""
 
+import json
 import subprocess
 import sys
 from functools import partial
@@ -199,12 +200,10 @@ def test_a_notebook_is_told_the_seeds_that_were_asked_for(tmp_path, monkeypatch)
     monkeypatch.setitem(experiments.NOTEBOOKS, name, shown)
 
     def told(seeds):
-        command = reproduce._command(
-            reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), "20_table2_comparison"
-        )
-        return command[command.index("seeds") + 1]
+        command = reproduce._command(reproduce.Workspace("smoke", root=tmp_path, seeds=seeds), name)
+        return json.loads(command[-1])["parameters"]["seeds"]
 
-    assert (told(None), told(4)) == ("0", "4")
+    assert (told(None), told(4)) == (0, 4)
 
 
 def test_wanted_are_the_runs_of_all_notebooks_and_what_they_read(tmp_path, monkeypatch):
