@@ -74,7 +74,7 @@ def root(x: Tensor) -> Tensor:
 
 
 def rounded(x: Tensor, steps: int) -> Tensor:
-    """Round float64 to multiples of `1 / steps`, as float32, with the same bits on every processor.
+    """Round float64 to multiples of `1 / steps`, as float32, without a processor's last digits.
 
     MKL's Fourier transforms and logarithms may differ in their last digits between Intel and AMD.
     In float64 that is far below a step, so that only a value within 1e-12 of the middle between two

@@ -4,11 +4,6 @@ A number is equal to the digit (as on pinned x86-64 machines), within the noise 
 outside it. Retraining is noisy because other floating-point results, for example from another
 processor, act on a training like another seed. The noise of a number is measured: it is the spread
 of its row over seeds on the same test subjects, which includes the interaction of seed and subject.
-It does not include what all seeds share, such as the cohort's bytes, the pretext and the teacher,
-which are trained once: with AVX-512 in place of AVX2 kappa of all students fell together by 0.010
-to 0.014, where the spread over seeds allowed 0.010. So a number also has to differ by the margin
-below which the project counts two values as equal (`sacd.analysis.crossed.margin`).
-
 Only the numbers of `PRIMARY`, fixed beforehand, and the verdicts of the claims are judged. Other
 numbers outside the noise are listed but are no error, because among a thousand numbers some always
 are. A change of settings, clips or labels is not noise; hashes detect it.
@@ -26,7 +21,6 @@ import pandas as pd
 from scipy import stats
 
 from sacd.analysis import tables
-from sacd.analysis.crossed import margin
 from sacd.files import read_json_text
 from sacd.report import claims
 from sacd.report.evidence import read_subjects
@@ -48,7 +42,6 @@ LEVEL: Final = 0.01
 
 EQUAL: Final = "equal to the digit"
 WITHIN: Final = "within the noise of retraining"
-SMALL: Final = "beyond it but below the margin"
 OUTSIDE: Final = "outside the noise"
 ABSENT: Final = "not here"
 _KEY: Final = ["item", "row", "column"]
@@ -138,9 +131,7 @@ def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
         noise = _noise(both)
         # A gap of NaN (no number here) compares as False and ends up outside.
         gap = (both["value_now"] - both["value"]).abs()
-        small = gap < both["column"].map(margin)
-        states = {ABSENT: ~there, EQUAL: gap == 0, WITHIN: gap <= noise, SMALL: small}
-        verdict = np.select(list(states.values()), list(states), OUTSIDE)
+        verdict = np.select([~there, gap == 0, gap <= noise], [ABSENT, EQUAL, WITHIN], OUTSIDE)
         part = both.rename(columns={"value": "before"}).assign(
             now=both["value_now"], noise=noise, verdict=verdict
         )
@@ -246,5 +237,5 @@ def summary(found: Drift) -> list[str]:
 def _counted(verdicts: pd.Series) -> str:
     """How many numbers have which verdict, such as "9 equal to the digit"."""
     counts = verdicts.value_counts()
-    kinds = [kind for kind in (EQUAL, WITHIN, SMALL, OUTSIDE, ABSENT) if kind in counts]
+    kinds = [kind for kind in (EQUAL, WITHIN, OUTSIDE, ABSENT) if kind in counts]
     return ", ".join(f"{counts[kind]} {kind}" for kind in kinds)

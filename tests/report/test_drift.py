@@ -82,19 +82,6 @@ def test_only_a_primary_number_outside_the_noise_is_a_problem(pair):
     assert set(outside["column"]) == {"kappa", "REM"}
 
 
-def test_a_shift_that_all_seeds_share_is_a_problem_from_the_margin_on(pair):
-    """Equal seeds have no noise, but share a pretext and a teacher, which have."""
-    for results in pair:
-        table = tables.read(results / "tables" / "table2.csv")
-        tables.write(table.assign(sd=0.0), results / "tables", "table2")
-    change(pair[1], ROW, "kappa", 0.019)
-    found = compare(pair)
-    assert not found.problems and (found.numbers["verdict"] == drift.SMALL).sum() == 1
-    assert f"8 {drift.EQUAL}, 1 {drift.SMALL}" in drift.summary(found)[1]
-    change(pair[1], ROW, "kappa", 0.002)
-    assert [text.split(":")[0] for text in compare(pair).problems] == [f"table2, {ROW}, kappa"]
-
-
 def test_other_clips_and_other_settings_are_not_noise(pair):
     edit(
         pair[1] / "MANIFEST.json",
