@@ -54,7 +54,7 @@ class Recipes:
     original: "Recipes"
 
     @cached_property
-    def _starts(self) -> dict[str, Run | None]:
+    def _starts(self) -> dict[tuple[str, int], Run | None]:
         """Cache of `pretext`: hundreds of runs share its results, and each id takes a hash."""
         return {}
 
@@ -76,15 +76,22 @@ class Recipes:
                     found[name] = ((folder / file).resolve(), sha256(folder / file))
         return found
 
-    def pretext(self, student: str = "r2plus1d_18") -> Run | None:
+    def pretext(self, student: str = "r2plus1d_18", seed: int = 0) -> Run | None:
         """Starting point of every run of a student: label-free pretraining, or published weights.
 
         None where a profile has no pretext and the student's file is not in `weights`, and for
         a student of another library: it starts at random.
+
+        Args:
+            seed: of the pretraining; published weights have none.
         """
-        if student not in self._starts:
-            self._starts[student] = self._start(student)
-        return self._starts[student]
+        if (student, seed) not in self._starts:
+            self._starts[student, seed] = self._start(student, seed)
+        return self._starts[student, seed]
+
+    def repeats_pretext(self, student: str) -> bool:
+        """Whether another seed would pretrain a student anew."""
+        return self.pretext(student) != self.pretext(student, seed=1)
 
     def _backbone(self, student: str) -> BackboneConfig:
         """The profile's backbone; other libraries keep their layers and get its input."""
@@ -109,13 +116,14 @@ class Recipes:
             options=options,
         )
 
-    def _start(self, student: str) -> Run | None:
+    def _start(self, student: str, seed: int) -> Run | None:
         if student not in PAPER_STUDENTS.values():
             return None
         p, backbone = self.profile, self._backbone(student)
         if p.pretext:
-            config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split)
-            more = {"label": f"pretext {student}", "cost": 300}
+            config = PretextConfig(backbone=backbone, fit=p.pretext, split=p.split, seed=seed)
+            label = f"pretext {student}" + (f" seed {seed}" if seed else "")
+            more = {"label": label, "cost": 300 if student == "r3d_18" else 150}
             inputs = (("motion", self.motion()),) if backbone.input == "motion" else ()
             return self._run("pretext:pretext", config, inputs=inputs, **more)
         if student not in self.weights:
@@ -183,6 +191,7 @@ class Recipes:
         labelled: int = 0,
         labels: str = "scored",
         centre: str = "night",
+        pretext: int = 0,
         **options: Any,
     ) -> Run:
         """A student trained with a distillation method; its label says what is not the profile's.
@@ -196,6 +205,7 @@ class Recipes:
                 labelled subjects for as many steps, see `_longer`.
             labels: of the teacher, see `teacher`.
             centre: of the student's input, see `BackboneConfig`.
+            pretext: seed of the pretraining.
             options: of the method.
         """
         p = self.profile
@@ -209,14 +219,15 @@ class Recipes:
             seed=seed,
             class_weight_power=p.class_weight_power,
         )
-        inputs = [("pretext", run)] if (run := self.pretext(student)) else []
+        inputs = [("pretext", run)] if (run := self.pretext(student, pretext)) else []
         if backbone.input == "motion" and not backbone.frozen:
             inputs.append(("motion", self.motion()))  # frozen stages: the pretext has cached theirs
         if method != "ce":
             scored = labelled if labels == "scored" else 0
             inputs.append(("teacher", self.teacher(teacher, labelled=scored, labels=labels)))
         asked = {"weight": weight, "labelled": labelled, "labels": labels, "centre": centre}
-        usual = {"weight": None, "labelled": 0, "labels": "scored", "centre": "night"}
+        asked["pretext"] = pretext
+        usual = {"weight": None, "labelled": 0, "labels": "scored", "centre": "night", "pretext": 0}
         changed = {key: value for key, value in asked.items() if value != usual[key]}
         shown = {**(fit or {}), **options, **changed}
         settings = "".join(f" {key}={value}" for key, value in sorted(shown.items()))

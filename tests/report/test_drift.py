@@ -5,13 +5,15 @@ import shutil
 import subprocess
 
 import made_up_results
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sacd.__main__ import _conclude
 from sacd.analysis import tables
 from sacd.report import drift
-from sacd.results import RUNS, SUBJECTS
+from sacd.results import OTHER_PRETEXT, RUNS, SUBJECTS
 
 ROW = "AttnSleep/SACD"
 
@@ -66,11 +68,29 @@ def test_the_noise_of_a_number_is_its_spread_over_seeds(pair):
         (spread**2).mean() ** 0.5,
         table[(table["row"] == ROW) & (table["column"] == "kappa")]["sd"].item(),
     )
-    # two means of three seeds each; 9 primary numbers share an error of 1 %
-    assert noise == pytest.approx(widest * (2 / 3) ** 0.5 * 3.26, rel=0.01)
+    # two means of three seeds each; 12 primary numbers share an error of 1 %
+    assert noise == pytest.approx(widest * (2 / 3) ** 0.5 * 3.34, rel=0.01)
     change(pair[1], ROW, "kappa", 0.9 * noise)
     found = compare(pair)
     assert not found.problems and (found.numbers["verdict"] == drift.WITHIN).sum() == 1
+
+
+def test_the_chance_of_the_pretraining_is_part_of_the_noise_of_a_row(pair):
+    def noise():
+        return compare(pair).numbers.set_index(["row", "column"])["noise"][ROW, "kappa"]
+
+    seeds = noise()
+    for results in pair:
+        table = tables.read(results / "tables" / "table2.csv")
+        alone = table[table["row"] == "-/R(2+1)D-18"]
+        others = []
+        for number, shift in enumerate((-0.03, 0.03), start=1):
+            row = f"{OTHER_PRETEXT} {number}"
+            others.append(row)
+        tables.write(pd.concat([table, *others]), results / "tables", "table2")
+    # Two computations have one pretraining each; the three row means have an SD of 0.03.
+    pretext = 0.03 * 2**0.5 * stats.norm.ppf(1 - drift.LEVEL / (2 * len(drift.PRIMARY)))
+    assert noise() == pytest.approx((seeds**2 + pretext**2) ** 0.5, rel=0.01)
 
 
 def test_only_a_primary_number_outside_the_noise_is_a_problem(pair):
