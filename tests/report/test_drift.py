@@ -86,7 +86,7 @@ def test_the_chance_of_the_pretraining_is_part_of_the_noise_of_a_row(pair):
         others = []
         for number, shift in enumerate((-0.03, 0.03), start=1):
             row = f"{OTHER_PRETEXT} {number}"
-            others.append(row)
+            others.append(alone.assign(row=row, value=alone["value"] + shift, sd=np.nan))
         tables.write(pd.concat([table, *others]), results / "tables", "table2")
     # Two computations have one pretraining each; the three row means have an SD of 0.03.
     pretext = 0.03 * 2**0.5 * stats.norm.ppf(1 - drift.LEVEL / (2 * len(drift.PRIMARY)))
