@@ -223,9 +223,9 @@ def compare(
 
     Returns:
         Indexed by row and against: difference, ci_low, ci_high, p_value, p_holm, n_subjects,
-        n_seeds (those that both rows have), se, df, margin, verdict ("better", "worse", "equal"
-        within the margin, or "undecided", see `crossed.decide`), and needs (what an undecided one
-        would need).
+        n_seeds (those that both rows have), sd (over seeds on these subjects, by the variance
+        components), se, df, margin, verdict ("better", "worse", "equal" within the margin, or
+        "undecided", see `crossed.decide`), and needs (what an undecided one would need).
     """
     # A row may stand in many pairs; the AUC is slow.
     known = {row: measured(tests[row]) for row in dict.fromkeys(sum(pairs, ()))}
@@ -240,7 +240,9 @@ def compare(
     index = pd.MultiIndex.from_tuples(pairs, names=["row", "against"])
     found = judged(pd.DataFrame(lines, index=index, columns=Estimate._fields), metric)
     shown = ["difference", "ci_low", "ci_high", "p_value", "p_holm", "n_subjects", "n_seeds"]
-    shown += ["se", "df", "margin", "verdict", "needs"]
+    shown += ["sd", "se", "df", "margin", "verdict", "needs"]
+    by_seed = found["var_seed"] + found["var_residual"] / found["n_subjects"]
+    found["sd"] = np.sqrt(by_seed.where(found["n_seeds"] > 1).astype(float))
     return found.rename(columns={"value": "difference"})[shown]
 
 
