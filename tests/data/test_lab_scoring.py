@@ -138,8 +138,8 @@ def test_epochs_without_times(tmp_path, text, found):
 def test_events_that_may_be_stages_are_told(tmp_path):
     (tmp_path / "a.tsv").write_text(BIDS.replace("\tW", "\tstartle sleep"))
     left = read_scoring(tmp_path / "a.tsv", START).left_out
-    why = "row of k * 30 s where no known stage is, which count as events ('startle sleep' (1))"
-    assert left == {why: 1, "other notes": 1}
+    why = "row as long as epochs where no known stage is, which count as events"
+    assert left == {f"{why} ('startle sleep' (1))": 1, "other notes": 1}
 
 
 def test_stages_without_a_duration_last_until_the_next(tmp_path):
@@ -196,7 +196,7 @@ FAULTS = {
     ),
     "tiles.csv": (
         b"onset,duration,stage\n0,30,W\n30,60,Tiefschlaf\n90,30,W\n",
-        "has 1 row of k * 30 s where no known stage is: 'Tiefschlaf' (1)",
+        "has 1 row as long as epochs where no known stage is: 'Tiefschlaf' (1)",
     ),
     "two scorers.csv": (b"onset,duration,stage\n0,30,N1\n0,30,W\n", "holds two stages at 0 s"),
     "nothing.csv": (
