@@ -224,5 +224,7 @@ REFUSED = {
     "no index": (made(then=cut(0.5)), "cannot be opened as video"),
     "all zeros": (made(then=lambda p: zeros(p, 0, 10**6)), "no frame that can be read"),
     "too slow": (made(times=[6.0 * k for k in range(21)]), "at least 0.5 are needed"),
+    "time-lapse": (at(lambda t: t / 25), "lasts 4.84 s, and the scored clips after its start 120"),
+    "time-lapse in mp4": (at(lambda t: t / 25, ".mp4"), "s: 4.0%, limit 10%"),
     "elsewhere": (at(lambda t: t + 4000 * (t > 0)), "no scored clip"),
 }
