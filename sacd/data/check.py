@@ -281,8 +281,10 @@ def _coverage(
         return []
     where = f", {_gap(film, offset)}" if (lost & covered).any() else ""
     n = f"{lost.sum()} scored clips are lost ({_by_stage(clips['stage'][lost], clips['stage'])})"
-    fix = "ignore it if these may be dropped; else add the video, correct StartOffset, or give a"
-    fix += " time-lapse its true times"
+    fix = "ignore it if these may be dropped; else add the video or correct StartOffset"
+    # A few frames/s that play at 25 make a video this short; so does a camera that stopped.
+    if stop - offset < end / 2:
+        fix += " (does it play faster than the night went by? then give it its true times)"
     return [("warning", CohortError(night.video, f"{span}{where}, {n}", fix))]
 
 
