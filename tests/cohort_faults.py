@@ -139,7 +139,7 @@ WARNINGS = {
     "an event that may be a stage": (
         lambda r: edit(paths(r, "sub-01")[1], "0\t30\tW", "0\t30\tstartle sleep"),
         "_events.tsv",
-        "counts as events 1 row of k * 30 s where no known stage is: 'startle sleep' (1)",
+        "counts as events 1 row as long as epochs where no known stage is: 'startle sleep' (1)",
     ),
     "70 s of eeg": (
         eeg(lambda p: write_edf(p, {"C3": (NOISE[: 128 * 70], 128)})),

@@ -149,6 +149,7 @@ def rate_of(fast, slow, until):
 
 
 SLOW, AGAIN = "frames/s are 30 frames a clip", r"time stamps start again: after {} s of video"
+APART = "the time stamp of its first frame is {:g} s, of the next one {:g} s"
 LOST = "{} scored clips are lost"
 # name: (video, clips that are kept, line of check)
 READ = {
@@ -194,6 +195,13 @@ READ = {
     ),
     "packets of a ts lost": (made(".ts", image=noisy, then=lose), [0, 2, 3], LOST.format(1)),
     "pause": (only(lambda t: not 30 <= t < 60), [0, 2, 3], "1 of 1 N1"),
+    "a second, then a pause": (only(lambda t: not 1 < t < 17), [1, 2, 3], LOST.format(1)),
+    "second frame late": (only(lambda t: not 0 < t < 0.4), ALL, ""),
+    "all of the first 20 s but one frame zeros": (
+        made(then=lambda p: zeros(p, 0.1, 100)),
+        [1, 2, 3],
+        LOST.format(1),
+    ),
     "short pause": (only(lambda t: not 44 <= t < 47), [0, 2, 3], "longest of 3.2 s, from 43.8 s"),
     "half the night off": (only(lambda t: t < 30 or t >= 90), [0, 3], LOST.format(2)),
     "long repeat": (at(lambda t: 40 if 40 <= t < 50 else t), [0, 2, 3], LOST.format(1)),
@@ -224,5 +232,16 @@ REFUSED = {
     "no index": (made(then=cut(0.5)), "cannot be opened as video"),
     "all zeros": (made(then=lambda p: zeros(p, 0, 10**6)), "no frame that can be read"),
     "too slow": (made(times=[6.0 * k for k in range(21)]), "at least 0.5 are needed"),
-    "elsewhere": (at(lambda t: t + 4000 * (t > 0)), "no scored clip"),
+    "time-lapse": (at(lambda t: t / 25), "lasts 4.84 s, and the scored clips after its start 120"),
+    "time-lapse in mp4": (at(lambda t: t / 25, ".mp4"), "s: 4.0%, limit 10%"),
+    "first frame at -5 s": (
+        at(lambda t: t + 7.3 if t else -5),
+        "its first frame is 0 s, of the next one 12.5 s: wrong, and all others 12.5 s off, or ri",
+    ),
+    "first frame at -5 s in ts": (at(lambda t: t + 7.3 if t else -5, ".ts"), "others 12.5 s off"),
+    "first frame at 0": (at(lambda t: t + 7.3 * (t > 0), ".mp4"), APART.format(0, 7.5)),
+    "first stamps at 0": (wrong(lambda t: (t + 7.3) * (t > 0.5)), APART.format(0, 7.9)),
+    "first frame far ahead": (wrong(lambda t: t or 5000), APART.format(5000, 0.2)),
+    "first frame ahead": (wrong(lambda t: t or 3), APART.format(3, 0.2)),
+    "elsewhere": (at(lambda t: t + 4000 * (t > 1)), "no scored clip"),
 }

@@ -11,7 +11,14 @@ from sacd.data.cohort import Night, stated_offset, stray_folders, survey
 from sacd.data.eeg import Channel, open_channel, refuse_slow
 from sacd.data.eeg_problems import Problem, cut, eeg_losses, signal, uneven
 from sacd.data.events import COLUMNS, SLACK_S, clip_table, survey_events
-from sacd.data.look import Film, header_problems, odd_pictures, survey_film
+from sacd.data.look import (
+    Film,
+    header_problems,
+    odd_pictures,
+    shortest,
+    survey_film,
+    time_lapse,
+)
 from sacd.data.offset import refuse_unread
 from sacd.data.problems import CohortError
 from sacd.data.sidecar import doubts
@@ -112,7 +119,8 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
     """Problems of one night's files as `(level, problem)`; whatever a reader raises is one.
 
     Args:
-        survey: read the whole video; else its header alone, as ingest reads it afterwards.
+        survey: read the whole video; else its header alone, as ingest reads it afterwards, unless
+            that states too short a video, or nothing.
     """
     found: list[Problem] = []
 
@@ -148,11 +156,12 @@ def night_problems(night: Night, config: StoreConfig, survey: bool = False) -> l
         needed = frames_needed(config.frames, config.parts)
         found += header_problems(night.video, video, needed, config.sampling)
     film = None
-    if survey and video is not None and offset is not None and scored is not None:
-        onsets = scored["onset_s"].tolist()
-        wanted = config.frames, config.sampling, offset, config.parts
-        film = attempt(night.video, survey_film, night.video, video, onsets, *wanted)
-        video = None if film is None else video  # told: its header says nothing more
+    if video is not None and offset is not None and scored is not None:
+        onsets = scored["onset_s"]
+        if survey or not video.duration_s >= shortest(onsets, offset):
+            wanted = onsets.tolist(), config.frames, config.sampling, offset, config.parts
+            film = attempt(night.video, survey_film, night.video, video, *wanted)
+            video = None if film is None else video  # told: its header says nothing more
     if raw is None:
         return found
     attempt(night.eeg, refuse_slow, raw, config.eeg_rate)
@@ -260,6 +269,8 @@ def _coverage(
     seen = np.array(film.whole, bool) if film else covered
     lost = whole & ~seen
     span = f"the video runs from {offset:g} to {stop:g} s of the EEG ({end:g} s)"
+    if film and (short := time_lapse(night.video, film, onset[whole], offset)):
+        return [("error", short)]
     if not (whole & covered).any():
         problem = f"{span}, no scored clip lies within"
         return [("error", CohortError(night.sidecar, problem, "correct StartOffset"))]
@@ -271,6 +282,9 @@ def _coverage(
     where = f", {_gap(film, offset)}" if (lost & covered).any() else ""
     n = f"{lost.sum()} scored clips are lost ({_by_stage(clips['stage'][lost], clips['stage'])})"
     fix = "ignore it if these may be dropped; else add the video or correct StartOffset"
+    # A few frames/s that play at 25 make a video this short; so does a camera that stopped.
+    if stop - offset < end / 2:
+        fix += " (does it play faster than the night went by? then give it its true times)"
     return [("warning", CohortError(night.video, f"{span}{where}, {n}", fix))]
 
 

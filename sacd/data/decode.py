@@ -195,6 +195,14 @@ def listed(path: Path) -> Iterator[tuple[float, None]]:
             yield float((at - first) * stream.time_base), None
 
 
+def first_stamps(path: Path) -> list[float]:
+    """Time stamps in s of the first packets, of broken ones too, in the order of the file."""
+    with open_film(path) as (container, stream):
+        packets = (p for p, _ in _packets(path, container, stream) if p.size and not p.is_discard)
+        times = [p.pts if p.pts is not None else p.dts for p in islice(packets, 2 * _REORDERED)]
+        return [float(at * stream.time_base) for at in times if at is not None]
+
+
 class _Trust:
     """Which frames are spoiled by broken packets."""
 

@@ -261,12 +261,16 @@ def _table_notes(
     try:
         if onset is None:
             epochs = [float(cell) for cell in cells(epoch)]
-            first = min(epochs[0], 1)  # exports count from 0 or from 1
+            first = min(epochs)
             onsets = [CLIP_S * (k - first) for k in epochs]
         lengths = [_number(cell) for cell in (cells(length) if length is not None else [])]
     except (ValueError, IndexError) as error:
         problem = f"has a duration or a number of an epoch that cannot be read ({error})"
         raise CohortError(path, problem, "write a number") from None
+    if onset is None and first not in (0, 1):  # exports count from 0 or from 1
+        problem = f"numbers its epochs from {first:g} on: counted from 1 the first one begins at"
+        problem += f" {CLIP_S * (first - 1):g} s, counted from 0 at {CLIP_S * first:g} s"
+        raise CohortError(path, problem, "write s from the start of the EEG in a column onset")
     end = column(_END)
     if not lengths and end is not None and onset is not None and all(cells(end)):
         ends = _onsets(cells(end), start, path)

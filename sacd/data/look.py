@@ -20,6 +20,9 @@ _GLANCES, _SIDE = 8, 24
 DARK, SATURATED, FLAT = 20, 250, 1.5
 """Grey levels of 255: the brightest 1 % of a dark video lies below the first, half of a saturated
 one above the second, and a flat one has a smaller standard deviation over all of its pictures."""
+_SHORTEST = 0.1
+"""A video that lasts for a smaller share of the clips after its start is taken for a time-lapse,
+which plays faster than the night went by."""
 _TURNED = (0.7, 0.3)
 """A turned picture must correlate with the other nights at least so much, and the picture as it is
 at most so much."""
@@ -85,6 +88,26 @@ def header_problems(path: Path, info: VideoInfo, frames: int, sampling: Sampling
         problem = f"holds {info.videos} videos; the one of {info.width} x {info.height} is read"
         found.append(("warning", CohortError(path, problem, "remove the others if that is wrong")))
     return found
+
+
+def shortest(onsets: Iterable[float], offset: float) -> float:
+    """Shortest accepted duration in s of a video, by the clips that begin after it does."""
+    return _SHORTEST * CLIP_S * sum(onset >= offset - 1 for onset in onsets)
+
+
+def time_lapse(
+    path: Path, film: Film, onsets: Iterable[float], offset: float
+) -> CohortError | None:
+    """A problem if the video is so much shorter than its clips that it may be a time-lapse."""
+    limit = shortest(onsets, offset)
+    if film.end_s >= limit:
+        return None
+    clips = limit / _SHORTEST
+    problem = f"lasts {film.end_s:.4g} s, and the scored clips after its start {clips:.0f} s:"
+    problem += f" {film.end_s / clips:.1%}, limit {_SHORTEST:.0%}"
+    fix = "give a time-lapse, n times too fast, its true times (`ffmpeg -itsscale n -i in -c copy"
+    fix += " out.mkv`); if the camera stopped, name the stages after it unscored"
+    return CohortError(path, problem, fix)
 
 
 def odd_pictures(nights: Iterable[Night]) -> list[tuple[str, Problem]]:

@@ -141,10 +141,11 @@ def unknown_tiles(
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Names that score the night as stages do, yet are not known; and those that may be events.
 
-    Their rows last k * 30 s (k >= 1, to half a second) where no known stage is; or two or more of
-    them have no length and lie there on the grid of the clips (one may mark anything). Events by
-    name have such a length only by chance: one with the name of a stage behind it (`apnea in REM`)
-    counts as an event where it does so once, one that speaks of sleep always.
+    Their rows last k * 30 s (k >= 1, to half a second) where no known stage is; or follow there end
+    to end for 30 s or more, each of k * 5 s (epochs of 15 or 20 s); or two or more of them have no
+    length and lie there on the grid of the clips (one may mark anything). Events by name have such
+    a length only by chance: one with the name of a stage behind it (`apnea in REM`) counts as an
+    event where it does so once, one that speaks of sleep always.
 
     Args:
         onset: s, any order.
@@ -166,6 +167,8 @@ def unknown_tiles(
     ends = np.sort((onset + duration)[known])
     phase = (onset - (begins[0] if begins.size else 0.0)) % CLIP_S
     instants = (duration == 0) & (np.minimum(phase, CLIP_S - phase) <= slack)
+    eligible = np.isnan(stage) & ~np.array([_is_event(name) for name in names], bool)
+    epochs |= _end_to_end(onset, duration, eligible, slack)
     counts: dict[str, int] = {}
     for k in np.flatnonzero((epochs | instants) & np.isnan(stage)):
         # Known stages that begin before the end of this row, less those that end before its start.
@@ -186,11 +189,28 @@ def unknown_tiles(
     return stages, events
 
 
+def _is_event(name: str) -> bool:
+    return bool(_EVENT.search(name)) and _stage_within(name) < 0
+
+
+def _end_to_end(
+    onset: np.ndarray, duration: np.ndarray, eligible: np.ndarray, slack: float
+) -> np.ndarray:
+    """Which of the eligible rows, of k * 5 s each, follow one another for 30 s or more."""
+    short = eligible & (duration > slack) & (abs(duration - 5 * np.round(duration / 5)) <= slack)
+    rows = np.flatnonzero(short)[np.argsort(onset[short], kind="stable")]
+    breaks = np.flatnonzero(abs(onset[rows][1:] - (onset + duration)[rows][:-1]) > slack) + 1
+    found = np.zeros(len(onset), bool)
+    for chain in np.split(rows, breaks):
+        found[chain] = len(chain) > 1 and duration[chain].sum() >= CLIP_S - slack
+    return found
+
+
 def rows_of(tiles: dict[str, int]) -> str:
     """What `unknown_tiles` found, as a text: how many rows, and the most frequent names."""
     few = ", ".join(f"{name!r} ({count})" for name, count in [*tiles.items()][:8])
     more, n = ", ..." if len(tiles) > 8 else "", sum(tiles.values())
-    rows = f"{n} row{'s' if n > 1 else ''} of k * {CLIP_S} s"
+    rows = f"{n} row{'s' if n > 1 else ''} as long as epochs"
     return f"{rows} where no known stage is: {few}{more}"
 
 

@@ -8,14 +8,14 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
 
-from sacd.data.decode import decoded, films, open_film
+from sacd.data.decode import decoded, films, first_stamps, open_film
 from sacd.data.picture import Pictures
 from sacd.data.problems import CohortError
 from sacd.data.windows import frames_needed, joined, part_starts
@@ -70,7 +70,8 @@ def probe(path: Path) -> VideoInfo:
     """Header of a video.
 
     Raises:
-        CohortError: it cannot be opened, or none of its first frames can be decoded.
+        CohortError: it cannot be opened, none of its first frames can be decoded, or the time of
+            the first one stands apart from the others.
     """
     with open_film(path) as (container, stream):
         # Some containers state neither a mean rate nor the duration of the stream.
@@ -80,9 +81,35 @@ def probe(path: Path) -> VideoInfo:
         else:
             seconds = container.duration / av.time_base if container.duration else math.nan
         videos = len(films(container))
-    _, first = next(decoded(path))
+    (start, first), *second = islice(decoded(path), 2)
+    _refuse_apart(path, [t - start for t, _ in second])
     rate = float(rate) if rate else math.nan
     return VideoInfo(rate, seconds, first.width, first.height, videos)
+
+
+def _refuse_apart(path: Path, second: list[float]) -> None:
+    """Raise CohortError if the first time stamp is far from the next: all times count from it.
+
+    A lost frame or broken packets make no such gap, and two frames at their usual distance prove
+    a pause behind them.
+
+    Args:
+        second: time of the second whole frame after the first one, if there is one.
+    """
+    # Packets stand in the order of decoding, in which the first frame is the first all the same.
+    first, *rest = first_stamps(path) or [0.0]
+    later = sorted({t for t in rest if t > first})
+    gap = later[0] - first if later else 0.0
+    usual = _usual([b - a for a, b in pairwise(later)] or [gap])
+    if second and second[0] < -_STRAY_S:
+        gap = second[0]
+    elif gap <= max(2.5 * usual, usual + _STRAY_S):
+        return
+    problem = f"the time stamp of its first frame is {first:g} s, of the next one {first + gap:g} s"
+    problem += f": wrong, and all others {abs(gap):.1f} s off"
+    problem += ", or right and then a pause" if gap > 0 else ""
+    fix = "cut the first frame off, and state the start of the video as that of the next one"
+    raise CohortError(path, problem, fix)
 
 
 def read_clips(

@@ -123,6 +123,7 @@ def test_a_hypnogram_that_began_before_the_recording(tmp_path):
         ("stage\n0\n3\n5\n", ["W", "N3", "REM"]),
         ("epoch,stage\n1,Wake\n2,N1\n4,REM\n", ["W", "N1", "REM"]),
         ("epoch,stage\n0,Wake\n1,?\n", ["W", "?"]),
+        ("epoch,stage\n1,N1\n0,Wake\n", ["W", "N1"]),
         ("W\n\nN1\n\nR\n\n\n", ["W", "N1", "REM"]),
         ("epoch,type,stage\n1,4,W\n2,4,R\n", ["W", "REM"]),
         ("epoch,score,stage\n1,1,W\n2,0,R\n", ["W", "REM"]),
@@ -137,8 +138,8 @@ def test_epochs_without_times(tmp_path, text, found):
 def test_events_that_may_be_stages_are_told(tmp_path):
     (tmp_path / "a.tsv").write_text(BIDS.replace("\tW", "\tstartle sleep"))
     left = read_scoring(tmp_path / "a.tsv", START).left_out
-    why = "row of k * 30 s where no known stage is, which count as events ('startle sleep' (1))"
-    assert left == {why: 1, "other notes": 1}
+    why = "row as long as epochs where no known stage is, which count as events"
+    assert left == {f"{why} ('startle sleep' (1))": 1, "other notes": 1}
 
 
 def test_stages_without_a_duration_last_until_the_next(tmp_path):
@@ -179,6 +180,13 @@ FAULTS = {
     ),
     "late.txt": (DOMINO.replace("22:01:30", "28:01:30").encode(), "has a time that cannot be read"),
     "long.csv": (BIDS.replace("\t60\t", "\tlong\t").encode(), "has a duration or a number"),
+    "epoch 2.csv": (
+        b"epoch,stage\n2,W\n3,N1\n",
+        "numbers its epochs from 2 on: counted from 1 the first one begins at 30 s, counted from 0"
+        " at 60 s; write s from the start of the EEG in a column onset",
+    ),
+    "epoch -1.csv": (b"epoch,stage\n-1,W\n0,N1\n", "numbers its epochs from -1 on"),
+    "no epoch.csv": (b"epoch,stage\nnan,W\n0,N1\n", "numbers its epochs from nan on"),
     "quote.csv": (b'onset,stage\n0,"W\n30,N2\n', "has the line '0,\"W', which cannot be split"),
     "no end.csv": (b"onset,duration,stage\n0,1e12,W\n", "has times beyond 7 days"),
     "infinite.csv": (b"onset,duration,stage\ninf,30,W\n", "has times beyond 7 days"),
@@ -188,7 +196,7 @@ FAULTS = {
     ),
     "tiles.csv": (
         b"onset,duration,stage\n0,30,W\n30,60,Tiefschlaf\n90,30,W\n",
-        "has 1 row of k * 30 s where no known stage is: 'Tiefschlaf' (1)",
+        "has 1 row as long as epochs where no known stage is: 'Tiefschlaf' (1)",
     ),
     "two scorers.csv": (b"onset,duration,stage\n0,30,N1\n0,30,W\n", "holds two stages at 0 s"),
     "nothing.csv": (

@@ -118,6 +118,26 @@ def test_stages_without_a_length_are_no_events():
     assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == ({"Light": 2}, {})
 
 
+@pytest.mark.parametrize(
+    ("lengths", "found"),
+    [
+        ([15, 15, 15, 15], {"Light": 4}),
+        ([20, 20, 20], {"Light": 3}),
+        ([40, 20], {"Light": 2}),
+        ([20], {}),  # shorter than a clip
+        ([45], {}),  # one break of any length
+        ([17, 23], {}),
+    ],
+)
+def test_epochs_of_another_length_under_an_unknown_name(lengths, found):
+    onset = np.array([0, *30 + np.cumsum([0, *lengths[:-1]]), 150, 40.0])
+    duration = np.array([30, *lengths, 30, 10.0])
+    names = ["W", *["Light"] * len(lengths), "N2", "apnea"]
+    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == (found, {})
+    onset[0], duration[0] = 0, 150  # within a stage they are events
+    assert unknown_tiles(onset, duration, names, recognise(names, ""), 0.01) == ({}, {})
+
+
 def test_an_event_within_a_stage_is_no_tile_although_it_lasts_30_s():
     names = ["N2", "noise", "N2"]
     onset, duration = np.array([0, 15.0, 30]), np.array([30, 30.0, 30])

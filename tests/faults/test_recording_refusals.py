@@ -24,6 +24,7 @@ SCANS = (
     "filename\tacq_time\neeg/sub-01_task-sleep_eeg.edf\t2024-03-01T22:00:00\n"
     "video/sub-01_task-sleep_video.mp4\t2024-03-01T22:00:30\n"
 )
+TWENTIES = "".join(f"{t}\t20\tLight\n" for t in (30, 50, 70))
 DEEP = '{"a":' * 100_000
 # what is done -> the file, and the line that must be printed
 REFUSED = {
@@ -65,11 +66,15 @@ REFUSED = {
     "1 to 5": (events(names("1", "2", "3", "4", "5")), "and W where counting starts at 1; name"),
     "unknown names": (
         events(names("W", "hell", "Light", "Light", "REM")),
-        "has 3 rows of k * 30 s where no known stage is: 'Light' (2), 'hell' (1); name them W, N1",
+        "has 3 rows as long as epochs where no known stage is: 'Light' (2), 'hell' (1); name",
     ),
     "unknown names without a length": (
         events(CLEAN.replace("30\tN", "n/a\tLight").replace("t2", "t1").replace("t3", "t1")),
-        "has 3 rows of k * 30 s where no known stage is: 'Light1' (3)",
+        "has 3 rows as long as epochs where no known stage is: 'Light1' (3)",
+    ),
+    "unknown names of 20 s": (
+        events(CLEAN.replace("30\t30\tN1\n60\t30\tN2\n", TWENTIES)),
+        "has 3 rows as long as epochs where no known stage is: 'Light' (3); name them W, N1",
     ),
     "blanks for tabs": (events(CLEAN.replace("\t", " ")), "line 1: its columns are not separated"),
     "none is known": (events(names("dunkel", "hell")), "stage is: 'dunkel' (1), 'hell' (1)"),

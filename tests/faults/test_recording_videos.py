@@ -72,6 +72,14 @@ def test_what_cannot_be_read_is_one_line_and_leaves_nothing(night, tmp_path, cas
     assert [path.name for path in (tmp_path / "store").iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(("speed", "asked"), [(1.5, False), (2.5, True)])
+def test_a_video_of_less_than_half_the_night_may_play_too_fast(night, speed, asked):
+    root, stem = night
+    write_film(stem.with_suffix(".mkv"), stamps=[t / speed for t in TIMES])
+    [fix] = check(root)["fix"]
+    assert ("play faster than the night" in fix) == asked
+
+
 def corners(path):
     [clip] = read_clips(path, [0], 4, (48, 48))
     quarter = clip.mean(0).reshape(2, 24, 2, 24).mean((1, 3))
