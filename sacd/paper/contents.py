@@ -46,13 +46,13 @@ CONTENTS: Final = (
         "Figs. 11 to 13, cases and error types",
         ("fig12", "fig13"),
     ),
-    Item("readings", "40_readings", "the readings of open points", beyond=True),
+    Item("readings", "40_readings", "readings of what the paper leaves open", beyond=True),
     Item("audit", "41_paper_audit", "the paper's printed numbers checked against each other"),
     Item("mc2sleepnet", "42_mc2sleepnet", "MC2SleepNet beside the EEG teachers"),
     Item("few_labels", "43_few_labels", "who gains when few nights are scored", beyond=True),
     Item("simulator", "44_simulator_and_reality", "the simulator beside real nights", beyond=True),
     Item("night", "45_night", "whole nights from video alone: context, breathing, movement"),
-    Item("explore", "50_explore", "the interactive notebook, executed once"),
+    Item("explore", "50_explore", "explore the embeddings: an interactive map"),
 )
 
 

@@ -85,6 +85,12 @@ class Part(NamedTuple):
     margin: float
     """Below which the sides count as equal; NaN where none is fixed."""
     state: State
+    points: bool
+    """Whether the sides are percentages, so that they differ by points."""
+
+    def as_text(self, value: float) -> str:
+        """A difference with its sign; the digits depend on the quantity alone, so columns align."""
+        return f"{value:+z.2f}" if self.points else f"{value:+z.3f}"
 
 
 @cache
@@ -186,11 +192,13 @@ def _judged(claim: Claim, source: Subjects | Table | None) -> dict[str, str]:
         margin = MARGIN if relation == "~" else crossed.margin(difference[0][2])
         state = _state(relation, estimate, margin, len(wanted))
         said = _in_words(left, relation, right)
-        parts.append(Part(said, relation, _printed(claim, left, right), estimate, margin, state))
+        printed = _printed(claim, left, right)
+        points = crossed.margin(difference[0][2]) == crossed.POINTS
+        parts.append(Part(said, relation, printed, estimate, margin, state, points))
     known = [part for part in parts if np.isfinite(part.printed)]
     agree = sum(_agrees(part, part.printed) for part in known)
     weakest = min(parts, key=_strength)
-    printed, ours, detail = f"{weakest.printed:+.3g}", _as_text(weakest.estimate), ""
+    printed, ours, detail = f"{weakest.printed:+.3g}", _as_text(weakest), ""
     if len(parts) > 1:
         detail = f"{weakest.said}: {ours}"
         printed = f"same direction {agree}/{len(known)}"
@@ -246,11 +254,14 @@ def _strength(part: Part) -> tuple[int, float]:
     return _WEAKEST_FIRST.index(part.state), low if np.isfinite(low) else -np.inf
 
 
-def _as_text(estimate: Estimate) -> str:
-    value = f"{estimate.value:+.3g}" if np.isfinite(estimate.value) else "not defined"
+def _as_text(part: Part) -> str:
+    """The difference of a part with its interval and unit."""
+    estimate = part.estimate
+    value = part.as_text(estimate.value) if np.isfinite(estimate.value) else "not defined"
     if not np.isfinite(estimate.ci_low):
         return f"{value} [no interval]"
-    return f"{value} [{estimate.ci_low:+.3g}, {estimate.ci_high:+.3g}]"
+    unit = " points" if part.points else ""
+    return f"{value} [{part.as_text(estimate.ci_low)}, {part.as_text(estimate.ci_high)}]{unit}"
 
 
 def _printed(claim: Claim, left: Side, right: Side) -> float:

@@ -31,6 +31,8 @@ _PLOTLY: Final = "application/vnd.plotly.v1+json"
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 _FOLDED: Final = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
 """What is written on the folded code of a cell with this tag; "Code" on all others."""
+_LONG: Final = re.compile(r"<(?:td(?=>[^<]{40})|th(?=[ >][^<]{20}))")
+"""Opening of a table's cell with a sentence, not a number and its interval, or of a long name."""
 _MADE_OF: Final = ("notebook_page.py", "formulas.py", "notebook.html", "style.css", "captions.csv")
 """Files of this folder that decide how a page looks."""
 
@@ -131,6 +133,7 @@ def _arrange(notebook: Any, captions: Mapping[str, str]) -> list[tuple[int, str]
         cell.metadata["folded"] = next((_FOLDED[tag] for tag in tags if tag in _FOLDED), "Code")
         cell.outputs = [o for o in cell.outputs if _WIDGET not in o.get("data", {})]
         _name_pictures(cell, heading, captions)
+        _mark_long_cells(cell)
         if "answer" in tags and cell.outputs:
             answers.append(_without_code(cell))
             cell.outputs = []
@@ -171,6 +174,13 @@ def _name_pictures(cell: Any, heading: str, captions: Mapping[str, str]) -> None
         known = output.metadata.get("image/png", {})
         output.metadata["image/png"] = {"width": _width(output.data["image/png"])} | known
         output.metadata["image/png"]["alt"] = text
+
+
+def _mark_long_cells(cell: Any) -> None:
+    """Mark cells of tables that may take several lines, so that a table fits a page."""
+    for data in (output.data for output in cell.outputs if "text/html" in output.get("data", {})):
+        if "<iframe" not in data["text/html"]:
+            data["text/html"] = _LONG.sub(r'\g<0> class="long"', data["text/html"])
 
 
 def _width(png: str) -> int:

@@ -128,6 +128,7 @@ def _content(v: Verification, manifest: dict[str, Any], overview: Path | None) -
         overview=overview and (OVERVIEW, *size(overview)),
         ladder=", ".join(f"{name} {value}" for name, value in ladder.items()),
         counts=short.counts(v.claims["verdict"]),
+        number_of=short.number_of,
         primary=list(_primary(v)),
         cards=shown,
         figures=[picture for card in shown for picture in card.pictures[1:]],

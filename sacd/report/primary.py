@@ -14,7 +14,7 @@ ENDPOINT: Final = "auc"
 """It has no operating point: methods that weight stages differently do not differ in it."""
 
 ALONE: Final = "SACD against the student alone"
-ALONE_FEW: Final = "SACD against the student alone, 12 labelled"
+ALONE_FEW: Final = "SACD against the student alone, 12 labelled subjects"
 
 FAMILY: Final = (
     (ALONE, "table2_paired", "AttnSleep/SACD - -/R(2+1)D-18"),

@@ -9,6 +9,7 @@ import pandas as pd
 from sacd.analysis.crossed import Verdict
 from sacd.analysis.tables import markdown
 from sacd.escape import as_markdown
+from sacd.paper import audit
 from sacd.paper import printed as paper
 from sacd.paper.contents import CONTENTS, Item
 from sacd.report import claims
@@ -26,11 +27,15 @@ SHORT: Final = {
 }
 """Verdict of a claim -> word for a count of such claims."""
 
+ONE: Final = {"hold": "holds", "fail": "fails"}
+"""Word for a count -> the same for a count of one."""
+
 AUDITED: Final = {
-    claims.HOLDS: "hold",
-    claims.CONTRADICTS: "contradict another number",
+    claims.HOLDS: "find none",
+    claims.CONTRADICTS: "find a contradiction",
+    audit.UNCHECKABLE: "cannot be made",
 }
-"""Verdict of the audit -> words for a count of such checks."""
+"""Verdict of the audit -> words for a count of such checks, said after "Of 97 checks"."""
 
 RUNGS: Final = {
     "baseline/majority": "always the same stage",
@@ -67,7 +72,7 @@ HEADLINES: Final = {
         _cells("table5", ["v1", "v2", "v3", "ours"]),
     ),
     "fig5": (
-        "accuracy (%): the paper's weights, (0.5, 10, 10)",
+        "accuracy (%): the paper's weights, (0.5, 10, 10); here one short training each",
         _cells("fig5", ["a: 0.5/1/1", "a: 0.5/10/10"]),
     ),
     "fig6": (
@@ -99,7 +104,7 @@ def status(v: Verification) -> list[str]:
         f"**Runs:** all tables and figures of the paper, in {len(made)} notebooks, on {source}.",
         f"**Found:** {_answer(family)} Agreement with the true stages (kappa, 0 is chance, "
         f"{subjects} test subjects): {kappas}.",
-        f"**Primary comparisons**, fixed beforehand (difference of AUC, 95 % interval): "
+        f"**Primary comparisons**, fixed beforehand (difference in AUC, 95 % interval): "
         f"{_in_words(family)}.",
         f"**Claims of the paper's text**, tested on these data: {_counted(v.claims)}.",
         f"**The paper's printed numbers against each other:** {audited(v.audit)}",
@@ -109,7 +114,9 @@ def status(v: Verification) -> list[str]:
 def audited(findings: pd.DataFrame) -> str:
     """How many checks of the audit came out how, as a sentence."""
     counted = findings["verdict"].value_counts()
-    among = ", ".join(f"{n} {AUDITED.get(verdict, verdict)}" for verdict, n in counted.items())
+    # "Find none" needs a contradiction named before it, even where fewer checks found one.
+    order = sorted(counted.index, key=lambda verdict: verdict != claims.CONTRADICTS)
+    among = ", ".join(f"{counted[verdict]} {AUDITED.get(verdict, verdict)}" for verdict in order)
     return f"Of {len(findings)} checks, {among}."
 
 
@@ -207,6 +214,17 @@ def counts(verdicts: pd.Series) -> dict[str, int]:
     return {word: found[word] for word in order if word in found}
 
 
+def number_of(n: int, word: str) -> str:
+    """A count of claims with a verdict in the words of `SHORT`.
+
+    >>> number_of(2, "hold"), number_of(1, "hold"), number_of(1, "paper contradicts itself")
+    ('2 hold', '1 holds', '1 where the paper contradicts itself')
+    """
+    if word == SHORT[claims.CONTRADICTS]:
+        return f"{n} where the {word}"
+    return f"{n} {ONE.get(word, word) if n == 1 else word}"
+
+
 def paired(v: Verification) -> dict[str, pd.DataFrame]:
     """The tables of paired comparisons that there are, by name."""
     paths = sorted((v.results / "tables").glob("*_paired.csv"))
@@ -246,9 +264,7 @@ def _table(v: Verification, name: str) -> pd.DataFrame:
 
 def _counted(of: pd.DataFrame) -> str:
     """How many claims have which verdict, such as "1 hold, 3 undecided"."""
-    said = ", ".join(f"{n} {word}" for word, n in counts(of["verdict"]).items())
-    itself = SHORT[claims.CONTRADICTS]
-    return said.replace(itself, f"where the {itself}") or "none"
+    return ", ".join(number_of(n, word) for word, n in counts(of["verdict"]).items()) or "none"
 
 
 def _headline(v: Verification, item: Item) -> tuple[str, str, str]:

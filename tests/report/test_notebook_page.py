@@ -24,6 +24,10 @@ def code(source: str, *tags: str, **data):
     return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}, outputs=outputs)
 
 
+SENTENCE = "more than this design: the value lies between 0 and the margin"
+TABLE = f"<table><tr><th>SACD</th><td>0.29 [0.27, 0.32]</td><td>{SENTENCE}</td></tr></table>"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Three notebooks; the middle one has everything."""
@@ -34,7 +38,7 @@ def folder(tmp_path):
         nbformat.v4.new_markdown_cell("## A part with $L_D$"),
         code('session.show(figure, "fig6")', **{"image/png": picture()}),
         code("plain()", **{"image/png": picture(), "text/plain": "drawn"}),
-        code("frame", **{"text/html": "<table></table>"}),
+        code("frame", **{"text/html": TABLE}),
         code("w", **{notebook_page._WIDGET: {}, "text/plain": "interactive(x)"}),
         code("session.answer('so')", "answer", **{"text/markdown": "> **In short**: so."}),
     ]
@@ -58,6 +62,12 @@ def test_title_then_answer_then_text_and_code_is_folded(folder):
     assert text.count('<details class="code">') == 6 and "<summary>Parameters</summary>" in text
     outside = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
     assert "session" not in outside and "interactive(x)" not in text
+
+
+def test_a_sentence_in_a_table_may_take_several_lines_and_a_number_may_not(folder):
+    text = body(folder)
+    assert f'<td class="long">{SENTENCE}</td>' in text and text.count('class="long"') == 1
+    assert "<th>SACD</th><td>0.29 [0.27, 0.32]</td>" in text
 
 
 def test_pages_follow_the_order_of_the_items(folder):

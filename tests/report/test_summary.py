@@ -47,7 +47,7 @@ def test_the_status_says_what_was_found(found, monkeypatch):
 
 def test_the_audit_in_a_sentence():
     findings = pd.DataFrame({"verdict": ["holds", "paper contradicts itself", "holds"]})
-    assert summary.audited(findings) == "Of 3 checks, 2 hold, 1 contradict another number."
+    assert summary.audited(findings) == "Of 3 checks, 1 find a contradiction, 2 find none."
 
 
 def test_without_comparisons_the_status_says_so(found):
