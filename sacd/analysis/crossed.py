@@ -194,6 +194,15 @@ def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> 
     return corrected
 
 
+def holm(p_value: float) -> str:
+    """A p after Holm's correction as text.
+
+    >>> holm(0.25), holm(3e-9)
+    ('Holm p = 0.25', 'Holm p < 0.001')
+    """
+    return "Holm p < 0.001" if p_value < 0.001 else f"Holm p = {p_value:.2g}"
+
+
 def shifted(estimate: Estimate, by: float) -> Estimate:
     """The estimate of the value minus `by`, to test a difference against a level other than 0."""
     value, low, high = (round(x - by, 9) for x in estimate[:3])

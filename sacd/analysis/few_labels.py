@@ -101,9 +101,9 @@ def in_short(compared: pd.DataFrame, shown: int, methods: Sequence[str]) -> str:
     never = [kind for kind, number in fewest.items() if not number]
     parts = [", ".join(enough)] if enough else []
     if never:
-        parts.append(f"no number of the grid below {most} for {', '.join(never)}")
+        parts.append(f"none of the numbers tried below {most} for {', '.join(never)}")
     return (
         f"AUC minus that of the student alone, {shown} labelled subjects: {'; '.join(told)}. "
         "Fewest labelled subjects with which a taught student is better than the untaught one "
-        f"with {most}, or equal within the margin: {'; '.join(parts)}."
+        f"trained on all {most}, or equal within the margin: {'; '.join(parts)}."
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sacd.analysis import stats, tables
+from sacd.analysis import crossed, stats, tables
 from sacd.escape import counted
 from sacd.metrics import F1, stage_f1
 from sacd.paper import printed as paper
@@ -32,10 +32,10 @@ def effect(line: Any, digits: int = 3, units: str = "subjects") -> str:
     >>> effect(pd.Series({**numbers, "n_subjects": 15, "n_seeds": 3}))
     '+0.020 [-0.010, +0.050], Holm p = 0.25, n = 15 subjects x 3 seeds'
     """
-    interval = f"[{line.ci_low:+.{digits}f}, {line.ci_high:+.{digits}f}]"
+    interval = f"[{line.ci_low:+z.{digits}f}, {line.ci_high:+z.{digits}f}]"
     n = f"{counted(line.n_subjects, units[:-1])} x {counted(line.n_seeds, 'seed')}"
-    test = f"Holm p = {line.p_holm:.2g}, n = {n}"
-    return f"{line.difference:+.{digits}f} {interval}, {test}"
+    test = f"{crossed.holm(line.p_holm)}, n = {n}"
+    return f"{line.difference:+z.{digits}f} {interval}, {test}"
 
 
 def metrics(

@@ -85,8 +85,8 @@ def _by_labels(axes: Axes, lines: pd.DataFrame) -> None:
     untaught = lines.loc[f"{few.ALONE}, {numbers[-1]}", "value"]
     axes.axhline(untaught, color=INK, lw=1, ls=":", zorder=0)
     axes.annotate(
-        f"alone, {numbers[-1]} labelled", (0, untaught), (3, 2), fontsize=7.5, color=INK,
-        xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+        f"alone, all {numbers[-1]} labelled", (1, untaught), (-3, 3), fontsize=7.5, color=INK,
+        ha="right", xycoords=axes.get_yaxis_transform(), textcoords="offset points",
     )  # fmt: skip
     whole = few.TEACHER + few.BY_YASA
     if f"{whole}, all" in lines.index:

@@ -53,7 +53,7 @@ def differences(table: pd.DataFrame, reference: str, metric: str = "kappa") -> F
     axes.set_yticks(at, [row_name(row) for row in table.index])
     name = NAMES.get(metric, metric).replace("(%)", "(percentage points)")
     meaning = "bars: 95 % interval; dashed: margin of equality"
-    axes.set(xlabel=f"Difference to {row_name(reference)}: {name}\n{meaning}")
+    axes.set(xlabel=f"Difference from {row_name(reference)}: {name}\n{meaning}")
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)

@@ -76,7 +76,7 @@ def calibration(tests: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
     """
     figure = Figure((7.2, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.1, 1])
-    left.plot([0, 1], [0, 1], color=_FIRST, lw=0.8, label="as often right as sure")
+    left.plot([0, 1], [0, 1], color=_FIRST, lw=0.8, label="perfectly calibrated")
     for k, (name, predictions) in enumerate(tests.items()):
         seeds, colour = [reliability(table) for table in predictions], f"C{k}"
         every, error = pooled(seeds), np.mean([calibration_error(curve) for curve in seeds])
@@ -88,9 +88,9 @@ def calibration(tests: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
         share = 100 * every["clips"] / every["clips"].sum()
         right.plot(every["confidence"], share, label=name, **style)
     left.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", title="(a) Reliability")
-    left.set(xlabel="Highest probability of a clip", ylabel="Share of right clips")
+    left.set(xlabel="Highest probability of a clip", ylabel="Share of correct clips")
     left.grid()
-    left.legend(fontsize=7.5)
+    left.legend(fontsize=7.5, loc="lower right")
     right.set(xlim=(0, 1), ylim=(0, None), title="(b) Clips", ylabel="% of all clips")
     right.set_xlabel("Highest probability of a clip")
     right.grid(axis="y")

@@ -56,7 +56,7 @@ def test_the_answer_has_the_verdict_and_the_number_of_labels(verdict):
     said = few.in_short(table, 12, ["KD"])
     assert said.startswith("AUC minus that of the student alone, 12 labelled subjects: KD +0.030")
     assert f"n = 120 subjects x 5 seeds: **{verdict}**." in said
-    assert said.endswith("margin: KD 12; no number of the grid below 72 for KD by YASA.")
+    assert said.endswith("margin: KD 12; none of the numbers tried below 72 for KD by YASA.")
     assert "alone, 6 labelled" in few.in_short(table, 8, ["KD"]), "8 is not there: the smallest is"
 
 

@@ -25,7 +25,8 @@ def test_differences_tell_what_is_decided_and_show_the_margin():
     ]
     first, second = axes.get_xlabel().split("\n")
     assert (
-        first == "Difference to SACD (all terms): accuracy (percentage points)" and "95 %" in second
+        first == "Difference from SACD (all terms): accuracy (percentage points)"
+        and "95 %" in second
     )
     assert labels(figure) == [
         "Better (Holm p < 0.05)",

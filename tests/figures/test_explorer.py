@@ -123,7 +123,7 @@ def test_choose_point_click_and_step(content, frames, tmp_path, width, theme):
     assert legends["stage"] == ["W (2)", "N1 (2)", "N2 (4)", "N3 (2)", "REM (2)"]
     assert legends["prediction"] == legends["stage"] and legends["error"] == ["right (12)"]
     assert legends["ahi"] == ["Normal (6)", "Severe (6)"] and legends["subject"][1] == "s2 (6)"
-    assert "12 of 12" in found["wrong"] and " 0 % of them right" in found["wrong"]
+    assert "12 of 12" in found["wrong"] and " 0 % of them correctly predicted" in found["wrong"]
     assert "predicted W (wrong)" in found["after"] and "4 of 12" in found["only"]
     assert found["stays"].startswith("s1, clip 2"), "filtering moves no clip"
     assert found["hidden"].startswith("s2, clip 5"), "a clip that is filtered out is not hit"
