@@ -25,6 +25,8 @@ def test_clean_and_parameterized(path):
     cells = json.loads(path.read_text())["cells"]
     first = "".join(cells[0]["source"])
     assert cells[0]["cell_type"] == "markdown"
+    ids = [cell["id"] for cell in cells]
+    assert len(set(ids)) == len(ids)  # nbformat would replace one at random in the executed copy
     assert all(word in first for word in ("Time", "Memory", "GPU"))
     code = [c for c in cells if c["cell_type"] == "code"]
     assert all(not c["outputs"] and c["execution_count"] is None for c in code)
