@@ -37,8 +37,8 @@ _DIFFERENCES: Final = product([f"AttnSleep/SACD - {rival}" for rival in _RIVALS]
 PRIMARY: Final = tuple(("table2", *number) for number in (*_LEVELS, *_DIFFERENCES))
 """Numbers that are judged: of the student alone, the closest rival, and SACD; and differences.
 
-What all seeds share cancels in a difference of matched seeds, so its noise is small. The teacher
-is not among them: it is trained once, so the noise of its training is not measured.
+What moves all rows alike cancels in a difference of matched seeds, so its noise is small. The
+teacher is not among them: it is trained once, so the noise of its training is not measured.
 """
 LEVEL: Final = 0.01
 """Family-wise error rate over the primary numbers if only rounding differs (Bonferroni)."""
