@@ -81,13 +81,10 @@ def _by_labels(axes: Axes, lines: pd.DataFrame) -> None:
         # Beside each other: intervals of equal numbers would hide one another.
         at = np.array(known[kind]) * 1.025 ** (k - (len(styles) - 1) / 2)
         axes.errorbar(at, part["value"], yerr=error_bars(part), capsize=2, **style)
-        ends[kind] = float(part["value"].iloc[-1]), style["color"]
+        name = f"{kind} (dotted: all {numbers[-1]})" if kind == few.ALONE else kind
+        ends[name] = float(part["value"].iloc[-1]), style["color"]
     untaught = lines.loc[f"{few.ALONE}, {numbers[-1]}", "value"]
     axes.axhline(untaught, color=INK, lw=1, ls=":", zorder=0)
-    axes.annotate(
-        f"alone, all {numbers[-1]} labelled", (1, untaught), (-3, 3), fontsize=7.5, color=INK,
-        ha="right", xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-    )  # fmt: skip
     whole = few.TEACHER + few.BY_YASA
     if f"{whole}, all" in lines.index:
         level = float(lines.loc[f"{whole}, all", "value"])

@@ -90,8 +90,9 @@ def calibration(tests: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
     left.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", title="(a) Reliability")
     left.set(xlabel="Highest probability of a clip", ylabel="Share of correct clips")
     left.grid()
-    left.legend(fontsize=7.5, loc="lower right")
     right.set(xlim=(0, 1), ylim=(0, None), title="(b) Clips", ylabel="% of all clips")
     right.set_xlabel("Highest probability of a clip")
     right.grid(axis="y")
+    names = left.get_legend_handles_labels()
+    figure.legend(*names, loc="outside upper center", ncols=3, fontsize=7.5)
     return figure

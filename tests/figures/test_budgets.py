@@ -61,7 +61,7 @@ def test_each_kind_of_row_is_a_line_named_at_its_end(check_figure):
             assert line.get_linestyle() == ("--" if "YASA" in kind else "-")
             assert line.get_xdata() == pytest.approx([6, 12, 72], rel=0.1)
         names = [text.get_text() for text in axes.texts]
-        assert names == ["alone, all 72 labelled", *kinds, "teacher by YASA"]
+        assert names == ["alone (dotted: all 72)", *kinds[1:], "teacher by YASA"]
         levels = {line.get_linestyle(): line.get_ydata()[0] for line in axes.lines[-2:]}
         assert levels == {":": values["alone, 72"], "--": values["teacher by YASA, all"]}
     check_figure(lambda: budgets.few_labels(few()))

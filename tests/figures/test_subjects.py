@@ -47,8 +47,9 @@ def test_subjects_are_counted_sorted_and_named():
 
 
 def test_every_seed_has_its_curve_and_every_method_its_error():
-    left, right = calibration().axes
+    figure = calibration()
+    left, right = figure.axes
     assert len(left.lines) == 1 + 2 + 1 + 1 + 1, "diagonal, seeds and their mean, twice"
-    names = [text.get_text() for text in left.get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert [name.partition(": ECE 0.")[0] for name in names[1:]] == ["alone", "SACD"]
     assert [sum(line.get_ydata()) for line in right.lines] == pytest.approx([100, 100])
