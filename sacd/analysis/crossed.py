@@ -194,6 +194,17 @@ def correct(p_values: ArrayLike, method: Literal["holm", "fdr_bh"] = "holm") -> 
     return corrected
 
 
+def p_text(p_value: float) -> str:
+    """A p value as text; empty if unknown.
+
+    >>> p_text(0.25), p_text(3e-9), p_text(float("nan"))
+    ('0.250', '< 0.001', '')
+    """
+    if np.isnan(p_value):
+        return ""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def holm(p_value: float) -> str:
     """A p after Holm's correction as text.
 

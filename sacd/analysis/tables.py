@@ -6,6 +6,7 @@ from typing import Final
 
 import pandas as pd
 
+from sacd.analysis import crossed
 from sacd.analysis.latex import latex
 from sacd.escape import as_markdown, counted, without_tags
 from sacd.files import write_text
@@ -80,6 +81,23 @@ def paired(item: str, compared: pd.DataFrame, metric: str, data: str) -> pd.Data
     names = table["row"] + " - " + table["against"]
     table = table.assign(item=item, row=names, column=metric, data=data)
     return table.reindex(columns=[*COLUMNS, *_TESTS])
+
+
+def readable(compared: pd.DataFrame) -> pd.DataFrame:
+    """A result of `stats.compare` with even digits and small p as such; sd, se, df are in its CSV.
+
+    Differences in points have one decimal, others three.
+    """
+    view = compared.drop(columns=["sd", "se", "df"])
+    in_points = compared["margin"] >= 1
+    for name in ("difference", "ci_low", "ci_high"):
+        texts = []
+        for value, one in zip(compared[name], in_points, strict=True):
+            texts.append("" if pd.isna(value) else f"{value:+z.{1 if one else 3}f}")
+        view[name] = texts
+    for name in ("p_value", "p_holm"):
+        view[name] = compared[name].map(crossed.p_text)
+    return view
 
 
 def write_paired(

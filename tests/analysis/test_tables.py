@@ -112,6 +112,23 @@ def test_paired_tests_are_written_tidy_with_their_p_values(tmp_path):
     assert "crossed over training seeds and groups of videos]" in text
 
 
+def test_a_comparison_reads_with_even_digits_and_small_p_as_such():
+    lines = {
+        "difference": [0.5, -0.00004, np.nan],
+        "ci_low": [-12.25, -0.0123, np.nan],
+        "ci_high": [3.0, 0.0123, np.nan],
+        "p_value": [4e-12, 0.2, np.nan],
+        "p_holm": [0.00099, 1.0, np.nan],
+        "margin": [1.0, 0.01, 0.02],
+        "verdict": ["worse", "equal", "undecided"],
+    }
+    view = tables.readable(pd.DataFrame(lines).assign(sd=1.0, se=1.0, df=1.0))
+    assert list(view.columns) == list(lines)
+    assert view.iloc[0].tolist()[:5] == ["+0.5", "-12.2", "+3.0", "< 0.001", "< 0.001"]
+    assert view.iloc[1].tolist()[:5] == ["+0.000", "-0.012", "+0.012", "0.200", "1.000"]
+    assert view.iloc[2].tolist()[:5] == [""] * 5
+
+
 def test_captions_name_item_data_numbers_and_intervals(table, tmp_path):
     table["data"], table["n_seeds"] = "simulated cohort, 5 % of it", [1, *[3] * (len(table) - 1)]
     for view in (None, table[["row", "value"]]):
