@@ -2,7 +2,6 @@
 
 from sacd.analysis.night import ALONE, BOUND, PIXELS
 from sacd.config import NightConfig, NightEmbedConfig, NightFactsConfig, PretextConfig
-from sacd.data.pixels import BREATH_HZ
 from sacd.experiments.workspace import Workspace
 from sacd.runs import Run
 from sacd.stages import CLIP_S
@@ -21,6 +20,8 @@ def unfit(w: Workspace) -> str:
     if store.sampling != "spread":
         fix = "" if w.simulated else "; set `sampling` (SAMPLING=spread)"
         return f"the frames of a clip are {store.sampling}, and breathing shows in spread ones{fix}"
+    from sacd.data.pixels import BREATH_HZ  # with torch: seconds of every notebook's start
+
     least = int(2 * BREATH_HZ[1] * CLIP_S) + 1  # more than two frames in the fastest breath
     if store.frames < least:
         fix = "" if w.simulated else f"; set `frames` (FRAMES={least}) or more"

@@ -1,5 +1,8 @@
 """What a notebook begins with: where its files go, and what it says of its rows."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -63,3 +66,8 @@ def test_an_answer_names_its_data(given):
     session = Session(NAME, given)
     session.data_name = "made-up data"
     assert session.answer("no effect.").data == "> **In short** (made-up data): no effect."
+
+
+def test_a_session_starts_without_torch():
+    code = "import sys, sacd.experiments.session; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
