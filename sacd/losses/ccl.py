@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear
 from sacd.losses.divergence import divergence
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import in_float32, matmul
 
 
 @in_float32
@@ -40,7 +40,7 @@ def class_nce(anchor: Tensor, keys: Tensor, labels: Tensor, temperature: float =
     """
     # PyTorch's eps of 1e-12 would let the gradient of a vector near 0 reach 1e12.
     logp = F.log_softmax(
-        F.normalize(anchor, eps=1e-6) @ F.normalize(keys, eps=1e-6).T / temperature, 1
+        matmul(F.normalize(anchor, eps=1e-6), F.normalize(keys, eps=1e-6).T) / temperature, 1
     )
     same = labels[:, None] == labels
     # `same` holds the clip itself, so its sum is at least 1. Where p rounds to 1, 1 - p is 0.

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sacd.models.numerics import to_float32, unit
+from sacd.models.numerics import matmul, to_float32, unit
 
 Selection = Literal["top_k", "semi_hard_random", "per_class"]
 Directions = Literal["both", "video", "eeg"]
@@ -92,7 +92,7 @@ def k_hard_contrastive(
             # Past embeddings, detached: only the current clips can still be moved.
             keys = to_float32(queue.detach())
             keys = keys if unit_queues else unit(keys)
-            similar = anchor @ keys.to(anchor.dtype).T
+            similar = matmul(anchor, keys.to(anchor.dtype).T)
             # Which entries are hardest is a choice without a gradient; only their cosines have one.
             chosen = similar.detach(), positive.detach(), other
             if selection == "semi_hard_random":

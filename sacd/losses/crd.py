@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.common import linear
-from sacd.models.numerics import in_float32
+from sacd.models.numerics import in_float32, matmul
 
 DIMENSIONS = 128
 """Width of the vectors that are compared and remembered, of both sides."""
@@ -50,7 +50,7 @@ def nce(
     """
     # Only the anchor learns: a memory row is a past vector, which no weight can change.
     near = (anchor * positive.detach()).sum(1) / temperature
-    far = anchor @ negatives.detach().T / temperature
+    far = matmul(anchor, negatives.detach().T) / temperature
     count = valid.sum(1).to(near.dtype)
     # z is fixed by the first batch with a negative; without a branch, so that a GPU need not wait.
     every = torch.cat((near, far.masked_fill(~valid, -torch.inf).flatten())).detach()

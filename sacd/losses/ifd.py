@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
 from sacd.losses.pkt import EPS, neighbours
-from sacd.models.numerics import in_float32, root
+from sacd.models.numerics import in_float32, matmul, root
 
 
 def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,7 +17,7 @@ def _kernels(x: Tensor) -> tuple[Tensor, Tensor]:
     mean = x.mean(0)
     # Distances stay the same, and float32 keeps their digits if all rows lie far from the origin.
     x = x - mean
-    gram, along = x @ x.T, x @ mean
+    gram, along = matmul(x, x.T), x @ mean
     square = gram.diagonal()
     # |x_i - x_j|^2 by products, without a B x B x D tensor of differences: the stage features are
     # long. Rounding may leave it below 0.

@@ -8,7 +8,7 @@ rotation.
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import in_float32, root
+from sacd.models.numerics import in_float32, matmul, root
 
 EPS = 1e-7
 """Added to probabilities inside a logarithm: opposite vectors have probability 0."""
@@ -53,7 +53,7 @@ def pkt(student: Tensor, teacher: Tensor) -> Tensor:
     >>> float(pkt(2 * x, x))
     0.0
     """
-    p, q = (neighbours(x @ x.T) for x in (teacher.detach(), student))
+    p, q = (neighbours(matmul(x, x.T)) for x in (teacher.detach(), student))
     return (p * ((p + EPS) / (q + EPS)).log()).sum(1).mean()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sacd.losses.base import Batch, Context, Method
-from sacd.models.numerics import in_float32, unit
+from sacd.models.numerics import in_float32, matmul, unit
 
 
 @in_float32
@@ -38,7 +38,7 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
         # F F^T has the square of the scale. The factor, which cancels in the normalised rows, keeps
         # it from overflow and away from the 1e-4 below which `unit` shrinks a row.
         f = f / f.detach().abs().amax().clamp_min(1e-4)
-        grams.append(unit(f @ f.T))
+        grams.append(unit(matmul(f, f.T)))
     return (grams[0] - grams[1]).square().sum() / len(student) ** 2
 
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sacd.models.numerics import linear
+
 
 class Conv(nn.Conv3d):
     """A `Conv3d` without bias that picks the fastest exact computation on a CPU.
@@ -43,7 +45,7 @@ class Conv(nn.Conv3d):
         stride_t, stride_s, _ = self.stride
         if kernel_t == kernel_s == 1:  # a shortcut: one matrix product over the channels
             pixels = x.permute(0, 2, 3, 4, 1)[:, ::stride_t, ::stride_s, ::stride_s]
-            return F.linear(pixels, weight.flatten(1), bias).permute(0, 4, 1, 2, 3)
+            return linear(pixels, weight.flatten(1), bias).permute(0, 4, 1, 2, 3)
         if kernel_t == 1 and kernel_s == 3 and h <= 2 and w <= 2:
             return self._small_grid(x, weight, bias)
         if kernel_s == 1 and h <= 2 and w <= 2:
@@ -52,7 +54,7 @@ class Conv(nn.Conv3d):
             )
             # Each output frame next to the kernel_t frames that it reads.
             taps = torch.cat([frames[:, i : i + t : stride_t] for i in range(kernel_t)], -1)
-            return F.linear(taps, weight[..., 0, 0].mT.flatten(1), bias).permute(0, 4, 1, 2, 3)
+            return linear(taps, weight[..., 0, 0].mT.flatten(1), bias).permute(0, 4, 1, 2, 3)
         if kernel_s == 1:
             flat = F.conv2d(
                 x.reshape(b, c, t, h * w), weight[..., 0], bias, (stride_t, 1), (kernel_t // 2, 0)
@@ -73,7 +75,7 @@ class Conv(nn.Conv3d):
         # (pixels·C', h·w·C)
         matrix = torch.stack(taps).permute(0, 1, 3, 4, 5, 2).flatten(2).flatten(0, 1)
         pixels = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w * c)
-        y = F.linear(pixels, matrix, None if bias is None else bias.repeat(len(taps)))
+        y = linear(pixels, matrix, None if bias is None else bias.repeat(len(taps)))
         return y.view(b, t, len(rows), len(columns), -1).permute(0, 4, 1, 2, 3)
 
 

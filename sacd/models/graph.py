@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sacd.models.numerics import unit
+from sacd.models.numerics import Linear, linear, matmul, unit
 
 NODE_INPUT, NODE, EDGE, MESSAGE, GRAPH = 64, 128, 64, 512, 1024
 """Widths printed in the paper: node input, h, e, m and O_G.
@@ -16,7 +16,7 @@ Hidden layers are not printed; the edge MLP has 64 hidden units, the others 128.
 
 def _mlp(inputs: int, outputs: int) -> nn.Sequential:
     hidden = min(NODE, outputs)
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+    return nn.Sequential(Linear(inputs, hidden), nn.ReLU(), Linear(hidden, outputs))
 
 
 class GraphNetwork(nn.Module):
@@ -63,15 +63,15 @@ class GraphNetwork(nn.Module):
     def __init__(self, dim: int = 512, layers: int = 3) -> None:
         super().__init__()
         self.layers = layers
-        self.project = nn.Linear(dim, NODE_INPUT)
+        self.project = Linear(dim, NODE_INPUT)
         self.node = _mlp(NODE_INPUT, NODE)
         self.edge = _mlp(2 * NODE_INPUT, EDGE)
         self.message = _mlp(2 * NODE + EDGE, MESSAGE)
-        self.attention = nn.Linear(2 * NODE, 1, bias=False)
+        self.attention = Linear(2 * NODE, 1, bias=False)
         self.update = _mlp(NODE + MESSAGE, NODE)
         self.norm = nn.LayerNorm(NODE)
-        self.readout = nn.Linear(NODE, GRAPH)
-        self.graph = nn.Sequential(nn.ReLU(), nn.Linear(GRAPH, GRAPH))
+        self.readout = Linear(NODE, GRAPH)
+        self.graph = nn.Sequential(nn.ReLU(), Linear(GRAPH, GRAPH))
         self.register_buffer("centre", torch.zeros(dim))
         self.register_buffer("steps", torch.tensor(0))
 
@@ -127,7 +127,7 @@ class GraphNetwork(nn.Module):
         hidden = self.edge[:2](torch.cat([(a - b).abs(), a * b], dim=-1))
         last, first = self.edge[2], self.message[0]
         weight = first.weight[:, 2 * NODE :]
-        part = nn.functional.linear(hidden, weight @ last.weight, first.bias + weight @ last.bias)
+        part = linear(hidden, matmul(weight, last.weight), first.bias + weight @ last.bias)
         pair = torch.zeros(n, n, dtype=torch.long, device=x.device)
         pair[rows, columns] = pair[columns, rows] = torch.arange(len(rows), device=x.device)
         return part[:, pair]
@@ -136,24 +136,25 @@ class GraphNetwork(nn.Module):
         """Weight and bias that take the sum of hidden messages to the first layer of U."""
         last, first = self.message[2], self.update[0]
         weight = first.weight[:, NODE:]
-        return weight @ last.weight, weight @ last.bias
+        return matmul(weight, last.weight), weight @ last.bias
 
     def _propagate(
         self, h: Tensor, edge_part: Tensor, update_part: tuple[Tensor, Tensor], neighbour: Tensor
     ) -> Tensor:
         """One layer, eqs. 8 and 9: `(G, n, 128)` nodes to nodes of the same shape."""
         # a [h_i, h_j] is a sum of a part of i and a part of j: two products of n rows, not n^2.
-        score_i, score_j = (h @ self.attention.weight.view(2, NODE).T).unbind(dim=-1)
+        score_i, score_j = linear(h, self.attention.weight.view(2, NODE)).unbind(dim=-1)
         score = nn.functional.leaky_relu(score_i[:, :, None] + score_j[:, None, :], 0.2)
         # A finite floor, then zeros: a node without neighbours gets no message instead of NaN.
         score = score.masked_fill(~neighbour, torch.finfo(score.dtype).min)
         attention = score.softmax(dim=-1).to(h.dtype) * neighbour
-        target, source = (h @ w.T for w in self.message[0].weight[:, : 2 * NODE].split(NODE, dim=1))
+        parts = self.message[0].weight[:, : 2 * NODE].split(NODE, dim=1)
+        target, source = (linear(h, part) for part in parts)
         # In place, because this is the largest tensor of the network: (G, n, n, 128).
         hidden = (edge_part + target[:, :, None]).add_(source[:, None, :]).relu_()
         gathered = torch.einsum("gij,gijk->gik", attention, hidden)
         weight, bias = update_part
-        message = gathered @ weight.T + attention.sum(dim=-1, keepdim=True) * bias
+        message = linear(gathered, weight) + attention.sum(dim=-1, keepdim=True) * bias
         first = self.update[0]
-        own = nn.functional.linear(h, first.weight[:, :NODE], first.bias)
+        own = linear(h, first.weight[:, :NODE], first.bias)
         return self.norm(h + self.update[1:](own + message))

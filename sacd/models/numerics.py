@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,3 +89,78 @@ def rounded(x: Tensor, steps: int) -> Tensor:
     tensor([ 0.1250, -1.0000])
     """
     return (x * steps).round().div(steps).float()
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` of matrices `(n, k)` and `(k, m)`, by `linear`.
+
+    >>> matmul(torch.ones(1, 2), torch.tensor([[1.0], [2.0]]))
+    tensor([[3.]])
+    """
+    return linear(a, b.T)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`torch.nn.functional.linear`; on a CPU fast and with the same bits on every processor.
+
+    torch computes it by MKL, whose only branch with equal bits on Intel and AMD has no AVX2 and a
+    third of the speed (see `sacd.cpu`). NumPy's OpenBLAS is pinned to its kernels for AVX2 on both,
+    so products of float32 matrices on a CPU are NumPy's. All others stay torch's own.
+
+    Args:
+        x: `(..., k)`.
+        weight: `(m, k)`.
+        bias: `(m,)`.
+
+    Returns:
+        `(..., m)`.
+    """
+    if not (_by_numpy(x) and _by_numpy(weight)):
+        return nn.functional.linear(x, weight, bias)
+    if x.ndim == 2:
+        return _Linear.apply(x, weight, bias)
+    y = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+    return y.view(*x.shape[:-1], len(weight))
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def _by_numpy(x: Tensor) -> bool:
+    # A subclass has products of its own, and an export has to see the operations.
+    plain = type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu"
+    exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    special = torch.is_autocast_enabled("cpu") or exported
+    return plain and x.dtype == torch.float32 and not special
+
+
+class _Linear(torch.autograd.Function):
+    """`linear` of a matrix by NumPy, and its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        y = _product(x, weight.T)
+        return y if bias is None else y.add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        by_x, by_weight, by_bias = ctx.needs_input_grad
+        return (
+            _product(grad, weight) if by_x else None,
+            _product(grad.T, x) if by_weight else None,
+            grad.sum(dim=0) if by_bias else None,
+        )
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` of matrices, without a gradient."""
+    # BLAS reads matrices with contiguous rows or columns; a gradient may be one number, expanded.
+    left, right = (x if 1 in x.stride() else x.contiguous() for x in (a.detach(), b.detach()))
+    return torch.from_numpy(np.matmul(left.numpy(), right.numpy()))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sacd.models.conv3d import Conv, convolve, max_pool
+from sacd.models.numerics import Linear
 from sacd.models.output import EMBEDDING, Output
 
 Kind = Literal["r2plus1d", "r3d"]
@@ -167,9 +168,9 @@ class VideoResNet(_Units):
             rest = [Block(conv, c_out, c_out, (1, 1)) for _ in range(n - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(first, *rest))
         self.project = (
-            nn.Identity() if channels[-1] == EMBEDDING else nn.Linear(channels[-1], EMBEDDING)
+            nn.Identity() if channels[-1] == EMBEDDING else Linear(channels[-1], EMBEDDING)
         )
-        self.fc = nn.Linear(EMBEDDING, n_classes)
+        self.fc = Linear(EMBEDDING, n_classes)
         # After all draws: mirroring takes none, so both values of `init` draw the same numbers.
         if init == "looks_linear":
             for module in self.modules():
