@@ -36,7 +36,8 @@ def pin() -> None:
     """Set the variables that the user has not set; without effect on loaded libraries (`state`)."""
     for name, value in PINNED.items():
         os.environ.setdefault(name, value)
-    # Its matrices are small here, and its waiting threads would take the cores from torch's.
+    # Its sums depend on the number of threads. Matrices are small here, and threads that wait for
+    # the next one would take the cores from torch's.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

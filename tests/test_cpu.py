@@ -155,7 +155,8 @@ def has_avx2():
 
 def started(text, **environment):
     """What a new Python prints, whose environment holds nothing of the pin but what is given."""
-    clean = {k: v for k, v in os.environ.items() if k not in cpu.PINNED} | environment
+    left = (*cpu.PINNED, "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    clean = {k: v for k, v in os.environ.items() if k not in left} | environment
     return subprocess.run(
         [sys.executable, "-c", text], env=clean, capture_output=True, text=True, check=True
     ).stdout
@@ -173,6 +174,14 @@ def test_child_processes_inherit_the_pin():
         started(text.format("import os; print(os.environ['MKL_CBWR'])")).strip()
         == cpu.PINNED["MKL_CBWR"]
     )
+
+
+def test_matrices_are_multiplied_on_one_thread_unless_the_user_sets_more():
+    text = """import sacd, numpy
+from threadpoolctl import threadpool_info
+print([pool["num_threads"] for pool in threadpool_info() if pool["internal_api"] == "openblas"])"""
+    assert started(text).strip() == "[1]"
+    assert started(text, OPENBLAS_NUM_THREADS="2").strip() == "[2]"
 
 
 def test_a_library_that_was_imported_before_is_told(monkeypatch):

@@ -12,7 +12,7 @@ from sacd.config import FitConfig
 from sacd.data.splits import split_subjects
 from sacd.experiments.recipes import PAPER_STUDENTS
 from sacd.experiments.workspace import Workspace
-from sacd.results import OTHER_PRETEXT
+from sacd.results import FROM_PRETRAINING
 from sacd.runs import Run
 
 Rows = dict[str, list[Run]]
@@ -104,11 +104,6 @@ def table2(
     # Without propagation the graph term compares the encoders' own embeddings.
     control = _seeded(w.other_seeds, w.student, method="sacd", layers=0)
     rows["control/SACD without propagation layers"] = control
-    # Every row starts from one pretraining: its chance is not in their spread over seeds.
-    student = PAPER_STUDENTS.get(students[0], students[0])
-    for seed in range(1, 1 + w.other_seeds) if w.repeats_pretext(student) else ():
-        again = _seeded(w.other_seeds, w.student, student=student, pretext=seed)
-        rows[f"{OTHER_PRETEXT} {seed}"] = again
     return rows
 
 
@@ -251,10 +246,12 @@ def _ordered(fit: FitConfig, order: str) -> dict[str, Any]:
     return {"order": order, "batch": size, "blocks_per_batch": clips // size}
 
 
-def readings(w: Workspace, alternatives: list[str]) -> Rows:
-    """Alternatives (of `READINGS`, `FRAMES`, `ORDERS`), one change each.
+def readings(w: Workspace, alternatives: list[str], pretrainings: list[int]) -> Rows:
+    """Alternatives (of `READINGS`, `FRAMES`, `ORDERS`), one change each, and other pretrainings.
 
-    The profile's own choice is left out.
+    The profile's own choice is left out. All other results start from one pretraining (seed 0), so
+    its chance is not in their spread over seeds; SACD and the student alone are repeated from
+    pretrainings with other seeds.
     """
     n, fit = w.other_seeds, w.profile.student
     default = _seeded(w.seeds, w.student, method="sacd")
@@ -268,6 +265,13 @@ def readings(w: Workspace, alternatives: list[str]) -> Rows:
             runs = _seeded(n, w.student, method="sacd", **READINGS[row])
         if runs[0] != default[0]:
             rows[row] = runs
+    if w.repeats_pretext("r2plus1d_18"):  # published weights have no seed
+        rows[f"{FROM_PRETRAINING} 0"] = _seeded(w.seeds, w.student)
+        for seed in pretrainings:
+            rows[f"{FROM_PRETRAINING} {seed}"] = _seeded(n, w.student, pretext=seed)
+            rows[f"default, pretraining {seed}"] = _seeded(
+                n, w.student, method="sacd", pretext=seed
+            )
     return rows
 
 

@@ -26,7 +26,7 @@ from sacd.analysis import tables
 from sacd.files import read_json_text
 from sacd.report import claims
 from sacd.report.evidence import read_subjects
-from sacd.results import MANIFEST, OTHER_PRETEXT, RUNS, SUBJECTS, is_tidy
+from sacd.results import FROM_PRETRAINING, MANIFEST, RUNS, SUBJECTS, is_tidy
 
 ALONE: Final = "-/R(2+1)D-18"
 _RIVALS: Final = (ALONE, "AttnSleep/CCL", "AttnSleep/KD")
@@ -124,14 +124,14 @@ def drift(results: Path, before: Reader) -> Drift:
 def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """Every number of the earlier tables beside the current one."""
     columns = [*_KEY, "before", "now", "noise", "verdict", "primary"]
-    parts = []
-    for texts in pairs.values():
+    parts, shared = [], _of_pretraining(pairs)
+    for name, texts in pairs.items():
         old, new = (tables.read(StringIO(text)) for text in texts)
         # Only rows of the earlier table: what is new here cannot have drifted.
         both = old.merge(new, on=_KEY, how="left", suffixes=("", "_now"), indicator=True)
         both = both[both["value"].notna()]
         there = both["_merge"] == "both"
-        noise = _noise(both)
+        noise = _noise(both, shared if name == "tables/table2.csv" else shared[:0])
         # A gap of NaN (no number here) compares as False and ends up outside.
         gap = (both["value_now"] - both["value"]).abs()
         verdict = np.select([~there, gap == 0, gap <= noise], [ABSENT, EQUAL, WITHIN], OUTSIDE)
@@ -146,12 +146,22 @@ def _numbers(pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _noise(both: pd.DataFrame) -> pd.Series:
+def _of_pretraining(pairs: Mapping[str, tuple[str, str]]) -> pd.Series:
+    """Variance of the student alone over seeds of its pretraining, by column; empty if unknown."""
+    texts = pairs.get("tables/readings.csv")
+    if texts is None:
+        return pd.Series(dtype=float)
+    table = tables.read(StringIO(texts[0]))
+    rows = table[table["row"].str.startswith(FROM_PRETRAINING)]
+    return rows.groupby("column")["value"].var()
+
+
+def _noise(both: pd.DataFrame, shared: pd.Series) -> pd.Series:
     """Half width within which two trainings of the same row lie.
 
-    By the spread over seeds and, where the table has such rows, over seeds of the pretraining. The
-    spread of a row over a few seeds is a poor estimate, so the pooled spread of the column replaces
-    it where that is larger.
+    By the spread over seeds, and by a variance that all rows share (`shared`, by column; 0 for
+    columns that it lacks). The spread of a row over a few seeds is a poor estimate, so the pooled
+    spread of the column replaces it where that is larger.
     """
     # Variances are pooled, weighted by their degrees of freedom.
     known = both[(both["n_seeds"] >= 2) & both["sd"].notna()]
@@ -163,10 +173,7 @@ def _noise(both: pd.DataFrame) -> pd.Series:
     seeds, seeds_now = both["n_seeds"].clip(lower=1), both["n_seeds_now"].clip(lower=1)
     variance = spread**2 * (1 / seeds + 1 / seeds_now)
     # Each computation has one pretraining, which more seeds of the student do not average out.
-    starts = both[both["row"].str.startswith(OTHER_PRETEXT) | (both["row"] == ALONE)]
-    if starts["row"].nunique() > 1:
-        by_pretext = starts.groupby("column")["value"].var()
-        variance += both["column"].map(2 * by_pretext)
+    variance += both["column"].map(2 * shared).astype(float).fillna(0)
     # The difference of two means over seeds; two-sided, Bonferroni over the primary numbers.
     reach = stats.norm.ppf(1 - LEVEL / (2 * len(PRIMARY)))
     return (reach * np.sqrt(variance)).astype(float)

@@ -11,7 +11,7 @@ from sacd.experiments.rows import PAPER_LAMBDAS, PLANES, flat, planes, point_nam
 from sacd.experiments.workspace import Workspace
 from sacd.models.eeg import TEACHERS
 from sacd.paper import printed as paper
-from sacd.results import OTHER_PRETEXT
+from sacd.results import FROM_PRETRAINING
 from sacd.runs.fingerprint import code_hashes
 from sacd.runs.notebook_inputs import parameters_of
 
@@ -50,13 +50,15 @@ def test_every_teacher_can_teach(w):
             assert fit == w.profile.teacher.model_copy(update=own)
 
 
-def test_table2_repeats_the_pretraining_where_there_is_one(w):
-    rows = ITEMS["table2"].rows(w)
-    again = [row for row in rows if row.startswith(OTHER_PRETEXT)]
-    assert len(again) == (w.other_seeds if w.profile.pretext else 0)
-    for row in again:
-        for run, alone in zip(rows[row], rows["-/R(2+1)D-18"], strict=False):
-            assert run.config == alone.config and run.inputs != alone.inputs
+def test_readings_repeat_the_pretraining_where_there_is_one(w):
+    rows = ITEMS["readings"].rows(w)
+    again = [row for row in rows if row.startswith(FROM_PRETRAINING)]
+    assert len(again) == (4 if w.profile.pretext else 0)
+    for row in again[1:]:
+        number = row.removeprefix(FROM_PRETRAINING)
+        for other, usual in ((row, again[0]), (f"default, pretraining{number}", "default")):
+            for run, first in zip(rows[other], rows[usual], strict=False):
+                assert run.config == first.config and run.inputs != first.inputs
 
 
 def test_table4_starts_everything_from_the_two_baselines(w):
